@@ -1,0 +1,123 @@
+"""A training's state in one file: weights, optimizer, random number generators and loop state.
+
+One safetensors file, written beside its place and renamed into it, so a reader finds the old one or the new one whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from engine.errors import CheckpointError
+
+FORMAT = "sracl-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """Where the training loop stands after an epoch."""
+
+    config_hash: str
+    dataset_sha256: str
+    seed: int
+    epoch: int
+    step: int
+    best_epoch: int
+    best_score: float
+    bad_epochs: int
+
+
+def save(
+    path: Path, *, model: nn.Module, state: LoopState, optimizer: torch.optim.Optimizer | None = None
+) -> None:
+    """Write a checkpoint; with the optimizer it can be trained on from, and holds the generators' states too."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    if optimizer is not None:
+        for number, slots in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items()}
+        tensors["rng.cpu"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    metadata = {"format": FORMAT, "state": json.dumps(asdict(state))}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary, metadata)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"cannot be written: {error}", where=str(path), hint="Is the disk full?") from error
+
+
+def load(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> LoopState:
+    """Read a checkpoint into a model, and into an optimizer and the generators where an optimizer is given.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of another shape.
+    """
+    tensors, state = _read(path)
+    try:
+        model.load_state_dict(_under("model.", tensors))
+    except RuntimeError as error:
+        raise CheckpointError(f"does not fit this model: {error}", where=str(path)) from None
+    if optimizer is not None:
+        _load_optimizer(optimizer, _under("optimizer.", tensors), path)
+        torch.set_rng_state(tensors["rng.cpu"])
+        if torch.cuda.is_available() and "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
+    return state
+
+
+def read_state(path: Path) -> LoopState:
+    """The loop state alone.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    return _read(path)[1]
+
+
+def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """The model's weights whose name begins with `prefix`, without it.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    return _under(f"model.{prefix}", _read(path)[0])
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], LoopState]:
+    if not path.exists():
+        raise CheckpointError("there is no such checkpoint", where=str(path))
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise CheckpointError("this is not a checkpoint of ours", where=str(path))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"damaged: {error}", where=str(path), hint="Start the run anew.") from None
+    return tensors, LoopState(**json.loads(metadata["state"]))
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, slots: dict[str, Tensor], path: Path) -> None:
+    if not slots:
+        raise CheckpointError("this checkpoint has no optimizer: it cannot be trained on from", where=str(path))
+    whole = optimizer.state_dict()
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in slots.items():
+        number, slot = name.split(".", 1)
+        states.setdefault(int(number), {})[slot] = value
+    optimizer.load_state_dict({"state": states, "param_groups": whole["param_groups"]})

@@ -1,0 +1,71 @@
+"""Prefixes as packed batches: no padding, sequences of one length side by side.
+
+Legend: B sequences, T tokens of all of them together, n the window, A anchors, N interactions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Packed:
+    """B sequences, shortest first, laid end to end; the tokens of one length form a (count, length) block."""
+
+    items: Tensor
+    """(T,) item ids."""
+    positions: Tensor
+    """(T,) place in the window, n - length .. n - 1: the last item always stands at n - 1 (left padding)."""
+    last: Tensor
+    """(B,) index of each sequence's last token, shortest sequence first."""
+    restore: Tensor
+    """(B,) takes rows in packed order back to the order that was asked for."""
+    blocks: tuple[tuple[int, int], ...]
+    """(count, length) of each block, in order of the tokens."""
+
+
+class Windows:
+    """The last n items of every anchor of a dataset, by anchor id."""
+
+    def __init__(self, dataset: Dataset, max_length: int) -> None:
+        anchors = dataset.anchors
+        lengths = np.minimum(anchors.positions, max_length).astype(np.int64)
+        self.max_length = max_length
+        self._sequence = torch.from_numpy(dataset.sequence.astype(np.int64))  # (N,)
+        self._lengths = _by_id(lengths)  # (A + 1,)
+        self._starts = _by_id(anchors.ends - lengths)  # (A + 1,)
+        self.targets = _by_id(anchors.targets.astype(np.int64))  # (A + 1,)
+
+    def lengths(self, anchor_ids: Tensor) -> Tensor:
+        """(B,) items in each window."""
+        return self._lengths[anchor_ids]
+
+    def pack(self, anchor_ids: Tensor, device: torch.device | str = "cpu") -> Packed:
+        """The windows of B anchors (ids, on the CPU), packed and moved to a device."""
+        lengths, order = torch.sort(self._lengths[anchor_ids], stable=True)  # (B,)
+        stops = torch.cumsum(lengths, 0)
+        index = torch.arange(int(stops[-1]) if len(stops) else 0)  # (T,)
+        place = index - torch.repeat_interleave(stops - lengths, lengths)
+        items = self._sequence[torch.repeat_interleave(self._starts[anchor_ids[order]], lengths) + place]
+        positions = place + torch.repeat_interleave(self.max_length - lengths, lengths)
+        restore = torch.empty_like(order)
+        restore[order] = torch.arange(len(order))
+        counts = torch.bincount(lengths).tolist()
+        return Packed(
+            items=items.to(device),
+            positions=positions.to(device),
+            last=(stops - 1).to(device),
+            restore=restore.to(device),
+            blocks=tuple((count, length) for length, count in enumerate(counts) if count),
+        )
+
+
+def _by_id(values: np.ndarray) -> Tensor:
+    """Values by id, with a row 0 that stands for no anchor."""
+    return torch.from_numpy(np.concatenate([np.zeros(1, values.dtype), values]))

@@ -1,0 +1,55 @@
+"""The engine's errors: each says what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of every error that the engine raises on purpose.
+
+    Attributes:
+        message: what is wrong, in one or a few lines.
+        where: a file and line (`ratings.csv:17`) or a config path (`loss.alpha`), where one is known.
+        hint: what the reader can do about it.
+    """
+
+    title = "Error"
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n{self.hint}" if self.hint else text
+
+
+class ConfigError(EngineError):
+    """A setting that is unknown, out of range, or at odds with another; all problems at once."""
+
+    title = "Config error"
+
+
+class DataError(EngineError):
+    """A file that cannot be read as interactions or items."""
+
+    title = "Data error"
+
+
+class SemanticsError(EngineError):
+    """A summary or a vector that could not be made."""
+
+    title = "Semantics error"
+
+
+class TrainingError(EngineError):
+    """A training that cannot go on, such as one whose loss is no longer a number."""
+
+    title = "Training error"
+
+
+class CheckpointError(EngineError):
+    """A checkpoint that is missing, damaged, or made by another configuration."""
+
+    title = "Checkpoint error"

