@@ -347,26 +347,33 @@ def _contradictions(config: Config) -> list[str]:
 
 
 def load_config(
-    *, preset: str = "default", files: tuple[Path, ...] = (), assignments: tuple[str, ...] = ()
-) -> Config:
-    """A preset, then config files, then `KEY=VALUE` assignments, the later over the earlier.
+    *,
+    preset: str | None = None,
+    files: tuple[Path, ...] = (),
+    assignments: tuple[str, ...] = (),
+    settings: dict[str, Any] | None = None,
+) -> tuple[Config, str]:
+    """A config and the name of its preset: the preset, then config files, `KEY=VALUE` assignments, and settings.
 
-    `unit = user` sets pool `users` unless a pool is named.
+    The later wins. A file may name its `preset`; the argument goes over it. `unit = user` sets pool `users` unless a
+    pool is named.
 
     Raises:
         ConfigError: with every problem at once.
     """
     given: dict[str, Any] = {}
     problems: list[str] = []
-    for part in [*(read_config_file(path) for path in files), *(parse_assignment(a) for a in assignments)]:
-        given = merge(given, _nest(part, problems))
+    named = "default"
+    for part in [*(read_config_file(path) for path in files), *(parse_assignment(a) for a in assignments), settings or {}]:
+        named = part.get("preset", named)
+        given = merge(given, _nest({key: value for key, value in part.items() if key != "preset"}, problems))
     if problems:
         raise _config_error(problems)
-    base = preset_tree(preset)
+    base = preset_tree(preset or named)
     merged = merge(base, given)
     if merged.get("semantics", {}).get("unit") == "user" and "pool" not in merged.get("retrieval", {}):
         given = merge(given, {"retrieval": {"pool": "users"}})
-    return build_config(base, given)
+    return build_config(base, given), preset or named
 
 
 def choices(path: str) -> tuple[Any, ...]:

@@ -1,0 +1,122 @@
+"""What every command shares: options, output, and one place where an error becomes words and an exit code.
+
+stdout is data, stderr is talk. Exit codes: 0 done; 1 the run failed; 2 bad usage, config or data; 3 the money cap
+stopped it; 4 the store cannot be used; 130 interrupted or stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from engine.errors import ConfigError, DataError, EngineError
+from store.errors import LookupFailed, StoreError
+from store.home import Home
+
+WIDE = 4096
+"""Columns of a table that no terminal shows, so that nothing is wrapped in a pipe."""
+
+_debug = False
+
+
+def _set_debug(value: bool) -> bool:
+    global _debug
+    _debug = _debug or value
+    return value
+
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Folder of the store and the runs. Default: $SRACL_HOME, else the user data folder."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
+DebugOption = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug, rich_help_panel="Trouble"),
+]
+RunArgument = Annotated[str, typer.Argument(help="Run id, the beginning of one, a name, or `last`.", metavar="RUN")]
+
+
+class Commands(TyperGroup):
+    """A group of commands whose errors end in words and an exit code instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (EngineError, StoreError) as error:
+            if _debug:
+                raise
+            print_error(error)
+            raise typer.Exit(exit_code(error)) from None
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of an error."""
+    if isinstance(error, ConfigError | DataError | LookupFailed):
+        return 2
+    return 4 if isinstance(error, StoreError) else 1
+
+
+def print_error(error: EngineError | StoreError) -> None:
+    """Say on stderr what is wrong, where, and what to do."""
+    console = talk()
+    console.print(f"{error.title}:", style="bold red", end=" ", markup=False)
+    console.print(f"{error.where}: {error.message}" if error.where else error.message, markup=False, highlight=False)
+    if error.hint:
+        console.print(error.hint, style="dim", markup=False, highlight=False)
+
+
+def talk() -> Console:
+    """The console for people, on stderr."""
+    return Console(stderr=True, soft_wrap=True)
+
+
+def out() -> Console:
+    """The console for data, on stdout; wide enough in a pipe that no cell is wrapped or cut."""
+    return Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=WIDE)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout; what JSON has no word for (NaN) becomes null."""
+    sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+def home_of(path: Path | None) -> Home:
+    """The home that `--home` or the environment names, made where it is not there.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    home = Home.resolve(path)
+    home.create()
+    return home
+
+
+def metric_table(title: str, rows: dict[str, dict[str, float]], ks: tuple[int, ...]) -> Any:
+    """A table of HR, NDCG and MRR at each cutoff, one line per name."""
+    from rich.table import Table
+
+    names = [f"{metric}@{k}" for metric in ("hr", "ndcg", "mrr") for k in ks]
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for name in names:
+        table.add_column(name.upper(), justify="right", no_wrap=True)
+    for label, values in rows.items():
+        cells = [f"{values[name]:.4f}" if name in values else "-" for name in names]
+        table.add_row(label, *cells)
+    return table

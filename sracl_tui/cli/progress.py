@@ -1,0 +1,88 @@
+"""A run's progress for people: bars on a terminal, one line per step in a log. Both on stderr."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from engine.events import EpochFinished, Event, Report, StageFinished, StageProgress, StageStarted, StepFinished, Warned
+
+
+def epoch_line(event: EpochFinished) -> str:
+    """`epoch 3  loss 5.1234  MRR@10 0.0301  HR@20 0.1501  8.4 s  best so far`."""
+    values = {(m.split, m.name): m.value for m in event.metrics}
+    valid = [f"{name.upper()} {value:.4f}" for (split, name), value in values.items() if split == "valid"]
+    shown = [text for text in valid if text.startswith(("MRR@10 ", "HR@20 ", "NDCG@20 "))] or valid[:3]
+    better = "best so far" if event.improved else f"{event.bad_epochs} without gain"
+    return f"epoch {event.epoch}  loss {values['train', 'loss']:.4f}  {'  '.join(shown)}  {event.seconds:.1f} s  {better}"
+
+
+class Lines:
+    """One line per stage and epoch, with the time: for logs and CI."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StageFinished):
+            how = "reused" if event.cached else f"{event.seconds:.1f} s"
+            self._say(f"{event.stage}: {how}{f' ({event.detail})' if event.detail else ''}")
+        elif isinstance(event, StageProgress) and time.monotonic() - self._last > 10:
+            self._say(f"{event.stage}: {event.done:,} of {event.total:,}")
+        elif isinstance(event, EpochFinished):
+            self._say(epoch_line(event))
+        elif isinstance(event, Warned):
+            self._say(f"warning: {event.message}")
+
+    def _say(self, text: str) -> None:
+        self._last = time.monotonic()
+        stamp = time.strftime("%H:%M:%S")
+        self._console.print(f"{stamp} {text}", markup=False, highlight=False)
+
+
+class Bars:
+    """A live bar for the stage at work; finished stages and better epochs stay as lines."""
+
+    def __init__(self, console: Console, *, epochs: int) -> None:
+        self._lines = Lines(console)
+        self._epochs = epochs
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Report:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StageStarted):
+            self._begin(event.stage, event.total or None)
+        elif isinstance(event, StageProgress) and self._task is not None:
+            self._progress.update(self._task, completed=event.done, total=event.total)
+        elif isinstance(event, StepFinished) and self._task is not None:
+            self._progress.update(
+                self._task,
+                description=f"epoch {event.epoch} of at most {self._epochs}, loss {event.loss:.3f}",
+                completed=event.done,
+                total=event.steps_per_epoch,
+            )
+        if isinstance(event, StageFinished | EpochFinished | Warned):
+            self._lines(event)
+
+    def _begin(self, stage: str, total: int | None) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(stage, total=total)

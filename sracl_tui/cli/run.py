@@ -1,0 +1,236 @@
+"""`sracl run` and `sracl stop`."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from engine.config import Config, load_config, preset_description, preset_names
+from engine.errors import ConfigError
+from sracl_tui.cli import common
+from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
+from sracl_tui.runner.request import RunRequest, new_run_id
+
+if TYPE_CHECKING:
+    from sracl_tui.runner.result import RunResult
+    from store.home import Home
+
+
+def _list_presets(value: bool) -> None:
+    if value:
+        for name in preset_names():
+            typer.echo(f"{name:16} {preset_description(name)}")
+        raise typer.Exit
+
+
+def run(
+    configs: Annotated[
+        list[Path] | None, typer.Argument(help="TOML files with settings; a later one wins.", show_default=False)
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset by name; `demo` is synthetic and made at need.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Settings to start from; see --presets.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as alpha=0.05; repeatable.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of this run.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Run seeds 1 to N, one after the other, as a group.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name to find the run by.")] = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Use this id instead of a new one.")] = None,
+    group: Annotated[str | None, typer.Option(help="Put the run into a group; a finished equal run in it is reused.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="Tag the run; repeatable.")] = None,
+    note: Annotated[str, typer.Option(help="A note to keep with the run.")] = "",
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a stopped or dead run from its last epoch.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is cached, what it costs and how long it may take; run nothing.")] = False,
+    budget: Annotated[float | None, typer.Option(min=0, metavar="USD", help="Hard cap on what calls may cost.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run even if the group has a finished equal run.")] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="One line per step instead of bars: for logs, CI and background.")] = False,
+    presets: Annotated[bool, typer.Option("--presets", callback=_list_presets, is_eager=True, help="List the presets and leave.")] = False,
+    json_: JsonOption = False,
+    home: HomeOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Train and evaluate: data, summaries, vectors, neighbors, training, test, all kept in the store.
+
+    Stages that an earlier run has done are reused. ctrl+c or `sracl stop` keeps the last whole epoch.
+
+    \b
+    Examples:
+      sracl run                                     SRA-CL on the synthetic demo set
+      sracl run --preset backbone --seeds 5         the plain backbone, five seeds, as a group
+      sracl run --dataset office --set alpha=0.05 --set pool=train
+      sracl run examples/office.toml --headless     settings from a file, lines instead of bars
+      sracl run --dataset office --dry-run          what is cached, and how long the rest may take
+      sracl run --resume last                       go on where it was stopped
+    """
+    if resume is not None and (configs or assignments or preset or dataset or seed is not None or seeds):
+        raise ConfigError("a run is resumed with its own settings", where="--resume", hint="Leave the other options out.")
+    if seed is not None and seeds is not None:
+        raise ConfigError("give one of --seed and --seeds", where="--seeds")
+    place = common.home_of(home)
+    if resume is not None:
+        results = [_resume(place, resume, headless=headless)]
+    else:
+        settings: dict[str, Any] = {"dataset": dataset, "seed": seed, "budget": budget}
+        settings = {key: value for key, value in settings.items() if value is not None}
+        config, preset_name = load_config(
+            preset=preset, files=tuple(configs or ()), assignments=tuple(assignments or ()), settings=settings
+        )
+        if dry_run:
+            _dry_run(place, config, json_=json_)
+            return
+        plan = _requests(config, preset_name, seeds=seeds, run_id=run_id, name=name, group=group, tags=tags, note=note)
+        results = _run_all(place, plan, headless=headless, force=force)
+    if json_:
+        documents = [result.document() for result in results]
+        common.print_json(documents[0] if seeds is None else {"runs": documents})
+    else:
+        _print_results(place, results)
+    raise typer.Exit(max(result.exit_code for result in results))
+
+
+def stop(
+    run: RunArgument,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the run to end; 0 does not wait.")] = 60.0,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Stop a run by signal; its last whole epoch is kept and `sracl run --resume` goes on from it.
+
+    \b
+    Examples:
+      sracl stop last
+      sracl stop 20260401-1200 --wait 0
+    """
+    from sracl_tui.runner.stopping import stop_run
+    from store.database import Store
+    from store.runs import find_run
+
+    place = common.home_of(home)
+    with Store.open(place) as store:
+        run_id = find_run(store, run)["run_id"]
+    pid, ended = stop_run(place, run_id, wait=wait)
+    if json_:
+        common.print_json({"run_id": run_id, "pid": pid, "ended": ended})
+    else:
+        common.talk().print(f"{run_id}: {'stopped' if ended else f'asked to stop (PID {pid})'}.", highlight=False)
+
+
+def _requests(
+    config: Config,
+    preset: str,
+    *,
+    seeds: int | None,
+    run_id: str | None,
+    name: str | None,
+    group: str | None,
+    tags: list[str] | None,
+    note: str,
+) -> list[RunRequest]:
+    numbers = range(1, seeds + 1) if seeds else [config.train.seed]
+    if seeds and run_id and seeds > 1:
+        raise ConfigError("one id cannot name several runs", where="--run-id")
+    if seeds and group is None:
+        group = f"{config.data.dataset}-{preset}-{config.config_hash()[:6]}"
+    return [
+        RunRequest(
+            run_id=run_id or new_run_id(),
+            config=config.model_copy(update={"train": config.train.model_copy(update={"seed": number})}),
+            preset=preset,
+            name=f"{name}-{number}" if name and seeds else name,
+            group=group,
+            tags=tuple(tags or ()),
+            note=note,
+        )
+        for number in numbers
+    ]
+
+
+def _run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: bool) -> list[RunResult]:
+    from sracl_tui.runner.pipeline import execute, finished_equal
+
+    results: list[RunResult] = []
+    for request in requests:
+        earlier = None if force else finished_equal(place, request)
+        if earlier is not None:
+            common.talk().print(
+                f"{earlier.request.run_id}: seed {request.config.train.seed} is already in group {request.group}; reused "
+                "(--force runs it again).",
+                markup=False,
+                highlight=False,
+            )
+        results.append(earlier or _watched(request, lambda listener, r=request: execute(place, r, listener=listener), headless))
+        if results[-1].exit_code == 130:
+            break
+    return results
+
+
+def _resume(place: Home, text: str, *, headless: bool) -> RunResult:
+    from sracl_tui.runner.pipeline import execute
+    from store.database import Store
+    from store.runs import find_run
+
+    with Store.open(place) as store:
+        row = find_run(store, text)
+    if row["state"] == "finished":
+        raise ConfigError(f"run {row['run_id']} is finished", where="--resume", hint="Nothing is left to do.")
+    request = RunRequest.read(place.run_folder(row["run_id"]))
+    return _watched(request, lambda listener: execute(place, request, listener=listener, resume=True), headless)
+
+
+def _watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
+    """Run with lines or bars on stderr, and say how it went."""
+    from sracl_tui.cli.progress import Bars, Lines
+
+    console = common.talk()
+    config = request.config
+    console.print(
+        f"{request.run_id}: {request.preset} on {config.data.dataset}, seed {config.train.seed}", markup=False, highlight=False
+    )
+    bars = not headless and console.is_terminal
+    with Bars(console, epochs=config.train.epochs) if bars else nullcontext(Lines(console)) as listener:
+        result = work(listener)
+    if result.error is not None:
+        if isinstance(result.error, common.EngineError | common.StoreError):
+            common.print_error(result.error)
+        else:
+            console.print(f"[red]{escape(str(result.reason))}[/red]", highlight=False)
+    elif result.state == "stopped":
+        console.print(f"stopped ({result.reason}); go on with: sracl run --resume {request.run_id}", highlight=False)
+    return result
+
+
+def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
+    from sracl_tui.runner.plan import plan
+
+    document = plan(place, config)
+    if json_:
+        common.print_json(document)
+        return
+    console = common.out()
+    for stage in document["stages"]:
+        console.print(f"{stage['stage']:10} {'cached' if stage['cached'] else 'to do':7} {stage['detail']}", markup=False, highlight=False)
+    low, high = document["usd"]["low"], document["usd"]["high"]
+    console.print(f"prompts    {document['prompts']:,}, of them cached {document['cached']:,}, identical {document['identical']:,}", highlight=False)
+    console.print(f"cost       ${low:.2f} to ${high:.2f}", highlight=False)
+    console.print(f"time       about {document['minutes']:.1f} minutes ({document['basis']})", markup=False, highlight=False)
+
+
+def _print_results(place: Home, results: list[RunResult]) -> None:
+    done = [result for result in results if result.test]
+    if not done:
+        return
+    ks = done[0].request.config.evaluate.ks
+    rows = {f"{r.request.preset}, seed {r.request.config.train.seed}": r.test for r in done}
+    console = common.out()
+    title = f"Test, {done[0].request.config.data.dataset}: best epoch {', '.join(str(r.best_epoch) for r in done)}"
+    console.print(common.metric_table(title, rows, ks))
+    common.talk().print(
+        f"{', '.join(r.request.run_id for r in done)}: {sum(r.seconds['total'] for r in done):.0f} s, in {place.database}",
+        markup=False,
+        highlight=False,
+    )

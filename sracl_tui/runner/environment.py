@@ -1,0 +1,86 @@
+"""Where and with what a run is made: machine, packages, git state. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sracl_tui.version import __version__
+
+PACKAGES = ("torch", "numpy", "duckdb", "pyarrow", "sentence-transformers", "scikit-learn", "annoy", "pydantic")
+
+
+def describe() -> dict[str, Any]:
+    """What `run_started` records beside the process: code, packages and machine."""
+    return {"code_version": __version__, "packages": package_versions(), "machine": machine(), **git_state()}
+
+
+def package_versions() -> dict[str, str]:
+    """Installed version of every package that can change a result."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def machine() -> str:
+    """One line: system, processor, cores, memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{platform.system()} {platform.release()}, {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def git_state() -> dict[str, str | None]:
+    """Commit and uncommitted patch of the checkout that the code runs from; nothing for an installed package."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return {"git_sha": None, "git_patch": None}
+    return {"git_sha": _git(folder, "rev-parse", "HEAD"), "git_patch": _git(folder, "diff", "HEAD") or None}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def peak_memory() -> int:
+    """Most memory that this process held so far, in bytes."""
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def host() -> str:
+    """This machine's name on the network."""
+    return platform.node()
+
+
+def boot_id() -> str | None:
+    """Changes with every start of the machine; none where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None

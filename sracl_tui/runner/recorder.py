@@ -1,0 +1,110 @@
+"""Keeps a run's record: its lock, journal and heartbeat, and the publishing of both into the database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from engine.events import Event, Report, Tabular
+from sracl_tui.runner import environment
+from sracl_tui.runner.request import RunRequest
+from store.home import Home
+from store.journal import Journal, RunLock
+from store.publish import Publisher
+
+HEARTBEAT_SECONDS = 10.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Recorder:
+    """The only writer of one run's folder while the run lives."""
+
+    def __init__(self, home: Home, request: RunRequest, *, listener: Report) -> None:
+        """Take the run's lock and open the next segment of its journal.
+
+        Raises:
+            StoreError: another process runs it.
+        """
+        self._listener = listener
+        self.folder = home.run_folder(request.run_id)
+        self._lock = RunLock(self.folder)
+        self._lock.acquire()
+        self._journal = Journal(self.folder)
+        self.publisher = Publisher(home)
+        self._closed = threading.Event()
+        self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to publish and to beat."""
+        self.publisher.start()
+        self._pulse.start()
+
+    def report(self, event: Event) -> None:
+        """Take an event of the engine: journal first, then whoever listens."""
+        columns = event.columns if isinstance(event, Tabular) else None
+        self._journal.append(event.name, event.payload(), columns=columns)
+        if event.name == "stage_finished":
+            self.publisher.request()
+        self._listener(event)
+
+    def write(self, name: str, *, durable: bool = False, **fields: Any) -> None:
+        """Write an event of the runner's own."""
+        self._journal.append(name, fields, durable=durable)
+
+    def started(self, *, threads: int, device: str) -> None:
+        """Write which process runs it, where, and with what."""
+        self.write(
+            "run_started",
+            durable=True,
+            pid=os.getpid(),
+            host=environment.host(),
+            boot_id=environment.boot_id(),
+            threads=threads,
+            device=device,
+            **environment.describe(),
+        )
+
+    def close(self) -> None:
+        """Publish what is left and let the run go."""
+        self._closed.set()
+        if self._pulse.is_alive():
+            self._pulse.join()
+        self._journal.close()
+        self._lock.release()
+        self.publisher.close()
+
+    def _beat(self) -> None:
+        while not self._closed.wait(HEARTBEAT_SECONDS):
+            self.write("heartbeat")
+
+
+class StopSwitch:
+    """Set by a signal; a second one no longer waits for the checkpoint."""
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+
+    def __call__(self) -> bool:
+        return self.signal_name is not None
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.signal_name is not None:
+            raise KeyboardInterrupt
+        self.signal_name = signal.Signals(number).name
+
+    @contextmanager
+    def installed(self) -> Iterator[StopSwitch]:
+        """Listen to the signals that ask a run to stop, in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
