@@ -1,10 +1,12 @@
 """A training's state in one file: weights, optimizer, random number generators and loop state.
 
 One safetensors file, written beside its place and renamed into it, so a reader finds the old one or the new one whole.
+A digest of its content tells a file whose bytes have changed since.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -34,10 +36,12 @@ class LoopState:
     bad_epochs: int
 
 
-def save(
-    path: Path, *, model: nn.Module, state: LoopState, optimizer: torch.optim.Optimizer | None = None
-) -> None:
-    """Write a checkpoint; with the optimizer it can be trained on from, and holds the generators' states too."""
+def save(path: Path, *, model: nn.Module, state: LoopState, optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Write a checkpoint; with the optimizer it can be trained on from, and holds the generators' states too.
+
+    Raises:
+        CheckpointError: the file cannot be written; an older one stays as it is.
+    """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     if optimizer is not None:
         for number, slots in optimizer.state_dict()["state"].items():
@@ -45,14 +49,16 @@ def save(
         tensors["rng.cpu"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
-    metadata = {"format": FORMAT, "state": json.dumps(asdict(state))}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    text = json.dumps(asdict(state))
+    metadata = {"format": FORMAT, "state": text, "digest": _digest(tensors, text)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary, metadata)
+        save_file(tensors, temporary, metadata)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
         raise CheckpointError(f"cannot be written: {error}", where=str(path), hint="Is the disk full?") from error
 
@@ -69,7 +75,9 @@ def load(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer | Non
     except RuntimeError as error:
         raise CheckpointError(f"does not fit this model: {error}", where=str(path)) from None
     if optimizer is not None:
-        _load_optimizer(optimizer, _under("optimizer.", tensors), path)
+        if "rng.cpu" not in tensors:
+            raise CheckpointError("this checkpoint has no optimizer: it cannot be trained on from", where=str(path))
+        _load_optimizer(optimizer, _under("optimizer.", tensors))
         torch.set_rng_state(tensors["rng.cpu"])
         if torch.cuda.is_available() and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"])
@@ -103,18 +111,29 @@ def _read(path: Path) -> tuple[dict[str, Tensor], LoopState]:
             if metadata.get("format") != FORMAT:
                 raise CheckpointError("this is not a checkpoint of ours", where=str(path))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        if metadata["digest"] != _digest(tensors, metadata["state"]):
+            raise ValueError("its content has changed since it was written")
+        state = LoopState(**json.loads(metadata["state"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"damaged: {error}", where=str(path), hint="Start the run anew.") from None
-    return tensors, LoopState(**json.loads(metadata["state"]))
+    return tensors, state
+
+
+def _digest(tensors: dict[str, Tensor], state: str) -> str:
+    """SHA-256 of everything in a checkpoint, in order of the names."""
+    digest = hashlib.sha256(state.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"\n{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, slots: dict[str, Tensor], path: Path) -> None:
-    if not slots:
-        raise CheckpointError("this checkpoint has no optimizer: it cannot be trained on from", where=str(path))
+def _load_optimizer(optimizer: torch.optim.Optimizer, slots: dict[str, Tensor]) -> None:
+    """Give an optimizer its state back; before its first step it has none, and `slots` is empty."""
     whole = optimizer.state_dict()
     states: dict[int, dict[str, Tensor]] = {}
     for name, value in slots.items():

@@ -27,11 +27,11 @@ class Section(BaseModel):
 class DataConfig(Section):
     dataset: str = "demo"
     """Name of an imported dataset; `demo` is synthetic and made when it is not there."""
-    max_length: int = Field(20, ge=1, le=1000)
+    max_length: int = Field(default=20, ge=1, le=1000)
     """Window: the last items of a prefix that the backbone sees (the paper's n), in items."""
-    max_users: int | None = Field(None, ge=2)
+    max_users: int | None = Field(default=None, ge=2)
     """Use only the first so many users, by user id; none means all of them."""
-    drop_titles: float = Field(0.0, ge=0.0, le=1.0)
+    drop_titles: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of items, drawn at random with a fixed seed, whose text is taken away."""
     swap_titles: bool = False
     """Shuffle the texts among the items with a fixed seed: a placebo for the semantic stages."""
@@ -50,14 +50,14 @@ class SemanticsConfig(Section):
     """Text encoder: `minilm`, `tfidf`, or the name or folder of a sentence-transformers model."""
     vector: Literal["text", "item-mean", "collaborative"] = "text"
     """An anchor's vector: of its summary, the mean of its items' vectors, or the backbone's own (w/o semantic)."""
-    budget: float | None = Field(None, ge=0)
+    budget: float | None = Field(default=None, ge=0)
     """Hard cap on what a run may spend on calls, in US dollars; none means no cap."""
 
 
 class RetrievalConfig(Section):
-    k: int = Field(10, ge=1, le=1000)
+    k: int = Field(default=10, ge=1, le=1000)
     """Neighbors retrieved per anchor (the paper's k)."""
-    item_k: int = Field(10, ge=1, le=1000)
+    item_k: int = Field(default=10, ge=1, le=1000)
     """Substitutes retrieved per item."""
     pool: Literal["others", "train", "users", "reference"] = "others"
     """Candidates: other users' training prefixes, all training prefixes, one per other user, or all prefixes."""
@@ -65,26 +65,26 @@ class RetrievalConfig(Section):
     """How near two vectors are."""
     backend: Literal["exact", "annoy"] = "exact"
     """Exact search, or Annoy's approximate trees."""
-    trees: int = Field(50, ge=1, le=1000)
+    trees: int = Field(default=50, ge=1, le=1000)
     """Annoy: number of trees."""
-    search_k: int = Field(20_000, ge=1)
+    search_k: int = Field(default=20_000, ge=1)
     """Annoy: nodes that a query inspects."""
 
 
 class ModelConfig(Section):
     backbone: Literal["sasrec"] = "sasrec"
     """Sequence encoder f."""
-    width: int = Field(64, ge=2, le=4096)
+    width: int = Field(default=64, ge=2, le=4096)
     """Size of the item embeddings and hidden states (the paper's d)."""
-    layers: int = Field(2, ge=1, le=32)
+    layers: int = Field(default=2, ge=1, le=32)
     """Transformer layers."""
-    heads: int = Field(2, ge=1, le=64)
+    heads: int = Field(default=2, ge=1, le=64)
     """Attention heads; must divide the width."""
-    inner: int = Field(256, ge=1, le=16384)
+    inner: int = Field(default=256, ge=1, le=16384)
     """Width of the feed-forward layer."""
-    dropout: float = Field(0.5, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """Dropout rate of embeddings and hidden states."""
-    attention_dropout: float = Field(0.5, ge=0.0, lt=1.0)
+    attention_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """Dropout rate of attention probabilities."""
     padding: Literal["zero", "random"] = "zero"
     """Initial value of the padding row of the item embedding (released code: random). The mask hides it either way."""
@@ -93,52 +93,52 @@ class ModelConfig(Section):
 class SynthesizerConfig(Section):
     kind: Literal["gat", "gatv2", "dot", "mlp", "uniform", "softmax-cosine", "random", "top1", "frozen"] = "gat"
     """How the retrieved neighbors are weighed: `gat` is the paper's, the others are its controls."""
-    weight_dropout: float = Field(0.5, ge=0.0, lt=1.0)
+    weight_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """Dropout rate of the weights in training (released code only); not applied to `random` and `top1`."""
     item_kind: Literal["draw", "synthesize"] = "draw"
     """A swapped item becomes one drawn substitute (paper) or the weighted sum of all of them."""
 
 
 class LossConfig(Section):
-    alpha: float = Field(0.1, ge=0.0)
+    alpha: float = Field(default=0.1, ge=0.0)
     """Weight of the inter-user contrast L_CS; 0 switches it off."""
-    beta: float = Field(0.1, ge=0.0)
+    beta: float = Field(default=0.1, ge=0.0)
     """Weight of the intra-user contrast L_IS; 0 switches it off."""
-    temperature: float = Field(1.0, gt=0.0)
+    temperature: float = Field(default=1.0, gt=0.0)
     """InfoNCE temperature (tau)."""
     direction: Literal["symmetric", "one-way"] = "symmetric"
     """InfoNCE over all 2B - 2 other rows (released code) or over the B - 1 other samples (paper)."""
-    swap: float = Field(0.2, ge=0.0, le=1.0)
+    swap: float = Field(default=0.2, ge=0.0, le=1.0)
     """Probability that an item of a view is replaced by a substitute."""
 
 
 class TrainConfig(Section):
-    epochs: int = Field(100, ge=1)
+    epochs: int = Field(default=100, ge=1)
     """Epochs at most."""
-    batch: int = Field(256, ge=2)
+    batch: int = Field(default=256, ge=2)
     """Prefixes per step."""
-    lr: float = Field(1e-3, gt=0.0)
+    lr: float = Field(default=1e-3, gt=0.0)
     """Adam's learning rate."""
-    weight_decay: float = Field(0.0, ge=0.0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
     """Adam's L2 penalty."""
-    patience: int = Field(10, ge=1)
+    patience: int = Field(default=10, ge=1)
     """Stop after so many epochs in a row without a better validation score."""
-    select: str = Field("mrr@10", pattern=r"^(hr|ndcg|mrr)@[1-9]\d*$")
+    select: str = Field(default="mrr@10", pattern=r"^(hr|ndcg|mrr)@[1-9]\d*$")
     """Validation metric that picks the best epoch."""
-    select_digits: int | None = Field(None, ge=1, le=15)
+    select_digits: int | None = Field(default=None, ge=1, le=15)
     """Round the score to so many digits before it is compared; none compares in full precision."""
     tie_improves: bool = False
     """Whether an equal score counts as better."""
-    seed: int = Field(1, ge=0)
+    seed: int = Field(default=1, ge=0)
     """Seed of initial weights, batches, dropout and draws."""
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`auto` takes CUDA where there is one, else the CPU."""
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     """CPU threads; none leaves torch's own choice. The same seed gives the same run for the same threads."""
 
 
 class EvaluateConfig(Section):
-    ks: tuple[int, ...] = Field((5, 10, 20), min_length=1)
+    ks: tuple[int, ...] = Field(default=(5, 10, 20), min_length=1)
     """Cutoffs of HR, NDCG and MRR."""
     mask_seen: bool = False
     """Whether items that the user already has are left out of the ranking."""
@@ -210,7 +210,9 @@ def leaf_paths() -> dict[str, str]:
 
 def preset_names() -> list[str]:
     """Names of the presets, `default` first."""
-    names = [f.name.removesuffix(".toml") for f in resources.files("engine.presets").iterdir() if f.name.endswith(".toml")]
+    names = [
+        f.name.removesuffix(".toml") for f in resources.files("engine.presets").iterdir() if f.name.endswith(".toml")
+    ]
     return sorted(names, key=lambda name: (name != "default", name))
 
 
@@ -282,23 +284,30 @@ def build_config(*trees: dict[str, Any]) -> Config:
     Raises:
         ConfigError: with every problem at once, each named by its path.
     """
-    tree: dict[str, Any] = {}
     problems: list[str] = []
+    tree: dict[str, Any] = {}
     for part in trees:
         tree = merge(tree, _nest(part, problems))
+    return _validated(tree, problems)
+
+
+def _validated(tree: dict[str, Any], problems: list[str]) -> Config:
+    """The config of a nested tree; raises with its problems and those found before."""
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        problems += [_explain(e) for e in error.errors()]
-        raise _config_error(problems) from None
-    problems += _contradictions(config)
+        raise _config_error([*problems, *(_explain(e) for e in error.errors())]) from None
+    problems = [*problems, *_contradictions(config)]
     if problems:
         raise _config_error(problems)
     return config
 
 
 def _config_error(problems: list[str]) -> ConfigError:
-    return ConfigError("\n".join(problems), hint="`sracl run --help` names the settings; `sracl run --presets` lists the presets.")
+    return ConfigError(
+        "\n".join(problems),
+        hint="`sracl run --help` names the settings; `sracl run --presets` lists the presets.",
+    )
 
 
 def _nest(tree: dict[str, Any], problems: list[str]) -> dict[str, Any]:
@@ -364,16 +373,17 @@ def load_config(
     given: dict[str, Any] = {}
     problems: list[str] = []
     named = "default"
-    for part in [*(read_config_file(path) for path in files), *(parse_assignment(a) for a in assignments), settings or {}]:
+    for part in [
+        *(read_config_file(path) for path in files),
+        *(parse_assignment(a) for a in assignments),
+        settings or {},
+    ]:
         named = part.get("preset", named)
         given = merge(given, _nest({key: value for key, value in part.items() if key != "preset"}, problems))
-    if problems:
-        raise _config_error(problems)
-    base = preset_tree(preset or named)
-    merged = merge(base, given)
-    if merged.get("semantics", {}).get("unit") == "user" and "pool" not in merged.get("retrieval", {}):
-        given = merge(given, {"retrieval": {"pool": "users"}})
-    return build_config(base, given), preset or named
+    tree = merge(preset_tree(preset or named), given)
+    if tree.get("semantics", {}).get("unit") == "user" and "pool" not in tree.get("retrieval", {}):
+        tree = merge(tree, {"retrieval": {"pool": "users"}})
+    return _validated(tree, problems), preset or named
 
 
 def choices(path: str) -> tuple[Any, ...]:

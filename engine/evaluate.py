@@ -51,7 +51,7 @@ def rank_targets(
         scores = backbone.scores(hidden[start : start + chunk])  # (B, V)
         target = windows.targets[torch.from_numpy(ids)].to(scores.device)[:, None] - 1
         own = scores.gather(1, target)  # (B, 1)
-        if not torch.isfinite(own).all():
+        if not torch.isfinite(scores).all():
             raise TrainingError("a score is not a number", hint="Lower train.lr, or look at the loss curve of the run.")
         if config.mask_seen:
             rows, items = _seen(dataset, ids)

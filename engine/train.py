@@ -21,7 +21,7 @@ from engine.config import Config
 from engine.data.batches import Windows
 from engine.data.dataset import TEST, TRAIN, VALID, Dataset
 from engine.errors import CheckpointError, TrainingError
-from engine.evaluate import rank_targets
+from engine.evaluate import encode, rank_targets
 from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, WeightsSampled
 from engine.metrics import grouped_metrics, ranking_metrics, subgroups
 from engine.models.sracl import SRACL, Losses, Semantics
@@ -109,7 +109,7 @@ class Trainer:
             best_score=-math.inf,
             bad_epochs=0,
         )
-        self._train_seconds = self._evaluate_seconds = 0.0
+        self.train_seconds = self.evaluate_seconds = 0.0
 
     def resume(self) -> LoopState:
         """Go on from the last whole epoch.
@@ -149,9 +149,14 @@ class Trainer:
             epochs=self.state.epoch,
             valid=valid,
             test=test,
-            train_seconds=self._train_seconds,
-            evaluate_seconds=self._evaluate_seconds,
+            train_seconds=self.train_seconds,
+            evaluate_seconds=self.evaluate_seconds,
         )
+
+    @property
+    def samples_users(self) -> bool:
+        """Whether users have neighbors that a synthesizer weighs."""
+        return self.model.semantics is not None and self.config.loss.alpha > 0
 
     def weights(self, anchor_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Neighbor ids (B, K), 0 where there are fewer, and their weights (B, K) without dropout."""
@@ -163,10 +168,12 @@ class Trainer:
             weights = torch.cat([self.model.neighbor_weights(part) for part in ids.split(WEIGHTS_AT_ONCE)])
         return self.model.semantics.neighbors[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
 
-    def user_vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-        """Representing anchors (R,), their h (R, D) and their synthesized sample h+ (R, D)."""
+    def user_vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]:
+        """Representing anchors (R,), their h (R, D) and their synthesized sample h+ (R, D); none without neighbors."""
         ids = self.dataset.anchors.representing
         self.model.eval()
+        if not self.samples_users:
+            return ids, encode(self.model.backbone, self.windows, ids).cpu().numpy(), None
         parts = [self.model.samples(part, self.windows) for part in torch.from_numpy(ids).split(WEIGHTS_AT_ONCE // 8)]
         own, samples = (torch.cat(side).cpu().numpy() for side in zip(*parts, strict=True))
         return ids, own, samples
@@ -193,8 +200,8 @@ class Trainer:
         if improved:
             checkpoint.save(self.folder / BEST, model=self.model, state=self.state)
         checkpoint.save(self.folder / LAST, model=self.model, state=self.state, optimizer=self._optimizer)
-        self._train_seconds += trained - started
-        self._evaluate_seconds += evaluated - trained
+        self.train_seconds += trained - started
+        self.evaluate_seconds += evaluated - trained
         self._report(
             EpochFinished(
                 epoch=epoch,
@@ -228,7 +235,11 @@ class Trainer:
                 reported = now
                 self._report(
                     StepFinished(
-                        epoch=epoch, step=step, steps_per_epoch=len(batches), done=done, loss=float(losses.total.detach())
+                        epoch=epoch,
+                        step=step,
+                        steps_per_epoch=len(batches),
+                        done=done,
+                        loss=float(losses.total.detach()),
                     )
                 )
             if self._stop():
@@ -275,7 +286,7 @@ class Trainer:
         ranks = self._ranks(anchor_ids)
         masks = subgroups(self.dataset, anchor_ids)
         metrics = grouped_metrics(ranks, masks, split=split, ks=self.config.evaluate.ks)
-        self._evaluate_seconds += time.perf_counter() - started
+        self.evaluate_seconds += time.perf_counter() - started
         self._report(
             Evaluated(
                 split=split,
@@ -285,11 +296,11 @@ class Trainer:
                 columns={"user_id": self.dataset.anchors.user_ids[anchor_ids - 1], "rank": ranks},
             )
         )
-        return {m.name: m.value for m in metrics if m.subgroup == "all"}
+        return {m.name: m.value for m in metrics if m.subgroup == "all" and m.name != "n"}
 
     def _sample_weights(self, phase: str) -> None:
         """Report the synthesizer's weights for the anchors that represent users."""
-        if self.model.semantics is None:
+        if not self.samples_users:
             return
         ids = self.dataset.anchors.representing
         neighbors, weights = self.weights(ids)

@@ -1,7 +1,8 @@
 """Dropout that is fast on the CPU, where torch draws one slow Bernoulli number per element.
 
 On the CPU a keep-mask is cut from 64 random bits of torch's global generator at a time: 8 bits per element where the
-rate is a multiple of 1/256 (0.5 is), else 16, which rounds the rate to a multiple of 1/65536. Elsewhere torch's own is used.
+rate is a multiple of 1/256 (0.5 is), else 16, which rounds the rate to a multiple of 1/65536 (at most 65535 of them) and
+scales by what it was rounded to, so that the mean is kept. Elsewhere torch's own is used.
 Measured with 18,000 x 64 values on two cores: 21 ms before, 2.5 ms so.
 """
 
@@ -20,12 +21,13 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, rate, training)
-    return x * _keep(x.numel(), rate).view(x.shape).to(x.dtype).mul_(1.0 / (1.0 - rate))
+    bits = 8 if (rate * 256).is_integer() else 16
+    cut = min(round(rate * 2**bits), 2**bits - 1)
+    return x * _keep(x.numel(), cut, bits).view(x.shape).to(x.dtype).mul_(2**bits / (2**bits - cut))
 
 
-def _keep(count: int, rate: float) -> Tensor:
-    """(count,) which values are kept."""
-    bits, kind = (8, torch.int8) if (rate * 256).is_integer() else (16, torch.int16)
-    per_word = 64 // bits
+def _keep(count: int, cut: int, bits: int) -> Tensor:
+    """(count,) which values are kept: all but `cut` in 2^bits."""
+    kind, per_word = (torch.int8 if bits == 8 else torch.int16), 64 // bits
     words = torch.empty(-(-count // per_word), dtype=torch.int64).random_(_LOWEST, None)
-    return words.view(kind)[:count] >= round(rate * 2**bits) - 2 ** (bits - 1)
+    return words.view(kind)[:count] >= cut - 2 ** (bits - 1)

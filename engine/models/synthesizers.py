@@ -41,7 +41,7 @@ class Synthesizer(nn.Module):
         """p (B, K): softmax of the scores where `mask` (B, K) is true, else 0; with weight dropout in training."""
         scores = self.scores(anchor, neighbors, similarity).masked_fill(~mask, -math.inf)
         some = mask.any(1, keepdim=True)
-        weights = scores.masked_fill(~some, 0.0).softmax(1) * mask
+        weights = scores.masked_fill(~some, 0.0).softmax(1).masked_fill(~mask, 0.0)  # 0 even where scores are NaN
         return dropout(weights, self.weight_dropout, self.training and not self.one_hot)
 
 

@@ -6,8 +6,10 @@ stopped it; 4 the store cannot be used; 130 interrupted or stopped.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,9 +18,19 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from engine.errors import ConfigError, DataError, EngineError
-from store.errors import LookupFailed, StoreError
+from store.errors import LookupFailed, QueryFailed, StoreError
 from store.home import Home
 
+GLYPHS = {
+    "queued": "◌",
+    "running": "●",
+    "stopping": "◐",
+    "finished": "✓",
+    "failed": "✗",
+    "stopped": "■",
+    "killed": "✗",
+    "lost": "?",
+}
 WIDE = 4096
 """Columns of a table that no terminal shows, so that nothing is wrapped in a pipe."""
 
@@ -59,7 +71,7 @@ class Commands(TyperGroup):
 
 def exit_code(error: BaseException) -> int:
     """The exit code of an error."""
-    if isinstance(error, ConfigError | DataError | LookupFailed):
+    if isinstance(error, ConfigError | DataError | LookupFailed | QueryFailed):
         return 2
     return 4 if isinstance(error, StoreError) else 1
 
@@ -105,6 +117,78 @@ def home_of(path: Path | None) -> Home:
     home = Home.resolve(path)
     home.create()
     return home
+
+
+def open_store(place: Home) -> Any:
+    """The home's store, open for reading."""
+    from store.database import Store
+
+    return Store.open(place)
+
+
+def state_text(state: str) -> str:
+    """A state as glyph and word."""
+    return f"{GLYPHS.get(state, '?')} {state}"
+
+
+def number(value: float | None) -> str:
+    """Four decimals; a dash for nothing."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def duration(seconds: float | None) -> str:
+    """`42 s`, `3 min 20 s` or `1 h 05 min`; a dash for nothing."""
+    if seconds is None:
+        return "-"
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
+    """A plain table; a head that ends in `:r` is of numbers, set to the right. No cell is cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        name, _, side = head.partition(":")
+        made.add_column(Text(name), justify="right" if side == "r" else "left", no_wrap=side == "r", overflow="fold")
+    for cells in rows:
+        made.add_row(*map(Text, cells))
+    return made
+
+
+def print_pairs(console: Console, pairs: dict[str, str]) -> None:
+    """Names and what they stand for, one under the other."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, show_header=False)
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, text in pairs.items():
+        made.add_row(name, Text(str(text)))
+    console.print(made)
+
+
+def bars(spread: list[dict[str, int]], *, bins: int = 12, width: int = 40) -> list[str]:
+    """A histogram as lines: the range of values, the count, a bar. Ranges double, as such spreads have long tails."""
+    if not spread:
+        return []
+    edges, edge = [spread[0]["value"]], spread[0]["value"]
+    while edge <= spread[-1]["value"] and len(edges) <= bins:
+        edge = edge + max(1, round(edge * 0.6)) if len(edges) < bins else spread[-1]["value"] + 1
+        edges.append(edge)
+    counts = [sum(p["count"] for p in spread if low <= p["value"] < high) for low, high in itertools.pairwise(edges)]
+    most = max(counts)
+    names = [f"{low}" if high - low == 1 else f"{low}-{high - 1}" for low, high in itertools.pairwise(edges)]
+    side = max(map(len, names))
+    return [
+        f"{name:>{side}} {count:>8,} {'█' * round(width * count / most)}"
+        for name, count in zip(names, counts, strict=True)
+    ]
 
 
 def metric_table(title: str, rows: dict[str, dict[str, float]], ks: tuple[int, ...]) -> Any:

@@ -5,9 +5,26 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-from engine.events import EpochFinished, Event, Report, StageFinished, StageProgress, StageStarted, StepFinished, Warned
+from engine.events import (
+    EpochFinished,
+    Event,
+    Report,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    StepFinished,
+    Warned,
+)
 
 
 def epoch_line(event: EpochFinished) -> str:
@@ -16,7 +33,9 @@ def epoch_line(event: EpochFinished) -> str:
     valid = [f"{name.upper()} {value:.4f}" for (split, name), value in values.items() if split == "valid"]
     shown = [text for text in valid if text.startswith(("MRR@10 ", "HR@20 ", "NDCG@20 "))] or valid[:3]
     better = "best so far" if event.improved else f"{event.bad_epochs} without gain"
-    return f"epoch {event.epoch}  loss {values['train', 'loss']:.4f}  {'  '.join(shown)}  {event.seconds:.1f} s  {better}"
+    return (
+        f"epoch {event.epoch}  loss {values['train', 'loss']:.4f}  {'  '.join(shown)}  {event.seconds:.1f} s  {better}"
+    )
 
 
 class Lines:

@@ -29,26 +29,41 @@ def _list_presets(value: bool) -> None:
 
 def run(
     configs: Annotated[
-        list[Path] | None, typer.Argument(help="TOML files with settings; a later one wins.", show_default=False)
+        list[Path] | None,
+        typer.Argument(help="TOML files with settings; a later one wins.", show_default=False),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset by name; `demo` is synthetic and made at need.")] = None,
     preset: Annotated[str | None, typer.Option(help="Settings to start from; see --presets.")] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as alpha=0.05; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as alpha=0.05; repeatable."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of this run.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Run seeds 1 to N, one after the other, as a group.")] = None,
     name: Annotated[str | None, typer.Option(help="A name to find the run by.")] = None,
     run_id: Annotated[str | None, typer.Option("--run-id", help="Use this id instead of a new one.")] = None,
-    group: Annotated[str | None, typer.Option(help="Put the run into a group; a finished equal run in it is reused.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Put the run into a group; a finished equal run in it is reused.")
+    ] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", help="Tag the run; repeatable.")] = None,
     note: Annotated[str, typer.Option(help="A note to keep with the run.")] = "",
-    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a stopped or dead run from its last epoch.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is cached, what it costs and how long it may take; run nothing.")] = False,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a stopped or dead run from its last epoch.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what is cached, what it costs and how long it may take; run nothing."),
+    ] = False,
     budget: Annotated[float | None, typer.Option(min=0, metavar="USD", help="Hard cap on what calls may cost.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Run even if the group has a finished equal run.")] = False,
-    headless: Annotated[bool, typer.Option("--headless", help="One line per step instead of bars: for logs, CI and background.")] = False,
-    presets: Annotated[bool, typer.Option("--presets", callback=_list_presets, is_eager=True, help="List the presets and leave.")] = False,
+    headless: Annotated[
+        bool,
+        typer.Option("--headless", help="One line per step instead of bars: for logs, CI and background."),
+    ] = False,
+    presets: Annotated[
+        bool,
+        typer.Option("--presets", callback=_list_presets, is_eager=True, help="List the presets and leave."),
+    ] = False,
     json_: JsonOption = False,
     home: HomeOption = None,
     debug: DebugOption = False,
@@ -67,7 +82,9 @@ def run(
       sracl run --resume last                       go on where it was stopped
     """
     if resume is not None and (configs or assignments or preset or dataset or seed is not None or seeds):
-        raise ConfigError("a run is resumed with its own settings", where="--resume", hint="Leave the other options out.")
+        raise ConfigError(
+            "a run is resumed with its own settings", where="--resume", hint="Leave the other options out."
+        )
     if seed is not None and seeds is not None:
         raise ConfigError("give one of --seed and --seeds", where="--seeds")
     place = common.home_of(home)
@@ -163,7 +180,9 @@ def _run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: 
                 markup=False,
                 highlight=False,
             )
-        results.append(earlier or _watched(request, lambda listener, r=request: execute(place, r, listener=listener), headless))
+        results.append(
+            earlier or _watched(request, lambda listener, r=request: execute(place, r, listener=listener), headless)
+        )
         if results[-1].exit_code == 130:
             break
     return results
@@ -189,7 +208,9 @@ def _watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
     console = common.talk()
     config = request.config
     console.print(
-        f"{request.run_id}: {request.preset} on {config.data.dataset}, seed {config.train.seed}", markup=False, highlight=False
+        f"{request.run_id}: {request.preset} on {config.data.dataset}, seed {config.train.seed}",
+        markup=False,
+        highlight=False,
     )
     bars = not headless and console.is_terminal
     with Bars(console, epochs=config.train.epochs) if bars else nullcontext(Lines(console)) as listener:
@@ -213,11 +234,22 @@ def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
         return
     console = common.out()
     for stage in document["stages"]:
-        console.print(f"{stage['stage']:10} {'cached' if stage['cached'] else 'to do':7} {stage['detail']}", markup=False, highlight=False)
+        console.print(
+            f"{stage['stage']:10} {'cached' if stage['cached'] else 'to do':7} {stage['detail']}",
+            markup=False,
+            highlight=False,
+        )
     low, high = document["usd"]["low"], document["usd"]["high"]
-    console.print(f"prompts    {document['prompts']:,}, of them cached {document['cached']:,}, identical {document['identical']:,}", highlight=False)
+    console.print(
+        f"prompts    {document['prompts']:,}, of them cached {document['cached']:,}, identical {document['identical']:,}",
+        highlight=False,
+    )
     console.print(f"cost       ${low:.2f} to ${high:.2f}", highlight=False)
-    console.print(f"time       about {document['minutes']:.1f} minutes ({document['basis']})", markup=False, highlight=False)
+    console.print(
+        f"time       about {document['minutes']:.1f} minutes ({document['basis']})",
+        markup=False,
+        highlight=False,
+    )
 
 
 def _print_results(place: Home, results: list[RunResult]) -> None:

@@ -11,7 +11,16 @@ from typing import Any
 
 from sracl_tui.version import __version__
 
-PACKAGES = ("torch", "numpy", "duckdb", "pyarrow", "sentence-transformers", "scikit-learn", "annoy", "pydantic")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "duckdb",
+    "pyarrow",
+    "sentence-transformers",
+    "scikit-learn",
+    "annoy",
+    "pydantic",
+)
 
 
 def describe() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,11 +51,11 @@ class Recorder:
             self.publisher.request()
         self._listener(event)
 
-    def write(self, name: str, *, durable: bool = False, **fields: Any) -> None:
+    def write(self, event: str, /, *, durable: bool = False, **fields: Any) -> None:
         """Write an event of the runner's own."""
-        self._journal.append(name, fields, durable=durable)
+        self._journal.append(event, fields, durable=durable)
 
-    def started(self, *, threads: int, device: str) -> None:
+    def started(self) -> None:
         """Write which process runs it, where, and with what."""
         self.write(
             "run_started",
@@ -63,8 +63,6 @@ class Recorder:
             pid=os.getpid(),
             host=environment.host(),
             boot_id=environment.boot_id(),
-            threads=threads,
-            device=device,
             **environment.describe(),
         )
 
@@ -85,8 +83,10 @@ class Recorder:
 class StopSwitch:
     """Set by a signal; a second one no longer waits for the checkpoint."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_signal: Callable[[str], None]) -> None:
         self.signal_name: str | None = None
+        self._on_signal = on_signal
+        self._telling: threading.Thread | None = None
 
     def __call__(self) -> bool:
         return self.signal_name is not None
@@ -95,6 +95,9 @@ class StopSwitch:
         if self.signal_name is not None:
             raise KeyboardInterrupt
         self.signal_name = signal.Signals(number).name
+        # In a thread: the interrupted main thread may hold the journal's lock.
+        self._telling = threading.Thread(target=self._on_signal, args=(self.signal_name,), daemon=True)
+        self._telling.start()
 
     @contextmanager
     def installed(self) -> Iterator[StopSwitch]:
@@ -108,3 +111,5 @@ class StopSwitch:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if self._telling is not None:
+                self._telling.join()

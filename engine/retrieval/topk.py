@@ -1,0 +1,177 @@
+"""Exact top-k search in chunks. Legend: Q queries, C candidates, S size of a vector, k neighbors, B queries of a chunk.
+
+A chunk's scores come from one float32 matrix product. It only picks who may be among the first k; those few are scored
+again in double precision, rounded to float32 and sorted by score, then by column. So the result does not depend on chunk
+size, threads or the library's order of summation, and equal candidates always stand in order of their columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+CHUNK = 1024
+"""Queries at once, fewer where there are very many candidates."""
+SCORES_AT_ONCE = 48_000_000
+"""Scores of a chunk at most (192 MB)."""
+ENTRIES_AT_ONCE = 2_000_000
+"""Scores of a chunk that are looked at one by one at once."""
+NUMBERS_AT_ONCE = 8_000_000
+"""Numbers scored again at once (64 MB in double precision)."""
+
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Columns (Q, k), -1 where there are fewer, and their similarity (Q, k), 0 there; most similar first."""
+
+
+def normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows (N, S) scaled to length 1; rows of zeros stay zeros, equal rows stay equal."""
+    out = np.zeros(vectors.shape, np.float32)
+    step = max(1, NUMBERS_AT_ONCE // max(1, vectors.shape[1]))
+    for start in range(0, len(vectors), step):
+        wide = vectors[start : start + step].astype(np.float64)
+        norms = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+        out[start : start + step] = np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
+    return out
+
+
+def dots(
+    queries: NDArray[np.float32],
+    candidates: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Dot products of pairs (row, column), summed in double precision and rounded."""
+    scores = np.empty(len(rows), np.float32)
+    step = max(1, NUMBERS_AT_ONCE // max(1, queries.shape[1]))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        left = queries[rows[part]].astype(np.float64)
+        left *= candidates[columns[part]]
+        scores[part] = left.sum(axis=1)
+    return scores
+
+
+def first_k(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], scores: NDArray[np.float32], *, count: int, k: int
+) -> Found:
+    """The k best entries of each of `count` rows: by score, then the lower column."""
+    order = np.lexsort((columns, -scores, rows))
+    rows, columns, scores = rows[order], columns[order], scores[order]
+    place = _places(rows)
+    kept = place < k
+    best, similarity = np.full((count, k), -1, np.int64), np.zeros((count, k), np.float32)
+    best[rows[kept], place[kept]] = columns[kept]
+    similarity[rows[kept], place[kept]] = scores[kept]
+    return best, similarity
+
+
+class ExactSearch:
+    """Finds the k candidates with the largest dot products."""
+
+    def __init__(self, candidates: NDArray[np.float32], *, k: int) -> None:
+        """Take candidates (C, S), already normalized where cosine is meant."""
+        self._candidates, self._k = candidates, k
+        self._width = max(1, min(64, len(candidates) // (64 * k)))
+        self._groups = -(-len(candidates) // self._width)
+        padded = np.zeros((self._width * self._groups, candidates.shape[1]), np.float32)
+        padded[: len(candidates)] = candidates
+        self._columns = torch.from_numpy(padded).T  # (S, width * groups)
+        self._largest = float(np.sqrt((candidates.astype(np.float64) ** 2).sum(axis=1).max(initial=0.0)))
+        self._same = _equal_rows(candidates)
+
+    def __call__(
+        self,
+        queries: NDArray[np.float32],
+        skip: NDArray[np.int64],
+        *,
+        step: Callable[[int], None] = lambda done: None,
+    ) -> Found:
+        """Search for queries (Q, S).
+
+        Args:
+            skip: (Q, 2) half-open range of columns that each query must not find: itself, or its user's.
+            step: told after each chunk how many queries are done; it may raise to end the search.
+        """
+        size = max(1, min(CHUNK, SCORES_AT_ONCE // max(1, self._columns.shape[1])))
+        buffer = torch.empty((min(size, len(queries)), self._columns.shape[1]))
+        best = np.full((len(queries), self._k), -1, np.int64)
+        similarity = np.zeros((len(queries), self._k), np.float32)
+        for start in range(0, len(queries) if len(self._candidates) else 0, size):
+            part = slice(start, min(start + size, len(queries)))
+            scores = buffer[: part.stop - part.start]
+            best[part], similarity[part] = self._chunk(queries[part], skip[part], scores)
+            step(part.stop)
+        return best, similarity
+
+    def _chunk(self, queries: NDArray[np.float32], skip: NDArray[np.int64], scores: Tensor) -> Found:
+        torch.matmul(torch.from_numpy(queries), self._columns, out=scores)  # (B, width * groups)
+        scores[:, len(self._candidates) :] = -torch.inf
+        lengths = skip[:, 1] - skip[:, 0]
+        rows = np.repeat(np.arange(len(queries)), lengths)
+        columns = (
+            np.repeat(skip[:, 0], lengths) + np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        )
+        scores[torch.from_numpy(rows), torch.from_numpy(columns)] = -torch.inf
+
+        # The k-th largest maximum of disjoint groups is at most the k-th largest score: a bound that is cheap to find.
+        # A group is every `groups`-th column, so that a user's prefixes, which are alike, fall into different ones.
+        grouped = scores.view(len(queries), self._width, self._groups)
+        tops = grouped.amax(1)  # (B, groups)
+        bound = tops.topk(min(self._k, self._groups), dim=1).values[:, -1]
+        bound -= torch.from_numpy(self._rounding(queries))
+        hits = (tops >= bound[:, None]) & (tops > -torch.inf)
+        kept: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        for first, last in _slices(hits.sum(1).numpy() * self._width, ENTRIES_AT_ONCE):
+            found = self._entries(grouped[first:last], hits[first:last], bound[first:last])
+            kept.append((found[0] + first, found[1]))
+        rows = np.concatenate([part[0] for part in kept])
+        columns = np.concatenate([part[1] for part in kept])
+        return first_k(rows, columns, dots(queries, self._candidates, rows, columns), count=len(queries), k=self._k)
+
+    def _entries(self, grouped: Tensor, hits: Tensor, bound: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows and columns of the scores in hit groups that reach the bound, without needless copies of equal candidates."""
+        row, group = hits.nonzero(as_tuple=True)
+        members = grouped[row, :, group]  # (H, width)
+        entry, member = ((members >= bound[row][:, None]) & (members > -torch.inf)).nonzero(as_tuple=True)
+        rows, columns = row[entry].numpy(), (member * self._groups + group[entry]).numpy()
+        # Of equal candidates only the first k columns can be among the first k.
+        order = np.lexsort((columns, self._same[columns], rows))
+        rows, columns = rows[order], columns[order]
+        kept = _places(rows * (len(self._candidates) + 1) + self._same[columns]) < self._k
+        return rows[kept], columns[kept]
+
+    def _rounding(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(B,) how much two float32 dot products of a query may be off together (S times the unit roundoff, twice each)."""
+        norms = np.sqrt((queries.astype(np.float64) ** 2).sum(axis=1))
+        return (norms * self._largest * queries.shape[1] * 2.0**-22).astype(np.float32)
+
+
+def _equal_rows(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(N,) a number per row that equal rows share."""
+    plain = np.ascontiguousarray(vectors + np.float32(0.0))  # -0 becomes 0
+    whole = plain.view(np.dtype((np.void, plain.dtype.itemsize * plain.shape[1])))[:, 0]
+    return np.unique(whole, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _places(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) place of each entry among those with its key, from 0; equal keys stand together."""
+    index = np.arange(len(keys))
+    starts = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
+    return index - np.maximum.accumulate(np.where(starts, index, 0))
+
+
+def _slices(sizes: NDArray[np.int64], limit: int) -> list[tuple[int, int]]:
+    """Consecutive ranges of rows whose sizes sum up to at most the limit; a larger row stands alone."""
+    ends = np.cumsum(sizes)
+    ranges: list[tuple[int, int]] = []
+    first = 0
+    while first < len(sizes):
+        before = ends[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, before + limit, side="right")))
+        ranges.append((first, last))
+        first = last
+    return ranges

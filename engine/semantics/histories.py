@@ -1,0 +1,69 @@
+"""Which items stand in a prefix, and which training prefixes end in an item.
+
+Legend: B anchors, T items of all their windows together, V items, M histories.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.data.dataset import TRAIN, Dataset
+
+
+@dataclass(frozen=True)
+class WindowItems:
+    """The last items of some prefixes, laid end to end, oldest first in each."""
+
+    items: NDArray[np.int32]
+    """(T,) item ids."""
+    starts: NDArray[np.int64]
+    """(B + 1,) window b is `items[starts[b]:starts[b + 1]]`."""
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def newest_first(self, row: int) -> list[int]:
+        """Item ids of one window, newest first."""
+        return self.items[self.starts[row] : self.starts[row + 1]][::-1].tolist()
+
+
+def window_items(dataset: Dataset, anchor_ids: NDArray[np.int64], max_length: int) -> WindowItems:
+    """The last `max_length` items of each anchor's prefix, for anchors (B,)."""
+    rows = np.asarray(anchor_ids, np.int64) - 1
+    lengths = np.minimum(dataset.anchors.positions[rows], max_length).astype(np.int64)
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    first = dataset.anchors.ends[rows] - lengths
+    index = np.repeat(first - starts[:-1], lengths) + np.arange(starts[-1])
+    return WindowItems(items=dataset.sequence[index], starts=starts)
+
+
+@dataclass(frozen=True)
+class ItemHistories:
+    """Training prefixes by the item that followed them (paper section 3.2.2)."""
+
+    anchor_ids: NDArray[np.int64]
+    """(M,) by item, then by user and position."""
+    starts: NDArray[np.int64]
+    """(V + 2,) item v's anchors are `anchor_ids[starts[v]:starts[v + 1]]`."""
+
+    def of(self, item_id: int) -> NDArray[np.int64]:
+        """Anchors whose target is the item; none for padding and for items that no training prefix ends in."""
+        return self.anchor_ids[self.starts[item_id] : self.starts[item_id + 1]]
+
+
+def item_histories(dataset: Dataset, *, limit: int) -> ItemHistories:
+    """At most `limit` training prefixes per item, the lowest anchor ids first; validation and test are not looked at."""
+    train = dataset.anchors.ids(TRAIN)
+    targets = dataset.anchors.targets[train - 1]
+    order = np.argsort(targets, kind="stable")
+    counts = np.bincount(targets, minlength=len(dataset.items) + 1)
+    first = np.cumsum(counts) - counts
+    place = np.arange(len(order)) - first[targets[order]]
+    kept = np.minimum(counts, limit)
+    return ItemHistories(
+        anchor_ids=train[order][place < limit],
+        starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)]),
+    )

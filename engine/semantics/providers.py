@@ -1,0 +1,145 @@
+"""Who writes the summaries: the interface, and the providers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.config import SemanticsConfig
+from engine.data.dataset import Dataset
+from engine.errors import ConfigError
+from engine.events import Columns
+
+Kind = Literal["user", "item"]
+"""`user`: of an anchor's prefix; `item`: of an item."""
+KEY_LENGTH = 32
+"""Hex digits of a summary's key."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Some summaries, as they came; all lists have one length."""
+
+    keys: list[str]
+    texts: list[str]
+    tokens_in: list[int]
+    tokens_out: list[int]
+    tokens_cached: list[int]
+    """Tokens of the input that the provider had in its own cache."""
+    usd: list[float]
+    finish_reason: list[str]
+    fallback: list[bool]
+    """Whether a text stands in for an answer that could not be had."""
+
+    @classmethod
+    def free(cls, keys: list[str], texts: list[str]) -> Answers:
+        """Answers that were made here: no tokens, no price, none of them cut short."""
+        none = [0] * len(keys)
+        return cls(
+            keys=keys,
+            texts=texts,
+            tokens_in=none,
+            tokens_out=none,
+            tokens_cached=none,
+            usd=[0.0] * len(keys),
+            finish_reason=["stop"] * len(keys),
+            fallback=[False] * len(keys),
+        )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def columns(self, start: int, stop: int) -> Columns:
+        """The table of `SummariesMade` for some of the answers."""
+        return {
+            "key": self.keys[start:stop],
+            "text": self.texts[start:stop],
+            "tokens_in": self.tokens_in[start:stop],
+            "tokens_out": self.tokens_out[start:stop],
+            "tokens_cached": self.tokens_cached[start:stop],
+            "usd": self.usd[start:stop],
+            "finish_reason": self.finish_reason[start:stop],
+            "fallback": self.fallback[start:stop],
+        }
+
+
+class Provider(Protocol):
+    """Writes one summary per anchor (kind `user`) or item (kind `item`)."""
+
+    @property
+    def name(self) -> str:
+        """Who writes: `offline`, `titles`, or an endpoint's name."""
+        ...
+
+    @property
+    def model(self) -> str | None:
+        """The endpoint's model; none for rules."""
+        ...
+
+    @property
+    def prompt_version(self) -> str:
+        """Version of the prompt or of the rules."""
+        ...
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What else the answers depend on, ready for JSON."""
+        ...
+
+    def request_keys(self, kind: Kind, owner_ids: NDArray[np.int64]) -> list[str]:
+        """For each owner a hash of all that its answer depends on; equal requests share a key."""
+        ...
+
+    def answer(self, kind: Kind, owner_ids: NDArray[np.int64], keys: list[str]) -> Iterator[Answers]:
+        """Write the summaries of owners (with their keys) and yield them as they come, in any order.
+
+        A consumer may stop asking at any time: what was yielded is kept, what was not is asked for again.
+        """
+        ...
+
+
+def build_provider(config: SemanticsConfig, dataset: Dataset, *, max_length: int) -> Provider:
+    """The provider that `semantics.provider` names.
+
+    Args:
+        max_length: items of a prefix that a summary looks at, its newest ones.
+
+    Raises:
+        ConfigError: the name is unknown, or a setting means nothing to this provider.
+    """
+    build = _builders().get(config.provider)
+    if build is None:
+        raise ConfigError(
+            f"there is no provider {config.provider!r}: named endpoints are not configured",
+            where="semantics.provider",
+            hint=f"Providers that work offline: {', '.join(_builders())}.",
+        )
+    if config.llm is not None:
+        raise ConfigError(
+            f"provider {config.provider!r} asks no model, so {config.llm!r} would do nothing",
+            where="semantics.llm",
+            hint="Leave it out, or name an endpoint as semantics.provider.",
+        )
+    provider = build(dataset, max_length)
+    if config.prompt not in ("auto", provider.prompt_version):
+        raise ConfigError(
+            f"provider {config.provider!r} has no prompt {config.prompt!r}",
+            where="semantics.prompt",
+            hint=f"Use auto or {provider.prompt_version}.",
+        )
+    return provider
+
+
+def _builders() -> dict[str, Callable[[Dataset, int], Provider]]:
+    # Imported here because the providers import this module for its interface.
+    from engine.semantics.offline import OfflineProvider
+    from engine.semantics.titles import TitlesProvider
+
+    return {
+        "offline": lambda dataset, max_length: OfflineProvider(dataset, max_length=max_length),
+        "titles": lambda dataset, max_length: TitlesProvider(dataset, max_length=max_length),
+    }

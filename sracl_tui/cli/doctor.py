@@ -1,0 +1,97 @@
+"""`sracl doctor`: where things are, and whether they work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from sracl_tui.cli import common
+from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+
+
+def doctor(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
+    """Print where everything is, and check that the store, the text encoder and the search work.
+
+    \b
+    Examples:
+      sracl doctor
+      sracl doctor --json
+    """
+    from sracl_tui.runner import environment
+
+    place = common.home_of(home)
+    facts = {
+        "home": str(place.path),
+        "database": str(place.database),
+        "vectors": str(place.vectors),
+        "runs": str(place.runs),
+        "machine": environment.machine(),
+        **environment.package_versions(),
+    }
+    checks = [
+        _checked(name, check)
+        for name, check in (
+            ("store", lambda: _store(place)),
+            ("training", _torch),
+            ("encoder", _encoder),
+            ("annoy", _annoy),
+        )
+    ]
+    good = all(check["ok"] for check in checks)
+    if json_:
+        common.print_json({**facts, "checks": checks, "ok": good})
+    else:
+        console = common.out()
+        common.print_pairs(console, facts)
+        for check in checks:
+            mark = "[green]ok[/green]    " if check["ok"] else "[red]failed[/red]"
+            console.print(f"{mark} {check['name']}:", check["detail"], highlight=False)
+    raise typer.Exit(0 if good else 4)
+
+
+def _checked(name: str, check: Callable[[], str]) -> dict[str, Any]:
+    started = time.perf_counter()
+    try:
+        detail, ok = check(), True
+    except Exception as error:  # whatever it is, it is the answer
+        detail, ok = f"{type(error).__name__}: {error}", False
+    return {"name": name, "ok": ok, "detail": detail, "seconds": round(time.perf_counter() - started, 2)}
+
+
+def _store(place: Any) -> str:
+    from store import caches
+    from store.publish import publish
+
+    seconds = publish(place).seconds
+    with common.open_store(place) as store:
+        counts = caches.counts(store)
+    return (
+        ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
+        + f"; published in {seconds:.2f} s"
+    )
+
+
+def _torch() -> str:
+    import torch
+
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA"
+    return f"torch {torch.__version__}, {torch.get_num_threads()} threads, {cuda}"
+
+
+def _encoder() -> str:
+    from engine.semantics.encoders import build_encoder
+
+    vectors = build_encoder("minilm", []).encode(["a cast-iron skillet"])
+    return f"minilm gives {vectors.shape[1]} numbers"
+
+
+def _annoy() -> str:
+    from annoy import AnnoyIndex
+
+    index = AnnoyIndex(2, "angular")
+    index.add_item(0, [1.0, 0.0])
+    index.build(1)
+    return f"finds {index.get_nns_by_vector([1.0, 0.0], 1)}"

@@ -1,0 +1,116 @@
+"""`sracl inspect`: one user of one run as text or JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sracl_tui.cli import common
+from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
+
+if TYPE_CHECKING:
+    from sracl_tui.inspector import Inspection
+
+BAR = 10
+
+
+def inspect(
+    run: RunArgument,
+    user: Annotated[str, typer.Argument(help="A user's number, or the source's own id.")],
+    anchor: Annotated[
+        int | None, typer.Option(metavar="N", help="The prefix that ends at the user's N-th item, not the longest one.")
+    ] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """One user: items, preference summary, neighbors with similarity and learned weight.
+
+    \b
+    Examples:
+      sracl inspect last 17
+      sracl inspect last A2XVCFP9DMIFKT --json
+      sracl inspect last 17 --anchor 3
+    """
+    from sracl_tui.inspector import inspect_user
+
+    with common.open_store(common.home_of(home)) as store:
+        found = inspect_user(store, run, user, position=anchor)
+    if json_:
+        common.print_json(found.document())
+    else:
+        _print(common.out(), found)
+
+
+def _print(console: Console, found: Inspection) -> None:
+    tied = "; validation and test at the same time" if found.tied else ""
+    ranks = ", ".join(f"{split} {rank}" for split, rank in sorted(found.ranks.items(), reverse=True)) or "none stored"
+    anchor = found.anchor
+    shown = f"the first {anchor['length']} items ({anchor['role']})" if anchor else "none"
+    facts = {"user": f"{found.user_id} ({found.raw_id}){tied}", "run": f"{found.run_id} on {found.dataset}"}
+    common.print_pairs(console, facts | {"prefix": shown, "rank of target": ranks})
+    console.print("\nItems, oldest first", style="bold")
+    heads = ("", "#:r", "title", "when", "role")
+    console.print(common.table(heads, [_item(item, anchor) for item in found.items]))
+    console.print("\nSummary", style="bold")
+    if found.summary is None:
+        console.print("none", style="dim")
+    else:
+        s = found.summary
+        console.print(s["text"], markup=False, highlight=False)
+        price = "price unknown" if s["usd"] is None else f"${s['usd']:.4f}"
+        model = f"{s['provider']}{' / ' + s['model'] if s['model'] else ''}"
+        fallback = "; stands in for a model that failed" if s["fallback"] else ""
+        console.print(
+            f"{model}, {s['prompt_version']}, {s['tokens_in']} + {s['tokens_out']} tokens, {price}{fallback}",
+            style="dim",
+            highlight=False,
+        )
+    console.print("\nNeighbors, most similar first", style="bold")
+    if found.neighbors:
+        heads = ("#:r", "cos:r", "weight:r", "", "#w:r", "", "user:r", "last items, newest first")
+        most = max((n["weight"] or 0.0) for n in found.neighbors) or 1.0
+        console.print(common.table(heads, [_neighbor(n, most) for n in found.neighbors]))
+        agree = "-" if found.spearman is None else f"{found.spearman:+.2f}"
+        spread = "-" if found.entropy is None else f"{found.entropy:.3f} nats"
+        console.print(f"Spearman of similarity and weight {agree}; entropy of the weights {spread}", highlight=False)
+    if found.note:
+        console.print(found.note, style="dim", markup=False, highlight=False)
+
+
+def _item(item: dict[str, Any], anchor: dict[str, Any] | None) -> tuple[str, ...]:
+    target = anchor is not None and item["position"] == anchor["position"] + 1
+    mark = "→" if target else "│" if item["in_prefix"] else ""
+    when = f"{item['ts']:%Y-%m-%d}" if item["ts"] else ""
+    return (
+        mark,
+        str(item["position"]),
+        item["title"] or f"(item {item['item_id']} has no title)",
+        when,
+        item["role"] or "",
+    )
+
+
+def _neighbor(neighbor: dict[str, Any], most: float) -> tuple[str, ...]:
+    weight, place = neighbor["weight"], neighbor["weight_rank"]
+    moved = (
+        ""
+        if place is None
+        else "▲"
+        if place < neighbor["cosine_rank"]
+        else "▼"
+        if place > neighbor["cosine_rank"]
+        else "="
+    )
+    return (
+        str(neighbor["cosine_rank"]),
+        f"{neighbor['similarity']:.3f}",
+        "-" if weight is None else f"{weight:.3f}",
+        "█" * round(BAR * (weight or 0.0) / most),
+        "-" if place is None else str(place),
+        moved,
+        str(neighbor["neighbor_user_id"]),
+        "; ".join((neighbor["titles"] or [])[:3]),
+    )

@@ -1,0 +1,218 @@
+"""`sracl runs`, `show`, `tag`, `note` and `rename`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from sracl_tui.cli import common
+from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
+
+COLUMNS = (
+    "run",
+    "name",
+    "state",
+    "preset",
+    "data",
+    "seed:r",
+    "epoch:r",
+    "HR@20:r",
+    "NDCG@20:r",
+    "time:r",
+    "group",
+    "tags",
+)
+
+
+def runs(
+    group: Annotated[str | None, typer.Option(help="Only this group.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only so many, the newest.")] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """All runs, newest first, with state and test metrics.
+
+    \b
+    Examples:
+      sracl runs
+      sracl runs --group backbone --json
+      sracl runs --tag paper -n 10
+    """
+    from store.runs import list_runs
+
+    with common.open_store(common.home_of(home)) as store:
+        rows = list_runs(store, group=group, tag=tag, limit=limit)
+    if json_:
+        common.print_json([_plain(row) for row in rows])
+    elif not rows:
+        common.talk().print("No runs here yet. `sracl run` makes the first one, on a synthetic demo set.")
+    else:
+        common.out().print(common.table(COLUMNS, [run_cells(row) for row in rows]))
+
+
+def run_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """A run as cells under COLUMNS."""
+    best = f" (best {row['best_epoch']})" if row["best_epoch"] else ""
+    return (
+        row["run_id"],
+        "" if row["name"] == row["run_id"] else row["name"],
+        common.state_text(row["state"]),
+        row["preset"] or "",
+        row["dataset_name"] or row["config"]["data"]["dataset"],
+        str(row["seed"]),
+        f"{row['epoch']}{best}",
+        common.number(row["test_hr_20"]),
+        common.number(row["test_ndcg_20"]),
+        common.duration((row["timings"] or {}).get("total")),
+        row["group_name"] or "",
+        " ".join(row["tags"]),
+    )
+
+
+def show(run: RunArgument, home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
+    """A run: state, settings that differ from the default, curves, test metrics by subgroup, times, machine.
+
+    \b
+    Examples:
+      sracl show last
+      sracl show 20260401-1200 --json
+    """
+    from store import runs as stored
+
+    with common.open_store(common.home_of(home)) as store:
+        row = stored.find_run(store, run)
+        final = stored.final_metrics(store, row["run_id"])
+        curves = stored.curves(store, row["run_id"])
+        folder = store.home.run_folder(row["run_id"])
+    if json_:
+        common.print_json({**_plain(row), "metrics": final, "curves": curves, "folder": str(folder)})
+        return
+    console = common.out()
+    common.print_pairs(console, _facts(row) | {"folder": str(folder)})
+    groups = list(dict.fromkeys(m["subgroup"] for m in final if m["split"] == "test"))
+    if groups:
+        ks = tuple(row["config"]["evaluate"]["ks"])
+        values = {
+            name: {m["name"]: m["value"] for m in final if (m["split"], m["subgroup"]) == ("test", name)}
+            for name in groups
+        }
+        labeled = {f"{name} ({values[name]['n']:,.0f})": values[name] for name in groups}
+        console.print()
+        console.print(common.metric_table("Test, by subgroup (users)", labeled, ks))
+    if curves:
+        console.print()
+        console.print(_curve_table(curves, row["config"]["train"]["select"]))
+
+
+def _facts(row: dict[str, Any]) -> dict[str, str]:
+    from engine.config import Config
+
+    changed = Config.model_validate(row["config"]).differences(Config())
+    settings = ", ".join(f"{path} = {value}" for path, (_, value) in changed.items()) or "the default ones"
+    timings = {name: value for name, value in (row["timings"] or {}).items() if value}
+    facts = {
+        "run": row["run_id"] + ("" if row["name"] == row["run_id"] else f" ({row['name']})"),
+        "state": common.state_text(row["state"]) + (f": {row['reason']}" if row["reason"] else ""),
+        "preset": f"{row['preset']}; settings that differ from the defaults: {settings}",
+        "data": f"{row['dataset_name']} ({row['dataset_id']})",
+        "seed": f"{row['seed']}; config {row['config_hash']}",
+        "group": row["group_name"] or "",
+        "tags": " ".join(row["tags"]),
+        "note": row["note"],
+        "epochs": f"{row['epoch']}, best {row['best_epoch'] or '-'}; started {row['segments']} times",
+        "time": ", ".join(f"{name} {common.duration(value)}" for name, value in timings.items()),
+        "memory": f"{row['peak_memory_bytes'] / 2**30:.2f} GiB at most" if row["peak_memory_bytes"] else "",
+        "machine": f"{row['machine']}; {row['device']}, {row['threads']} threads" if row["machine"] else "",
+        "code": f"sracl {row['code_version']}, commit {row['git_sha'] or 'unknown'}{', with changes' if row['git_patch'] else ''}",
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _curve_table(curves: list[dict[str, Any]], select: str) -> Any:
+    by_epoch: dict[int, dict[str, float]] = {}
+    for point in curves:
+        by_epoch.setdefault(point["epoch"], {})[f"{point['split']} {point['name']}"] = point["value"]
+    names = ["train loss", "train loss_rec", "train loss_cs", "train loss_is", f"valid {select}", "train seconds"]
+    cells = [(str(epoch), *(common.number(values.get(name)) for name in names)) for epoch, values in by_epoch.items()]
+    heads = ("epoch:r", "loss:r", "L_rec:r", "L_CS:r", "L_IS:r", f"valid {select.upper()}:r", "seconds:r")
+    return common.table(heads, cells)
+
+
+def tag(
+    run: RunArgument,
+    tags: Annotated[list[str], typer.Argument(help="Tags to add; with a minus before it, to take away: -- -old.")],
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Add tags to a run, or take them away.
+
+    \b
+    Examples:
+      sracl tag last paper office
+      sracl tag last -- -paper
+    """
+    from store import runs as stored
+
+    with common.open_store(common.home_of(home)) as store:
+        run_id = stored.find_run(store, run)["run_id"]
+        remove = tuple(text[1:] for text in tags if text.startswith("-"))
+        add = tuple(text.removeprefix("+") for text in tags if not text.startswith("-"))
+        now = stored.tag(store, run_id, add=add, remove=remove)
+    _done({"run_id": run_id, "tags": now}, f"{run_id}: {' '.join(now) or 'no tags'}", json_)
+
+
+def note(
+    run: RunArgument,
+    text: Annotated[str, typer.Argument(help="The note; empty takes it away.")],
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Set a run's note.
+
+    \b
+    Examples:
+      sracl note last "ties shuffled; compare with the run before"
+    """
+    from store import runs as stored
+
+    with common.open_store(common.home_of(home)) as store:
+        run_id = stored.find_run(store, run)["run_id"]
+        stored.note(store, run_id, text)
+    _done({"run_id": run_id, "note": text}, f"{run_id}: {text or 'no note'}", json_)
+
+
+def rename(
+    run: RunArgument,
+    name: Annotated[str, typer.Argument(help="The new name.")],
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Give a run a name to find it by.
+
+    \b
+    Examples:
+      sracl rename last office-baseline
+    """
+    from store import runs as stored
+
+    with common.open_store(common.home_of(home)) as store:
+        run_id = stored.find_run(store, run)["run_id"]
+        stored.rename(store, run_id, name)
+    _done({"run_id": run_id, "name": name}, f"{run_id}: {name}", json_)
+
+
+def _done(document: dict[str, Any], text: str, json_: bool) -> None:
+    if json_:
+        common.print_json(document)
+    else:
+        common.out().print(text, markup=False, highlight=False)
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "git_patch"}

@@ -1,0 +1,81 @@
+"""`sracl sql`: the database from the command line."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from sracl_tui.cli import common
+from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+
+
+def sql(
+    query: Annotated[
+        str | None, typer.Argument(help="SQL; without it, read from standard input.", show_default=False)
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the SQL from a file.")] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Change the store: on a copy, published when all went well.")
+    ] = False,
+    format_: Annotated[
+        Literal["table", "csv", "json"], typer.Option("--format", help="How rows are printed.")
+    ] = "table",
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Ask the database. Works while runs write; tables and columns are in docs/schema.md.
+
+    \b
+    Examples:
+      sracl sql "SELECT run_id, preset, test_ndcg_20, seconds FROM run_results ORDER BY test_ndcg_20 DESC"
+      sracl sql "SHOW TABLES"
+      sracl sql -f examples/queries.sql --format csv
+      sracl sql --write "DELETE FROM metrics WHERE run_id = 'bad'"
+    """
+    text = file.read_text("utf-8") if file is not None else query if query is not None else sys.stdin.read()
+    place = common.home_of(home)
+    if write:
+        from store.publish import write_sql
+
+        table = write_sql(place, text)
+        common.talk().print("published", highlight=False)
+    else:
+        with common.open_store(place) as store:
+            table = store.user_sql(text)
+    if table is None:
+        if json_ or format_ == "json":
+            common.print_json([])
+        return
+    _print(table, "json" if json_ else format_)
+
+
+def _print(table: Any, format_: str) -> None:
+    rows = table.to_pylist()
+    names = table.column_names
+    if format_ == "json":
+        common.print_json(rows)
+    elif format_ == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(names)
+        writer.writerows([row[name] for name in names] for row in rows)
+    else:
+        heads = [f"{field.name}:r" if _is_number(field.type) else field.name for field in table.schema]
+        common.out().print(common.table(heads, [[_cell(row[name]) for name in names] for row in rows]))
+        common.talk().print(f"{len(rows):,} rows", highlight=False)
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

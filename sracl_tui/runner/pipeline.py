@@ -1,0 +1,313 @@
+"""One run from request to result: folder, journal, stages, training, record. Heavy imports wait until both are there."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.config import Config, load_config
+from engine.errors import ConfigError, EngineError
+from engine.events import Report, ignore
+from sracl_tui.runner import environment
+from sracl_tui.runner.recorder import Recorder, StopSwitch
+from sracl_tui.runner.request import FILE, RunRequest, new_run_id
+from sracl_tui.runner.result import RunResult
+from store.errors import StoreError
+from store.home import Home
+from store.journal import read_events
+
+if TYPE_CHECKING:
+    from engine.data.dataset import Dataset
+    from engine.train import Trainer
+    from sracl_tui.runner.stages import Clock, Vectors
+    from store.database import Store
+
+
+class StopAsked(Exception):
+    """The run was asked to stop between two stages."""
+
+
+def execute(place: Home, request: RunRequest, *, listener: Report = ignore, resume: bool = False) -> RunResult:
+    """Run a request to its end, whatever that is; the result says which.
+
+    Args:
+        resume: go on in the run's own folder, from its last whole epoch.
+
+    Raises:
+        ConfigError: the run id is taken.
+        StoreError: another process is at work on this run, or the folder cannot be written.
+    """
+    folder = place.run_folder(request.run_id)
+    place.create()
+    if not resume:
+        if (folder / FILE).exists():
+            raise ConfigError(
+                f"there is a run {request.run_id!r} already",
+                where="--run-id",
+                hint=f"Choose another id, or go on with it: sracl run --resume {request.run_id}",
+            )
+        folder.mkdir(exist_ok=True)
+    recorder = Recorder(place, request, listener=listener)
+    result = RunResult(request)
+    if not resume:
+        request.write(folder)
+        recorder.write("run_created", durable=True, **request.created())
+    recorder.started()
+    recorder.start()
+    run = _Run(place, request, recorder, result, resume=resume)
+    try:
+        with StopSwitch(lambda name: recorder.write("stopping", reason=name)).installed() as switch:
+            _guarded(run, switch)
+    finally:
+        recorder.write(
+            "run_ended",
+            durable=True,
+            state=result.state,
+            reason=result.reason,
+            timings=result.seconds,
+            peak_memory_bytes=environment.peak_memory(),
+            best_epoch=result.best_epoch,
+            epochs=result.epochs,
+        )
+        recorder.close()
+    return result
+
+
+def finished_equal(place: Home, request: RunRequest) -> RunResult | None:
+    """The result of a finished run of the same group, settings, seed and data; none where there is none."""
+    if request.group is None:
+        return None
+    from store import runs
+    from store.database import Store
+
+    config = request.config
+    with Store.open(place) as store:
+        run_id = runs.finished_equal(
+            store,
+            config_hash=config.config_hash(),
+            seed=config.train.seed,
+            group=request.group,
+        )
+        return None if run_id is None else read_result(store, run_id)
+
+
+def read_result(store: Store, run_id: str) -> RunResult:
+    """The result of a run that has ended, from the database."""
+    from store import runs
+
+    row = runs.find_run(store, run_id)
+    result = RunResult(RunRequest.read(store.home.run_folder(row["run_id"])), state=row["state"], reason=row["reason"])
+    result.best_epoch, result.epochs = row["best_epoch"], row["epoch"]
+    result.seconds |= row["timings"] or {}
+    for metric in runs.final_metrics(store, row["run_id"]):
+        if metric["subgroup"] == "all" and metric["name"] != "n":
+            (result.valid if metric["split"] == "valid" else result.test)[metric["name"]] = metric["value"]
+    return result
+
+
+def _guarded(run: _Run, switch: StopSwitch) -> None:
+    """Do the work; every way to end becomes a state and a reason."""
+    result = run.result
+    try:
+        run.work(switch)
+        result.state = "finished"
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or type(error).__name__ in {"Stopped", "Interrupted", "StopAsked"}:
+            result.state, result.exit_code = "stopped", 130
+            result.reason = f"asked to stop ({switch.signal_name or 'SIGINT'})"
+            return
+        result.state, result.error, result.exit_code = "failed", error, 1
+        if isinstance(error, EngineError | StoreError):
+            result.reason = str(error)
+            return
+        (run.recorder.folder / "traceback.txt").write_text(traceback.format_exc(), "utf-8")
+        place = run.recorder.folder / "traceback.txt"
+        what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+        result.reason = f"{what} (traceback in {place})"
+        if not isinstance(error, Exception):
+            raise
+
+
+class _Run:
+    """The work of a training run."""
+
+    def __init__(
+        self, place: Home, request: RunRequest, recorder: Recorder, result: RunResult, *, resume: bool
+    ) -> None:
+        self.place, self.request, self.recorder, self.result = place, request, recorder, result
+        self._resume = resume
+        self._started = time.perf_counter()
+
+    def work(self, stop: StopSwitch) -> None:
+        """All stages, in order."""
+        from sracl_tui.runner.stages import Clock
+        from store.database import Store
+
+        clock = Clock(self.recorder.report, self.result.seconds)
+        before = _earlier_seconds(self.recorder.folder, self.result.seconds) if self._resume else 0.0
+        try:
+            with Store.open(self.place) as store:
+                dataset = self._dataset(store, clock)
+                trainer = self._trainer(store, dataset, clock, stop)
+            self._train(trainer, clock)
+        finally:
+            self.result.seconds["total"] = before + time.perf_counter() - self._started
+
+    def _dataset(self, store: Store, clock: Clock) -> Dataset:
+        from sracl_tui.runner.datasets import open_dataset
+
+        data = self.request.config.data
+        with clock.stage("import") as outcome:
+            dataset = open_dataset(store, data.dataset, max_users=data.max_users)
+            outcome["detail"] = f"{dataset.name}: {dataset.users:,} users, {len(dataset.items):,} items"
+        self.recorder.write(
+            "dataset_used", dataset_id=dataset.dataset_id, dataset_sha256=dataset.sha256, dataset_name=dataset.name
+        )
+        return dataset
+
+    def _trainer(self, store: Store, dataset: Dataset, clock: Clock, stop: StopSwitch) -> Trainer:
+        from sracl_tui.runner import stages
+
+        config = self.request.config
+        semantics = None
+        if config.contrasts:
+            needs = stages.Needs.of(config, dataset)
+            sets = stages.make_summaries(needs, store, clock, stop)
+            _check(stop)
+            if needs.textual:
+                vectors = stages.make_vectors(needs, sets, store, clock, stop)
+            else:
+                vectors = self._collaborative(needs, clock)
+            _check(stop)
+            semantics, lists = stages.find_neighbors(needs, vectors, store, clock, stop)
+            _check(stop)
+            self.recorder.write(
+                "lists_used",
+                user_set_id=vectors.set_ids.get("user"),
+                item_set_id=vectors.set_ids.get("item"),
+                user_list_id=lists.get("user"),
+                item_list_id=lists.get("item"),
+            )
+        import torch
+
+        from engine.train import Trainer
+
+        folder = self.recorder.folder
+        trainer = Trainer(config, dataset, semantics, folder=folder, report=self.recorder.report, stop=stop)
+        self.recorder.write("device_used", device=str(trainer.device), threads=torch.get_num_threads())
+        return trainer
+
+    def _train(self, trainer: Trainer, clock: Clock) -> None:
+        from engine.train import LAST
+
+        folder = self.recorder.folder
+        if self._resume and (folder / LAST).exists():
+            state = trainer.resume()
+            best = state.best_epoch or None
+            self.recorder.write("run_resumed", durable=True, epoch=state.epoch, step=state.step, best_epoch=best)
+            self.result.epochs, self.result.best_epoch = state.epoch, best
+        seconds = self.result.seconds
+        try:
+            done = trainer.run()
+            self.result.valid, self.result.test = done.valid, done.test
+            _write_arrays(trainer, folder)
+        finally:
+            seconds["train"] += trainer.train_seconds
+            seconds["evaluate"] += trainer.evaluate_seconds
+            self.result.epochs, self.result.best_epoch = trainer.state.epoch, trainer.state.best_epoch or None
+
+    def _collaborative(self, needs, clock: Clock) -> Vectors:
+        """Vectors of the plain backbone of the same seed (w/o semantic); it is trained first where no run has done so."""
+        from sracl_tui.runner.collaborative import backbone_vectors
+
+        backbone = backbone_request(self.request)
+        found = finished_equal(self.place, backbone)
+        if found is None:
+            found = _nested(self.place, backbone, self.recorder, clock)
+        return backbone_vectors(needs, found.request, self.place.run_folder(found.request.run_id), clock)
+
+
+def backbone_request(request: RunRequest) -> RunRequest:
+    """The backbone's run that a run with collaborative vectors stands on: same data, model, training and group."""
+    config, _ = load_config(preset="backbone")
+    own = request.config
+    sections = {"data": own.data, "model": own.model, "train": own.train, "evaluate": own.evaluate}
+    group = request.group or f"for-{request.run_id}"
+    return RunRequest(
+        run_id=new_run_id(),
+        config=config.model_copy(update=sections),
+        preset="backbone",
+        group=group,
+        tags=("backbone",),
+    )
+
+
+def _nested(place: Home, request: RunRequest, recorder: Recorder, clock: Clock) -> RunResult:
+    """Run another request to its end inside this one."""
+    with clock.stage("backbone") as outcome:
+        result = execute(place, request, listener=ignore)
+        outcome["detail"] = request.run_id
+    if result.state == "stopped":
+        raise StopAsked
+    if result.error is not None:
+        raise result.error
+    return result
+
+
+def _check(stop: Callable[[], bool]) -> None:
+    if stop():
+        raise StopAsked
+
+
+def _earlier_seconds(folder: Path, seconds: dict[str, float]) -> float:
+    """Add what earlier segments spent on stages and on the epochs that count; the total that they took."""
+    total, last = 0.0, 0.0
+    segment, first = 0, 0.0
+    epochs: dict[int, tuple[float, float]] = {}
+    for number, line in read_events(folder):
+        if number != segment:
+            total, segment, first = total + last - first, number, line.at
+        last = line.at
+        if line.event == "stage_finished" and line.fields["stage"] in seconds:
+            seconds[line.fields["stage"]] += line.fields["seconds"]
+        if line.event == "epoch_finished":
+            epochs[line.fields["epoch"]] = line.fields["seconds"], line.fields["evaluate_seconds"]
+    seconds["train"] += sum(train for train, _ in epochs.values())
+    seconds["evaluate"] += sum(evaluate for _, evaluate in epochs.values())
+    return total
+
+
+def _write_arrays(trainer: Trainer, folder: Path) -> None:
+    """Weights of all training anchors, h and h+ of the representing ones, at the best checkpoint."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from engine.data.dataset import TRAIN
+
+    ids, own, samples = trainer.user_vectors()
+    columns = {"anchor_id": pa.array(ids), "h": _lists(own)}
+    if samples is not None:
+        columns["h_plus"] = _lists(samples)
+        anchors = trainer.dataset.anchors.ids(TRAIN)
+        neighbors, weights = trainer.weights(anchors)
+        rows, places = np.nonzero(neighbors)
+        table = pa.table(
+            {"anchor_id": anchors[rows], "neighbor_id": neighbors[rows, places], "weight": weights[rows, places]}
+        )
+        pq.write_table(table, folder / "weights.parquet", compression="zstd")
+    pq.write_table(pa.table(columns), folder / "user_vectors.parquet", compression="zstd")
+
+
+def _lists(matrix):
+    import pyarrow as pa
+
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
+
+
+def with_seed(config: Config, seed: int) -> Config:
+    """The same settings with another seed."""
+    return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})

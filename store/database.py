@@ -1,0 +1,231 @@
+"""The only place that connects to DuckDB.
+
+Readers share one locked-down, read-only instance per process, with the vectors attached. Writers never open the
+published files: they work on a copy (see `publish`).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from store.errors import QueryFailed, StoreBusy, StoreError
+from store.home import Home
+
+FORMAT: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.2.0"}
+"""Older clients (1.2 and on) can read what we write."""
+_HOLDER = re.compile(r"\(PID (\d+)\)")
+
+
+def open_for_writing(path: Path) -> duckdb.DuckDBPyConnection:
+    """A read-write connection to a file that nobody else knows of: a copy that will be published."""
+    return duckdb.connect(str(path), config=FORMAT)
+
+
+def is_database(path: Path) -> bool:
+    """Whether DuckDB can open a file that nobody else has open."""
+    try:
+        duckdb.connect(str(path), read_only=True).close()
+    except duckdb.Error:
+        return False
+    return True
+
+
+def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
+    """The rows of a query as an Arrow table."""
+    return connection.sql(query, params=list(parameters)).to_arrow_table()
+
+
+class _Instance:
+    """This process's read-only view of a home, shared by its stores; reopened when a new file is published."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._lock = threading.RLock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._files: tuple[int | None, int | None] = (None, None)
+        self._busy = 0
+        self.users = 0
+
+    @contextmanager
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor of the current instance."""
+        with self._lock:
+            if self._busy == 0 and self._files != self._current():
+                self.close()
+            if self._connection is None:
+                self._files = self._current()
+                self._connection = self._open()
+            cursor = self._connection.cursor()
+            self._busy += 1
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+            with self._lock:
+                self._busy -= 1
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _current(self) -> tuple[int | None, int | None]:
+        return _inode(self._home.database), _inode(self._home.vectors)
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        path = self._home.database
+        try:
+            connection = duckdb.connect(str(path), read_only=True)
+        except duckdb.Error as error:
+            raise explain(error, path) from None
+        try:
+            vectors = str(self._home.vectors).replace("'", "''")
+            connection.execute(f"ATTACH '{vectors}' AS vectors (READ_ONLY)")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+        except duckdb.Error as error:
+            connection.close()
+            raise explain(error, self._home.vectors) from None
+        return connection
+
+
+_instances: dict[Path, _Instance] = {}
+_instances_lock = threading.Lock()
+
+
+class Store:
+    """A home's databases, open for reading. Every query sees the newest published state."""
+
+    def __init__(self, home: Home, instance: _Instance) -> None:
+        self.home = home
+        self._instance: _Instance | None = instance
+
+    @classmethod
+    def open(cls, home: Home, *, ingest: bool = True) -> Store:
+        """Open a home; make it where it is new.
+
+        Args:
+            ingest: first publish what a dead run left in its journal.
+
+        Raises:
+            StoreError: it cannot be read, was written by a newer version, or is open for writing elsewhere.
+        """
+        from store.publish import catch_up, create
+
+        home.create()
+        create(home)
+        if ingest:
+            catch_up(home)
+        with _instances_lock:
+            instance = _instances.setdefault(home.path, _Instance(home))
+            instance.users += 1
+        store = cls(home, instance)
+        try:
+            with instance.cursor():
+                pass
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Let go; the last store of the process closes the files."""
+        if self._instance is None:
+            return
+        with _instances_lock:
+            self._instance.users -= 1
+            if self._instance.users == 0:
+                self._instance.close()
+                _instances.pop(self.home.path, None)
+        self._instance = None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def table(self, query: str, parameters: Sequence[Any] = (), **tables: pa.Table) -> pa.Table:
+        """Rows of one of our own queries as Arrow; `tables` are there under their names.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        if self._instance is None:
+            raise StoreError("this store is closed", where=str(self.home.database))
+        try:
+            with self._instance.cursor() as cursor:
+                for name, table in tables.items():
+                    cursor.register(name, table)
+                return fetch(cursor, query, parameters)
+        except duckdb.Error as error:
+            raise explain(error, self.home.database) from None
+
+    def rows(self, query: str, parameters: Sequence[Any] = (), **tables: pa.Table) -> list[dict[str, Any]]:
+        """Rows of one of our own queries as dictionaries."""
+        return self.table(query, parameters, **tables).to_pylist()
+
+    def user_sql(self, query: str) -> pa.Table | None:
+        """Rows of a person's query, on the locked-down instance; none for a statement without rows.
+
+        Raises:
+            QueryFailed: with the database's own words.
+        """
+        if self._instance is None:
+            raise StoreError("this store is closed", where=str(self.home.database))
+        with self._instance.cursor() as cursor:
+            return run_sql(cursor, query)
+
+
+def run_sql(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table | None:
+    """Run a person's statements; rows of the last one.
+
+    Raises:
+        QueryFailed: with the database's own words.
+    """
+    try:
+        relation = connection.sql(query)
+        return None if relation is None else relation.to_arrow_table()
+    except duckdb.Error as error:
+        hint = "Tables and columns: docs/schema.md, or SHOW TABLES and DESCRIBE name."
+        if "read-only" in str(error):
+            hint = "Readers cannot write: `sracl sql --write` publishes a change properly."
+        raise QueryFailed(str(error), hint=hint) from None
+
+
+def explain(error: duckdb.Error, path: Path) -> StoreError:
+    """What a failure to open means, in words."""
+    text = str(error)
+    if "Conflicting lock" in text or "Could not set lock" in text:
+        found = _HOLDER.search(text)
+        pid = int(found.group(1)) if found else None
+        return StoreBusy(
+            f"process {pid or 'unknown'} has the file open for writing",
+            pid=pid,
+            where=str(path),
+            hint="Close that session, or open it with -readonly; then try again.",
+        )
+    return StoreError(
+        text.strip().splitlines()[0],
+        where=str(path),
+        hint="`sracl doctor` checks the store. Nothing was changed.",
+    )
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,47 @@
+"""The store's errors: each says what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of every error that the store raises on purpose; the command ends with exit code 4.
+
+    Attributes:
+        message: what is wrong, in one or a few lines.
+        where: the file or table it is about, where one is known.
+        hint: what the reader can do about it.
+    """
+
+    title = "Store error"
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n{self.hint}" if self.hint else text
+
+
+class StoreBusy(StoreError):
+    """Another process holds what is needed; `pid` says which, where it is known."""
+
+    title = "Store is busy"
+
+    def __init__(self, message: str, *, pid: int | None, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.pid = pid
+
+
+class LookupFailed(StoreError):
+    """A run, user or dataset that is not there; the command ends with exit code 2."""
+
+    title = "Not found"
+
+
+class QueryFailed(StoreError):
+    """A person's SQL that the database refused; the command ends with exit code 2."""
+
+    title = "SQL error"

@@ -1,0 +1,83 @@
+"""Where everything lives: one folder with the two databases, the runs and the caches."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from store.errors import LookupFailed, StoreError
+
+VARIABLE = "SRACL_HOME"
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The paths of one home."""
+
+    path: Path
+
+    @classmethod
+    def resolve(cls, path: Path | None = None) -> Home:
+        """The folder that is given, else $SRACL_HOME, else the platform's user data folder."""
+        if path is None:
+            named = os.environ.get(VARIABLE)
+            if named:
+                path = Path(named)
+            else:
+                import platformdirs
+
+                path = Path(platformdirs.user_data_dir("sracl", appauthor=False))
+        return cls(path.expanduser().absolute())
+
+    def create(self) -> None:
+        """Make the folders where they are missing.
+
+        Raises:
+            StoreError: the place cannot be written.
+        """
+        try:
+            for folder in (self.path, self.runs, self.cache, self.edits):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"this home cannot be made: {error.strerror}",
+                where=str(self.path),
+                hint=f"Name another folder with --home or {VARIABLE}.",
+            ) from None
+
+    @property
+    def database(self) -> Path:
+        return self.path / "sracl.duckdb"
+
+    @property
+    def vectors(self) -> Path:
+        return self.path / "vectors.duckdb"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def cache(self) -> Path:
+        return self.path / "cache"
+
+    @property
+    def edits(self) -> Path:
+        """Journal of what people change: tags, notes, names."""
+        return self.path / "edits"
+
+    def run_folder(self, run_id: str) -> Path:
+        """The folder of a run, which may not exist yet.
+
+        Raises:
+            LookupFailed: the id cannot be a folder's name.
+        """
+        if not _RUN_ID.fullmatch(run_id):
+            raise LookupFailed(
+                f"{run_id!r} cannot be a run id",
+                hint="Use letters, digits, dots, hyphens and underscores; at most 100.",
+            )
+        return self.runs / run_id

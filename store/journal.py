@@ -1,0 +1,226 @@
+"""The append-only event log of a run, and the lock that says whether its process lives.
+
+A start of a run opens a new segment, `events-0001.jsonl`, `events-0002.jsonl`, ... Every line is one event:
+`{"n": 17, "at": 1790000000.123, "event": "epoch_finished", ...}`, `n` counting from 1 in each segment. An event
+with a table names the Parquet file beside the journal that holds it, written and synced before the line.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from store.errors import StoreBusy
+
+PATTERN = "events-*.jsonl"
+DURABLE = frozenset({"summaries_made"})
+"""Events that may have cost money: on the disk before `append` returns."""
+
+
+def segments(folder: Path) -> list[Path]:
+    """Journal segments of a folder, oldest first."""
+    return sorted(folder.glob(PATTERN))
+
+
+class Journal:
+    """Writes one segment. Any thread may append; each line reaches the operating system at once."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder's next segment."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        existing = segments(folder)
+        self.segment = int(existing[-1].stem.removeprefix("events-")) + 1 if existing else 1
+        self._file = (folder / f"events-{self.segment:04d}.jsonl").open("xb", buffering=0)
+        self._lock = threading.Lock()
+        self._lines = 0
+
+    def append(
+        self,
+        event: str,
+        fields: Mapping[str, Any],
+        *,
+        columns: Mapping[str, Any] | None = None,
+        durable: bool = False,
+    ) -> None:
+        """Write an event.
+
+        Args:
+            columns: a table to keep beside the journal; a 2-d float array becomes fixed-size lists.
+            durable: return only when it is on the disk.
+        """
+        with self._lock:
+            line: dict[str, Any] = {
+                "n": self._lines + 1,
+                "at": round(time.time(), 3),
+                "event": event,
+                **fields,
+            }
+            if columns is not None:
+                line["table"] = f"events-{self.segment:04d}-{self._lines + 1:06d}.parquet"
+                _write_table(self._folder / line["table"], columns)
+            text = json.dumps(line, ensure_ascii=False, default=_plain, separators=(",", ":"))
+            self._file.write(text.encode() + b"\n")
+            self._lines += 1
+            if durable or event in DURABLE:
+                os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Put everything on the disk and end the segment."""
+        with self._lock:
+            if not self._file.closed:
+                os.fsync(self._file.fileno())
+                self._file.close()
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy as plain ones."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = {}
+    for name, values in columns.items():
+        if getattr(values, "ndim", 1) == 2:
+            arrays[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+        else:
+            arrays[name] = pa.array(values)
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(pa.table(arrays), temporary, compression="zstd")
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One event as it stands in a journal."""
+
+    event: str
+    at: float
+    fields: dict[str, Any]
+    table: Path | None
+
+
+def read_lines(path: Path, offset: int = 0) -> tuple[list[Line], int, list[str]]:
+    """Whole lines of a segment from a byte offset on: the events, the offset behind them, and what was unreadable.
+
+    A torn last line, which a writer may be at, is left for the next time.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read()
+    end = data.rfind(b"\n") + 1
+    lines: list[Line] = []
+    problems: list[str] = []
+    for raw in data[:end].splitlines():
+        try:
+            fields = json.loads(raw)
+            table = fields.pop("table", None)
+            fields.pop("n", None)
+            line = Line(fields.pop("event"), fields.pop("at"), fields, path.parent / table if table else None)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            problems.append(f"{path}: a damaged line was skipped: {raw[:80]!r}")
+        else:
+            lines.append(line)
+    return lines, offset + end, problems
+
+
+def read_events(folder: Path) -> Iterator[tuple[int, Line]]:
+    """Every event of a folder with the number of its segment, oldest first."""
+    for path in segments(folder):
+        number = int(path.stem.removeprefix("events-"))
+        for line in read_lines(path)[0]:
+            yield number, line
+
+
+class Tail:
+    """Follows a folder's journal: each call gives what has been added since the last one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._offsets: dict[Path, int] = {}
+
+    def read(self) -> list[Line]:
+        """New events, oldest first."""
+        found: list[Line] = []
+        for path in segments(self._folder):
+            lines, self._offsets[path], _ = read_lines(path, self._offsets.get(path, 0))
+            found += lines
+        return found
+
+
+class RunLock:
+    """An operating-system lock that its process holds while the run lives; it cannot be left behind."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "lock"
+        self._file: int | None = None
+
+    def acquire(self) -> None:
+        """Take it.
+
+        Raises:
+            StoreBusy: another process has it.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        for _ in range(20):  # a reader that looks whether it is held takes it for an instant
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.05)
+                continue
+            os.ftruncate(file, 0)
+            os.write(file, str(os.getpid()).encode())
+            self._file = file
+            return
+        os.close(file)
+        pid = lock_pid(self._path.parent)
+        raise StoreBusy(
+            f"process {pid or 'unknown'} is at work on this run",
+            pid=pid,
+            where=str(self._path.parent),
+            hint="`sracl stop RUN` stops it.",
+        )
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def lock_held(folder: Path) -> bool:
+    """Whether a living process holds the run's lock."""
+    try:
+        file = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def lock_pid(folder: Path) -> int | None:
+    """PID of the process that took the run's lock last."""
+    try:
+        return int((folder / "lock").read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,142 @@
+"""Runs as people look for them: lists, one by a part of its name, its state right now, its numbers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from store.database import Store
+from store.errors import LookupFailed
+from store.ingest import verdict_of
+from store.journal import Journal
+
+ACTIVE = frozenset({"running", "stopping"})
+_LIST = """
+SELECT
+    r.run_id, r.kind, r.name, r.state, r.reason, r.preset, r.group_name, r.tags, r.note, r.dataset_name, r.seed,
+    r.config_hash, r.config, r.epoch, r.best_epoch, r.created_at, r.started_at, r.heartbeat_at, r.ended_at, r.pid, r.host,
+    r.boot_id, r.timings, c.usd,
+    v.test_hr_20, v.test_ndcg_20, v.test_mrr_20, v.valid_hr_20, v.valid_ndcg_20, v.valid_mrr_10
+FROM runs r LEFT JOIN run_results v USING (run_id) LEFT JOIN run_costs c USING (run_id)
+"""
+
+
+def list_runs(
+    store: Store, *, group: str | None = None, tag: str | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Runs, newest first, each with its state of this moment."""
+    query = _LIST + (
+        "WHERE ($group IS NULL OR r.group_name = $group) AND ($tag IS NULL OR list_contains(r.tags, $tag)) "
+        "ORDER BY r.created_at DESC, r.run_id DESC"
+    )
+    if limit is not None:
+        query += f" LIMIT {int(limit)}"
+    values = [group, tag]
+    rows = store.rows(query.replace("$group", "$1").replace("$tag", "$2"), values)
+    return [_now(store, row) for row in rows]
+
+
+def find_run(store: Store, text: str) -> dict[str, Any]:
+    """A run by id, by the beginning of one, by name, or `last`, with every column of `runs`.
+
+    Raises:
+        LookupFailed: none or several fit.
+    """
+    if text == "last":
+        rows = store.rows("SELECT run_id FROM runs ORDER BY created_at DESC, run_id DESC LIMIT 1")
+    else:
+        rows = store.rows("SELECT run_id FROM runs WHERE run_id = $1 OR name = $1 ORDER BY run_id", [text])
+        if not rows:
+            rows = store.rows("SELECT run_id FROM runs WHERE starts_with(run_id, $1) ORDER BY run_id", [text])
+    if len(rows) != 1:
+        ids = ", ".join(row["run_id"] for row in rows[:5])
+        raise LookupFailed(
+            f"{len(rows)} runs fit {text!r}: {ids}" if rows else f"there is no run {text!r}",
+            hint="`sracl runs` lists them; `last` is the newest.",
+        )
+    row = store.rows("SELECT * FROM runs WHERE run_id = ?", [rows[0]["run_id"]])[0]
+    return _now(store, row)
+
+
+def _now(store: Store, row: dict[str, Any]) -> dict[str, Any]:
+    """Decode the JSON columns, and let the run's lock tell whether it still lives."""
+    for name in ("config", "packages", "timings"):
+        if isinstance(row.get(name), str):
+            row[name] = json.loads(row[name])
+    if row["state"] in ACTIVE and (verdict := verdict_of(store.home, row)) is not None:
+        row["state"], row["reason"] = verdict
+    return row
+
+
+def final_metrics(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """Metrics with the best weights: split, subgroup, name, value."""
+    return store.rows(
+        "SELECT m.split, m.subgroup, m.name, m.value FROM metrics m JOIN runs r USING (run_id) WHERE m.run_id = ? AND "
+        "(m.split = 'test' OR (m.split = 'valid' AND m.epoch = r.best_epoch AND m.name <> 'seconds')) ORDER BY ALL",
+        [run_id],
+    )
+
+
+def curves(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """Metrics of every epoch: epoch, split, name, value."""
+    return store.rows(
+        "SELECT epoch, split, name, value FROM metrics WHERE run_id = ? AND subgroup = 'all' AND split IN ('train', 'valid') "
+        "AND name <> 'n' ORDER BY epoch, split, name",
+        [run_id],
+    )
+
+
+def finished_equal(store: Store, *, config_hash: str, seed: int, group: str) -> str | None:
+    """Id of the newest finished run of a group with this config and seed.
+
+    The config names its dataset, and a name keeps its content as long as runs were made with it.
+    """
+    rows = store.rows(
+        "SELECT run_id FROM runs WHERE state = 'finished' AND config_hash = ? AND seed = ? AND group_name = ? "
+        "ORDER BY created_at DESC LIMIT 1",
+        [config_hash, seed, group],
+    )
+    return rows[0]["run_id"] if rows else None
+
+
+def epoch_seconds(store: Store, *, dataset_name: str, config_hash: str | None = None) -> dict[str, float] | None:
+    """Median seconds of an epoch and number of epochs in finished runs, for an estimate; none without such runs."""
+    rows = store.rows(
+        "SELECT median(s.seconds) AS seconds, median(s.epochs) AS epochs, count(*) AS runs FROM (SELECT m.run_id, "
+        "median(m.value) AS seconds, max(m.epoch) AS epochs FROM metrics m JOIN runs r USING (run_id) WHERE m.name = 'seconds' "
+        "AND m.split = 'train' AND r.state = 'finished' AND r.dataset_name = $1 AND ($2 IS NULL OR r.config_hash = $2) "
+        "GROUP BY m.run_id) s",
+        [dataset_name, config_hash],
+    )
+    return rows[0] if rows and rows[0]["runs"] else None
+
+
+def tag(store: Store, run_id: str, *, add: tuple[str, ...] = (), remove: tuple[str, ...] = ()) -> list[str]:
+    """Change a run's tags; the tags that it has now."""
+    tags = sorted((set(find_run(store, run_id)["tags"]) | set(add)) - set(remove))
+    _edit(store, "run_tagged", run_id=run_id, tags=tags)
+    return tags
+
+
+def note(store: Store, run_id: str, text: str) -> None:
+    """Set a run's note."""
+    _edit(store, "run_noted", run_id=run_id, note=text)
+
+
+def rename(store: Store, run_id: str, name: str) -> None:
+    """Set a run's name."""
+    _edit(store, "run_renamed", run_id=run_id, name=name)
+
+
+def _edit(store: Store, event: str, **fields: Any) -> None:
+    """Journal first, then published, if nobody is in the way."""
+    from store.errors import StoreBusy
+    from store.publish import publish
+
+    journal = Journal(store.home.edits)
+    journal.append(event, fields, durable=True)
+    journal.close()
+    try:
+        publish(store.home, wait=5.0)
+    except StoreBusy:
+        return  # it waits in the journal; the next command that can publish takes it in
