@@ -124,7 +124,7 @@ def _digest(tensors: dict[str, Tensor], state: str) -> str:
     digest = hashlib.sha256(state.encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"\n{name} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

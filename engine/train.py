@@ -33,7 +33,7 @@ REPORT_SECONDS = 0.5
 WEIGHTS_AT_ONCE = 2048
 
 
-class Stopped(Exception):  # noqa: N818 - it is no error: someone asked for it
+class Stopped(Exception):
     """Training was asked to stop; the last whole epoch is in the checkpoint."""
 
 

@@ -119,9 +119,9 @@ def _stored_weights(home: Home, run_id: str, anchor_id: int) -> dict[int, float]
 def _spearman(similarities: list[float], weights: list[float]) -> float | None:
     if len(weights) < 2 or len(weights) != len(similarities) or len(set(weights)) < 2 or len(set(similarities)) < 2:
         return None
-    from scipy.stats import spearmanr
+    from scipy.stats import pearsonr, rankdata
 
-    return float(spearmanr(similarities, weights).statistic)
+    return float(pearsonr(rankdata(similarities), rankdata(weights))[0])
 
 
 def _entropy(weights: list[float]) -> float | None:

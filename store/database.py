@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,21 +22,14 @@ from store.home import Home
 
 FORMAT: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.2.0"}
 """Older clients (1.2 and on) can read what we write."""
+_WRITING = {**FORMAT, "python_enable_replacements": False}
+"""A name in a person's SQL is a table, never a variable of this program."""
 _HOLDER = re.compile(r"\(PID (\d+)\)")
 
 
 def open_for_writing(path: Path) -> duckdb.DuckDBPyConnection:
     """A read-write connection to a file that nobody else knows of: a copy that will be published."""
-    return duckdb.connect(str(path), config=FORMAT)
-
-
-def is_database(path: Path) -> bool:
-    """Whether DuckDB can open a file that nobody else has open."""
-    try:
-        duckdb.connect(str(path), read_only=True).close()
-    except duckdb.Error:
-        return False
-    return True
+    return duckdb.connect(str(path), config=_WRITING)
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
@@ -103,11 +96,45 @@ _instances: dict[Path, _Instance] = {}
 _instances_lock = threading.Lock()
 
 
+def _join(home: Home) -> _Instance:
+    with _instances_lock:
+        instance = _instances.setdefault(home.path, _Instance(home))
+        instance.users += 1
+    return instance
+
+
+def _leave(home: Home, instance: _Instance) -> None:
+    with _instances_lock:
+        instance.users -= 1
+        if instance.users == 0:
+            instance.close()
+            _instances.pop(home.path, None)
+
+
+@contextmanager
+def reading(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A cursor of this process's instance: another connection of our own would drop its locks when it closes.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    instance = _join(home)
+    try:
+        with instance.cursor() as cursor:
+            yield cursor
+    except duckdb.Error as error:
+        raise explain(error, home.database) from None
+    finally:
+        _leave(home, instance)
+
+
 class Store:
     """A home's databases, open for reading. Every query sees the newest published state."""
 
     def __init__(self, home: Home, instance: _Instance) -> None:
         self.home = home
+        self.behind: StoreError | None = None
+        """What hindered the taking in of waiting journals when the store was opened."""
         self._instance: _Instance | None = instance
 
     @classmethod
@@ -120,19 +147,15 @@ class Store:
         Raises:
             StoreError: it cannot be read, was written by a newer version, or is open for writing elsewhere.
         """
-        from store.publish import catch_up, create
+        from store.publish import catch_up, create, upgrade
 
         home.create()
         create(home)
-        if ingest:
-            catch_up(home)
-        with _instances_lock:
-            instance = _instances.setdefault(home.path, _Instance(home))
-            instance.users += 1
-        store = cls(home, instance)
+        store = cls(home, _join(home))
         try:
-            with instance.cursor():
-                pass
+            upgrade(home)
+            if ingest:
+                store.behind = catch_up(home)
         except BaseException:
             store.close()
             raise
@@ -140,14 +163,9 @@ class Store:
 
     def close(self) -> None:
         """Let go; the last store of the process closes the files."""
-        if self._instance is None:
-            return
-        with _instances_lock:
-            self._instance.users -= 1
-            if self._instance.users == 0:
-                self._instance.close()
-                _instances.pop(self.home.path, None)
-        self._instance = None
+        instance, self._instance = self._instance, None
+        if instance is not None:
+            _leave(self.home, instance)
 
     def __enter__(self) -> Store:
         return self
@@ -163,10 +181,8 @@ class Store:
         Raises:
             StoreError: the database cannot be read.
         """
-        if self._instance is None:
-            raise StoreError("this store is closed", where=str(self.home.database))
         try:
-            with self._instance.cursor() as cursor:
+            with self._cursor() as cursor:
                 for name, table in tables.items():
                     cursor.register(name, table)
                 return fetch(cursor, query, parameters)
@@ -183,10 +199,19 @@ class Store:
         Raises:
             QueryFailed: with the database's own words.
         """
+        with self._cursor() as cursor:
+            return run_sql(cursor, query)
+
+    def _cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         if self._instance is None:
             raise StoreError("this store is closed", where=str(self.home.database))
-        with self._instance.cursor() as cursor:
-            return run_sql(cursor, query)
+        return self._instance.cursor()
+
+
+_REFUSED = {
+    duckdb.StatementType.TRANSACTION: "a query is one transaction already",
+    duckdb.StatementType.DETACH: "other queries of this program need it",
+}
 
 
 def run_sql(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table | None:
@@ -196,6 +221,9 @@ def run_sql(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table | Non
         QueryFailed: with the database's own words.
     """
     try:
+        for statement in connection.extract_statements(query):
+            if statement.type in _REFUSED:
+                raise QueryFailed(f"{statement.query.strip()!r} is not possible here: {_REFUSED[statement.type]}")
         relation = connection.sql(query)
         return None if relation is None else relation.to_arrow_table()
     except duckdb.Error as error:
@@ -205,8 +233,12 @@ def run_sql(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table | Non
         raise QueryFailed(str(error), hint=hint) from None
 
 
+_DAMAGE = ("not a valid DuckDB database", "Could not read", "replaying WAL", "orrupt", "hecksum", "eserializ")
+_DISK = ("No space left", "Could not write", "File too large", "Could not sync")
+
+
 def explain(error: duckdb.Error, path: Path) -> StoreError:
-    """What a failure to open means, in words."""
+    """What a failure of the database means, in words."""
     text = str(error)
     if "Conflicting lock" in text or "Could not set lock" in text:
         found = _HOLDER.search(text)
@@ -217,11 +249,15 @@ def explain(error: duckdb.Error, path: Path) -> StoreError:
             where=str(path),
             hint="Close that session, or open it with -readonly; then try again.",
         )
-    return StoreError(
-        text.strip().splitlines()[0],
-        where=str(path),
-        hint="`sracl doctor` checks the store. Nothing was changed.",
-    )
+    hint = "`sracl doctor` checks the store. Nothing was changed."
+    if any(sign in text for sign in _DISK):
+        hint = "Look at disk space and permissions. Nothing was changed, and the journals are kept."
+    elif any(sign in text for sign in _DAMAGE):
+        hint = (
+            "The file is damaged. Move it away, with the .wal beside it if there is one, and run the command again: "
+            "runs, summaries, vectors and neighbor lists come back from the journals; import the datasets again."
+        )
+    return StoreError(text.strip().splitlines()[0], where=str(path), hint=hint)
 
 
 def _inode(path: Path) -> int | None:

@@ -149,17 +149,17 @@ def remove(home: Home, store: Store, name: str) -> dict[str, Any]:
         LookupFailed: there is none, or runs still need it.
     """
     row = get(store, name)
-    runs = store.rows("SELECT run_id FROM runs WHERE dataset_id = ? ORDER BY run_id", [row["dataset_id"]])
-    if runs:
-        ids = ", ".join(run["run_id"] for run in runs[:5])
-        raise LookupFailed(
-            f"{len(runs)} runs were made with {row['name']!r}, such as {ids}",
-            hint="Their records refer to its users and items, so it stays.",
-        )
 
     def apply(connection: duckdb.DuckDBPyConnection) -> None:
+        key = [row["dataset_id"]]
+        runs = connection.execute("SELECT run_id FROM runs WHERE dataset_id = ? ORDER BY run_id", key).fetchall()
+        if runs:
+            raise LookupFailed(
+                f"{len(runs)} runs were made with {row['name']!r}, such as {', '.join(run for (run,) in runs[:5])}",
+                hint="Their records refer to its users and items, so it stays.",
+            )
         for table in ("interactions", "anchors", "users", "items", "datasets"):
-            connection.execute(f"DELETE FROM {table} WHERE dataset_id = ?", [row["dataset_id"]])
+            connection.execute(f"DELETE FROM {table} WHERE dataset_id = ?", key)
 
     publish(home, apply=apply)
     return row

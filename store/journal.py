@@ -10,23 +10,30 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from store.errors import StoreBusy
 
-PATTERN = "events-*.jsonl"
+_SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
 DURABLE = frozenset({"summaries_made"})
 """Events that may have cost money: on the disk before `append` returns."""
 
 
 def segments(folder: Path) -> list[Path]:
     """Journal segments of a folder, oldest first."""
-    return sorted(folder.glob(PATTERN))
+    return sorted((path for path in folder.glob("events-*") if _SEGMENT.fullmatch(path.name)), key=segment_number)
+
+
+def segment_number(path: Path) -> int:
+    """Number of a segment, from 1."""
+    return int(path.stem.removeprefix("events-"))
 
 
 class Journal:
@@ -36,11 +43,15 @@ class Journal:
         """Open the folder's next segment."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        existing = segments(folder)
-        self.segment = int(existing[-1].stem.removeprefix("events-")) + 1 if existing else 1
-        self._file = (folder / f"events-{self.segment:04d}.jsonl").open("xb", buffering=0)
+        while True:
+            existing = segments(folder)
+            self.segment = segment_number(existing[-1]) + 1 if existing else 1
+            with suppress(FileExistsError):  # another process was quicker
+                self._file = (folder / f"events-{self.segment:04d}.jsonl").open("xb", buffering=0)
+                break
         self._lock = threading.Lock()
         self._lines = 0
+        self._torn = False
 
     def append(
         self,
@@ -67,10 +78,18 @@ class Journal:
                 line["table"] = f"events-{self.segment:04d}-{self._lines + 1:06d}.parquet"
                 _write_table(self._folder / line["table"], columns)
             text = json.dumps(line, ensure_ascii=False, default=_plain, separators=(",", ":"))
-            self._file.write(text.encode() + b"\n")
+            self._write(text.encode(errors="replace") + b"\n")
             self._lines += 1
             if durable or event in DURABLE:
                 os.fsync(self._file.fileno())
+
+    def _write(self, line: bytes) -> None:
+        """Write a whole line; after one that a full disk has cut, on a line of its own."""
+        rest = memoryview(b"\n" + line if self._torn else line)
+        self._torn = True
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        self._torn = False
 
     def close(self) -> None:
         """Put everything on the disk and end the segment."""
@@ -125,7 +144,9 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[Line], int, list[str]]
     end = data.rfind(b"\n") + 1
     lines: list[Line] = []
     problems: list[str] = []
-    for raw in data[:end].splitlines():
+    for raw in data[:end].split(b"\n"):
+        if not raw.strip():
+            continue
         try:
             fields = json.loads(raw)
             table = fields.pop("table", None)
@@ -141,9 +162,8 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[Line], int, list[str]]
 def read_events(folder: Path) -> Iterator[tuple[int, Line]]:
     """Every event of a folder with the number of its segment, oldest first."""
     for path in segments(folder):
-        number = int(path.stem.removeprefix("events-"))
         for line in read_lines(path)[0]:
-            yield number, line
+            yield segment_number(path), line
 
 
 class Tail:

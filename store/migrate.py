@@ -46,7 +46,9 @@ def migrations(which: Which) -> list[Migration]:
 
 def version_of(connection: duckdb.DuckDBPyConnection) -> int:
     """Version of the open file; 0 for a new one."""
-    exists = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'schema_version'").fetchone()
+    exists = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'schema_version' AND database_name = current_database()"
+    ).fetchone()
     if not exists or not exists[0]:
         return 0
     row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
@@ -68,8 +70,9 @@ def migrate(
             f"the {which} database has schema version {before}; this program knows {newest}",
             hint="A newer sracl wrote it: upgrade, or use another --home. Nothing was changed.",
         )
-    connection.execute(_RECORD)
     applied = [step for step in steps if step.version > before]
+    if applied:
+        connection.execute(_RECORD)
     for step in applied:
         connection.begin()
         try:

@@ -1,8 +1,8 @@
 """Publishes the journals into the databases: copy, ingest on the copy, replace. Readers never wait and never block.
 
 Order of a publish: take the side lock; see that nobody writes; copy in a child process; ingest in one transaction;
-close; sync; see again that nobody wrote; `os.replace`. Whatever fails before the replacement changes nothing, and the
-journals wait for the next time.
+checkpoint; close; sync; and, in a child that lets no writer in, see that nobody wrote and replace. Whatever fails before
+that changes nothing, and the journals wait for the next time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,14 +24,14 @@ from typing import Any
 import duckdb
 
 from store import ingest
-from store.database import explain, fetch, open_for_writing
+from store.database import explain, fetch, open_for_writing, reading
 from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.migrate import Which, migrate, migrations, version_of
 
 EVERY_SECONDS, TIMES_LAST = 10.0, 50.0
 """A run publishes every EVERY_SECONDS, or every TIMES_LAST times what the last publish took, whichever is longer."""
-COPIER = Path(__file__).with_name("_copier.py")
+_SCRIPT = Path(__file__).with_name("_files.py")
 Apply = Callable[[duckdb.DuckDBPyConnection], Any]
 
 
@@ -43,11 +44,13 @@ class Published:
     warnings: list[str] = field(default_factory=list)
 
 
-def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0) -> Published:
+def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0, both: bool = False) -> Published:
     """Take every journal in, and `apply` a change of our own, in one transaction each file; then replace the files.
 
     Args:
-        apply: called with the connection of the copied main database, inside the transaction.
+        apply: called with the connection of the copied main database, inside the transaction; once more each time
+            that somebody wrote meanwhile.
+        both: publish the vectors too where no journal has new ones.
         wait: seconds to wait for another publisher, or for a person who has a file open for writing.
 
     Raises:
@@ -59,7 +62,7 @@ def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0) -> Pu
     with _side_lock(home, deadline):
         while True:
             try:
-                report = _publish_once(home, apply)
+                report = _publish_once(home, apply, both=both)
                 break
             except StoreBusy:
                 if time.monotonic() > deadline:
@@ -76,20 +79,51 @@ def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0) -> Pu
 
 
 def create(home: Home) -> None:
-    """Make the two files where one is missing, and bring older ones to the newest schema."""
+    """Make the two files where one is missing."""
     if not home.database.exists() or not home.vectors.exists():
         publish(home)
-        return
-    if any(_outdated(home, which) for which in _WHICH):
-        publish(home)
 
 
-def catch_up(home: Home) -> None:
-    """Publish what dead runs left in their journals, and what people edited; leave living runs to themselves."""
-    offsets, active = _published(home)
-    left = [batch for batch in ingest.pending_segments(home, offsets) if not ingest.is_live(home, batch.source)]
-    if left or ingest.dead_runs(home, active):
-        publish(home)
+def upgrade(home: Home) -> None:
+    """Bring files of an older schema to the newest.
+
+    Raises:
+        StoreError: a file is of a newer schema, or cannot be read.
+    """
+    found: dict[Which, int] = {}
+    with reading(home) as cursor:
+        found["main"] = version_of(cursor)
+        cursor.execute("USE vectors")
+        found["vectors"] = version_of(cursor)
+    newest = {which: migrations(which)[-1].version for which in found}
+    for which, version in found.items():
+        if version > newest[which]:
+            raise StoreError(
+                f"this file has schema version {version}; this program knows {newest[which]}",
+                where=str(_path(home, which)),
+                hint="A newer sracl wrote it: upgrade, or use another --home. Nothing was changed.",
+            )
+    if found != newest:
+        publish(home, both=True)
+
+
+def catch_up(home: Home) -> StoreError | None:
+    """Publish what dead runs left in their journals, and what people edited; leave living runs to themselves.
+
+    What hinders the publishing, such as a full disk, hinders no reader: it is returned.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    with reading(home) as cursor:
+        offsets, active = ingest.offsets_of(cursor), fetch(cursor, ingest.ACTIVE).to_pylist()
+    left = (part for part in ingest.pending_segments(home, offsets) if not ingest.is_live(home, part.source))
+    if any(map(ingest.has_lines, left)) or ingest.dead_runs(home, active):
+        try:
+            publish(home)
+        except StoreError as error:
+            return error
+    return None
 
 
 def write_sql(home: Home, query: str) -> Any:
@@ -103,7 +137,7 @@ def write_sql(home: Home, query: str) -> Any:
 
     result: list[Any] = []
     publish(home, apply=lambda connection: result.append(run_sql(connection, query)))
-    return result[0]
+    return result[-1]
 
 
 class Publisher:
@@ -143,108 +177,99 @@ class Publisher:
     def _publish(self, *, wait: float) -> None:
         try:
             report = publish(self._home, wait=wait)
-        except (StoreError, duckdb.Error, OSError) as error:
-            self.warnings = [str(error)]
+        except Exception as error:  # whatever it is, the run goes on and the journal waits
+            self.warnings = [str(error) or repr(error)]
         else:
             self._last, self.warnings = report.seconds, report.warnings
-
-
-_WHICH: tuple[Which, Which] = ("main", "vectors")
 
 
 def _path(home: Home, which: Which) -> Path:
     return home.database if which == "main" else home.vectors
 
 
-def _publish_once(home: Home, apply: Apply | None) -> Published:
+def _publish_once(home: Home, apply: Apply | None, *, both: bool) -> Published:
     _remove_stale(home)
     report = Published()
+    lost = not home.vectors.exists()
     with _copy(home, "main") as main:
-        batches = ingest.read_pending(home, ingest.offsets_of(main.connection), report.warnings)
+        offsets = ingest.offsets_of(main)
+        batches = ingest.read_pending(home, offsets, report.warnings)
         report.events = sum(len(batch.lines) for batch in batches)
-        if ingest.has_vectors(batches) or not home.vectors.exists() or _outdated(home, "vectors"):
+        if both or lost or ingest.has_vectors(batches):
+            every = ingest.read_pending(home, {}, []) if lost and offsets else batches
             with _copy(home, "vectors") as vectors:
-                ingest.take_vectors(vectors.connection, batches, report.warnings)
-        main.connection.begin()
+                ingest.take_vectors(vectors, every, report.warnings)
+        ingest.take_events(main, batches, report.warnings)
         try:
-            ingest.take_events(main.connection, batches, report.warnings)
-            ingest.bury(home, main.connection)
+            ingest.bury(home, main)
             if apply is not None:
-                apply(main.connection)
-            main.connection.commit()
+                apply(main)
+            main.commit()
         except BaseException:
-            main.connection.rollback()
+            with suppress(duckdb.Error):
+                main.rollback()
             raise
     return report
 
 
-@dataclass
-class _Copy:
-    connection: duckdb.DuckDBPyConnection
-
-
 @contextmanager
-def _copy(home: Home, which: Which) -> Iterator[_Copy]:
+def _copy(home: Home, which: Which) -> Iterator[duckdb.DuckDBPyConnection]:
     """A writable, migrated copy of a database; replaces the published one when the block ends well."""
     path = _path(home, which)
     temporary = path.with_name(f"{path.name}.new-{os.getpid()}")
-    before = _copied(path, temporary)
     try:
+        before = _copied(path, temporary)
         connection = open_for_writing(temporary)
-    except duckdb.Error as error:
-        temporary.unlink(missing_ok=True)
-        raise explain(error, path) from None
-    try:
         try:
             old = version_of(connection)
-            migrated = bool(migrate(connection, which))
-            yield _Copy(connection)
+            migrated = migrate(connection, which)
+            yield connection
+            connection.execute("CHECKPOINT")  # closing does so too, but keeps silent about a full disk
         finally:
             connection.close()
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        if before is not None and _ask("look", path)["state"] != before:
-            raise StoreBusy("somebody wrote to the file meanwhile", pid=None, where=str(path))
-        if before is not None and migrated:
-            _keep_backup(path, old)
-        os.replace(temporary, path)
+        if migrated and old > 0:
+            _keep_backup(path, before, old)
+        answer = _ask("replace", path, temporary, json.dumps(before))
+        if not answer["done"]:
+            raise _busy(path, answer["writer"])
         _sync_folder(path.parent)
     except duckdb.Error as error:
         raise explain(error, path) from None
     finally:
-        temporary.unlink(missing_ok=True)
-        temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
+        _discard(temporary)
 
 
-def _copied(path: Path, temporary: Path) -> list[Any] | None:
-    """Copy the published file, once nobody writes to it; what it looked like, none where there is none yet.
+def _copied(path: Path, temporary: Path) -> dict[str, Any]:
+    """Copy the published file, where there is one and nobody writes to it, with the log of a session that was killed.
+
+    Returns:
+        What the file and its logs looked like.
 
     Raises:
         StoreBusy: a person has it open for writing.
     """
     answer = _ask("copy", path, temporary)
-    if answer["kind"] == "write":
-        pid = answer["pid"]
-        raise StoreBusy(
-            f"process {pid or 'unknown'} has the file open for writing",
-            pid=pid,
-            where=str(path),
-            hint="Publishing waits so that those rows are not lost: close that session. The journals are kept.",
-        )
-    if answer["state"] is None:
-        return None
-    if answer["state"][3]:  # a session was killed and left its log: fold it in, then look again
-        _ask("fold", path)
-        answer = _ask("copy", path, temporary)
-    if answer.get("after") != answer["state"] or answer["kind"] == "write":
-        raise StoreBusy("somebody wrote to the file meanwhile", pid=answer["pid"], where=str(path))
+    if answer["writer"] is not None or ("" in answer["state"] and not answer["whole"]):
+        raise _busy(path, answer["writer"])
     return answer["state"]
 
 
-def _ask(action: str, path: Path, *more: Path) -> dict[str, Any]:
-    flags = ["-I"] if action == "fold" else ["-I", "-S"]
+def _busy(path: Path, writer: int | None) -> StoreBusy:
+    if writer is None:
+        return StoreBusy("somebody wrote to the file meanwhile", pid=None, where=str(path))
+    return StoreBusy(
+        f"process {writer or 'unknown'} has the file open for writing",
+        pid=writer or None,
+        where=str(path),
+        hint="Publishing waits so that those rows are not lost: close that session. The journals are kept.",
+    )
+
+
+def _ask(action: str, path: Path, temporary: Path, *more: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, *flags, str(COPIER), action, str(path), *map(str, more)],
+        [sys.executable, "-I", "-S", str(_SCRIPT), action, str(path), str(temporary), *more],
         capture_output=True,
         text=True,
     )
@@ -258,42 +283,16 @@ def _ask(action: str, path: Path, *more: Path) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def _keep_backup(path: Path, version: int) -> None:
+def _keep_backup(path: Path, before: dict[str, Any], old: int) -> None:
     """The file as it was before a migration stays beside the new one, under the number of its schema."""
-    if version > 0:
-        with suppress(FileExistsError):
-            os.link(path, path.with_name(f"{path.stem}.before-v{version + 1}.duckdb"))
-
-
-def _outdated(home: Home, which: Which) -> bool:
-    path = _path(home, which)
+    backup = path.with_name(f"{path.stem}.before-v{old + 1}.duckdb")
     try:
-        connection = duckdb.connect(str(path), read_only=True)
-    except duckdb.Error as error:
-        raise explain(error, path) from None
-    try:
-        found, newest = version_of(connection), migrations(which)[-1].version
-    finally:
-        connection.close()
-    if found > newest:
-        raise StoreError(
-            f"this file has schema version {found}; this program knows {newest}",
-            where=str(path),
-            hint="A newer sracl wrote it: upgrade, or use another --home. Nothing was changed.",
-        )
-    return found < newest
-
-
-def _published(home: Home) -> tuple[dict[tuple[str, int], int], list[dict[str, Any]]]:
-    """Offsets and active runs of the published database."""
-    try:
-        connection = duckdb.connect(str(home.database), read_only=True)
-    except duckdb.Error as error:
-        raise explain(error, home.database) from None
-    try:
-        return ingest.offsets_of(connection), fetch(connection, ingest.ACTIVE).to_pylist()
-    finally:
-        connection.close()
+        for suffix in before:
+            os.link(f"{path}{suffix}", f"{backup}{suffix}")
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        _ask("copy", path, backup)
 
 
 @contextmanager
@@ -319,9 +318,25 @@ def _side_lock(home: Home, deadline: float) -> Iterator[None]:
 
 
 def _remove_stale(home: Home) -> None:
-    """Copies that a killed publisher left; the side lock is ours, so nobody is at work on one."""
-    for left in home.path.glob("*.duckdb.new-*"):
-        left.unlink(missing_ok=True)
+    """Clean up after a killed publisher; the side lock is ours, so nobody is at work on its copies."""
+    for which in ("main", "vectors"):
+        path = _path(home, which)
+        _discard(path.with_name(f"{path.name}.new-"))
+        for left in path.parent.glob(f"{path.name}.wal*.taken-*"):
+            log, inode = str(left).rsplit(".taken-", 1)
+            if path.exists() and path.stat().st_ino == int(inode) and not os.path.exists(log):
+                left.rename(log)  # the file that it belongs to was not replaced
+            else:
+                left.unlink()
+
+
+def _discard(temporary: Path) -> None:
+    """Remove a copy, its logs and its folder of temporary data."""
+    for left in temporary.parent.glob(f"{temporary.name}*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

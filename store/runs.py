@@ -111,21 +111,21 @@ def epoch_seconds(store: Store, *, dataset_name: str, config_hash: str | None = 
     return rows[0] if rows and rows[0]["runs"] else None
 
 
-def tag(store: Store, run_id: str, *, add: tuple[str, ...] = (), remove: tuple[str, ...] = ()) -> list[str]:
-    """Change a run's tags; the tags that it has now."""
-    tags = sorted((set(find_run(store, run_id)["tags"]) | set(add)) - set(remove))
-    _edit(store, "run_tagged", run_id=run_id, tags=tags)
-    return tags
+def tag(store: Store, text: str, *, add: tuple[str, ...] = (), remove: tuple[str, ...] = ()) -> list[str]:
+    """Change the tags of the run that `find_run` finds; the tags that it has now."""
+    run = find_run(store, text)
+    _edit(store, "run_tagged", run_id=run["run_id"], add=list(add), remove=list(remove))
+    return sorted((set(run["tags"]) | set(add)) - set(remove))
 
 
-def note(store: Store, run_id: str, text: str) -> None:
-    """Set a run's note."""
-    _edit(store, "run_noted", run_id=run_id, note=text)
+def note(store: Store, text: str, note: str) -> None:
+    """Set the note of the run that `find_run` finds."""
+    _edit(store, "run_noted", run_id=find_run(store, text)["run_id"], note=note)
 
 
-def rename(store: Store, run_id: str, name: str) -> None:
-    """Set a run's name."""
-    _edit(store, "run_renamed", run_id=run_id, name=name)
+def rename(store: Store, text: str, name: str) -> None:
+    """Set the name of the run that `find_run` finds."""
+    _edit(store, "run_renamed", run_id=find_run(store, text)["run_id"], name=name)
 
 
 def _edit(store: Store, event: str, **fields: Any) -> None:

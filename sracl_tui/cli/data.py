@@ -54,7 +54,6 @@ def import_(
       sracl data import log.parquet --name shop --user-column customer --item-column sku --time-column bought_at
     """
     from engine.data.importing import ImportOptions, import_dataset
-
     from sracl_tui.runner.datasets import to_record
     from store import datasets
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sracl_tui.cli import data, doctor, inspect, run, runs, sql
+from sracl_tui.cli import data, demo, doctor, inspect, leaks, run, runs, sql
 from sracl_tui.cli.common import Commands
 from sracl_tui.version import __version__
 
@@ -37,11 +37,13 @@ def sracl(
 
 
 app.command("run")(run.run)
+app.command("demo")(demo.demo)
 app.command("stop")(run.stop)
 app.add_typer(data.app, name="data")
 app.command("runs")(runs.runs)
 app.command("show")(runs.show)
 app.command("inspect")(inspect.inspect)
+app.command("leaks")(leaks.leaks)
 app.command("tag")(runs.tag)
 app.command("note")(runs.note)
 app.command("rename")(runs.rename)

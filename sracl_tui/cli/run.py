@@ -100,7 +100,7 @@ def run(
             _dry_run(place, config, json_=json_)
             return
         plan = _requests(config, preset_name, seeds=seeds, run_id=run_id, name=name, group=group, tags=tags, note=note)
-        results = _run_all(place, plan, headless=headless, force=force)
+        results = run_all(place, plan, headless=headless, force=force)
     if json_:
         documents = [result.document() for result in results]
         common.print_json(documents[0] if seeds is None else {"runs": documents})
@@ -167,7 +167,8 @@ def _requests(
     ]
 
 
-def _run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: bool) -> list[RunResult]:
+def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: bool) -> list[RunResult]:
+    """Run requests one after the other until one is stopped; an equal finished run of the group stands in for one."""
     from sracl_tui.runner.pipeline import execute, finished_equal
 
     results: list[RunResult] = []
@@ -181,7 +182,7 @@ def _run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: 
                 highlight=False,
             )
         results.append(
-            earlier or _watched(request, lambda listener, r=request: execute(place, r, listener=listener), headless)
+            earlier or watched(request, lambda listener, r=request: execute(place, r, listener=listener), headless)
         )
         if results[-1].exit_code == 130:
             break
@@ -198,10 +199,10 @@ def _resume(place: Home, text: str, *, headless: bool) -> RunResult:
     if row["state"] == "finished":
         raise ConfigError(f"run {row['run_id']} is finished", where="--resume", hint="Nothing is left to do.")
     request = RunRequest.read(place.run_folder(row["run_id"]))
-    return _watched(request, lambda listener: execute(place, request, listener=listener, resume=True), headless)
+    return watched(request, lambda listener: execute(place, request, listener=listener, resume=True), headless)
 
 
-def _watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
+def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
     """Run with lines or bars on stderr, and say how it went."""
     from sracl_tui.cli.progress import Bars, Lines
 

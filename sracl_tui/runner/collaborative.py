@@ -38,4 +38,4 @@ def backbone_vectors(needs: Needs, request: RunRequest, folder: Path, clock: Clo
             else np.zeros((0, items.shape[1]), np.float32)
         )
         outcome["detail"] = f"backbone of {request.run_id}: {items.shape[1]} numbers each"
-    return Vectors(ids, users, items, [f"run:{request.run_id}"], {})
+    return Vectors(ids, users, items, dict.fromkeys(("user", "item"), f"run:{request.run_id}"), None, {})

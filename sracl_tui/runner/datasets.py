@@ -11,9 +11,8 @@ from store.database import Store
 from store.datasets import DatasetRecord
 
 if TYPE_CHECKING:
-    from engine.data.importing import ImportReport
-
     from engine.data.dataset import Dataset
+    from engine.data.importing import ImportReport
 
 DEMO = "demo"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.config import Config, load_config
 from engine.errors import ConfigError, EngineError
@@ -22,8 +23,11 @@ from store.journal import read_events
 if TYPE_CHECKING:
     from engine.data.dataset import Dataset
     from engine.train import Trainer
-    from sracl_tui.runner.stages import Clock, Vectors
+    from sracl_tui.runner.stages import Clock, Needs, Vectors
     from store.database import Store
+
+
+POOLS = ("others", "users", "train", "reference")
 
 
 class StopAsked(Exception):
@@ -151,8 +155,11 @@ class _Run:
         try:
             with Store.open(self.place) as store:
                 dataset = self._dataset(store, clock)
+                if self.request.kind == "leaks":
+                    self._leaks(store, dataset, clock, stop)
+                    return
                 trainer = self._trainer(store, dataset, clock, stop)
-            self._train(trainer, clock)
+            self._train(trainer)
         finally:
             self.result.seconds["total"] = before + time.perf_counter() - self._started
 
@@ -169,28 +176,20 @@ class _Run:
         return dataset
 
     def _trainer(self, store: Store, dataset: Dataset, clock: Clock, stop: StopSwitch) -> Trainer:
-        from sracl_tui.runner import stages
+        from sracl_tui.runner import lists
+        from sracl_tui.runner.stages import Needs
 
         config = self.request.config
         semantics = None
         if config.contrasts:
-            needs = stages.Needs.of(config, dataset)
-            sets = stages.make_summaries(needs, store, clock, stop)
+            needs = Needs.of(config, dataset)
+            vectors = self._vectors(needs, store, clock, stop)
+            found = lists.find_neighbors(needs, vectors, store, clock, stop)
             _check(stop)
-            if needs.textual:
-                vectors = stages.make_vectors(needs, sets, store, clock, stop)
-            else:
-                vectors = self._collaborative(needs, clock)
-            _check(stop)
-            semantics, lists = stages.find_neighbors(needs, vectors, store, clock, stop)
-            _check(stop)
-            self.recorder.write(
-                "lists_used",
-                user_set_id=vectors.set_ids.get("user"),
-                item_set_id=vectors.set_ids.get("item"),
-                user_list_id=lists.get("user"),
-                item_list_id=lists.get("item"),
-            )
+            used = {f"{kind}_set_id": set_id for kind, set_id in vectors.set_ids.items()}
+            used |= {f"{kind}_list_id": named.list_id for kind, named in found.items()}
+            self.recorder.write("lists_used", **dict[str, Any](used))
+            semantics = lists.as_semantics(needs, vectors, found)
         import torch
 
         from engine.train import Trainer
@@ -200,7 +199,19 @@ class _Run:
         self.recorder.write("device_used", device=str(trainer.device), threads=torch.get_num_threads())
         return trainer
 
-    def _train(self, trainer: Trainer, clock: Clock) -> None:
+    def _vectors(self, needs: Needs, store: Store, clock: Clock, stop: StopSwitch) -> Vectors:
+        """Semantic vectors from text, or from a backbone."""
+        from sracl_tui.runner import stages
+
+        if not needs.textual:
+            return self._collaborative(needs, clock)
+        sets = stages.make_summaries(needs, store, clock, stop)
+        _check(stop)
+        vectors = stages.make_vectors(needs, sets, store, clock, stop)
+        _check(stop)
+        return vectors
+
+    def _train(self, trainer: Trainer) -> None:
         from engine.train import LAST
 
         folder = self.recorder.folder
@@ -219,7 +230,25 @@ class _Run:
             seconds["evaluate"] += trainer.evaluate_seconds
             self.result.epochs, self.result.best_epoch = trainer.state.epoch, trainer.state.best_epoch or None
 
-    def _collaborative(self, needs, clock: Clock) -> Vectors:
+    def _leaks(self, store: Store, dataset: Dataset, clock: Clock, stop: StopSwitch) -> None:
+        """Retrieve by every pool from the same vectors, and count what each gives away."""
+        from engine.retrieval.leaks import leak_table
+        from sracl_tui.runner import lists
+        from sracl_tui.runner.stages import Needs
+
+        base = self.request.config
+        vectors = self._vectors(Needs.of(with_pool(base, "reference"), dataset), store, clock, stop)
+        for pool in POOLS:
+            found = lists.find_neighbors(Needs.of(with_pool(base, pool), dataset), vectors, store, clock, stop)
+            _check(stop)
+            shares = asdict(leak_table(found["user"].table, dataset, max_length=base.data.max_length))
+            self.result.leaks[pool] = shares
+            metrics = [
+                {"split": "leaks", "subgroup": pool, "name": name, "value": value} for name, value in shares.items()
+            ]
+            self.recorder.write("measured", epoch=0, step=0, metrics=metrics)
+
+    def _collaborative(self, needs: Needs, clock: Clock) -> Vectors:
         """Vectors of the plain backbone of the same seed (w/o semantic); it is trained first where no run has done so."""
         from sracl_tui.runner.collaborative import backbone_vectors
 
@@ -306,6 +335,13 @@ def _lists(matrix):
     import pyarrow as pa
 
     return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
+
+
+def with_pool(config: Config, pool: str) -> Config:
+    """The same settings with another pool, and neighbors of users only."""
+    retrieval = config.retrieval.model_copy(update={"pool": pool})
+    loss = config.loss.model_copy(update={"alpha": config.loss.alpha or 0.1, "beta": 0.0})
+    return config.model_copy(update={"retrieval": retrieval, "loss": loss})
 
 
 def with_seed(config: Config, seed: int) -> Config:

@@ -21,6 +21,8 @@ class RunResult:
     epochs: int = 0
     valid: dict[str, float] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
+    leaks: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of a run of kind `leaks`: shares by pool."""
     cost: dict[str, float] = field(default_factory=lambda: {"usd": 0.0, "calls": 0, "cached": 0})
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys([*STAGES, "total"], 0.0))
     error: BaseException | None = None
@@ -29,6 +31,7 @@ class RunResult:
     def document(self) -> dict[str, Any]:
         """The JSON document."""
         config = self.request.config
+        leaks = {"leaks": self.leaks} if self.leaks else {}
         return {
             "run_id": self.request.run_id,
             "state": self.state,
@@ -40,6 +43,7 @@ class RunResult:
             "epochs": self.epochs,
             "valid": self.valid,
             "test": self.test,
+            **leaks,
             "cost": self.cost,
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }

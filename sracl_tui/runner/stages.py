@@ -1,6 +1,6 @@
-"""What comes before training: dataset, summaries, vectors, neighbor lists, each reused where an earlier run made it.
+"""Summaries and vectors of a run, reused where an earlier run made them; `lists` goes on from there.
 
-Legend: A anchors, V items, S size of a semantic vector, K neighbors.
+Legend: R anchors with a vector, V items, S size of a semantic vector.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from engine.data.perturb import perturb_items
 from numpy.typing import NDArray
 
 from engine.config import Config, content_hash
-from engine.data.dataset import TRAIN, Dataset
+from engine.data.dataset import Dataset
+from engine.data.perturb import perturb_items
 from engine.events import (
-    NeighborsFound,
     Report,
     StageFinished,
     StageStarted,
@@ -30,8 +29,6 @@ from store import caches
 from store.database import Store
 
 if TYPE_CHECKING:
-    from engine.models.sracl import Semantics
-    from engine.retrieval.neighbors import NeighborTable
     from engine.semantics.providers import Kind, Provider
     from engine.semantics.summaries import SummarySet
 
@@ -95,13 +92,13 @@ class Needs:
 
         return build_provider(self.config.semantics, self.text_dataset, max_length=self.config.data.max_length)
 
-    def list_key(self, kind: Kind, sources: list[str]) -> dict[str, Any]:
+    def list_key(self, kind: Kind, source: str, encoder: str | None) -> dict[str, Any]:
         """All that a neighbor list depends on, as its stored parameters."""
         semantics, retrieval = self.config.semantics, self.config.retrieval
         key: dict[str, Any] = {
             "vector": semantics.vector,
-            "sources": sources,
-            "encoder": semantics.encoder if self.textual else None,
+            "source": source,
+            "encoder": encoder,
             "similarity": retrieval.similarity,
             "backend": retrieval.backend,
             "k": retrieval.k if kind == "user" else retrieval.item_k,
@@ -114,9 +111,9 @@ class Needs:
                 key["max_length"] = self.config.data.max_length
         return key
 
-    def list_id(self, kind: Kind, sources: list[str]) -> str:
+    def list_id(self, kind: Kind, source: str, encoder: str | None) -> str:
         """Name of a neighbor list."""
-        return content_hash([self.dataset.dataset_id, kind, self.list_key(kind, sources)])
+        return content_hash([self.dataset.dataset_id, kind, self.list_key(kind, source, encoder)])
 
 
 @dataclass(frozen=True)
@@ -129,8 +126,10 @@ class Vectors:
     """(R, S)"""
     items: Floats
     """(V + 1, S); zeros for padding, items without a training interaction, and items without text."""
-    sources: list[str]
-    """Summary sets, or the run whose backbone gave the vectors."""
+    sources: dict[str, str]
+    """By kind: the summary set, or the run whose backbone gave the vectors."""
+    encoder: str | None
+    """Name of the text encoder; none for a backbone's vectors."""
     set_ids: dict[str, str]
 
 
@@ -229,101 +228,5 @@ def make_vectors(
             "detail": f"{encoder.name}: {size} numbers each, {counter.made:,} texts encoded",
         }
     set_ids = {kind: found.set_id for kind, found in sets.items()}
-    return Vectors(ids, users, items, [set_ids[kind] for kind in texts], set_ids)
-
-
-def find_neighbors(
-    needs: Needs, vectors: Vectors, store: Store, clock: Clock, stop: Callable[[], bool]
-) -> tuple[Semantics, dict[str, str]]:
-    """Stage `neighbors`: the two lists as tensors for training, and their ids by kind."""
-    from engine.retrieval import neighbors
-
-    config, dataset = needs.config, needs.dataset
-    tables: dict[Kind, tuple[Ids, Ids, Floats]] = {}
-    ids: dict[str, str] = {}
-    wanted: list[Kind] = [kind for kind, on in (("user", needs.users), ("item", needs.items)) if on]
-    with clock.stage("neighbors") as outcome:
-        fresh: list[str] = []
-        for kind in wanted:
-            ids[kind] = needs.list_id(kind, vectors.sources)
-            known = caches.known_neighbors(store, ids[kind])
-            k = config.retrieval.k if kind == "user" else config.retrieval.item_k
-            if known is not None:
-                tables[kind] = _unfold(*known, k=k)
-                continue
-            if kind == "user":
-                table = neighbors.user_neighbors(
-                    vectors.users, vectors.anchor_ids, dataset, config.retrieval,
-                    queries=_queries(needs), report=clock.report, stop=stop,
-                )  # fmt: skip
-            else:
-                table = neighbors.item_neighbors(vectors.items, dataset, config.retrieval, report=clock.report)
-            parameters = needs.list_key(kind, vectors.sources)
-            clock.report(_found(table, ids[kind], dataset.dataset_id, kind, parameters))
-            tables[kind] = table.query_ids, table.ids, table.similarity
-            fresh.append(f"{kind} {len(table.query_ids):,} x {k}")
-        outcome |= {"cached": not fresh, "detail": ", ".join(fresh)}
-    return _tensors(needs, vectors, tables), ids
-
-
-def _queries(needs: Needs) -> Ids:
-    anchors = needs.dataset.anchors
-    return anchors.representing if needs.config.semantics.unit == "user" else anchors.ids(TRAIN)
-
-
-def _found(
-    table: NeighborTable, list_id: str, dataset_id: str, kind: str, parameters: dict[str, Any]
-) -> NeighborsFound:
-    return NeighborsFound(
-        list_id=list_id,
-        dataset_id=dataset_id,
-        kind=kind,
-        parameters=parameters,
-        recall=table.recall,
-        columns=table.columns(),
-    )
-
-
-def _unfold(
-    owner: NDArray[Any], rank: NDArray[Any], neighbor: NDArray[Any], similarity: NDArray[Any], *, k: int
-) -> tuple[Ids, Ids, Floats]:
-    """Stored rows as (Q,), (Q, k) and (Q, k)."""
-    queries, rows = np.unique(owner, return_inverse=True)
-    ids, values = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
-    ids[rows, rank - 1], values[rows, rank - 1] = neighbor, similarity
-    return queries.astype(np.int64), ids, values
-
-
-def _tensors(needs: Needs, vectors: Vectors, tables: dict[Kind, tuple[Ids, Ids, Floats]]) -> Semantics:
-    """Everything by anchor or item id. With unit `user` all prefixes of a user share the list of the longest one."""
-    import torch
-
-    from engine.models.sracl import Semantics
-
-    anchors, retrieval = needs.dataset.anchors, needs.config.retrieval
-    stand_in = np.arange(len(anchors) + 1)
-    if needs.config.semantics.unit == "user":
-        of_user = np.zeros(needs.dataset.users + 1, np.int64)
-        of_user[anchors.user_ids[anchors.representing - 1]] = anchors.representing
-        stand_in[1:] = of_user[anchors.user_ids]
-    row_of = np.zeros(len(anchors) + 1, np.int64)
-    row_of[vectors.anchor_ids] = np.arange(len(vectors.anchor_ids)) + 1
-    neighbors, similarity = _by_id(tables.get("user"), rows=len(anchors) + 1, k=retrieval.k)
-    substitutes, item_similarity = _by_id(tables.get("item"), rows=len(needs.dataset.items) + 1, k=retrieval.item_k)
-    padded = np.concatenate([np.zeros((1, vectors.items.shape[1]), np.float32), vectors.users])
-    return Semantics(
-        user_vectors=torch.from_numpy(padded),
-        user_rows=torch.from_numpy(row_of[stand_in]),
-        neighbors=torch.from_numpy(neighbors[stand_in]),
-        similarity=torch.from_numpy(similarity[stand_in]),
-        item_vectors=torch.from_numpy(vectors.items),
-        substitutes=torch.from_numpy(substitutes),
-        item_similarity=torch.from_numpy(item_similarity),
-    )
-
-
-def _by_id(table: tuple[Ids, Ids, Floats] | None, *, rows: int, k: int) -> tuple[Ids, Floats]:
-    ids, similarity = np.zeros((rows, k), np.int64), np.zeros((rows, k), np.float32)
-    if table is not None:
-        ids[table[0]], similarity[table[0]] = table[1], table[2]
-    return ids, similarity
+    sources = {kind: set_ids["item" if mean else kind] for kind in sets}
+    return Vectors(ids, users, items, sources, encoder.name, set_ids)

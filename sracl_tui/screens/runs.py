@@ -104,10 +104,11 @@ class RunsScreen(Screen[None]):
         row = table.cursor_row
         table.clear()
         for values in cells:
-            sides = ("right" if head.endswith(":r") else "left" for head in COLUMNS)
-            table.add_row(
-                *(Text(value, justify=side) for value, side in zip(values, sides, strict=True)), key=values[0]
-            )
+            texts = [
+                Text(value, justify="right" if head.endswith(":r") else "left")
+                for value, head in zip(values, COLUMNS, strict=True)
+            ]
+            table.add_row(*texts, key=values[0])
         table.move_cursor(row=min(row, len(cells) - 1))
 
     @on(Failed)

@@ -1,0 +1,133 @@
+"""The registry of readers, and how a path becomes interactions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from engine.data.readers.base import Catalog, Raw, Reader, Wanted
+from engine.data.readers.recbole import RecBole, is_atomic, read_atomic_items
+from engine.data.readers.sequences import Sequences
+from engine.data.readers.table import TABLES, table_of
+from engine.data.readers.text import first_line, stem_of, suffix_of
+from engine.errors import DataError
+
+_ALL: tuple[Reader, ...] = (RecBole(), *TABLES.values(), Sequences())
+READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}
+"""Every format by name, in the order in which they are tried."""
+
+
+def read_source(path: Path, *, format: str | None, wanted: Wanted) -> tuple[Raw, str]:
+    """The interactions of a file or folder with its items' texts, and the name of the format.
+
+    In a folder the one file that looks like interactions is read, and other files are ignored; where several do, the
+    one that is called like the folder. A table of items is used where the folder has one only.
+
+    Raises:
+        DataError: there is no such file, no or no single one with interactions, or it has bad rows.
+    """
+    readers = [READERS[format]] if format else list(READERS.values())
+    warnings: list[str] = []
+    try:
+        if path.is_dir():
+            reader, file = _choose(path, readers, wanted)
+            if wanted.items is None:
+                items, warnings = _items_in(path, file, wanted)
+                wanted = replace(wanted, items=items)
+        else:
+            reader, file = _reader_of(path, readers, wanted), path
+        raw = reader.read(file, wanted)
+        if wanted.items is not None:
+            raw = replace(raw, catalog=read_items(wanted.items, wanted))
+    except OSError as error:
+        raise DataError(f"not readable: {error.strerror or error}", where=str(error.filename or path)) from None
+    return replace(raw, warnings=[*raw.warnings, *warnings]), reader.name
+
+
+def read_items(path: Path, wanted: Wanted) -> Catalog:
+    """A file with items' texts: RecBole's `.item`, or a table.
+
+    Raises:
+        DataError: it is not there, cannot be read, or has no item ids.
+    """
+    _check_file(path)
+    return read_atomic_items(path, wanted) if is_atomic(path) else table_of(path).read_items(path, wanted)
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise DataError("no such file or folder", where=str(path))
+    if not path.is_file():
+        raise DataError("not a file", where=str(path))
+    if path.stat().st_size == 0:
+        raise DataError("the file is empty", where=str(path))
+
+
+def _reader_of(path: Path, readers: list[Reader], wanted: Wanted) -> Reader:
+    """The reader of a file: the only one allowed, else who recognizes it, else whose ending it has."""
+    _check_file(path)
+    if len(readers) == 1:
+        return readers[0]
+    found = _recognizer(path, readers, wanted)
+    found = found or next((reader for reader in readers if suffix_of(path) in reader.suffixes), None)
+    if found is None:
+        line = first_line(path)
+        shown = line if len(line) <= 60 else f"{line[:57]}..."
+        raise DataError(
+            f"not recognized; its first line is {shown!r}",
+            where=f"{path}:1",
+            hint=f"Name the format with --format ({', '.join(READERS)}), and columns with unusual names.",
+        )
+    return found
+
+
+def _recognizer(path: Path, readers: list[Reader], wanted: Wanted) -> Reader | None:
+    """The first reader that recognizes a file; `.inter` is RecBole's alone, even where its header is wrong."""
+    asked = [reader for reader in readers if suffix_of(path) not in RecBole.suffixes or isinstance(reader, RecBole)]
+    return next((reader for reader in asked if reader.recognizes(path, wanted)), None)
+
+
+def _choose(folder: Path, readers: list[Reader], wanted: Wanted) -> tuple[Reader, Path]:
+    """The file of a folder that holds the interactions, and its reader."""
+    files = [file for file in _files(folder) if any(suffix_of(file) in reader.suffixes for reader in readers)]
+    first = ((_recognizer(file, readers, wanted), file) for file in files)
+    found = [(reader, file) for reader, file in first if reader is not None]
+    if len(found) > 1:
+        found = [pair for pair in found if stem_of(pair[1]) == folder.resolve().name.lower()] or found
+    if not found and len(files) == 1:  # let its reader say what is wrong with it
+        found = [(_reader_of(files[0], readers, wanted), files[0])]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        seen = ", ".join(file.name for file in _files(folder)[:8]) or "nothing"
+        raise DataError(
+            f"no file in this folder is recognized as interactions; it has {seen}",
+            where=str(folder),
+            hint="Name the file itself, and columns with unusual names.",
+        )
+    raise DataError(
+        f"several files in this folder look like interactions: {', '.join(file.name for _, file in found)}",
+        where=str(folder),
+        hint="Name the file itself.",
+    )
+
+
+def _items_in(folder: Path, file: Path, wanted: Wanted) -> tuple[Path | None, list[str]]:
+    """The table of items in a folder, where there is one only, and a warning where there are several."""
+    if suffix_of(file) == ".inter":  # its `.item` belongs to it
+        return None, []
+    found = [
+        other
+        for other in _files(folder)
+        if other != file
+        and any(suffix_of(other) in table.suffixes for table in TABLES.values())
+        and table_of(other).recognizes_items(other, wanted)
+    ]
+    if len(found) > 1:
+        names = ", ".join(other.name for other in found)
+        return None, [f"several files look like item texts, so none is used: {names}; name one with --items"]
+    return (found[0] if found else None), []
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))

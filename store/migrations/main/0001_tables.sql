@@ -332,7 +332,7 @@ COMMENT ON COLUMN metrics.epoch IS 'Epoch, from 1; for final results the epoch w
 COMMENT ON COLUMN metrics.step IS 'Training steps done over all epochs.';
 COMMENT ON COLUMN metrics.split IS 'train (mean losses of an epoch), valid (after each epoch; subgroups at the best one), test (best weights, once).';
 COMMENT ON COLUMN metrics.subgroup IS 'all; tied, untied users; short (up to 5), medium, long (over 10) histories; head, tail targets.';
-COMMENT ON COLUMN metrics.name IS 'loss, loss_rec, loss_cs, loss_is, seconds, seconds (of training), hr@10, ndcg@10, mrr@10, n (users), ...';
+COMMENT ON COLUMN metrics.name IS 'loss, loss_rec, loss_cs, loss_is, seconds (of training; of evaluation on valid), hr@10, ndcg@10, mrr@10, n (users), ...';
 COMMENT ON COLUMN metrics.value IS 'In full precision.';
 COMMENT ON COLUMN metrics.wall_time IS 'When it was measured, UTC.';
 

@@ -1,0 +1,84 @@
+"""What every reader takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+USUAL_USER = ("user_id", "user", "userId", "reviewerID", "uid")
+USUAL_ITEM = ("item_id", "item", "itemId", "asin", "iid", "movieId", "parent_asin")
+USUAL_TIME = ("timestamp", "ts", "time", "unixReviewTime", "date")
+USUAL_TITLE = ("title", "name", "movie_title", "item_name", "product_title")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Columns and files that a person named; none stands for what is found by the usual names."""
+
+    user: str | None = None
+    item: str | None = None
+    time: str | None = None
+    title: str | None = None
+    items: Path | None = None
+    """File with the items' texts."""
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A column of ids: N rows over M different ones."""
+
+    codes: NDArray[np.int64]
+    """(N,) index into `values`."""
+    values: list[str]
+    """M raw ids in order of their first row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """What a file says about items, each once."""
+
+    ids: list[str]
+    titles: list[str]
+    attributes: list[dict[str, list[str]]]
+    source: str
+    """File that says it."""
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raw:
+    """All interactions of a source, in its own order and checked, with what it says about the items."""
+
+    source: str
+    """File that they come from."""
+    users: Coded
+    items: Coded
+    times: NDArray[np.int64] | None
+    """(N,) microseconds since 1970; none where the order of the rows is all there is."""
+    catalog: Catalog | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+class Reader(Protocol):
+    """One format. A new one is a file with such a class, and a line in the registry."""
+
+    name: str
+    """What `--format` calls it."""
+    suffixes: tuple[str, ...]
+    """Endings of its files with interactions, without `.gz`; other files of a folder are ignored."""
+
+    def recognizes(self, path: Path, wanted: Wanted) -> bool:
+        """Whether a file begins like interactions in this format; a file that cannot be read does not."""
+        ...
+
+    def read(self, path: Path, wanted: Wanted) -> Raw:
+        """All of a file's interactions, and the catalog where the file or one that belongs to it has one.
+
+        Raises:
+            DataError: with file and line of the first bad row, and how many there are.
+        """
+        ...

@@ -1,0 +1,215 @@
+"""Columns by name, whatever file they come from, with the place of each row for messages.
+
+Text is parsed in bulk; only when something is wrong does a second, slow pass look for the line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
+
+from engine.data.readers.text import read_text, split_header
+from engine.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table with named columns."""
+
+    path: Path
+    names: list[str]
+    rows: int
+    column: Callable[[str], pa.ChunkedArray]
+    where: Callable[[int], str]
+    """File and line of a row, from 0."""
+    head: str
+    """File and line of the names."""
+
+    def pick(self, named: str | None, usual: tuple[str, ...], flag: str) -> str | None:
+        """The column that a person named, else the first with a usual name; none where there is none.
+
+        Raises:
+            DataError: the named column is not there, or stands there twice.
+        """
+        low = [name.lower() for name in self.names]
+        found = named if named in self.names else None
+        if named is None:
+            found = next((n for n in usual if n in self.names), None)
+            found = found or next((self.names[low.index(n.lower())] for n in usual if n.lower() in low), None)
+        elif found is None:
+            raise DataError(f"there is no column {named!r}; {self.listing}", where=self.head, hint=f"Correct {flag}.")
+        if found is not None and self.names.count(found) > 1:
+            raise DataError(f"the column {found!r} is there {self.names.count(found)} times", where=self.head)
+        return found
+
+    def need(self, named: str | None, usual: tuple[str, ...], flag: str) -> str:
+        """The same for a column that must be there.
+
+        Raises:
+            DataError: it is not there.
+        """
+        found = self.pick(named, usual, flag)
+        if found is None:
+            what = flag.removeprefix("--").removesuffix("-column")
+            hint = f"Name it with {flag}; found by itself: {', '.join(usual)}."
+            if all(name.replace(".", "").isdigit() for name in self.names):
+                hint = "The file seems to have no line with column names; put one on top."
+            raise DataError(f"there is no column with the {what} ids; {self.listing}", where=self.head, hint=hint)
+        return found
+
+    @property
+    def listing(self) -> str:
+        """The columns in words."""
+        return f"its columns are {', '.join(self.names)}"
+
+    def bad_rows(self, bad: NDArray[np.bool_], problem: Callable[[int], str], hint: str | None = None) -> DataError:
+        """The error about rows that cannot be taken: the first one's place and problem, and how many there are."""
+        return many_bad(
+            int(bad.sum()), where=self.where(int(bad.argmax())), problem=problem(int(bad.argmax())), hint=hint
+        )
+
+
+def many_bad(count: int, *, where: str, problem: str, hint: str | None = None) -> DataError:
+    """The error about `count` bad rows, of which the first is described."""
+    more = f" ({count:,} such rows in all)" if count > 1 else ""
+    return DataError(f"{problem}{more}", where=where, hint=hint)
+
+
+def read_delimited(path: Path, delimiter: str, *, quoting: bool) -> Grid:
+    """A text file whose first line names the columns; every column comes as text.
+
+    Args:
+        quoting: whether a cell may stand in double quotes and then hold delimiters and line breaks.
+
+    Raises:
+        DataError: the text cannot be read, has no rows, or has rows with too few or too many cells.
+    """
+    data = read_text(path)
+    header, begin, head_line = split_header(data)
+    names = [cell.strip() for cell in next(csv.reader([header], delimiter=delimiter))]
+    if not quoting:
+        names = [cell.strip() for cell in header.split(delimiter)]
+    body = data[begin:]
+    if not body.strip():
+        raise DataError("there is a line with column names and nothing below it", where=str(path))
+    lines = _Lines(path=path, body=body, first=head_line + 1, delimiter=delimiter, quoting=quoting, width=len(names))
+    table, wrong = _parse(lines)
+    if quoting and b'"' in body:
+        lines.check_quotes(table.num_rows)
+    if wrong:
+        raise lines.wrong_width(wrong)
+    return Grid(
+        path=path,
+        names=names,
+        rows=table.num_rows,
+        column=lambda name: table.column(names.index(name)),
+        where=lines.where,
+        head=f"{path}:{head_line}",
+    )
+
+
+def _parse(lines: _Lines) -> tuple[pa.Table, int]:
+    """All rows as text, and how many have too few or too many cells."""
+    wrong = 0
+
+    def count(row: pa_csv.InvalidRow) -> str:
+        nonlocal wrong
+        wrong += bool(row.text.strip())
+        return "skip"
+
+    columns = [str(number) for number in range(lines.width)]
+    table = pa_csv.read_csv(
+        pa.BufferReader(lines.body),
+        read_options=pa_csv.ReadOptions(
+            column_names=columns, use_threads=False, block_size=min(max(len(lines.body) + 1, 1024), 1 << 30)
+        ),
+        parse_options=pa_csv.ParseOptions(
+            delimiter=lines.delimiter,
+            quote_char='"' if lines.quoting else False,
+            newlines_in_values=lines.quoting,
+            invalid_row_handler=count,
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False, check_utf8=False
+        ),
+    )
+    return table, wrong
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lines:
+    """The lines below the header, read one by one when the place of an error is looked for."""
+
+    path: Path
+    body: bytes
+    first: int
+    """Number of the body's first line."""
+    delimiter: str
+    quoting: bool
+    width: int
+
+    def where(self, row: int) -> str:
+        place = next((line for number, (line, _) in enumerate(self._records()) if number == row), self.first)
+        return f"{self.path}:{place}"
+
+    def wrong_width(self, count: int) -> DataError:
+        line, cells = next(
+            ((line, cells) for line, cells in self._records() if cells != self.width), (self.first, self.width)
+        )
+        return many_bad(
+            count,
+            where=f"{self.path}:{line}",
+            problem=f"{cells} {'field' if cells == 1 else 'fields'} where the header names {self.width}",
+        )
+
+    def check_quotes(self, rows: int) -> None:
+        """Raises where a quote that is never closed has swallowed lines; cells of several lines are fine."""
+        breaks = self.body.rstrip().count(b"\n")
+        last = self.body.rstrip().rpartition(b"\n")[2]
+        if breaks < rows and last.count(b'"') % 2 == 0:
+            return
+        reader = csv.reader(self._text(), delimiter=self.delimiter, strict=True)
+        while True:
+            before = reader.line_num
+            try:
+                next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if reader.line_num > before + 1 or "end of data" in str(error):
+                    raise DataError(
+                        "a double quote opens here and is not closed where the cell ends",
+                        where=f"{self.path}:{self.first + before}",
+                        hint='Close it, or write each double quote inside a cell as "".',
+                    ) from None
+
+    def _blank(self, cells: list[str]) -> bool:
+        return (len(cells) <= 1 or self.delimiter.isspace()) and not any(cell.strip() for cell in cells)
+
+    def _text(self) -> io.StringIO:
+        return io.StringIO(self.body.decode("utf-8"), newline="")
+
+    def _records(self) -> Iterator[tuple[int, int]]:
+        """Line number and number of cells of each row, blank lines left out."""
+        if not self.quoting:
+            for number, line in enumerate(self._text()):
+                if line.strip("\r\n") and (line.strip() or line.count(self.delimiter) == self.width - 1):
+                    yield self.first + number, line.count(self.delimiter) + 1
+            return
+        reader = csv.reader(self._text(), delimiter=self.delimiter)
+        before = 0
+        try:
+            for cells in reader:
+                if len(cells) == self.width or not self._blank(cells):
+                    yield self.first + before, len(cells)
+                before = reader.line_num
+        except csv.Error:  # a cell beyond the module's limit: the rows before it are known
+            return

@@ -1,0 +1,88 @@
+"""RecBole's atomic files: tab-separated, a header of `name:type`, no quoting; `x.item` belongs to `x.inter`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from engine.data.readers.base import USUAL_ITEM, USUAL_TIME, USUAL_TITLE, USUAL_USER, Catalog, Raw, Wanted
+from engine.data.readers.catalog import item_file
+from engine.data.readers.columns import ids_of, times_of
+from engine.data.readers.grid import Grid, read_delimited
+from engine.data.readers.text import first_line, stem_of, suffix_of
+from engine.errors import DataError
+
+TYPES = ("token", "token_seq", "float", "float_seq")
+
+
+class RecBole:
+    """Reads `.inter`, and the `.item` beside it."""
+
+    name = "recbole"
+    suffixes: tuple[str, ...] = (".inter",)
+
+    def recognizes(self, path: Path, wanted: Wanted) -> bool:
+        return suffix_of(path) not in (".item", ".user") and is_atomic(path)
+
+    def read(self, path: Path, wanted: Wanted) -> Raw:
+        grid = _typed(read_delimited(path, "\t", quoting=False))
+        user = grid.need(_plain(wanted.user), USUAL_USER, "--user-column")
+        item = grid.need(_plain(wanted.item), USUAL_ITEM, "--item-column")
+        time = grid.pick(_plain(wanted.time), USUAL_TIME, "--time-column")
+        users, items = ids_of(grid, user, "user"), ids_of(grid, item, "item")
+        times, warnings = times_of(grid, time)
+        beside = None if wanted.items is not None else _beside(path)
+        return Raw(
+            source=str(path),
+            users=users,
+            items=items,
+            times=times,
+            catalog=None if beside is None else read_atomic_items(beside, wanted),
+            warnings=warnings,
+        )
+
+
+def is_atomic(path: Path) -> bool:
+    """Whether a file's first line is a header of `name:type`."""
+    cells = [cell.strip().rpartition(":") for cell in first_line(path).split("\t")]
+    return all(name and kind in TYPES for name, _, kind in cells)
+
+
+def read_atomic_items(path: Path, wanted: Wanted) -> Catalog:
+    """An `.item` file.
+
+    Raises:
+        DataError: it cannot be read, or has no item ids.
+    """
+    grid = _typed(read_delimited(path, "\t", quoting=False))
+    named = _plain(wanted.item)
+    item = grid.need(named if named in grid.names else None, USUAL_ITEM, "--item-column")
+    title = grid.pick(_plain(wanted.title), USUAL_TITLE, "--title-column")
+    return item_file(grid, item, title)
+
+
+def _plain(column: str | None) -> str | None:
+    """A column's name without its type."""
+    return None if column is None else column.partition(":")[0]
+
+
+def _beside(path: Path) -> Path | None:
+    """The item file of the same name, if there is one."""
+    names = {f"{stem_of(path)}.item", f"{stem_of(path)}.item.gz"}
+    return next((other for other in sorted(path.parent.iterdir()) if other.name.lower() in names), None)
+
+
+def _typed(grid: Grid) -> Grid:
+    """The same columns by name alone.
+
+    Raises:
+        DataError: a name has no type, or one that the format does not have.
+    """
+    for cell in grid.names:
+        name, _, kind = cell.rpartition(":")
+        if not name or kind not in TYPES:
+            raise DataError(
+                f"the header cell {cell!r} is not name:type", where=grid.head, hint=f"Types: {', '.join(TYPES)}."
+            )
+    names = [cell.rpartition(":")[0] for cell in grid.names]
+    return replace(grid, names=names, column=lambda name: grid.column(grid.names[names.index(name)]))

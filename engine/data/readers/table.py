@@ -1,0 +1,141 @@
+"""Tables with named columns: CSV, TSV and Parquet."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pyarrow as pa
+
+from engine.data.readers.base import USUAL_ITEM, USUAL_TIME, USUAL_TITLE, USUAL_USER, Catalog, Raw, Wanted
+from engine.data.readers.catalog import ITEM_FIELDS, catalog_of, item_file
+from engine.data.readers.columns import ids_of, times_of
+from engine.data.readers.grid import Grid, read_delimited
+from engine.data.readers.text import first_line, suffix_of
+from engine.errors import DataError
+
+_MAGIC = b"PAR1"
+
+
+class Table:
+    """What the three have in common; a title column in the interactions' own rows gives the item texts."""
+
+    name: str
+    suffixes: tuple[str, ...]
+
+    def names(self, path: Path) -> list[str]:
+        """The column names, without reading the rows; empty where the file is no such table."""
+        raise NotImplementedError
+
+    def grid(self, path: Path) -> Grid:
+        """The whole table.
+
+        Raises:
+            DataError: it cannot be read, or is empty.
+        """
+        raise NotImplementedError
+
+    def recognizes(self, path: Path, wanted: Wanted) -> bool:
+        names = self.names(path)
+        return _has(names, wanted.user, USUAL_USER) and _has(names, wanted.item, USUAL_ITEM)
+
+    def recognizes_items(self, path: Path, wanted: Wanted) -> bool:
+        """Whether a file begins like a table of items: no users, and a title."""
+        names = self.names(path)
+        has_item = _has(names, wanted.item, USUAL_ITEM) or _has(names, None, USUAL_ITEM)
+        return has_item and _has(names, wanted.title, USUAL_TITLE) and not _has(names, wanted.user, USUAL_USER)
+
+    def read(self, path: Path, wanted: Wanted) -> Raw:
+        grid = self.grid(path)
+        user = grid.need(wanted.user, USUAL_USER, "--user-column")
+        item = grid.need(wanted.item, USUAL_ITEM, "--item-column")
+        time = grid.pick(wanted.time, USUAL_TIME, "--time-column")
+        users, items = ids_of(grid, user, "user"), ids_of(grid, item, "item")
+        times, warnings = times_of(grid, time)
+        catalog = None
+        if wanted.items is None and (title := grid.pick(wanted.title, USUAL_TITLE, "--title-column")):
+            own = (user, item, time)
+            catalog = catalog_of(grid, item, title, lambda name: name.lower() in ITEM_FIELDS and name not in own)
+        return Raw(source=str(path), users=users, items=items, times=times, catalog=catalog, warnings=warnings)
+
+    def read_items(self, path: Path, wanted: Wanted) -> Catalog:
+        """A table of items.
+
+        Raises:
+            DataError: it cannot be read, or has no item ids.
+        """
+        grid = self.grid(path)
+        item = grid.need(wanted.item if wanted.item in grid.names else None, USUAL_ITEM, "--item-column")
+        return item_file(grid, item, grid.pick(wanted.title, USUAL_TITLE, "--title-column"))
+
+
+class Delimited(Table):
+    """CSV and TSV: quoted cells as in RFC 4180."""
+
+    def __init__(self, name: str, delimiter: str) -> None:
+        self.name, self.delimiter = name, delimiter
+        self.suffixes = (f".{name}",)
+
+    def names(self, path: Path) -> list[str]:
+        cells = next(csv.reader([first_line(path)], delimiter=self.delimiter), [])
+        return [cell.strip() for cell in cells]
+
+    def grid(self, path: Path) -> Grid:
+        return read_delimited(path, self.delimiter, quoting=True)
+
+
+class Parquet(Table):
+    """Parquet; only the columns that are needed are read."""
+
+    name = "parquet"
+    suffixes = (".parquet", ".pq")
+
+    def names(self, path: Path) -> list[str]:
+        import pyarrow.parquet as pq
+
+        try:
+            with path.open("rb") as file:
+                return pq.read_schema(path).names if file.read(len(_MAGIC)) == _MAGIC else []
+        except (OSError, pa.ArrowException):
+            return []
+
+    def grid(self, path: Path) -> Grid:
+        import pyarrow.parquet as pq
+
+        try:
+            file = pq.ParquetFile(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"not readable as Parquet: {error}", where=str(path)) from None
+        names, rows = file.schema_arrow.names, file.metadata.num_rows
+        if rows == 0:
+            raise DataError("the table has no rows", where=str(path))
+
+        def column(name: str) -> pa.ChunkedArray:
+            try:
+                return file.read(columns=[name]).column(name)
+            except (OSError, pa.ArrowException) as error:
+                raise DataError(f"the column {name!r} is not readable: {error}", where=str(path)) from None
+
+        return Grid(
+            path=path,
+            names=names,
+            rows=rows,
+            column=column,
+            where=lambda row: f"{path}, row {row + 1}",
+            head=str(path),
+        )
+
+
+def _has(names: list[str], named: str | None, usual: tuple[str, ...]) -> bool:
+    if named is not None:
+        return named in names
+    return not {name.lower() for name in names}.isdisjoint(name.lower() for name in usual)
+
+
+TABLES: dict[str, Table] = {table.name: table for table in (Delimited("csv", ","), Delimited("tsv", "\t"), Parquet())}
+
+
+def table_of(path: Path) -> Table:
+    """The kind of table that a file is, by its ending, else by its first line."""
+    by_suffix = next((table for table in TABLES.values() if suffix_of(path) in table.suffixes), None)
+    return by_suffix or TABLES["tsv" if "\t" in first_line(path) else "csv"]

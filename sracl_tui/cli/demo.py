@@ -1,0 +1,66 @@
+"""`sracl demo`: the main job on the synthetic demo set, the backbone and SRA-CL side by side."""
+
+from __future__ import annotations
+
+import typer
+
+from engine.config import load_config
+from sracl_tui.cli import common
+from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+from sracl_tui.cli.run import run_all
+from sracl_tui.runner.request import RunRequest, new_run_id
+
+GROUP = "demo"
+PRESETS = {"backbone": "backbone", "SRA-CL": "default"}
+
+
+def demo(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
+    """Train the plain backbone and SRA-CL on the synthetic demo set and compare their test metrics.
+
+    What is done already is shown again, not run again.
+
+    \b
+    Examples:
+      sracl demo
+      sracl demo --home /tmp/try-sracl --json
+    """
+    place = common.home_of(home)
+    requests: list[RunRequest] = []
+    for preset in PRESETS.values():
+        config, _ = load_config(preset=preset, settings={"dataset": "demo"})
+        requests.append(
+            RunRequest(run_id=new_run_id(), config=config, preset=preset, name=f"demo-{preset}", group=GROUP)
+        )
+    results = run_all(place, requests, headless=False, force=False)
+    if json_:
+        common.print_json({"runs": [result.document() for result in results]})
+    elif all(result.test for result in results):
+        ks = results[0].request.config.evaluate.ks
+        rows = {name: result.test for name, result in zip(PRESETS, results, strict=True)}
+        common.out().print(
+            common.metric_table("Test metrics on the demo set (synthetic: generated, no real people)", rows, ks)
+        )
+        _next(place.path == common.Home.resolve().path, str(place.path), results[1].request.run_id, str(place.database))
+    raise typer.Exit(max(result.exit_code for result in results))
+
+
+def _next(default: bool, folder: str, run_id: str, database: str) -> None:
+    home = "" if default else f" --home {folder}"
+    say = common.out().print
+    say(f"\nThe database: {database}", markup=False, highlight=False)
+    say("What to try next:")
+    say(
+        f"  sracl inspect {run_id} 7{home}    one person's summary beside the learned neighbor weights",
+        markup=False,
+        highlight=False,
+    )
+    say(
+        f"  sracl run --dataset demo --set provider=titles --seeds 3{home}    raw titles instead of summaries, three seeds",
+        markup=False,
+        highlight=False,
+    )
+    say(
+        f"  sracl data import FOLDER --name mine{home}    your own data; then: sracl run --dataset mine",
+        markup=False,
+        highlight=False,
+    )

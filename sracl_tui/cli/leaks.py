@@ -1,0 +1,59 @@
+"""`sracl leaks`: what each candidate pool would give away."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from engine.config import load_config
+from sracl_tui.cli import common
+from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+from sracl_tui.cli.run import watched
+from sracl_tui.runner.request import RunRequest, new_run_id
+
+
+def leaks(
+    dataset: Annotated[str, typer.Option(help="Dataset by name.")] = "demo",
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as k=20; repeatable.")
+    ] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Retrieve neighbors by every pool and count what they give away: own prefixes, own targets, held-out prefixes.
+
+    \b
+    Examples:
+      sracl leaks --dataset office --set provider=titles --set vector=item-mean
+      sracl leaks --json
+    """
+    from sracl_tui.runner.pipeline import execute
+
+    config, preset = load_config(assignments=tuple(assignments or ()), settings={"dataset": dataset})
+    request = RunRequest(run_id=new_run_id(), config=config, kind="leaks", preset=preset)
+    place = common.home_of(home)
+    result = watched(request, lambda listener: execute(place, request, listener=listener), headless=False)
+    if json_:
+        common.print_json(result.document())
+    elif result.leaks:
+        heads = ("pool", "own prefixes:r", "own target:r", "held-out prefixes:r", "neighbors:r", "anchors:r")
+        rows = [
+            (
+                pool,
+                *(f"{100 * shares[name]:.1f} %" for name in ("own_share", "target_share", "heldout_share")),
+                f"{shares['entries']:,}",
+                f"{shares['anchors']:,}",
+            )
+            for pool, shares in result.leaks.items()
+        ]
+        console = common.out()
+        console.print(common.table(heads, rows))
+        console.print(
+            "own prefixes: neighbors of the anchor's own user. own target: anchors with a neighbor that holds their target. "
+            "held-out prefixes: neighbors that are no training prefix.",
+            style="dim",
+            highlight=False,
+        )
+    raise typer.Exit(result.exit_code)

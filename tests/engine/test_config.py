@@ -1,0 +1,335 @@
+"""Settings: presets, files, assignments, errors that come all at once, and the hash of what matters."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.config import (
+    Config,
+    build_config,
+    choices,
+    content_hash,
+    flatten,
+    leaf_paths,
+    load_config,
+    merge,
+    parse_assignment,
+    preset_description,
+    preset_names,
+    preset_tree,
+    read_config_file,
+)
+from engine.errors import ConfigError
+
+FIELDS = flatten(Config().model_dump(mode="json"))
+UNHASHED = {"train.seed", "train.device", "train.threads", "semantics.budget"}
+PRESETS = {
+    "default": {},
+    "paper": {
+        "retrieval.pool": "reference",
+        "model.padding": "random",
+        "train.select_digits": 4,
+        "train.tie_improves": True,
+        "train.patience": 11,
+    },
+    "backbone": {"loss.alpha": 0.0, "loss.beta": 0.0},
+    "wo-inter": {"loss.alpha": 0.0},
+    "wo-intra": {"loss.beta": 0.0},
+    "wo-learn": {"synthesizer.kind": "random"},
+    "wo-semantic": {"semantics.vector": "collaborative"},
+    "wo-llm": {"semantics.provider": "titles"},
+    "item-synthesis": {"synthesizer.item_kind": "synthesize"},
+}
+DEFAULTS = {
+    "max_length": 20, "k": 10, "pool": "others", "width": 64, "layers": 2, "heads": 2, "inner": 256, "dropout": 0.5,
+    "attention_dropout": 0.5, "padding": "zero", "kind": "gat", "weight_dropout": 0.5, "item_kind": "draw",
+    "alpha": 0.1, "beta": 0.1, "temperature": 1.0, "direction": "symmetric", "swap": 0.2, "epochs": 100, "batch": 256,
+    "lr": 1e-3, "weight_decay": 0.0, "patience": 10, "select": "mrr@10", "ks": [5, 10, 20], "mask_seen": False,
+    "ties": "worst",
+}  # fmt: skip
+
+
+def another(path: str):
+    """A valid value of a setting that is not its default."""
+    special = {"model.heads": 4, "evaluate.ks": [5, 10], "train.select": "hr@5", "train.device": "cpu"}
+    special |= {"semantics.unit": "user", "model.width": 32}
+    if path in special:
+        return special[path]
+    old, closed = FIELDS[path], choices(path)
+    if closed:
+        return next((choice for choice in closed if choice != old), None)
+    if isinstance(old, bool):
+        return not old
+    if isinstance(old, str):
+        return f"{old}-other"
+    if isinstance(old, float):
+        return old / 2 or 0.25
+    return (old or 1) + 1 if path not in {"semantics.llm"} else "model"
+
+
+def with_value(path: str, value) -> Config:
+    also = {"retrieval.pool": "users"} if path == "semantics.unit" else {}
+    return build_config(also, {path: value})
+
+
+@pytest.mark.parametrize("path", [path for path in FIELDS if path != "model.backbone"])
+def test_hash_changes_with_every_setting_but_those_that_cannot_change_the_result(path):
+    config = with_value(path, another(path))
+    base = with_value(path, FIELDS[path])
+    assert set(config.differences(base)) == {path}
+    assert (config.config_hash() == base.config_hash()) == (path in UNHASHED)
+
+
+def test_the_only_setting_without_an_alternative():
+    assert choices("model.backbone") == ("sasrec",), "put model.backbone under the test of the hash"
+
+
+def test_hash_knows_values_not_how_they_were_written():
+    assert build_config({"alpha": 1}).config_hash() == build_config({"loss": {"alpha": 1.0}}).config_hash()
+    assert load_config(assignments=("lr=1e-3", "ks=[5, 10, 20]"))[0].config_hash() == Config().config_hash()
+    assert len(Config().config_hash()) == 16
+
+
+def test_leaf_names_are_unique():
+    leaves = [path.split(".")[1] for path in FIELDS]
+    assert len(leaves) == len(set(leaves))
+    assert not set(leaves) & set(Config.model_fields), "a setting must not bear the name of a section"
+    assert leaf_paths() == {path: path for path in FIELDS} | {path.split(".")[1]: path for path in FIELDS}
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_every_setting_is_explained(path):
+    section, leaf = path.split(".")
+    field = type(getattr(Config(), section)).model_fields[leaf]
+    assert field.description
+    assert field.description.strip().endswith("."), path
+
+
+def test_defaults_are_those_of_the_paper():
+    for leaf, value in DEFAULTS.items():
+        assert FIELDS[leaf_paths()[leaf]] == value, leaf
+
+
+def test_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Config().loss.alpha = 1.0
+
+
+# Presets
+
+
+def test_all_presets_are_tested():
+    assert set(preset_names()) == set(PRESETS)
+    assert preset_names()[0] == "default"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_differs_from_the_default_in_what_it_says_alone(name):
+    config, preset = load_config(preset=name)
+    assert preset == name
+    changed = config.differences(load_config(preset="default")[0])
+    assert {path: ours for path, (_, ours) in changed.items()} == PRESETS[name]
+    assert {path: theirs for path, (theirs, _) in changed.items()} == {path: FIELDS[path] for path in changed}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_is_described_in_one_line(name):
+    assert "\n" not in preset_description(name)
+    assert len(preset_description(name)) > 20
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_file_stays_in_sections(name):
+    tree = tomllib.loads(resources.files("engine.presets").joinpath(f"{name}.toml").read_text("utf-8"))
+    assert set(tree) <= set(Config.model_fields) | {"description", "extends"}
+
+
+def test_unknown_preset():
+    with pytest.raises(ConfigError, match="there is no preset 'papre'") as caught:
+        load_config(preset="papre")
+    assert caught.value.hint is not None
+    assert "paper" in caught.value.hint
+    with pytest.raises(ConfigError):
+        preset_tree("../default")
+
+
+def test_only_contrasts_need_semantics():
+    on = {name: load_config(preset=name)[0].contrasts for name in PRESETS}
+    assert [name for name, value in on.items() if not value] == ["backbone"]
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [("alpah", "alpha"), ("loss.alpah", "loss.alpha"), ("max_lenght", "max_length"), ("mask-seen", "mask_seen")],
+)
+def test_unknown_key_says_what_may_be_meant(key, near):
+    with pytest.raises(ConfigError) as caught:
+        build_config({key: 1})
+    assert caught.value.message == f"{key}: there is no such setting (did you mean {near}?)"
+
+
+def test_unknown_key_in_a_section_and_one_without_a_neighbor():
+    with pytest.raises(ConfigError, match=r"loss\.alfa: there is no such setting \(did you mean alpha\?\)"):
+        build_config({"loss": {"alfa": 1}})
+    with pytest.raises(ConfigError) as caught:
+        build_config({"zzzz": 1})
+    assert caught.value.message == "zzzz: there is no such setting"
+
+
+def problems(caught) -> set[str]:
+    return {line.split(":")[0] for line in caught.value.message.splitlines()}
+
+
+@pytest.mark.parametrize("way", ["build", "load"])
+def test_all_problems_at_once(way):
+    wrong = {"alpah": 1, "k": -3, "train": {"lr": 0, "epochs": "many"}, "kind": "gta", "swap": 1.5, "x.y": 1}
+    with pytest.raises(ConfigError) as caught:
+        build_config(wrong) if way == "build" else load_config(settings=wrong)
+    expected = {"alpah", "x.y", "retrieval.k", "train.lr", "train.epochs", "synthesizer.kind", "loss.swap"}
+    assert problems(caught) == expected
+    assert "not -3" in caught.value.message
+    assert "'gta'" in caught.value.message
+
+
+def test_all_contradictions_at_once():
+    wrong = {"heads": 3, "ks": [5, 5], "backend": "annoy", "similarity": "dot", "unit": "user", "pool": "train"}
+    with pytest.raises(ConfigError) as caught:
+        build_config(wrong, {"select": "hr@7", "alpha2": 1})
+    expected = {"alpha2", "model.heads", "evaluate.ks", "train.select", "retrieval.backend", "retrieval.pool"}
+    assert problems(caught) == expected
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_length": 0},
+        {"max_users": 1},
+        {"dropout": 1.0},
+        {"weight_dropout": -0.1},
+        {"temperature": 0},
+        {"alpha": -1},
+        {"lr": float("nan")},
+        {"lr": float("inf")},
+        {"batch": 1},
+        {"select": "auc"},
+        {"select": "mrr@0"},
+        {"select_digits": 0},
+        {"device": "tpu"},
+        {"ks": []},
+        {"ks": [0, 10]},
+        {"epochs": 1.5},
+        {"width": None},
+    ],
+    ids=str,
+)
+def test_out_of_range(wrong):
+    (leaf,) = wrong
+    with pytest.raises(ConfigError) as caught:
+        build_config(wrong)
+    assert leaf_paths()[leaf] in problems(caught)
+
+
+# Assignments and files
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("alpha=0.05", {"alpha": 0.05}),
+        ("loss.alpha = 0.05", {"loss.alpha": 0.05}),
+        ("ks=[5, 10]", {"ks": [5, 10]}),
+        ("mask_seen=true", {"mask_seen": True}),
+        ("select=ndcg@10", {"select": "ndcg@10"}),
+        ('dataset="2014"', {"dataset": "2014"}),
+        ("llm=none", {"llm": None}),
+        ("llm=null", {"llm": None}),
+        ("llm=", {"llm": ""}),
+        ("encoder=a=b", {"encoder": "a=b"}),
+        ("search_k=20_000", {"search_k": 20_000}),
+        ("lr=1e-3", {"lr": 0.001}),
+    ],
+)
+def test_parse_assignment(text, expected):
+    assert parse_assignment(text) == expected
+
+
+@pytest.mark.parametrize("text", ["alpha", "=3", " = 3", ""])
+def test_no_assignment(text):
+    with pytest.raises(ConfigError, match="is not KEY=VALUE"):
+        parse_assignment(text)
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=30))
+def test_any_value_parses(raw):
+    assert list(parse_assignment(f"dataset={raw}")) == ["dataset"]
+
+
+def test_the_later_wins(tmp_path):
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text('preset = "wo-intra"\nalpha = 0.3\nepochs = 7\n[loss]\ntemperature = 0.5\n')
+    second.write_text("[train]\nepochs = 8\nseed = 3\n")
+    config, preset = load_config(files=(first, second), assignments=("seed=4", "k=5"), settings={"k": 6})
+    assert preset == "wo-intra"
+    assert (config.loss.alpha, config.loss.beta, config.loss.temperature) == (0.3, 0.0, 0.5)
+    assert (config.train.epochs, config.train.seed, config.retrieval.k) == (8, 4, 6)
+    over, preset = load_config(preset="wo-inter", files=(first,))
+    assert preset == "wo-inter"
+    assert (over.loss.alpha, over.loss.beta) == (0.3, 0.1)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        read_config_file(tmp_path / "none.toml")
+    for content in (b"alpha = ", b"\xff\xfe"):
+        broken = tmp_path / "broken.toml"
+        broken.write_bytes(content)
+        with pytest.raises(ConfigError, match="not readable as TOML") as caught:
+            read_config_file(broken)
+        assert caught.value.where == str(broken)
+    with pytest.raises(ConfigError, match="not readable as TOML"):
+        read_config_file(tmp_path)
+
+
+def test_unit_user_brings_its_pool():
+    assert load_config(assignments=("unit=user",))[0].retrieval.pool == "users"
+    with pytest.raises(ConfigError, match=r"retrieval\.pool"):
+        load_config(assignments=("unit=user", "pool=others"))
+    config, _ = load_config(assignments=("unit=user", "pool=others", "vector=item-mean"))
+    assert config.retrieval.pool == "others"
+
+
+# Parts
+
+
+def test_merge_and_flatten_leave_their_arguments_alone():
+    base, over = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}, "e": {"f": 5}}
+    merged = merge(base, over)
+    assert merged == {"a": {"b": 1, "c": 4}, "d": 3, "e": {"f": 5}}
+    assert flatten(merged) == {"a.b": 1, "a.c": 4, "d": 3, "e.f": 5}
+    assert base == {"a": {"b": 1, "c": 2}, "d": 3}
+    assert over == {"a": {"c": 4}, "e": {"f": 5}}
+
+
+def test_content_hash_is_of_the_canonical_form():
+    assert content_hash({"a": 1, "b": "ä"}) == content_hash({"b": "ä", "a": 1})
+    assert content_hash([1, 2]) != content_hash([2, 1])
+    assert content_hash({}, length=8) == content_hash({})[:8]
+    assert content_hash({"a": 1}) == "015abd7f5cc57a2d"  # SHA-256 of {"a":1}
+
+
+def test_choices():
+    assert choices("loss.direction") == ("symmetric", "one-way")
+    assert choices("loss.alpha") == ()
+
+
+def test_config_survives_json():
+    config, _ = load_config(preset="paper", assignments=("ks=[10, 50]", "max_users=9"))
+    assert Config.model_validate_json(config.model_dump_json()) == config

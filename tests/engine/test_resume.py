@@ -1,0 +1,125 @@
+"""A stopped or killed training goes on as if it had not been, and refuses to where it is another one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.errors import CheckpointError
+from engine.events import EpochFinished
+from engine.train import LAST, Stopped
+
+
+class StopAt:
+    """Asked after every step; says yes at the given one."""
+
+    def __init__(self, step):
+        self.left = step
+
+    def __call__(self):
+        self.left -= 1
+        return self.left == 0
+
+
+def resumed(prepare, **settings):
+    made = prepare(**settings)
+    torch.manual_seed(12345)  # another process has other random numbers
+    torch.rand(7)
+    made.trainer.resume()
+    return made
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"alpha": 0, "beta": 0, "semantics": None},
+        {"kind": "random", "item_kind": "synthesize", "weight_decay": 0.01},
+    ],
+    ids=["default", "backbone", "random"],
+)
+@pytest.mark.parametrize("at", ["first step", "mid-epoch", "last step of an epoch", "last epoch", "twice"])
+def test_resumed_run_equals_one_that_was_never_stopped(prepare, run, world, at, settings, tmp_path):
+    settings = {"epochs": 3, "folder": tmp_path} | settings
+    steps = world.steps
+    stops = {
+        "first step": [1],
+        "mid-epoch": [steps + 2],
+        "last step of an epoch": [2 * steps],
+        "last epoch": [2 * steps + 1],
+        "twice": [steps + 1, steps + 3],  # the second counts from the end of epoch 1
+    }[at]
+    whole = run(**(settings | {"folder": None}))
+    parts = [prepare(stop=StopAt(stops[0]), **settings)]
+    for stop in [*stops[1:], 0]:
+        with pytest.raises(Stopped):
+            parts[-1].trainer.run()
+        parts.append(resumed(prepare, stop=StopAt(stop), **settings))
+    last = parts[-1]
+    last.finish()
+
+    told = [event for part in parts for event in part.told]
+    unique = [event for place, event in enumerate(told) if event not in told[:place]]  # `initial` may come again
+    assert unique == whole.told
+    assert whole.equals(last)
+    assert (last.result.best_epoch, last.result.epochs) == (whole.result.best_epoch, whole.result.epochs)
+    assert (last.result.valid, last.result.test) == (whole.result.valid, whole.result.test)
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_run_killed_between_two_epochs_goes_on(prepare, run, tmp_path, after):
+    def kill(event):
+        if isinstance(event, EpochFinished) and event.epoch == after:
+            raise KeyboardInterrupt
+
+    whole = run(epochs=3)
+    killed = prepare(epochs=3, folder=tmp_path, report=kill)
+    with pytest.raises(KeyboardInterrupt):
+        killed.trainer.run()
+    last = resumed(prepare, folder=tmp_path, epochs=3)
+    assert last.trainer.state.epoch == after
+    last.trainer.run()
+    assert killed.told + last.told == whole.told
+    assert whole.equals(last)
+
+
+def test_a_finished_run_resumed_only_reads_its_results_again(prepare, run, tmp_path):
+    whole = run(folder=tmp_path)
+    again = resumed(prepare, folder=tmp_path)
+    result = again.trainer.run()
+    assert not again.of(EpochFinished)
+    assert (result.valid, result.test) == (whole.result.valid, whole.result.test)
+
+
+def test_patience_is_counted_across_a_stop(prepare, run, tmp_path, world):
+    settings = {"lr": 1e-12, "patience": 2, "epochs": 9}
+    whole = run(**settings)
+    assert whole.result.epochs == 3
+    stopped = prepare(folder=tmp_path, stop=StopAt(2 * world.steps + 1), **settings)
+    with pytest.raises(Stopped):
+        stopped.trainer.run()
+    assert resumed(prepare, folder=tmp_path, **settings).trainer.run().epochs == 3
+
+
+@pytest.mark.parametrize("changed", [{"alpha": 0.2}, {"epochs": 3}, {"seed": 2}, {"mask_seen": True}], ids=str)
+def test_another_config_or_seed_cannot_go_on(run, prepare, tmp_path, changed):
+    run(folder=tmp_path, epochs=1)
+    with pytest.raises(CheckpointError, match="seed" if "seed" in changed else "config_hash") as caught:
+        prepare(folder=tmp_path, **({"epochs": 1} | changed)).trainer.resume()
+    assert caught.value.where == str(tmp_path / LAST)
+
+
+def test_another_dataset_cannot_go_on(run, prepare, tmp_path, make_dataset):
+    run(folder=tmp_path, epochs=1)
+    with pytest.raises(CheckpointError, match="dataset_sha256"):
+        prepare(folder=tmp_path, epochs=1, dataset=make_dataset(seed=5)).trainer.resume()
+
+
+def test_what_cannot_change_the_result_may_change(run, prepare, tmp_path):
+    run(folder=tmp_path, epochs=1)
+    assert prepare(folder=tmp_path, epochs=1, device="auto", threads=2, budget=1.0).trainer.resume().epoch == 1
+
+
+def test_nothing_to_go_on_from(prepare):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        prepare().trainer.resume()

@@ -1,0 +1,113 @@
+"""Every setting that training reads changes something; the others are named with the reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine import train
+from engine.config import Config, flatten
+from engine.events import EpochFinished
+from engine.models.backbone import Backbone
+
+CONSTANT = {"lr": 1e-12, "epochs": 4, "patience": 2}
+"""Validation stays as it is."""
+COUNTS = {
+    # path: (another value, where it shows, settings under which it is seen)
+    "data.max_length": (3, "losses", {}),
+    "model.width": (16, "losses", {}),
+    "model.layers": (1, "losses", {}),
+    "model.heads": (4, "losses", {}),
+    "model.inner": (16, "losses", {}),
+    "model.dropout": (0.1, "losses", {}),
+    "model.attention_dropout": (0.1, "losses", {}),
+    "model.padding": ("random", "weights", {}),
+    "synthesizer.kind": ("dot", "losses", {}),
+    "synthesizer.weight_dropout": (0.2, "losses", {}),
+    "synthesizer.item_kind": ("synthesize", "losses", {}),
+    "loss.alpha": (0.5, "losses", {}),
+    "loss.beta": (0.5, "losses", {}),
+    "loss.temperature": (0.3, "losses", {}),
+    "loss.direction": ("one-way", "losses", {}),
+    "loss.swap": (0.7, "losses", {}),
+    "train.epochs": (2, "epochs", {}),
+    "train.batch": (16, "losses", {}),
+    "train.lr": (0.01, "losses", {}),
+    "train.weight_decay": (0.1, "losses", {}),
+    "train.patience": (1, "epochs", CONSTANT),
+    "train.select": ("hr@20", "epochs", {"epochs": 4}),
+    "train.select_digits": (1, "epochs", {"epochs": 4}),
+    "train.tie_improves": (True, "epochs", CONSTANT),
+    "train.seed": (2, "losses", {}),
+    "evaluate.ks": ([5, 10], "names", {}),
+    "evaluate.mask_seen": (True, "ranks", {}),
+    "evaluate.ties": ("best", "ranks", {}),
+}
+ELSEWHERE = {
+    "data.dataset", "data.max_users", "data.drop_titles", "data.swap_titles",
+    "semantics.provider", "semantics.llm", "semantics.unit", "semantics.prompt", "semantics.encoder", "semantics.vector",
+    "semantics.budget",
+    "retrieval.k", "retrieval.item_k", "retrieval.pool", "retrieval.similarity", "retrieval.backend", "retrieval.trees",
+    "retrieval.search_k",
+}  # fmt: skip
+"""Read before the training begins: these shape the dataset and the semantics that it is given."""
+WITHOUT_EFFECT = {"model.backbone", "train.device", "train.threads"}
+"""The only backbone, and what may change the time that a training takes but not its result."""
+
+
+def test_every_setting_is_in_one_of_the_lists():
+    lists = [*COUNTS, *ELSEWHERE, *WITHOUT_EFFECT]
+    assert sorted(lists) == sorted(flatten(Config().model_dump()))
+
+
+@pytest.fixture
+def rounded(monkeypatch):
+    """Scores in evaluation rounded, so that there are ties."""
+    scores = Backbone.scores
+    monkeypatch.setattr(
+        Backbone, "scores", lambda self, h: scores(self, h) if self.training else scores(self, h).round(decimals=1)
+    )
+
+
+@pytest.fixture
+def rising(monkeypatch):
+    """Every user's rank is 9 after the first epoch, 8 after the second, ...: MRR rises, and HR@20 is always 1."""
+    ranks = {}
+
+    def rank(backbone, windows, dataset, ids, config):
+        ranks[backbone] = ranks.get(backbone, 10) - 1
+        return np.full(len(ids), ranks[backbone], np.int32)
+
+    monkeypatch.setattr(train, "rank_targets", rank)
+
+
+FIXTURES = {"evaluate.ties": "rounded", "train.select": "rising", "train.select_digits": "rising"}
+
+
+@pytest.mark.parametrize("path", COUNTS)
+def test_setting_changes_something(run, path, request):
+    value, where, under = COUNTS[path]
+    settings = {"epochs": 1} | under
+    if path in FIXTURES:
+        request.getfixturevalue(FIXTURES[path])
+    section, leaf = path.split(".")
+    before, after = run(**settings), run(**(settings | {leaf: value}))
+    assert getattr(getattr(before.trainer.config, section), leaf) != getattr(
+        getattr(after.trainer.config, section), leaf
+    )
+    assert before.trace[where] != after.trace[where]
+
+
+def test_every_synthesizer_trains_differently(run):
+    kinds = ("gat", "gatv2", "dot", "mlp", "uniform", "softmax-cosine", "random", "top1", "frozen")
+    losses = {kind: run(kind=kind, epochs=2, lr=0.05).values("train")[-1]["loss"] for kind in kinds}
+    assert len(set(losses.values())) == len(kinds)
+
+
+def test_one_contrast_alone_reports_the_other_as_zero(run):
+    for off, on in (("alpha", "is"), ("beta", "cs")):
+        made = run(**{off: 0.0}, epochs=1)
+        values = {m.name: m.value for m in made.of(EpochFinished)[0].metrics}
+        other = {"is": "cs", "cs": "is"}[on]
+        assert values[f"loss_{on}"] > 0
+        assert values[f"loss_{other}"] == 0
