@@ -84,6 +84,7 @@ class SummarySetMade(Event):
     provider: str
     model: str | None
     prompt_version: str
+    template: str
     unit: str
     parameters: dict[str, Any]
 

@@ -77,5 +77,7 @@ def grouped_metrics(
     for subgroup, mask in masks.items():
         if mask.any():
             values = ranking_metrics(ranks[mask], ks) | {"n": float(mask.sum())}
-            measured += [Metric(split=split, subgroup=subgroup, name=name, value=value) for name, value in values.items()]
+            measured += [
+                Metric(split=split, subgroup=subgroup, name=name, value=value) for name, value in values.items()
+            ]
     return tuple(measured)

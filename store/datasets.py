@@ -188,17 +188,18 @@ def _insert(connection: duckdb.DuckDBPyConnection, record: DatasetRecord) -> Non
         ("name", record.name, "dataset_id"),
         ("dataset_id", record.dataset_id, "name"),
     ):
-        row = connection.execute(f"SELECT {other} FROM datasets WHERE {column} = ?", [value]).fetchone()
-        if row is None:
+        rows = connection.execute(f"SELECT {other} FROM datasets WHERE {column} = ?", [value]).fetchall()
+        if not rows:
             continue
-        if row[0] == getattr(record, other):
+        found = rows[0][0]
+        if found == getattr(record, other):
             return
         if column == "name":
             raise LookupFailed(
                 f"there is another dataset named {value!r}",
                 hint=f"Choose another --name, or `sracl data remove {value}` first.",
             )
-        raise LookupFailed(f"this very content is here already, as {row[0]!r}", hint=f"Use --dataset {row[0]}.")
+        raise LookupFailed(f"this very content is here already, as {found!r}", hint=f"Use --dataset {found}.")
     _insert_head(connection, record)
     for name, table in _tables(record).items():
         connection.register("incoming", table)

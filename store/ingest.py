@@ -104,10 +104,9 @@ def take_vectors(connection: duckdb.DuckDBPyConnection, batches: list[Batch], wa
                     "(SELECT 1 FROM vectors v WHERE v.sha256 = i.sha256 AND v.encoder = $1)",
                     [line.fields["encoder"], line.fields["dimension"]],
                 )
+                connection.unregister("incoming")
             except (*_MALFORMED, *_REFUSED) as error:
                 warnings.append(_skipped(batch, line, error))
-            finally:
-                connection.unregister("incoming")
 
 
 def take_events(connection: duckdb.DuckDBPyConnection, batches: list[Batch], warnings: list[str]) -> None:
@@ -151,23 +150,17 @@ def _take_all(
     """Take every event but the ones that are refused; the event at which the database refused, and why."""
     rows = RunRows(connection)
     taker = Taker(connection, rows, warnings)
-    for batch in batches:
-        for line in batch.lines:
-            if id(line) in refused:
-                continue
+    events = [(batch, line) for batch in batches for line in batch.lines if id(line) not in refused]
+    for place, (batch, line) in enumerate(events, start=1):
+        try:
             try:
-                try:
-                    taker.take(batch.source, batch.number, line)
-                except _MALFORMED as error:
-                    warnings.append(_skipped(batch, line, error))
-                if one_by_one:
-                    rows.flush()
-            except (*_MALFORMED, *_REFUSED) as error:
-                return line, _skipped(batch, line, error)
-    try:
-        rows.flush()
-    except (*_MALFORMED, *_REFUSED) as error:
-        return batches[-1].lines[-1], _skipped(batches[-1], batches[-1].lines[-1], error)
+                taker.take(batch.source, batch.number, line)
+            except _MALFORMED as error:
+                warnings.append(_skipped(batch, line, error))
+            if one_by_one or place == len(events):
+                rows.flush()
+        except (*_MALFORMED, *_REFUSED) as error:
+            return line, _skipped(batch, line, error)
     return None
 
 

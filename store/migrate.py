@@ -47,12 +47,11 @@ def migrations(which: Which) -> list[Migration]:
 def version_of(connection: duckdb.DuckDBPyConnection) -> int:
     """Version of the open file; 0 for a new one."""
     exists = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'schema_version' AND database_name = current_database()"
-    ).fetchone()
-    if not exists or not exists[0]:
+        "SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version' AND database_name = current_database()"
+    ).fetchall()
+    if not exists:
         return 0
-    row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
-    return int(row[0]) if row else 0
+    return int(connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()[0][0])
 
 
 def migrate(

@@ -13,7 +13,8 @@ _HEAD = """# The database
 
 Everything that sracl knows is in two DuckDB files in its home (`sracl doctor` says where): `sracl.duckdb` and, for vectors,
 `vectors.duckdb`. Open them with `sracl sql`, `duckdb -readonly`, or any client (1.2 or newer). Tables hold raw truth,
-views are for reading. All times are UTC. Queries to start from: [examples/queries.sql](../examples/queries.sql).
+views are for reading. All times are UTC. In `sracl sql` the second file is attached: its table is `vectors.vectors`.
+Queries to start from: [examples/queries.sql](../examples/queries.sql).
 
 This page is made from the migrations' comments by `make docs`.
 """
@@ -48,9 +49,11 @@ def _columns(connection: duckdb.DuckDBPyConnection, name: str) -> str:
         [name],
     ).fetchall()
     if all(comment is None for _, _, comment in rows):
-        return "Columns: " + ", ".join(f"`{column}`" for column, _, _ in rows) + ".\n"
-    lines = ["| column | type | what it is |", "|---|---|---|"]
-    return "\n".join([*lines, *(f"| `{column}` | {kind} | {comment or ''} |" for column, kind, comment in rows)]) + "\n"
+        lines = ["| column | type |", "|---|---|", *(f"| `{column}` | {kind} |" for column, kind, _ in rows)]
+    else:
+        lines = ["| column | type | what it is |", "|---|---|---|"]
+        lines += (f"| `{column}` | {kind} | {comment or ''} |" for column, kind, comment in rows)
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ class Taker:
 
     def _on_neighbors_found(self, source: str, segment: int, line: Line) -> None:
         f = line.fields
-        known = self._connection.execute("SELECT 1 FROM neighbor_lists WHERE list_id = ?", [f["list_id"]]).fetchone()
+        known = self._connection.execute("SELECT 1 FROM neighbor_lists WHERE list_id = ?", [f["list_id"]]).fetchall()
         if known:
             return
         if self._insert(
@@ -206,8 +206,6 @@ class Taker:
         if table is None:
             return False
         self._connection.register("incoming", table)
-        try:
-            self._connection.execute(query, values)
-        finally:
-            self._connection.unregister("incoming")
+        self._connection.execute(query, values)
+        self._connection.unregister("incoming")
         return True

@@ -44,6 +44,12 @@ class OfflineProvider:
     name = "offline"
     model: str | None = None
     prompt_version = "offline-1"
+    template = (
+        "user: Lately {newest}; before that {item before}; earlier {item before}. Keeps returning to {what recurs}. "
+        "Drawn to {telling words}.\n"
+        "item: {brand and telling words}. Belongs to {categories}. Known for {telling words}. "
+        "Chosen by those who like {what recurs in histories that end in it}."
+    )
 
     def __init__(self, dataset: Dataset, *, max_length: int) -> None:
         """Count the words of the training items.

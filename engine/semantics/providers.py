@@ -86,6 +86,11 @@ class Provider(Protocol):
         ...
 
     @property
+    def template(self) -> str:
+        """The prompt with its placeholders; of a provider by rule, the form of its texts."""
+        ...
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """What else the answers depend on, ready for JSON."""
         ...

@@ -90,6 +90,7 @@ def make_summaries(
             provider=provider.name,
             model=provider.model,
             prompt_version=provider.prompt_version,
+            template=provider.template,
             unit=unit,
             parameters=provider.parameters,
         )

@@ -23,6 +23,7 @@ class TitlesProvider:
     name = "titles"
     model: str | None = None
     prompt_version = "titles-1"
+    template = "user: {newest item}; {item before}; ...\nitem: {title and attributes}"
 
     def __init__(self, dataset: Dataset, *, max_length: int) -> None:
         """Args:

@@ -216,6 +216,8 @@ def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
     bars = not headless and console.is_terminal
     with Bars(console, epochs=config.train.epochs) if bars else nullcontext(Lines(console)) as listener:
         result = work(listener)
+    for warning in result.warnings:
+        console.print(f"warning: the database was not updated: {warning}", markup=False, highlight=False)
     if result.error is not None:
         if isinstance(result.error, common.EngineError | common.StoreError):
             common.print_error(result.error)

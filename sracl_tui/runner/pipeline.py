@@ -77,6 +77,7 @@ def execute(place: Home, request: RunRequest, *, listener: Report = ignore, resu
             epochs=result.epochs,
         )
         recorder.close()
+        result.warnings += recorder.publisher.warnings
     return result
 
 

@@ -26,6 +26,8 @@ class RunResult:
     cost: dict[str, float] = field(default_factory=lambda: {"usd": 0.0, "calls": 0, "cached": 0})
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys([*STAGES, "total"], 0.0))
     error: BaseException | None = None
+    warnings: list[str] = field(default_factory=list)
+    """What kept the journal from being published; it is taken in later."""
     exit_code: int = 0
 
     def document(self) -> dict[str, Any]:

@@ -38,9 +38,9 @@ SELECT
     r.run_id, r.name, r.kind, r.state,
     count(c.key) AS calls,
     count(c.key) FILTER (c.error IS NOT NULL) AS failed_calls,
-    coalesce(sum(c.tokens_in), 0) AS tokens_in,
-    coalesce(sum(c.tokens_out), 0) AS tokens_out,
-    coalesce(sum(c.tokens_cached), 0) AS tokens_cached,
+    CAST(coalesce(sum(c.tokens_in), 0) AS BIGINT) AS tokens_in,
+    CAST(coalesce(sum(c.tokens_out), 0) AS BIGINT) AS tokens_out,
+    CAST(coalesce(sum(c.tokens_cached), 0) AS BIGINT) AS tokens_cached,
     CASE WHEN count(*) FILTER (c.key IS NOT NULL AND c.usd IS NULL) = 0 THEN coalesce(sum(c.usd), 0) END AS usd
 FROM runs r LEFT JOIN api_calls c USING (run_id)
 GROUP BY ALL;
@@ -49,7 +49,7 @@ COMMENT ON VIEW run_costs IS 'What a run spent on calls; usd is NULL when the pr
 CREATE VIEW spend_by_day AS
 SELECT
     CAST(sent_at AS DATE) AS day, provider, model, count(*) AS calls,
-    sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out, sum(usd) AS usd,
+    CAST(sum(tokens_in) AS BIGINT) AS tokens_in, CAST(sum(tokens_out) AS BIGINT) AS tokens_out, sum(usd) AS usd,
     count(*) FILTER (usd IS NULL) AS calls_of_unknown_price
 FROM api_calls
 GROUP BY ALL;

@@ -38,6 +38,7 @@ class CountingProvider:
     name = "counting"
     model = "m"
     prompt_version = "v1"
+    template = "{text}"
 
     def __init__(self, size: int, *, silent: str = "") -> None:
         self.size, self.silent = size, silent

@@ -1,0 +1,459 @@
+"""Publishing with other processes about: nobody is blocked, nothing is lost, every state is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from store.database import Store, explain
+from store.errors import StoreBusy, StoreError
+from store.home import Home
+from store.journal import Journal
+from store.publish import Publisher, publish
+
+NewRun = Callable[..., Journal]
+Rows = Callable[..., list[tuple[Any, ...]]]
+Digest = Callable[[Path], str]
+
+PUBLISHER = """
+run_id, times = sys.argv[2], int(sys.argv[3])
+lock = RunLock(home.runs / run_id)
+lock.acquire()
+journal = Journal(home.runs / run_id)
+journal.append("run_created", {**CREATED, "run_id": run_id})
+journal.append("run_started", PROCESS)
+for epoch in range(1, times + 1):
+    metrics = [{"split": "train", "subgroup": "all", "name": f"m{n}", "value": epoch} for n in range(5)]
+    journal.append("measured", {"epoch": epoch, "step": epoch, "metrics": metrics})
+    publish(home, wait=120)
+"""
+READER = """
+opens, most, problems = 0, {}, []
+while not (home.path / "enough").exists():
+    try:
+        connection = duckdb.connect(str(home.database), read_only=True)
+        found = connection.execute("SELECT run_id, epoch, count(*) FROM metrics GROUP BY ALL").fetchall()
+        offsets = connection.execute("SELECT count(*) FROM journal_offsets").fetchone()[0]
+        runs = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
+        connection.close()
+    except duckdb.Error as error:
+        problems.append(str(error))
+        continue
+    opens += 1
+    epochs = {}
+    for run, epoch, count in found:
+        epochs.setdefault(run, []).append(epoch)
+        if count != 5:
+            problems.append(f"{run} epoch {epoch}: {count} of 5 rows")
+    if offsets != runs:
+        problems.append(f"{offsets} journals of {runs} runs")
+    for run, numbers in epochs.items():
+        if sorted(numbers) != list(range(1, len(numbers) + 1)) or len(numbers) < most.get(run, 0):
+            problems.append(f"{run}: epochs {sorted(numbers)} after {most.get(run)}")
+        most[run] = len(numbers)
+say(json.dumps([opens, problems]))
+"""
+
+
+def test_two_publishers_and_two_readers(home: Home, spawn: Callable[..., Any], rows: Rows) -> None:
+    readers = [spawn(READER) for _ in range(2)]
+    publishers = [spawn(PUBLISHER, name, 10) for name in ("a", "b")]
+    for publisher in publishers:
+        publisher.done()
+    (home.path / "enough").touch()
+    for reader in readers:
+        opens, problems = json.loads(reader.done())
+        assert opens > 5
+        assert problems == []
+    found = rows("SELECT run_id, count(*) FROM metrics GROUP BY ALL ORDER BY ALL")
+    assert found == [("a", 50), ("b", 50)]
+    assert not list(home.path.glob("*.new-*"))
+
+
+def test_an_open_reader_blocks_nobody(home: Home, spawn: Callable[..., Any], new_run: NewRun, rows: Rows) -> None:
+    reader = spawn("""
+connections = [duckdb.connect(str(path), read_only=True) for path in (home.database, home.vectors)]
+say("open"); input()
+say(connections[0].execute("SELECT count(*) FROM runs").fetchone()[0])
+""")
+    reader.hears("open")
+    for name in ("one", "two", "three"):
+        new_run(name).append("vectors_made", {"encoder": "e", "dimension": 1}, columns={"sha256": [], "vector": []})
+        publish(home, wait=0)
+    assert len(rows("SELECT 1 FROM runs")) == 3
+    reader.tell()
+    assert reader.done().strip() == "0", "it reads on in the state that it opened"
+
+
+PERSON = """
+connection = duckdb.connect(str(home.database))
+connection.execute("CREATE TABLE mine AS SELECT 42 AS answer")
+say("open"); input()
+connection.execute("INSERT INTO mine VALUES (43)")
+connection.close()
+"""
+
+
+def test_a_person_who_writes_makes_publishing_wait(
+    home: Home, spawn: Callable[..., Any], new_run: NewRun, rows: Rows
+) -> None:
+    person = spawn(PERSON)
+    person.hears("open")
+    new_run("one")
+    with pytest.raises(StoreBusy) as caught:
+        publish(home, wait=0.3)
+    assert caught.value.pid == person.pid
+    assert str(person.pid) in str(caught.value)
+    assert str(home.database) in str(caught.value)
+    with pytest.raises(StoreBusy, match=str(person.pid)):
+        Store.open(home)
+    patient = threading.Thread(target=publish, args=(home,), kwargs={"wait": 100})
+    patient.start()
+    person.tell()
+    person.done()
+    patient.join()
+    assert rows("SELECT answer FROM mine ORDER BY 1") == [(42,), (43,)]
+    assert rows("SELECT run_id FROM runs") == [("one",)]
+
+
+def test_a_person_who_writes_vectors_makes_publishing_wait(
+    home: Home, spawn: Callable[..., Any], new_run: NewRun
+) -> None:
+    person = spawn('c = duckdb.connect(str(home.vectors)); say("open"); input()')
+    person.hears("open")
+    new_run("one").append("vectors_made", {"encoder": "e", "dimension": 1}, columns={"sha256": [], "vector": []})
+    with pytest.raises(StoreBusy) as caught:
+        publish(home, wait=0.1)
+    assert caught.value.pid == person.pid
+    assert "vectors.duckdb" in str(caught.value)
+
+
+KILLED_WRITER = """
+connection = duckdb.connect(str(home.database))
+connection.execute("CREATE TABLE mine AS SELECT 42 AS answer")
+connection.execute("CHECKPOINT")
+connection.execute("INSERT INTO mine VALUES (43)")
+die()
+"""
+
+
+@pytest.mark.parametrize("reading", [False, True], ids=["alone", "beside a reader"])
+def test_the_log_of_a_killed_writer_is_taken_in(
+    home: Home, spawn: Callable[..., Any], new_run: NewRun, rows: Rows, reading: bool
+) -> None:
+    assert spawn(KILLED_WRITER).end()[0] == -9
+    log = home.path / "sracl.duckdb.wal"
+    assert log.stat().st_size > 0
+    new_run("one")
+    if reading:
+        with Store.open(home, ingest=False) as store:
+            assert [row["answer"] for row in store.rows("SELECT answer FROM mine ORDER BY 1")] == [42, 43]
+            publish(home, wait=0)
+            assert len(store.rows("FROM runs")) == 1
+    else:
+        publish(home, wait=0)
+    assert not log.exists()
+    assert not list(home.path.glob("*.taken-*"))
+    assert rows("SELECT answer FROM mine ORDER BY 1") == [(42,), (43,)]
+    assert rows("SELECT run_id FROM runs") == [("one",)]
+
+
+def test_a_log_that_was_set_aside_before_a_kill_comes_back(home: Home, spawn: Callable[..., Any], rows: Rows) -> None:
+    spawn(KILLED_WRITER).end()
+    log = home.path / "sracl.duckdb.wal"
+    log.rename(f"{log}.taken-{home.database.stat().st_ino}")
+    publish(home)
+    assert rows("SELECT answer FROM mine ORDER BY 1") == [(42,), (43,)]
+
+
+def test_a_log_that_was_taken_in_before_a_kill_is_removed(home: Home, rows: Rows) -> None:
+    left = home.path / f"sracl.duckdb.wal.taken-{home.database.stat().st_ino + 1}"
+    left.write_bytes(b"taken in already")
+    publish(home)
+    assert not left.exists()
+    assert rows("SELECT 1 AS one") == [(1,)]
+
+
+def test_a_log_without_its_database_hinders_nobody(home: Home, spawn: Callable[..., Any], rows: Rows) -> None:
+    spawn(KILLED_WRITER).end()
+    home.database.unlink()
+    publish(home)
+    assert (home.path / "sracl.duckdb.wal.orphan").exists()
+    assert rows("SELECT count(*) FROM runs") == [(0,)]
+
+
+@pytest.mark.parametrize("how", ["itself", "another"])
+def test_a_publisher_killed_before_the_replacement_changes_nothing(
+    home: Home, spawn: Callable[..., Any], new_run: NewRun, rows: Rows, digest: Digest, how: str
+) -> None:
+    new_run("one")
+    before = digest(home.database)
+    if how == "itself":
+        code, _ = spawn("publish(home, apply=die)").end()
+        assert code == -9
+    else:
+        publisher = spawn('publish(home, apply=lambda c: (say("there"), time.sleep(100)))')
+        publisher.hears("there")
+        publisher.kill()
+    assert digest(home.database) == before
+    stale = list(home.path.glob("*.new-*"))
+    assert stale
+    folder = home.path / "sracl.duckdb.new-1.tmp"
+    folder.mkdir()
+    (folder / "duckdb_temp_storage").touch()
+    assert publish(home).events == 2
+    assert not list(home.path.glob("*.new-*"))
+    assert rows("SELECT run_id FROM runs") == [("one",)]
+
+
+WRITER = """
+connection = duckdb.connect(str(home.database))
+connection.execute("CREATE TABLE IF NOT EXISTS mine (answer INTEGER)")
+connection.execute("INSERT INTO mine VALUES (42)")
+connection.close()
+"""
+
+
+def test_a_writer_between_copy_and_replacement_is_noticed(
+    home: Home, spawn: Callable[..., Any], new_run: NewRun, rows: Rows
+) -> None:
+    calls: list[object] = []
+
+    def apply(connection: object) -> None:
+        calls.append(connection)
+        if len(calls) == 1:
+            spawn(WRITER).done()
+
+    new_run("one")
+    publish(home, apply=apply)
+    assert len(calls) == 2
+    assert rows("SELECT answer FROM mine") == [(42,)]
+    assert rows("SELECT run_id FROM runs") == [("one",)]
+
+
+def test_a_writer_who_came_in_after_the_copy_and_is_still_there_is_noticed(
+    home: Home, spawn: Callable[..., Any], new_run: NewRun, rows: Rows
+) -> None:
+    """It has not written yet, so that the file looks the same; replacing it would lose what it writes then."""
+    people: list[Any] = []
+
+    def apply(connection: object) -> None:
+        people.append(spawn('c = duckdb.connect(str(home.database)); say("open"); input(); ' + WRITER))
+        people[-1].hears("open")
+
+    new_run("one")
+    with pytest.raises(StoreBusy) as caught:
+        publish(home, apply=apply, wait=0)
+    assert caught.value.pid == people[0].pid
+    people[0].tell()
+    people[0].done()
+    publish(home)
+    assert rows("SELECT answer FROM mine") == [(42,)]
+    assert rows("SELECT run_id FROM runs") == [("one",)]
+
+
+FULL_DISK = """
+limit = home.database.stat().st_size + int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+def fill(connection):
+    connection.execute("CREATE TABLE filling AS SELECT hash(i)::VARCHAR AS text FROM range(100) t(i)")
+try:
+    publish(home, apply=fill)
+except StoreError as error:
+    say(json.dumps([type(error).__name__, str(error)]))
+else:
+    say(json.dumps(["published", ""]))
+"""
+
+
+@pytest.mark.parametrize("room", [-4096, 0], ids=["while it is copied", "at the checkpoint"])
+def test_a_full_disk_changes_nothing(
+    home: Home, spawn: Callable[..., Any], new_run: NewRun, rows: Rows, digest: Digest, room: int
+) -> None:
+    new_run("one")
+    before = digest(home.database)
+    kind, text = json.loads(spawn(FULL_DISK, room).done())
+    assert kind == "StoreError", text
+    assert "disk space" in text
+    assert digest(home.database) == before
+    assert not list(home.path.glob("*.new-*"))
+    publish(home)
+    assert rows("SELECT run_id FROM runs") == [("one",)]
+
+
+def test_readers_can_open_a_home_on_a_full_disk(home: Home, spawn: Callable[..., Any], new_run: NewRun) -> None:
+    new_run("dead")
+    said = spawn("""
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+with Store.open(home) as store:
+    say(json.dumps([str(store.behind), store.rows("SELECT count(*) AS n FROM runs")]))
+""").done()
+    reason, counted = json.loads(said)
+    assert "disk space" in reason
+    assert counted == [{"n": 0}]
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="--home"):
+        Store.open(Home(tmp_path / "file" / "home"))
+
+
+def test_a_home_that_cannot_be_written_can_be_read(home: Home, spawn: Callable[..., Any], new_run: NewRun) -> None:
+    new_run("dead")
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        place = shutil.copytree(home.path, Path(folder) / "home")
+        paths = [Path(folder), place, *place.rglob("*")]
+        for path in paths:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        said = spawn(
+            """
+Store.open(home).close()  # all that it imports, as another user may not read it
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+home = Home(Path(sys.argv[2]))
+try:
+    publish(home)
+except StoreError as error:
+    say(json.dumps(str(error)))
+with Store.open(home) as store:
+    say(json.dumps([str(store.behind), store.rows("SELECT count(*) AS n FROM runs")]))
+""",
+            place,
+        ).done()
+        for path in paths:
+            path.chmod(0o755)
+    refused, (behind, counted) = map(json.loads, said.splitlines())
+    assert "cannot be written: Permission denied" in refused
+    assert behind == refused
+    assert counted == [{"n": 0}]
+
+
+def test_another_publisher_is_waited_for(home: Home, spawn: Callable[..., Any], rows: Rows, new_run: NewRun) -> None:
+    slow = spawn('publish(home, apply=lambda c: (say("there"), input()))')
+    slow.hears("there")
+    with pytest.raises(StoreBusy, match="another process is publishing"):
+        publish(home, wait=0.1)
+    new_run("one")
+    slow.tell()
+    publish(home)
+    slow.done()
+    assert rows("SELECT run_id FROM runs") == [("one",)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.002, 0.1, 0.3, 0.5])
+def test_a_database_that_was_cut_is_explained_and_can_be_made_anew(
+    home: Home, spawn: Callable[..., Any], rows: Rows, share: float
+) -> None:
+    spawn(PUBLISHER, "one", 1).done()
+    write = duckdb.connect(str(home.database))
+    write.execute("CREATE TABLE filling AS SELECT hash(i)::VARCHAR AS text FROM range(100000) t(i)")
+    write.close()
+    os.truncate(home.database, int(home.database.stat().st_size * share))
+    journal = {path: path.read_bytes() for path in (home.runs / "one").glob("events-*")}
+    with pytest.raises(StoreError) as caught, Store.open(home) as store:
+        store.table("FROM filling")
+    assert str(home.database) in str(caught.value)
+    assert "Move it away" in str(caught.value)
+    with pytest.raises(StoreError):
+        publish(home, apply=lambda connection: connection.execute("CREATE TABLE other AS FROM filling"))
+    home.database.rename(home.path / "damaged")
+    with Store.open(home) as store:
+        assert len(store.rows("FROM metrics")) == 5
+    assert rows("SELECT state FROM runs") == [("killed",)]
+    assert {path: path.read_bytes() for path in journal} == journal
+
+
+def test_a_file_that_is_no_database_is_explained(home: Home) -> None:
+    home.vectors.write_text("a text" * 1000)
+    with pytest.raises(StoreError, match="vectors.duckdb: .*not a valid DuckDB"):
+        Store.open(home)
+
+
+def test_lost_vectors_come_back_from_the_journals(home: Home, new_run: NewRun, rows: Rows) -> None:
+    columns = {"sha256": ["s"], "vector": [[1.0]]}
+    new_run("one").append("vectors_made", {"encoder": "e", "dimension": 1}, columns=columns)
+    publish(home)
+    home.vectors.unlink()
+    assert rows("SELECT sha256, vector FROM vectors.vectors") == [("s", [1.0])]
+
+
+@pytest.mark.parametrize("name", ["sracl.duckdb", "vectors.duckdb"])
+def test_a_newer_schema_is_left_alone(home: Home, digest: Digest, name: str) -> None:
+    path = home.path / name
+    connection = duckdb.connect(str(path))
+    connection.execute("INSERT INTO schema_version VALUES (99, 'of the future', now()::TIMESTAMP)")
+    connection.close()
+    before = digest(path)
+    with pytest.raises(StoreError, match=rf"{name}: this file has schema version 99; this program knows \d"):
+        Store.open(home)
+    with pytest.raises(StoreError, match="99"):
+        publish(home, both=True)
+    assert digest(path) == before
+
+
+def test_a_file_keeps_who_may_read_it(home: Home) -> None:
+    home.database.chmod(0o600)
+    publish(home)
+    assert home.database.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_failing_change_leaves_no_trace(home: Home, new_run: NewRun, digest: Digest) -> None:
+    new_run("one")
+    before = digest(home.database)
+
+    def apply(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("CREATE TABLE other (a INTEGER)")
+        raise LookupError("no")
+
+    with pytest.raises(LookupError, match="no"):
+        publish(home, apply=apply)
+    assert digest(home.database) == before
+    assert not list(home.path.glob("*.new-*"))
+    assert publish(home).events == 2
+
+
+def test_the_publisher_thread_publishes_on_request_and_at_the_end(home: Home, new_run: NewRun, rows: Rows) -> None:
+    publisher = Publisher(home)
+    publisher.start()
+    journal = new_run("one")
+    publisher.request()
+    deadline = time.monotonic() + 60
+    while not rows("FROM runs") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert rows("SELECT run_id FROM runs") == [("one",)]
+    journal.append("stopping", {"reason": "asked"})
+    publisher.close()
+    assert publisher.warnings == []
+    assert rows("SELECT reason FROM runs WHERE state <> 'stopping' OR reason = 'asked'") != []
+
+
+def test_the_publisher_thread_survives_what_hinders_it(home: Home, spawn: Callable[..., Any], new_run: NewRun) -> None:
+    person = spawn(PERSON)
+    person.hears("open")
+    publisher = Publisher(home)
+    new_run("one")
+    publisher._publish(wait=0)
+    assert str(person.pid) in publisher.warnings[0]
+    person.tell()
+    person.done()
+    publisher.close()
+    assert publisher.warnings == []
+
+
+def test_a_lock_of_an_unknown_process_is_busy_too() -> None:
+    error = duckdb.IOException("IO Error: Could not set lock on file")
+    found = explain(error, Path("x"))
+    assert isinstance(found, StoreBusy)
+    assert found.pid is None

@@ -1,0 +1,33 @@
+"""What the documents promise: examples load and run, queries are answered, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.config import load_config
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.name)
+def test_every_example_is_a_valid_config(path):
+    config, preset = load_config(files=(path,))
+    assert config.data.dataset
+    assert preset in ("default", "backbone")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_readme_begins_with_the_two_commands():
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("make")]
+    assert lines[0].startswith("make demo")
+    assert lines[1].startswith("make test")

@@ -1,0 +1,86 @@
+"""What starts fast imports nothing heavy; every module can be imported."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import engine
+import sracl_tui
+import store
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "sentence_transformers", "sklearn", "scipy", "openai", "annoy")
+MODULES = [
+    module.name
+    for package in (engine, store, sracl_tui)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not module.name.endswith(("__main__", "_files", "_copier"))
+]
+
+
+def run(code: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "SRACL_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120, env=environment
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["runs"], ["--help"], ["data", "list"], ["show", "--help"]], ids=" ".join
+)
+def test_light_commands_import_nothing_heavy(arguments, tmp_path):
+    done = run(
+        f"import sys; sys.argv = ['sracl', *{arguments!r}]\n"
+        "from sracl_tui.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"print('HEAVY', sorted(set({HEAVY!r}) & set(sys.modules)))",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "HEAVY []" in done.stdout
+
+
+def test_the_first_screen_imports_nothing_heavy(tmp_path):
+    done = run(
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from sracl_tui.app import SraclApp\n"
+        "from store.home import Home\n"
+        "async def look():\n"
+        f"    app = SraclApp(Home(Path({str(tmp_path)!r})))\n"
+        "    async with app.run_test() as pilot:\n"
+        "        await app.workers.wait_for_complete()\n"
+        "        await pilot.pause()\n"
+        "asyncio.run(look())\n"
+        f"print('HEAVY', sorted(set({HEAVY!r}) & set(sys.modules)))",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "HEAVY []" in done.stdout
+
+
+def test_every_module_can_be_imported(tmp_path):
+    code = "import importlib, sys\n" + "\n".join(f"importlib.import_module({name!r})" for name in MODULES)
+    done = run(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_built_distribution_lists_every_package_and_data_file():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(project["tool"]["setuptools"]["packages"])
+    there = {
+        ".".join(folder.relative_to(ROOT).parts)
+        for package in ("engine", "store", "sracl_tui")
+        for folder in [ROOT / package, *(ROOT / package).rglob("*")]
+        if folder.is_dir() and (folder / "__init__.py").exists()
+    }
+    assert listed == there
