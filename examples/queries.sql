@@ -38,10 +38,10 @@ FROM metrics m JOIN runs r USING (run_id)
 WHERE m.split = 'test' AND m.name = 'hr@20'
 ORDER BY ALL;
 
--- Losses and validation score by epoch of the newest run
+-- Losses and validation score by epoch of the newest finished run
 SELECT epoch, name, value
 FROM metrics
-WHERE run_id = (SELECT run_id FROM runs ORDER BY created_at DESC LIMIT 1)
+WHERE run_id = (SELECT run_id FROM runs WHERE state = 'finished' AND kind = 'train' ORDER BY created_at DESC LIMIT 1)
   AND subgroup = 'all' AND name IN ('loss_rec', 'loss_cs', 'loss_is', 'mrr@10')
 ORDER BY epoch, name;
 

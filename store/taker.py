@@ -144,15 +144,12 @@ class Taker:
         """The first answer to a request stays; one that stands in for a failed model gives way to the model's own."""
         columns = "text, tokens_in, tokens_out, tokens_cached, usd, finish_reason, fallback"
         values = [source, _utc(line.at)]
-        self._insert(
-            line,
+        better = (
             f"UPDATE summaries s SET {', '.join(f'{name} = i.{name}' for name in columns.split(', '))}, "
-            "run_id = ?, created_at = ? FROM incoming i WHERE s.key = i.key AND s.fallback AND NOT i.fallback",
-            values,
+            "run_id = ?, created_at = ? FROM incoming i WHERE s.key = i.key AND s.fallback AND NOT i.fallback"
         )
-        self._insert(
-            line, f"INSERT INTO summaries SELECT key, {columns}, ?, ? FROM incoming ON CONFLICT DO NOTHING", values
-        )
+        new = f"INSERT INTO summaries SELECT key, {columns}, ?, ? FROM incoming ON CONFLICT DO NOTHING"
+        self._insert(line, better, values, then=new)
 
     def _on_summaries_linked(self, source: str, segment: int, line: Line) -> None:
         set_id = line.fields["set_id"]
@@ -201,11 +198,13 @@ class Taker:
     def _on_run_renamed(self, source: str, segment: int, line: Line) -> None:
         self._rows.update(line.fields["run_id"], name=line.fields["name"])
 
-    def _insert(self, line: Line, query: str, values: list[Any]) -> bool:
+    def _insert(self, line: Line, query: str, values: list[Any], *, then: str | None = None) -> bool:
         table = read_table(line, self._warnings)
         if table is None:
             return False
         self._connection.register("incoming", table)
         self._connection.execute(query, values)
+        if then is not None:
+            self._connection.execute(then, values)
         self._connection.unregister("incoming")
         return True

@@ -47,7 +47,8 @@ app.command("leaks")(leaks.leaks)
 app.command("tag")(runs.tag)
 app.command("note")(runs.note)
 app.command("rename")(runs.rename)
-app.command("sql")(sql.sql)
+# A query may begin with a comment, which looks like an option.
+app.command("sql", context_settings={"ignore_unknown_options": True})(sql.sql)
 app.command("doctor")(doctor.doctor)
 
 

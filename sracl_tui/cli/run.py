@@ -96,6 +96,7 @@ def run(
         config, preset_name = load_config(
             preset=preset, files=tuple(configs or ()), assignments=tuple(assignments or ()), settings=settings
         )
+        _check_dataset(place, config.data.dataset)
         if dry_run:
             _dry_run(place, config, json_=json_)
             return
@@ -135,6 +136,19 @@ def stop(
         common.print_json({"run_id": run_id, "pid": pid, "ended": ended})
     else:
         common.talk().print(f"{run_id}: {'stopped' if ended else f'asked to stop (PID {pid})'}.", highlight=False)
+
+
+def _check_dataset(place: Home, name: str) -> None:
+    """A run with a misspelled dataset is no run: refuse it before it has a folder.
+
+    Raises:
+        LookupFailed: there is no such dataset.
+    """
+    from store import datasets
+
+    if name != "demo":
+        with common.open_store(place) as store:
+            datasets.get(store, name)
 
 
 def _requests(

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import Config, load_config
-from engine.errors import ConfigError, EngineError
+from engine.errors import ConfigError, DataError, EngineError
 from engine.events import Report, ignore
 from sracl_tui.runner import environment
 from sracl_tui.runner.recorder import Recorder, StopSwitch
 from sracl_tui.runner.request import FILE, RunRequest, new_run_id
 from sracl_tui.runner.result import RunResult
-from store.errors import StoreError
+from store.errors import LookupFailed, StoreError
 from store.home import Home
 from store.journal import read_events
 
@@ -124,7 +124,8 @@ def _guarded(run: _Run, switch: StopSwitch) -> None:
             result.state, result.exit_code = "stopped", 130
             result.reason = f"asked to stop ({switch.signal_name or 'SIGINT'})"
             return
-        result.state, result.error, result.exit_code = "failed", error, 1
+        usage = isinstance(error, ConfigError | DataError | LookupFailed)
+        result.state, result.error, result.exit_code = "failed", error, 2 if usage else 1
         if isinstance(error, EngineError | StoreError):
             result.reason = str(error)
             return

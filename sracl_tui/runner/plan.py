@@ -72,7 +72,7 @@ def _semantic_stages(needs: Needs, store: Store, prompts: dict[str, int]) -> lis
         prompts["prompts"] += len(keys)
         prompts["identical"] += len(keys) - len(distinct)
         prompts["cached"] += len(found)
-        sets[kind] = set_id_of(provider, needs.text_dataset, kind, unit=config.semantics.unit, owner_ids=owners)
+        sets[kind] = set_id_of(provider, needs.text_dataset, kind, unit=needs.unit_of(kind), owner_ids=owners)
         if kind == "item" or config.semantics.vector == "text":
             missing_texts += len(distinct) - _encoded(store, config.semantics.encoder, list(found.values()))
     open_prompts = prompts["prompts"] - prompts["identical"] - prompts["cached"]

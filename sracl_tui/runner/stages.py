@@ -92,6 +92,10 @@ class Needs:
 
         return build_provider(self.config.semantics, self.text_dataset, max_length=self.config.data.max_length)
 
+    def unit_of(self, kind: Kind) -> str:
+        """What a summary is of: a prefix, a user, or an item."""
+        return self.config.semantics.unit if kind == "user" else "item"
+
     def list_key(self, kind: Kind, source: str, encoder: str | None) -> dict[str, Any]:
         """All that a neighbor list depends on, as its stored parameters."""
         semantics, retrieval = self.config.semantics, self.config.retrieval
@@ -185,7 +189,7 @@ def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], 
                 needs.text_dataset,
                 kind,
                 ids,
-                unit=needs.config.semantics.unit,
+                unit=needs.unit_of(kind),
                 known=lambda keys: caches.known_summaries(store, keys),
                 report=counter,
                 stop=stop,

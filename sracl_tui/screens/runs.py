@@ -13,13 +13,16 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Header, Static
 
-from sracl_tui.cli.runs import COLUMNS, run_cells
+from sracl_tui.cli.runs import COLUMNS as TEXT_COLUMNS
+from sracl_tui.cli.runs import run_cells
 from store.database import Store
 from store.errors import StoreError
 from store.home import Home
 from store.runs import list_runs
 
 REFRESH_SECONDS = 2.0
+COLUMNS = ("run", *TEXT_COLUMNS[2:])
+"""As in text, with one column for name or id."""
 
 
 class RunsScreen(Screen[None]):
@@ -97,7 +100,7 @@ class RunsScreen(Screen[None]):
         self.query_one("#hint").display = not message.rows
         table = self.query_one(DataTable)
         table.display = bool(message.rows)
-        cells = [run_cells(row) for row in message.rows]
+        cells = [(row["name"], *run_cells(row)[2:]) for row in message.rows]
         if cells == self._shown:
             return
         self._shown = cells
@@ -108,7 +111,7 @@ class RunsScreen(Screen[None]):
                 Text(value, justify="right" if head.endswith(":r") else "left")
                 for value, head in zip(values, COLUMNS, strict=True)
             ]
-            table.add_row(*texts, key=values[0])
+            table.add_row(*texts)
         table.move_cursor(row=min(row, len(cells) - 1))
 
     @on(Failed)

@@ -173,7 +173,7 @@ def test_the_demo_set_is_said_to_be_synthetic(sracl, home):
     ],
 )
 def test_bad_usage_is_exit_code_2_with_a_way_out(arguments, words, sracl, home):
-    text = sracl(*arguments, home=home, code=1 if "provider=gpt" in arguments else 2).stderr
+    text = sracl(*arguments, home=home, code=2).stderr
     assert re.search(re.escape(words), text), text
 
 

@@ -53,7 +53,7 @@ async def test_a_new_run_appears_with_state_and_word(tmp_path: Path):
         await settled(app, pilot)
         table = app.screen.query_one(DataTable)
         cells = [str(cell) for cell in table.get_row_at(0)]
-        assert cells[0] == "night-1"
+        assert cells[0] == "mine"
         assert "● running" in cells
         assert "night" in cells
         lock.release()

@@ -129,7 +129,7 @@ COMMENT ON COLUMN summary_sets.kind IS 'user or item.';
 COMMENT ON COLUMN summary_sets.provider IS 'Who wrote them: offline (rules), titles (raw text) or a named endpoint.';
 COMMENT ON COLUMN summary_sets.model IS 'Model of the endpoint; NULL for the offline providers.';
 COMMENT ON COLUMN summary_sets.prompt_version IS 'Version of the prompt or of the rules.';
-COMMENT ON COLUMN summary_sets.unit IS 'One summary per prefix or per user. A user''s summary contains later training targets of that user.';
+COMMENT ON COLUMN summary_sets.unit IS 'What a summary is of: prefix, user or item. A user''s summary contains later training targets of that user.';
 COMMENT ON COLUMN summary_sets.parameters IS 'Parameters of the provider.';
 COMMENT ON COLUMN summary_sets.run_id IS 'Run that made the set first.';
 COMMENT ON COLUMN summary_sets.created_at IS 'When, UTC.';
