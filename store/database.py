@@ -24,6 +24,7 @@ FORMAT: dict[str, str | bool | int | float | list[str]] = {"storage_compatibilit
 """Older clients (1.2 and on) can read what we write."""
 _WRITING = {**FORMAT, "python_enable_replacements": False}
 """A name in a person's SQL is a table, never a variable of this program."""
+PATIENCE_SECONDS = 1.0
 _HOLDER = re.compile(r"\(PID (\d+)\)")
 
 
@@ -42,7 +43,7 @@ class _Instance:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._lock = threading.RLock()
+        self._lock = threading.Condition(threading.RLock())
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._files: tuple[int | None, int | None] = (None, None)
         self._busy = 0
@@ -50,8 +51,13 @@ class _Instance:
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor of the current instance."""
+        """A cursor of the current instance.
+
+        A new file can be opened when no query reads the old one, so queries that come later wait for those that are at
+        work; but not for a long one: then they read what it reads.
+        """
         with self._lock:
+            self._lock.wait_for(lambda: self._busy == 0 or self._files == self._current(), PATIENCE_SECONDS)
             if self._busy == 0 and self._files != self._current():
                 self.close()
             if self._connection is None:
@@ -65,6 +71,7 @@ class _Instance:
             cursor.close()
             with self._lock:
                 self._busy -= 1
+                self._lock.notify_all()
 
     def close(self) -> None:
         with self._lock:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from store.database import Store
 from store.errors import LookupFailed
@@ -97,6 +101,29 @@ def finished_equal(store: Store, *, config_hash: str, seed: int, group: str) -> 
         [config_hash, seed, group],
     )
     return rows[0]["run_id"] if rows else None
+
+
+def chosen(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Runs by group or by what `find_run` takes, each once, in the order of the names and then of their making.
+
+    Raises:
+        LookupFailed: a name is neither.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        group = store.rows("SELECT run_id FROM runs WHERE group_name = ? ORDER BY created_at, run_id", [name])
+        for run_id in [row["run_id"] for row in group] or [name]:
+            row = find_run(store, run_id)
+            found.setdefault(row["run_id"], row)
+    return list(found.values())
+
+
+def ranks(store: Store, run_id: str, split: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Users, ascending, and the ranks of their targets with the best weights; empty for a run that did not get there."""
+    table = store.table(
+        "SELECT user_id, rank FROM user_ranks WHERE run_id = ? AND split = ? ORDER BY user_id", [run_id, split]
+    )
+    return table["user_id"].to_numpy(), table["rank"].to_numpy()
 
 
 def epoch_seconds(store: Store, *, dataset_name: str, config_hash: str | None = None) -> dict[str, float] | None:

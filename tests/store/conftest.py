@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,18 +100,17 @@ Spawn = Callable[..., Process]
 
 
 @pytest.fixture(scope="session")
-def _empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new home, made once."""
-    path = tmp_path_factory.mktemp("empty") / "home"
-    with Store.open(Home(path)):
-        return path
+def fresh_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Home]:
+    """Puts a home with two new databases, which are made once, at a path."""
+    template = tmp_path_factory.mktemp("template") / "home"
+    Store.open(Home(template)).close()
+    return lambda path: Home(shutil.copytree(template, path))
 
 
 @pytest.fixture
-def home(_empty: Path, tmp_path: Path) -> Home:
+def home(fresh_home: Callable[[Path], Home], tmp_path: Path) -> Home:
     """A home with two new databases."""
-    shutil.copytree(_empty, tmp_path / "home")
-    return Home(tmp_path / "home")
+    return fresh_home(tmp_path / "home")
 
 
 @pytest.fixture
@@ -127,18 +127,24 @@ def spawn(home: Home) -> Iterator[Spawn]:
         process.kill()
 
 
-@pytest.fixture
-def new_run(home: Home) -> Callable[..., Journal]:
-    """Opens a run's journal and writes its beginning: `new_run(run_id, started={...}, **created)`."""
+@pytest.fixture(scope="session")
+def begin_run() -> Callable[..., Journal]:
+    """Opens a run's journal and writes its beginning: `begin_run(home, run_id, started={...}, **created)`."""
 
-    def make(run_id: str, *, started: dict[str, Any] | None = None, **created: Any) -> Journal:
+    def begin(home: Home, run_id: str, *, started: dict[str, Any] | None = None, **created: Any) -> Journal:
         journal = Journal(home.runs / run_id)
         journal.append("run_created", {**CREATED, "run_id": run_id, **created})
         process = {"pid": os.getpid(), "host": platform.node(), "boot_id": boot_id(), "code_version": "1"}
         journal.append("run_started", process | (started or {}))
         return journal
 
-    return make
+    return begin
+
+
+@pytest.fixture
+def new_run(home: Home, begin_run: Callable[..., Journal]) -> Callable[..., Journal]:
+    """`begin_run` in the test's own home."""
+    return partial(begin_run, home)
 
 
 @pytest.fixture

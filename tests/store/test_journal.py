@@ -81,7 +81,8 @@ def test_a_table_lies_beside_as_parquet(tmp_path: Path) -> None:
     assert line.table == tmp_path / "events-0001-000002.parquet"
     table = pq.read_table(line.table)
     assert table["sha256"].to_pylist() == ["a", "b", "c"]
-    assert str(table.schema.field("vector").type).startswith("fixed_size_list<") and table["rank"].type == "int16"
+    assert str(table.schema.field("vector").type).startswith("fixed_size_list<")
+    assert table["rank"].type == "int16"
     assert np.array_equal(np.stack(table["vector"].to_numpy()), vectors)
     assert not list(tmp_path.glob("*.tmp"))
 

@@ -49,6 +49,7 @@ while not (home.path / "enough").exists():
     except duckdb.Error as error:
         problems.append(str(error))
         continue
+    time.sleep(0.02)
     opens += 1
     epochs = {}
     for run, epoch, count in found:
@@ -352,7 +353,7 @@ def test_another_publisher_is_waited_for(home: Home, spawn: Callable[..., Any], 
     assert rows("SELECT run_id FROM runs") == [("one",)]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.002, 0.1, 0.3, 0.5])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
 def test_a_database_that_was_cut_is_explained_and_can_be_made_anew(
     home: Home, spawn: Callable[..., Any], rows: Rows, share: float
 ) -> None:
@@ -377,7 +378,7 @@ def test_a_database_that_was_cut_is_explained_and_can_be_made_anew(
 
 def test_a_file_that_is_no_database_is_explained(home: Home) -> None:
     home.vectors.write_text("a text" * 1000)
-    with pytest.raises(StoreError, match="vectors.duckdb: .*not a valid DuckDB"):
+    with pytest.raises(StoreError, match=r"vectors\.duckdb: .*not a valid DuckDB"):
         Store.open(home)
 
 

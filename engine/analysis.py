@@ -1,0 +1,154 @@
+"""Numbers about a trained run: how its users' vectors lie in space, and what the synthesizer made of their neighbors.
+
+They are questions that a picture of the vectors leaves open, and none of them is a measure of recommendation. A number that
+is not defined for what it is given is NaN.
+
+Legend: N vectors, D width, A anchors, K neighbors.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+VECTORS_AT_MOST = 20_000
+"""Above so many vectors, uniformity is taken over the pairs of a sample of this size."""
+SEED = 1
+"""Of that sample."""
+UNIFORMITY_T = 2.0
+"""t of the Gaussian potential, as in its source."""
+CHUNK = 512
+"""Vectors whose pairs are held at once."""
+COMPARISONS_AT_ONCE = 4_000_000
+"""Comparisons of two neighbors of an anchor that are held at once."""
+
+Floats = NDArray[np.floating]
+Mask = NDArray[np.bool_]
+
+
+def uniformity(vectors: Floats, *, at_most: int = VECTORS_AT_MOST) -> float:
+    """log of the mean of exp(-2 ||x - y||^2) over the pairs of directions of vectors (N, D); 0 is a point, -4 at best.
+
+    Vectors are scaled to length 1; those of zeros have no direction and are left out. Above `at_most` vectors a sample
+    of so many, drawn with a fixed seed, stands for all. Source: Wang and Isola 2020, equation 6 with t = 2, on distinct
+    pairs. (Independent uniform directions come to -4 as D grows.)
+    """
+    units = _units(vectors)
+    if len(units) > at_most:
+        units = units[np.random.default_rng(SEED).choice(len(units), at_most, replace=False)]
+    count = len(units)
+    if count < 2:
+        return math.nan
+    total = 0.0
+    for start in range(0, count, CHUNK):
+        part = units[start : start + CHUNK]
+        potentials = part @ units[start:].T  # (B, N - start); ||x - y||^2 = 2 - 2 x.y
+        potentials -= 1.0
+        potentials *= 2.0 * UNIFORMITY_T
+        np.exp(potentials, out=potentials)
+        within = potentials[:, : len(part)]
+        total += float(potentials[:, len(part) :].sum()) + float((within.sum() - np.trace(within)) / 2.0)
+    return math.log(total / (count * (count - 1) / 2.0))
+
+
+def effective_rank(vectors: Floats) -> float:
+    """exp of the entropy of the singular values, scaled to sum 1, of the matrix (N, D) as it is (not centered).
+
+    From 1, when all vectors lie on a line through the origin, to min(N, D). Source: Roy and Vetterli 2007, definition 1.
+    """
+    if vectors.size == 0:
+        return math.nan
+    values = np.linalg.svd(np.asarray(vectors, np.float64), compute_uv=False)
+    if values.sum() == 0:
+        return math.nan
+    shares = values / values.sum()
+    return float(np.exp(_entropies(shares[None])[0]))
+
+
+def mean_cosine(vectors: Floats) -> float:
+    """Mean cosine over all pairs of distinct vectors (N, D): (||sum of x / ||x|| ||^2 - N) / (N (N - 1)).
+
+    Exact and without a loop over pairs. Vectors of zeros are left out.
+    """
+    units = _units(vectors)
+    count = len(units)
+    if count < 2:
+        return math.nan
+    total = units.sum(axis=0)
+    return float((total @ total - count) / (count * (count - 1)))
+
+
+def spearman(similarity: Floats, weights: Floats, there: Mask) -> float:
+    """Mean over anchors of the rank correlation of similarity (A, K) and weight (A, K) of the neighbors that are `there`.
+
+    Equal values share the mean of their ranks. An anchor with fewer than two neighbors, or with equal values throughout
+    on either side, has no rank correlation and is left out.
+    """
+    left, right = (_centered_ranks(side, there) for side in (similarity, weights))
+    above = (left * right).sum(axis=1)
+    below = np.sqrt((left * left).sum(axis=1) * (right * right).sum(axis=1))
+    return _mean(above[below > 0] / below[below > 0])
+
+
+def weight_entropy(weights: Floats, there: Mask) -> float:
+    """Mean over anchors of the entropy of their weights (A, K) in nats, divided by log k of the k neighbors `there`.
+
+    1 when all neighbors weigh the same, 0 when one has all the weight. Anchors with fewer than two neighbors are left out.
+    """
+    counts = there.sum(axis=1)
+    some = counts >= 2
+    shares = np.where(there, weights, 0.0)[some].astype(np.float64)
+    return _mean(_entropies(shares) / np.log(counts[some]))
+
+
+def movement(before: Floats, after: Floats, there: Mask) -> float:
+    """Mean over anchors of the total variation distance, half the sum of |p - q|, of their weights (A, K) at two times.
+
+    0 when nothing moved, 1 when all weight went to other neighbors. Anchors without neighbors are left out.
+    """
+    moved = np.where(there, np.abs(np.asarray(after, np.float64) - np.asarray(before, np.float64)), 0.0)
+    return _mean(moved.sum(axis=1)[there.any(axis=1)] / 2.0)
+
+
+def vector_metrics(vectors: Floats) -> dict[str, float]:
+    """`uniformity`, `effective_rank` and `mean_cosine` of vectors (N, D)."""
+    return {
+        "uniformity": uniformity(vectors),
+        "effective_rank": effective_rank(vectors),
+        "mean_cosine": mean_cosine(vectors),
+    }
+
+
+def _units(vectors: Floats) -> NDArray[np.float64]:
+    wide = np.asarray(vectors, np.float64)
+    norms = np.linalg.norm(wide, axis=1, keepdims=True)
+    some = norms[:, 0] > 0
+    return wide[some] / norms[some]
+
+
+def _entropies(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(A,) entropy in nats of each row; 0 log 0 is 0."""
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return -(shares * logs).sum(axis=1)
+
+
+def _centered_ranks(values: Floats, there: Mask) -> NDArray[np.float64]:
+    """(A, K) rank of each value among those of its row that are there, from their mean; 0 where nothing is.
+
+    A rank is the number of smaller values and half the number of equal ones: ties share their mean.
+    """
+    ranks = np.zeros(values.shape)
+    step = max(1, COMPARISONS_AT_ONCE // max(1, values.shape[1] ** 2))
+    for start in range(0, len(values), step):
+        part, seen = values[start : start + step], there[start : start + step]
+        smaller = (part[:, None, :] < part[:, :, None]) & seen[:, None, :]  # (B, K, K)
+        equal = (part[:, None, :] == part[:, :, None]) & seen[:, None, :]
+        ranks[start : start + step] = smaller.sum(axis=2) + equal.sum(axis=2) / 2.0
+    counts = there.sum(axis=1, keepdims=True)
+    return np.where(there, ranks - counts / 2.0, 0.0)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else math.nan

@@ -1,0 +1,35 @@
+"""Tables for papers and spreadsheets: CSV, Markdown, LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Literal
+
+Format = Literal["csv", "md", "latex"]
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "‰": r"\textperthousand{}",
+}  # fmt: skip
+
+
+def render(heads: Sequence[str], rows: Sequence[Sequence[str]], *, format_: Format) -> str:
+    """A table as text, with a line break at its end."""
+    if format_ == "csv":
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(heads)
+        writer.writerows(rows)
+        return buffer.getvalue()
+    if format_ == "md":
+        lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
+        return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+    body = "".join(" & ".join(map(_escaped, row)) + r" \\" + "\n" for row in rows)
+    head = " & ".join(map(_escaped, heads)) + r" \\"
+    columns = "l" + "r" * (len(heads) - 1)
+    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head}\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
