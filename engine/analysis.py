@@ -29,11 +29,11 @@ Mask = NDArray[np.bool_]
 
 
 def uniformity(vectors: Floats, *, at_most: int = VECTORS_AT_MOST) -> float:
-    """log of the mean of exp(-2 ||x - y||^2) over the pairs of directions of vectors (N, D); 0 is a point, -4 at best.
+    """log of the mean of exp(-2 ||x - y||^2) over all pairs of distinct vectors (N, D), scaled to length 1.
 
-    Vectors are scaled to length 1; those of zeros have no direction and are left out. Above `at_most` vectors a sample
-    of so many, drawn with a fixed seed, stands for all. Source: Wang and Isola 2020, equation 6 with t = 2, on distinct
-    pairs. (Independent uniform directions come to -4 as D grows.)
+    0 when all point the same way; independent uniform directions come to -4 as D grows. Vectors of zeros have no
+    direction and are left out. Above `at_most` vectors a sample of so many, drawn with a fixed seed, stands for all.
+    Source: Wang and Isola 2020, L_uniform with t = 2.
     """
     units = _units(vectors)
     if len(units) > at_most:
@@ -56,7 +56,7 @@ def uniformity(vectors: Floats, *, at_most: int = VECTORS_AT_MOST) -> float:
 def effective_rank(vectors: Floats) -> float:
     """exp of the entropy of the singular values, scaled to sum 1, of the matrix (N, D) as it is (not centered).
 
-    From 1, when all vectors lie on a line through the origin, to min(N, D). Source: Roy and Vetterli 2007, definition 1.
+    From 1, when all vectors lie on a line through the origin, to min(N, D). Source: Roy and Vetterli 2007.
     """
     if vectors.size == 0:
         return math.nan
@@ -100,6 +100,7 @@ def weight_entropy(weights: Floats, there: Mask) -> float:
     counts = there.sum(axis=1)
     some = counts >= 2
     shares = np.where(there, weights, 0.0)[some].astype(np.float64)
+    shares /= shares.sum(axis=1, keepdims=True)  # they are 1 up to the rounding of a float32
     return _mean(_entropies(shares) / np.log(counts[some]))
 
 

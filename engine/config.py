@@ -164,11 +164,18 @@ class Config(Section):
         return self.loss.alpha > 0 or self.loss.beta > 0
 
     def config_hash(self) -> str:
-        """Hash of all that may change the result: without seed, device, threads and budget."""
+        """Hash of all that may change the result: without seed, device, threads and budget.
+
+        Without a contrast nothing semantic has a say: every such backbone is the same.
+        """
         tree = self.model_dump(mode="json")
         for path in _UNHASHED:
             section, leaf = path.split(".")
             del tree[section][leaf]
+        if not self.contrasts:
+            for section in ("semantics", "retrieval", "synthesizer", "loss"):
+                del tree[section]
+            del tree["data"]["drop_titles"], tree["data"]["swap_titles"]
         return content_hash(tree)
 
     def differences(self, base: Config) -> dict[str, tuple[Any, Any]]:

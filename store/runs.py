@@ -81,6 +81,18 @@ def final_metrics(store: Store, run_id: str) -> list[dict[str, Any]]:
     )
 
 
+def analysis_metrics(store: Store, run_id: str) -> dict[str, dict[str, float]]:
+    """How the users' vectors lie (`h`, `h_plus`) and what the synthesizer does (`weights`): name to value by subgroup."""
+    rows = store.rows(
+        "SELECT subgroup, name, value FROM metrics WHERE run_id = ? AND split = 'analysis' ORDER BY subgroup, name",
+        [run_id],
+    )
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        found.setdefault(row["subgroup"], {})[row["name"]] = row["value"]
+    return found
+
+
 def curves(store: Store, run_id: str) -> list[dict[str, Any]]:
     """Metrics of every epoch: epoch, split, name, value."""
     return store.rows(

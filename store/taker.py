@@ -95,7 +95,14 @@ class Taker:
         self._rows.metrics(source, fields["epoch"], fields["step"], [*fields["metrics"], *seconds], _utc(line.at))
 
     def _on_measured(self, source: str, segment: int, line: Line) -> None:
+        """Numbers that are measured once: a run that was cut off after them and resumed measures them again."""
         fields = line.fields
+        self._rows.flush()
+        for split, subgroup in {(m["split"], m["subgroup"]) for m in fields["metrics"]}:
+            self._connection.execute(
+                "DELETE FROM metrics WHERE run_id = ? AND epoch = ? AND step = ? AND split = ? AND subgroup = ?",
+                [source, fields["epoch"], fields["step"], split, subgroup],
+            )
         self._rows.metrics(source, fields["epoch"], fields["step"], fields["metrics"], _utc(line.at))
 
     def _on_evaluated(self, source: str, segment: int, line: Line) -> None:

@@ -14,6 +14,8 @@ from engine.errors import ConfigError
 from sracl_tui.cli import common
 from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
 from sracl_tui.runner.request import RunRequest, new_run_id
+from sracl_tui.runner.variants import ABLATIONS, Variant, expand, read_variants, with_seed
+from sracl_tui.runner.variants import vary as _vary
 
 if TYPE_CHECKING:
     from sracl_tui.runner.result import RunResult
@@ -47,6 +49,15 @@ def run(
     ] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", help="Tag the run; repeatable.")] = None,
     note: Annotated[str, typer.Option(help="A note to keep with the run.")] = "",
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Run the paper's ablations and the other synthesizers as one group.")
+    ] = False,
+    variants: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Run the variants that a TOML file names, as one group.")
+    ] = None,
+    vary: Annotated[
+        str | None, typer.Option(metavar="KEY=V1,V2", help="Run one setting over several values, as one group.")
+    ] = None,
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a stopped or dead run from its last epoch.")
     ] = None,
@@ -78,6 +89,8 @@ def run(
       sracl run --preset backbone --seeds 5         the plain backbone, five seeds, as a group
       sracl run --dataset office --set alpha=0.05 --set pool=train
       sracl run examples/office.toml --headless     settings from a file, lines instead of bars
+      sracl run --ablations --seeds 5               every ablation, five seeds; then: sracl compare GROUP
+      sracl run --vary k=1,5,10,20 --seeds 3        one setting over several values
       sracl run --dataset office --dry-run          what is cached, and how long the rest may take
       sracl run --resume last                       go on where it was stopped
     """
@@ -91,6 +104,7 @@ def run(
     if resume is not None:
         results = [_resume(place, resume, headless=headless)]
     else:
+        several = _variants(ablations=ablations, file=variants, vary=vary)
         settings: dict[str, Any] = {"dataset": dataset, "seed": seed, "budget": budget}
         settings = {key: value for key, value in settings.items() if value is not None}
         config, preset_name = load_config(
@@ -100,11 +114,26 @@ def run(
         if dry_run:
             _dry_run(place, config, json_=json_)
             return
-        plan = _requests(config, preset_name, seeds=seeds, run_id=run_id, name=name, group=group, tags=tags, note=note)
+        if several is not None:
+            plan = expand(
+                several[0],
+                files=tuple(configs or ()),
+                assignments=tuple(assignments or ()),
+                settings=settings,
+                preset=preset,
+                common=several[1],
+                seeds=range(1, seeds + 1) if seeds else None,
+                group=group,
+                tags=tuple(tags or ()),
+            )
+        else:
+            plan = _requests(
+                config, preset_name, seeds=seeds, run_id=run_id, name=name, group=group, tags=tags, note=note
+            )
         results = run_all(place, plan, headless=headless, force=force)
     if json_:
         documents = [result.document() for result in results]
-        common.print_json(documents[0] if seeds is None else {"runs": documents})
+        common.print_json(documents[0] if seeds is None and len(documents) == 1 else {"runs": documents})
     else:
         _print_results(place, results)
     raise typer.Exit(max(result.exit_code for result in results))
@@ -136,6 +165,19 @@ def stop(
         common.print_json({"run_id": run_id, "pid": pid, "ended": ended})
     else:
         common.talk().print(f"{run_id}: {'stopped' if ended else f'asked to stop (PID {pid})'}.", highlight=False)
+
+
+def _variants(*, ablations: bool, file: Path | None, vary: str | None) -> tuple[list[Variant], dict[str, Any]] | None:
+    """The variants that are asked for and the settings that hold for all of them; none for a plain run.
+
+    Raises:
+        ConfigError: more than one kind is asked for, or the file has none.
+    """
+    if ablations + (file is not None) + (vary is not None) > 1:
+        raise ConfigError("give one of --ablations, --variants and --vary", where="run")
+    if vary is not None:
+        return _vary(vary), {}
+    return read_variants(file or ABLATIONS) if ablations or file is not None else None
 
 
 def _check_dataset(place: Home, name: str) -> None:
@@ -170,7 +212,7 @@ def _requests(
     return [
         RunRequest(
             run_id=run_id or new_run_id(),
-            config=config.model_copy(update={"train": config.train.model_copy(update={"seed": number})}),
+            config=with_seed(config, number),
             preset=preset,
             name=f"{name}-{number}" if name and seeds else name,
             group=group,
@@ -269,15 +311,24 @@ def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
     )
 
 
+def _row_name(request: RunRequest) -> str:
+    name, seed = request.name or request.preset, request.config.train.seed
+    return f"{name.removesuffix(f'-{seed}')}, seed {seed}"
+
+
 def _print_results(place: Home, results: list[RunResult]) -> None:
     done = [result for result in results if result.test]
     if not done:
         return
     ks = done[0].request.config.evaluate.ks
-    rows = {f"{r.request.preset}, seed {r.request.config.train.seed}": r.test for r in done}
+    rows = {_row_name(r.request): r.test for r in done}
     console = common.out()
     title = f"Test, {done[0].request.config.data.dataset}: best epoch {', '.join(str(r.best_epoch) for r in done)}"
     console.print(common.metric_table(title, rows, ks))
+    if len(done) > 1 and done[0].request.group:
+        common.talk().print(
+            f"mean, spread and tests: sracl compare {done[0].request.group}", markup=False, highlight=False
+        )
     common.talk().print(
         f"{', '.join(r.request.run_id for r in done)}: {sum(r.seconds['total'] for r in done):.0f} s, in {place.database}",
         markup=False,

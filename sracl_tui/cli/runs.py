@@ -73,7 +73,7 @@ def run_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def show(run: RunArgument, home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """A run: state, settings that differ from the default, curves, test metrics by subgroup, times, machine.
+    """A run: state, settings that differ from the default, curves, test metrics by subgroup, vectors and weights, times, machine.
 
     \b
     Examples:
@@ -86,9 +86,11 @@ def show(run: RunArgument, home: HomeOption = None, json_: JsonOption = False, d
         row = stored.find_run(store, run)
         final = stored.final_metrics(store, row["run_id"])
         curves = stored.curves(store, row["run_id"])
+        analysis = stored.analysis_metrics(store, row["run_id"])
         folder = store.home.run_folder(row["run_id"])
     if json_:
-        common.print_json({**_plain(row), "metrics": final, "curves": curves, "folder": str(folder)})
+        document = {"metrics": final, "analysis": analysis, "curves": curves, "folder": str(folder)}
+        common.print_json(_plain(row) | document)
         return
     console = common.out()
     common.print_pairs(console, _facts(row) | {"folder": str(folder)})
@@ -102,6 +104,9 @@ def show(run: RunArgument, home: HomeOption = None, json_: JsonOption = False, d
         labeled = {f"{name} ({values[name]['n']:,.0f})": values[name] for name in groups}
         console.print()
         console.print(common.metric_table("Test, by subgroup (users)", labeled, ks))
+    if analysis:
+        console.print()
+        console.print(_analysis_table(analysis))
     if curves:
         console.print()
         console.print(_curve_table(curves, row["config"]["train"]["select"]))
@@ -129,6 +134,23 @@ def _facts(row: dict[str, Any]) -> dict[str, str]:
         "code": f"sracl {row['code_version']}, commit {row['git_sha'] or 'unknown'}{', with changes' if row['git_patch'] else ''}",
     }
     return {name: text for name, text in facts.items() if text}
+
+
+ANALYSIS = {
+    "h": "users' vectors h",
+    "h_plus": "synthesized samples h+",
+    "weights": "neighbors' weights",
+}
+
+
+def _analysis_table(analysis: dict[str, dict[str, float]]) -> Any:
+    """One line per number: of what, its name, its value."""
+    rows = [
+        (ANALYSIS.get(subgroup, subgroup), name.replace("_", " "), common.number(value))
+        for subgroup, named in analysis.items()
+        for name, value in named.items()
+    ]
+    return common.table(("at the best epoch", "", "value:r"), rows)
 
 
 def _curve_table(curves: list[dict[str, Any]], select: str) -> Any:

@@ -215,6 +215,7 @@ class _Run:
 
     def _train(self, trainer: Trainer) -> None:
         from engine.train import LAST
+        from sracl_tui.runner.measuring import measure
 
         folder = self.recorder.folder
         if self._resume and (folder / LAST).exists():
@@ -226,7 +227,10 @@ class _Run:
         try:
             done = trainer.run()
             self.result.valid, self.result.test = done.valid, done.test
-            _write_arrays(trainer, folder)
+            own, samples = _write_arrays(trainer, folder)
+            metrics = measure(trainer, folder, own=own, samples=samples)
+            best = trainer.state.best_epoch
+            self.recorder.write("measured", epoch=best, step=trainer.state.step, metrics=metrics)
         finally:
             seconds["train"] += trainer.train_seconds
             seconds["evaluate"] += trainer.evaluate_seconds
@@ -311,8 +315,8 @@ def _earlier_seconds(folder: Path, seconds: dict[str, float]) -> float:
     return total
 
 
-def _write_arrays(trainer: Trainer, folder: Path) -> None:
-    """Weights of all training anchors, h and h+ of the representing ones, at the best checkpoint."""
+def _write_arrays(trainer: Trainer, folder: Path) -> tuple[Any, Any]:
+    """Weights of all training anchors, h and h+ of the representing ones, at the best checkpoint; these two."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -331,6 +335,7 @@ def _write_arrays(trainer: Trainer, folder: Path) -> None:
         )
         pq.write_table(table, folder / "weights.parquet", compression="zstd")
     pq.write_table(pa.table(columns), folder / "user_vectors.parquet", compression="zstd")
+    return own, samples
 
 
 def _lists(matrix):
@@ -344,8 +349,3 @@ def with_pool(config: Config, pool: str) -> Config:
     retrieval = config.retrieval.model_copy(update={"pool": pool})
     loss = config.loss.model_copy(update={"alpha": config.loss.alpha or 0.1, "beta": 0.0})
     return config.model_copy(update={"retrieval": retrieval, "loss": loss})
-
-
-def with_seed(config: Config, seed: int) -> Config:
-    """The same settings with another seed."""
-    return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})

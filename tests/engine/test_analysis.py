@@ -103,7 +103,7 @@ def test_entropy_is_relative_to_the_neighbors_that_are_there():
     found = []
     for w, t in zip(weights.astype(np.float64), there, strict=True):
         if t.sum() >= 2:
-            found.append(-sum(p * math.log(p) for p in w[t] if p > 0) / math.log(t.sum()))
+            found.append(-sum(p * math.log(p) for p in w[t] / w.sum() if p > 0) / math.log(t.sum()))
     assert analysis.weight_entropy(weights, there) == pytest.approx(np.mean(found), rel=1e-9)
     even = np.array([[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]])
     assert analysis.weight_entropy(even, even > 0) == pytest.approx(1.0)

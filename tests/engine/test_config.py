@@ -89,6 +89,16 @@ def test_the_only_setting_without_an_alternative():
     assert choices("model.backbone") == ("sasrec",), "put model.backbone under the test of the hash"
 
 
+def test_backbones_are_equal_whatever_stands_in_the_semantic_settings():
+    plain, _ = load_config(preset="backbone")
+    other, _ = load_config(
+        preset="backbone", assignments=("encoder=tfidf", "k=5", "kind=uniform", "swap_titles=true", "swap=0.5")
+    )
+    assert plain.config_hash() == other.config_hash()
+    wider, _ = load_config(preset="backbone", assignments=("width=32",))
+    assert plain.config_hash() != wider.config_hash()
+
+
 def test_hash_knows_values_not_how_they_were_written():
     assert build_config({"alpha": 1}).config_hash() == build_config({"loss": {"alpha": 1.0}}).config_hash()
     assert load_config(assignments=("lr=1e-3", "ks=[5, 10, 20]"))[0].config_hash() == Config().config_hash()

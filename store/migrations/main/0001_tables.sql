@@ -330,9 +330,9 @@ COMMENT ON TABLE metrics IS 'One measured number.';
 COMMENT ON COLUMN metrics.run_id IS 'The run.';
 COMMENT ON COLUMN metrics.epoch IS 'Epoch, from 1; for final results the epoch whose weights were used.';
 COMMENT ON COLUMN metrics.step IS 'Training steps done over all epochs.';
-COMMENT ON COLUMN metrics.split IS 'train (mean losses of an epoch), valid (after each epoch; subgroups at the best one), test (best weights, once).';
-COMMENT ON COLUMN metrics.subgroup IS 'all; tied, untied users; short (up to 5), medium, long (over 10) histories; head, tail targets.';
-COMMENT ON COLUMN metrics.name IS 'loss, loss_rec, loss_cs, loss_is, seconds (of training; of evaluation on valid), hr@10, ndcg@10, mrr@10, n (users), ...';
+COMMENT ON COLUMN metrics.split IS 'train (mean losses of an epoch), valid (after each epoch; subgroups at the best one), test (best weights, once), leaks (of a run of kind leaks), analysis (vectors and weights at the best epoch).';
+COMMENT ON COLUMN metrics.subgroup IS 'all; tied, untied users; short (up to 5), medium, long (over 10) histories; head, tail targets; on leaks the pool; on analysis h, h_plus (vectors of the anchors that represent users, and their synthesized samples) and weights.';
+COMMENT ON COLUMN metrics.name IS 'loss, loss_rec, loss_cs, loss_is, seconds (of training; of evaluation on valid), hr@10, ndcg@10, mrr@10, n (users), ...; on analysis uniformity, effective_rank, mean_cosine of vectors; spearman (of similarity and weight), entropy (of weights, 1 for equal ones), movement (total variation distance from initial to best weights).';
 COMMENT ON COLUMN metrics.value IS 'In full precision.';
 COMMENT ON COLUMN metrics.wall_time IS 'When it was measured, UTC.';
 

@@ -1,0 +1,124 @@
+"""`sracl compare` and groups of variants on real runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+QUICK = (
+    "--dataset",
+    "demo",
+    "--set",
+    "max_users=60",
+    "--set",
+    "encoder=tfidf",
+    "--set",
+    "epochs=2",
+    "--set",
+    "threads=1",
+)
+
+
+@pytest.fixture(scope="module")
+def group(sracl, tmp_path_factory):
+    """A home with two seeds of two alphas and of the backbone in one group."""
+    folder = tmp_path_factory.mktemp("group")
+    sracl(
+        "run", *QUICK, "--vary", "alpha=0.05,0.1", "--seeds", "2", "--group", "g", "--headless", "--json", home=folder
+    )
+    sracl("run", *QUICK, "--preset", "backbone", "--seeds", "2", "--group", "g", "--headless", "--json", home=folder)
+    return folder
+
+
+def compare(sracl, home, *arguments):
+    return json.loads(sracl("compare", *arguments, "--json", home=home).stdout)
+
+
+def test_a_group_is_folded_into_seed_sets_and_held_against_the_backbone(sracl, group):
+    found = compare(sracl, group, "g")
+    assert [(s["label"], s["n"]) for s in found["sets"]] == [("alpha=0.05", 2), ("alpha=0.1", 2), ("backbone", 2)]
+    assert found["split"] == "valid"
+    assert set(found["settings"]) == {"loss.alpha", "loss.beta"}
+    assert {test["a"] for test in found["tests"]} == {"backbone"}
+    assert {test["metric"] for test in found["tests"]} == {f"{m}@{k}" for m in ("hr", "ndcg") for k in (5, 10, 20)}
+    for test in found["tests"]:
+        assert test["ci_low"] <= test["difference"] <= test["ci_high"]
+        assert test["p_value"] <= test["p_holm"] <= 1
+        assert test["method"] == "users and seeds"
+
+
+def test_the_means_are_those_of_the_runs(sracl, group):
+    found = compare(sracl, group, "g", "--split", "test")
+    rows = json.loads(sracl("runs", "--group", "g", "--json", home=group).stdout)
+    for seed_set in found["sets"]:
+        values = [row["test_ndcg_20"] for row in rows if row["run_id"] in seed_set["run_ids"]]
+        assert seed_set["mean"]["ndcg@20"] == pytest.approx(np.mean(values))
+        assert seed_set["sd"]["ndcg@20"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_single_runs_are_compared_over_users_and_say_so(sracl, group):
+    found = compare(sracl, group, "alpha=0.05-1", "alpha=0.1-1")
+    assert {test["method"] for test in found["tests"]} == {"users"}
+    assert any("one seed each" in note for note in found["notes"])
+
+
+def test_all_pairs_and_another_baseline(sracl, group):
+    assert len(compare(sracl, group, "g", "--all-pairs")["tests"]) == 3 * 6
+    found = compare(sracl, group, "g", "--baseline", "alpha=0.1")
+    assert {test["a"] for test in found["tests"]} == {"alpha=0.1"}
+    assert "2 sets" not in sracl("compare", "g", "--baseline", "nothing", home=group, code=2).stdout
+
+
+def test_a_subgroup_has_fewer_users(sracl, group):
+    found = compare(sracl, group, "g", "--subgroup", "tail")
+    assert 0 < found["users"] < 60
+    assert "Subgroups" in sracl("compare", "g", "--subgroup", "nothing", home=group, code=2).stderr
+
+
+def test_what_is_not_comparable_is_refused_with_every_reason(sracl, group):
+    sracl("run", *QUICK, "--preset", "backbone", "--set", "max_length=5", "--name", "short", "--headless", home=group)
+    sracl("run", *QUICK, "--preset", "backbone", "--name", "again", "--headless", home=group)
+    text = sracl("compare", "g", "short", "again", home=group, code=2).stderr
+    assert "max_length" in text
+    assert "seed 1 stands more than once" in text
+    assert "forced" in " ".join(compare(sracl, group, "g", "short", "again", "--force")["notes"])
+
+
+def test_other_data_are_shown_but_not_tested(sracl, group):
+    small = [part.replace("60", "50") for part in QUICK]
+    sracl("run", *small, "--preset", "backbone", "--name", "fewer", "--headless", home=group)
+    assert "different data" in sracl("compare", "g", "fewer", home=group, code=2).stderr
+    found = compare(sracl, group, "alpha=0.05-1", "fewer", "--force")
+    assert found["tests"] == []
+    assert any("other users" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize("format_", ["csv", "md", "latex"])
+def test_tables_for_papers(format_, sracl, group):
+    done = sracl("compare", "g", "--split", "test", "--format", format_, home=group)
+    assert "NDCG@20" in done.stdout
+    assert done.stdout.count("backbone") == 1
+    assert "Holm" in done.stderr
+    if format_ == "csv":
+        rows = list(csv.reader(io.StringIO(done.stdout)))
+        assert len({len(row) for row in rows}) == 1
+    if format_ == "latex":
+        assert done.stdout.count("\\begin{tabular}") == done.stdout.count("\\end{tabular}") == 1
+
+
+def test_the_text_has_settings_metrics_and_tests(sracl, group):
+    text = sracl("compare", "g", home=group).stdout
+    for words in ("loss.alpha", "±", "95 % interval", "alpha=0.05 - backbone"):
+        assert words in text
+
+
+def test_a_group_of_variants_is_resumed_where_it_stopped(sracl, group):
+    done = sracl(
+        "run", *QUICK, "--vary", "alpha=0.05,0.1", "--seeds", "2", "--group", "g", "--headless", "--json", home=group
+    )
+    assert done.stderr.count("reused") >= 4
+    assert len(json.loads(sracl("runs", "--group", "g", "--json", home=group).stdout)) == 6
