@@ -8,16 +8,30 @@ from pathlib import Path
 import pytest
 
 from engine.config import load_config
+from sracl_tui.runner.variants import read_variants, seeds_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.name)
+EXAMPLES = sorted((ROOT / "examples").glob("*.toml"))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in EXAMPLES if path.name != "variants.toml"], ids=lambda path: path.name
+)
 def test_every_example_is_a_valid_config(path):
     config, preset = load_config(files=(path,))
     assert config.data.dataset
     assert preset in ("default", "backbone")
+
+
+def test_the_example_of_variants_is_valid():
+    variants, common = read_variants(ROOT / "examples" / "variants.toml")
+    seeds, shared = seeds_of(common)
+    assert seeds == [1, 2, 3]
+    for variant in variants:
+        load_config(preset=variant.preset, settings={**shared, **variant.settings})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

@@ -20,7 +20,7 @@ MODULES = [
     module.name
     for package in (engine, store, sracl_tui)
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
-    if not module.name.endswith(("__main__", "_files", "_copier"))
+    if not module.name.endswith(("__main__", "_files"))
 ]
 
 

@@ -14,7 +14,7 @@ from engine.errors import ConfigError
 from sracl_tui.cli import common
 from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
 from sracl_tui.runner.request import RunRequest, new_run_id
-from sracl_tui.runner.variants import ABLATIONS, Variant, expand, read_variants, with_seed
+from sracl_tui.runner.variants import ABLATIONS, Variant, expand, read_variants, seeds_of, with_seed
 from sracl_tui.runner.variants import vary as _vary
 
 if TYPE_CHECKING:
@@ -115,14 +115,15 @@ def run(
             _dry_run(place, config, json_=json_)
             return
         if several is not None:
+            named_seeds, shared = seeds_of(several[1])
             plan = expand(
                 several[0],
                 files=tuple(configs or ()),
                 assignments=tuple(assignments or ()),
                 settings=settings,
                 preset=preset,
-                common=several[1],
-                seeds=range(1, seeds + 1) if seeds else None,
+                common=shared,
+                seeds=range(1, seeds + 1) if seeds else named_seeds,
                 group=group,
                 tags=tuple(tags or ()),
             )

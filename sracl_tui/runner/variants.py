@@ -45,6 +45,24 @@ def read_variants(path: Path) -> tuple[list[Variant], dict[str, Any]]:
     return variants, tree
 
 
+def seeds_of(common: dict[str, Any]) -> tuple[list[int] | None, dict[str, Any]]:
+    """`seeds = 5` (1 to 5) or `seeds = [3, 7]` of a file, and the other settings that hold for all variants.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    rest = {key: value for key, value in common.items() if key != "seeds"}
+    match common.get("seeds"):
+        case None:
+            return None, rest
+        case int(count) if count > 0 and not isinstance(count, bool):
+            return list(range(1, count + 1)), rest
+        case [*seeds] if seeds and all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+            return seeds, rest
+        case other:
+            raise ConfigError(f"seeds is a number or a list of numbers, not {other!r}", where="seeds")
+
+
 def vary(assignment: str) -> list[Variant]:
     """`k=1,5,10` as one variant per value; a value in quotes may hold a comma.
 

@@ -85,6 +85,17 @@ def test_without_a_difference_five_percent_are_called_significant():
         assert low - 4 <= count <= high, (method, count)
 
 
+def test_the_randomization_test_raises_five_percent_false_alarms():
+    """1,000 pairs of systems that differ by luck alone; 5 % +- 1.5 of them may be called different at 5 %."""
+    alarms = 0
+    for trial in range(1000):
+        dice = np.random.default_rng(10_000 + trial)
+        user = dice.exponential(20, 200)
+        a, b = (1 + (user * np.exp(dice.normal(0, 0.6, 200))).astype(np.int64) for _ in range(2))
+        alarms += compare([a], [b], ks=(20,), resamples=500, seed=trial)[1].p_value <= 0.05
+    assert 35 <= alarms <= 65
+
+
 def test_thirty_six_thousand_users_take_seconds():
     a, b = ranks(36_000, 1), ranks(36_000, 2)
     started = time.perf_counter()

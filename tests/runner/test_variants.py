@@ -8,7 +8,7 @@ import pytest
 
 from engine.config import load_config
 from engine.errors import ConfigError
-from sracl_tui.runner.variants import ABLATIONS, expand, read_variants, vary
+from sracl_tui.runner.variants import ABLATIONS, expand, read_variants, seeds_of, vary
 
 
 def requests(variants, **changes):
@@ -72,6 +72,17 @@ def test_a_file_of_variants_with_common_settings(tmp_path: Path):
     assert (plain.preset, far.preset) == ("backbone", "default")
     assert plain.config.train.epochs == far.config.train.epochs == 3
     assert (far.config.retrieval.k, far.config.loss.alpha) == (20, 0.05)
+
+
+@pytest.mark.parametrize(("value", "seeds"), [(3, [1, 2, 3]), ([4, 9], [4, 9])])
+def test_a_file_may_name_its_seeds(value, seeds):
+    assert seeds_of({"seeds": value, "epochs": 3}) == (seeds, {"epochs": 3})
+
+
+@pytest.mark.parametrize("value", [0, "five", [], [-1], True])
+def test_seeds_that_are_none_are_refused(value):
+    with pytest.raises(ConfigError, match="seeds"):
+        seeds_of({"seeds": value})
 
 
 def test_a_file_without_variants_is_refused(tmp_path: Path):
