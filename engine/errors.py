@@ -25,6 +25,10 @@ class EngineError(Exception):
         return f"{text}\n{self.hint}" if self.hint else text
 
 
+class StopRequested(Exception):
+    """Someone asked the work to stop; it is no error, and what was reported or saved until then is kept."""
+
+
 class ConfigError(EngineError):
     """A setting that is unknown, out of range, or at odds with another; all problems at once."""
 

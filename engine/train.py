@@ -20,7 +20,7 @@ from engine.checkpoint import LoopState
 from engine.config import Config
 from engine.data.batches import Windows
 from engine.data.dataset import TEST, TRAIN, VALID, Dataset
-from engine.errors import CheckpointError, TrainingError
+from engine.errors import CheckpointError, StopRequested, TrainingError
 from engine.evaluate import encode, rank_targets
 from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, WeightsSampled
 from engine.metrics import grouped_metrics, ranking_metrics, subgroups
@@ -33,7 +33,7 @@ REPORT_SECONDS = 0.5
 WEIGHTS_AT_ONCE = 2048
 
 
-class Stopped(Exception):
+class Stopped(StopRequested):
     """Training was asked to stop; the last whole epoch is in the checkpoint."""
 
 

@@ -43,11 +43,15 @@ def list_runs(
 def find_run(store: Store, text: str) -> dict[str, Any]:
     """A run by id, by the beginning of one, by name, or `last`, with every column of `runs`.
 
+    `last` is the newest one that is not a search's encoding of texts.
+
     Raises:
         LookupFailed: none or several fit.
     """
     if text == "last":
-        rows = store.rows("SELECT run_id FROM runs ORDER BY created_at DESC, run_id DESC LIMIT 1")
+        rows = store.rows(
+            "SELECT run_id FROM runs WHERE kind <> 'search' ORDER BY created_at DESC, run_id DESC LIMIT 1"
+        )
     else:
         rows = store.rows("SELECT run_id FROM runs WHERE run_id = $1 OR name = $1 ORDER BY run_id", [text])
         if not rows:

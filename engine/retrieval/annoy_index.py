@@ -44,7 +44,7 @@ def annoy_search(
         search_k: nodes that a query inspects.
         step: told after each chunk how many queries are done; it may raise to end the search.
     """
-    index = _build(candidates, trees)
+    index = build_trees(candidates, trees)
     best = np.full((len(queries), k), -1, np.int64)
     similarity = np.zeros((len(queries), k), np.float32)
     lengths = skip[:, 1] - skip[:, 0]
@@ -61,10 +61,11 @@ def annoy_search(
     short = np.flatnonzero((best >= 0).sum(axis=1) < np.minimum(k, len(candidates) - lengths))
     if len(short):
         best[short], similarity[short] = exact(queries[short], skip[short])
-    return best, similarity, _recall(exact, queries, skip, best, similarity)
+    return best, similarity, measured_recall(exact, queries, skip, best, similarity)
 
 
-def _build(candidates: NDArray[np.float32], trees: int) -> Any:
+def build_trees(candidates: NDArray[np.float32], trees: int) -> Any:
+    """Annoy's index of candidates (C, S), the same to the last byte whenever it is built."""
     from annoy import AnnoyIndex
 
     index = AnnoyIndex(candidates.shape[1], "angular")
@@ -91,7 +92,7 @@ def _ranked(
     return first_k(rows, columns, dots(queries, candidates, rows, columns), count=len(found), k=k)
 
 
-def _recall(
+def measured_recall(
     exact: ExactSearch,
     queries: NDArray[np.float32],
     skip: NDArray[np.int64],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.config import content_hash
 from engine.data.dataset import Dataset
-from engine.errors import SemanticsError
+from engine.errors import SemanticsError, StopRequested
 from engine.events import Report, StageProgress, SummariesLinked, SummariesMade, SummarySetMade
 from engine.semantics.providers import Kind, Provider
 
@@ -22,7 +22,7 @@ Known = Callable[[list[str]], dict[str, str]]
 """Takes keys, gives the texts of those that are already there."""
 
 
-class Interrupted(Exception):
+class Interrupted(StopRequested):
     """No error: a semantic stage was asked to stop; what was reported until then need not be made again."""
 
 

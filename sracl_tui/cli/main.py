@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sracl_tui.cli import compare, data, demo, doctor, inspect, leaks, run, runs, sql
+from sracl_tui.cli import compare, data, demo, doctor, inspect, leaks, run, runs, search, sql
 from sracl_tui.cli.common import Commands
 from sracl_tui.version import __version__
 
@@ -43,6 +43,7 @@ app.add_typer(data.app, name="data")
 app.command("runs")(runs.runs)
 app.command("show")(runs.show)
 app.command("inspect")(inspect.inspect)
+app.command("search")(search.search)
 app.command("leaks")(leaks.leaks)
 app.command("compare")(compare.compare)
 app.command("tag")(runs.tag)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import Config, load_config
-from engine.errors import ConfigError, DataError, EngineError
+from engine.errors import ConfigError, DataError, EngineError, StopRequested
 from engine.events import Report, ignore
 from sracl_tui.runner import environment
 from sracl_tui.runner.recorder import Recorder, StopSwitch
@@ -26,12 +26,7 @@ if TYPE_CHECKING:
     from sracl_tui.runner.stages import Clock, Needs, Vectors
     from store.database import Store
 
-
 POOLS = ("others", "users", "train", "reference")
-
-
-class StopAsked(Exception):
-    """The run was asked to stop between two stages."""
 
 
 def execute(place: Home, request: RunRequest, *, listener: Report = ignore, resume: bool = False) -> RunResult:
@@ -120,7 +115,7 @@ def _guarded(run: _Run, switch: StopSwitch) -> None:
         run.work(switch)
         result.state = "finished"
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) or type(error).__name__ in {"Stopped", "Interrupted", "StopAsked"}:
+        if isinstance(error, KeyboardInterrupt | StopRequested):
             result.state, result.exit_code = "stopped", 130
             result.reason = f"asked to stop ({switch.signal_name or 'SIGINT'})"
             return
@@ -149,6 +144,7 @@ class _Run:
 
     def work(self, stop: StopSwitch) -> None:
         """All stages, in order."""
+        from sracl_tui.runner.searching import encode_set
         from sracl_tui.runner.stages import Clock
         from store.database import Store
 
@@ -156,6 +152,9 @@ class _Run:
         before = _earlier_seconds(self.recorder.folder, self.result.seconds) if self._resume else 0.0
         try:
             with Store.open(self.place) as store:
+                if self.request.kind == "search":
+                    encode_set(self.request, self.recorder, store, clock, stop)
+                    return
                 dataset = self._dataset(store, clock)
                 if self.request.kind == "leaks":
                     self._leaks(store, dataset, clock, stop)
@@ -286,7 +285,7 @@ def _nested(place: Home, request: RunRequest, recorder: Recorder, clock: Clock) 
         result = execute(place, request, listener=ignore)
         outcome["detail"] = request.run_id
     if result.state == "stopped":
-        raise StopAsked
+        raise StopRequested
     if result.error is not None:
         raise result.error
     return result
@@ -294,7 +293,7 @@ def _nested(place: Home, request: RunRequest, recorder: Recorder, clock: Clock) 
 
 def _check(stop: Callable[[], bool]) -> None:
     if stop():
-        raise StopAsked
+        raise StopRequested
 
 
 def _earlier_seconds(folder: Path, seconds: dict[str, float]) -> float:

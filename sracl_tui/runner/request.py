@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class RunRequest:
     group: str | None = None
     tags: tuple[str, ...] = ()
     note: str = ""
+    job: dict[str, Any] = field(default_factory=dict)
+    """What a run of another kind than `train` works on, beside the settings."""
 
     def created(self) -> dict[str, Any]:
         """Fields of the journal's `run_created`."""
