@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import typer
 
 from engine.config import load_config
@@ -9,6 +13,7 @@ from sracl_tui.cli import common
 from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
 from sracl_tui.cli.run import run_all
 from sracl_tui.runner.request import RunRequest, new_run_id
+from store.home import Home
 
 GROUP = "demo"
 PRESETS = {"backbone": "backbone", "SRA-CL": "default"}
@@ -40,27 +45,25 @@ def demo(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
         common.out().print(
             common.metric_table("Test metrics on the demo set (synthetic: generated, no real people)", rows, ks)
         )
-        _next(place.path == common.Home.resolve().path, str(place.path), results[1].request.run_id, str(place.database))
+        _next(place, results[1].request.run_id)
     raise typer.Exit(max(result.exit_code for result in results))
 
 
-def _next(default: bool, folder: str, run_id: str, database: str) -> None:
-    home = "" if default else f" --home {folder}"
-    say = common.out().print
-    say(f"\nThe database: {database}", markup=False, highlight=False)
-    say("What to try next:")
-    say(
-        f"  sracl inspect {run_id} 7{home}    one person's summary beside the learned neighbor weights",
-        markup=False,
-        highlight=False,
+def _next(place: Home, run_id: str) -> None:
+    """Three commands to go on with, as they work in this very shell."""
+    home = "" if place.path == Home.resolve().path else f" --home {_short(place.path)}"
+    sracl = "sracl" if shutil.which("sracl") else _short(Path(sys.argv[0]).absolute())
+    lines = (
+        f"\nThe database: {place.database}",
+        "What to try next:",
+        f"  {sracl} inspect {run_id} 7{home}    one person's summary beside the learned neighbor weights",
+        f"  {sracl} run --vary provider=offline,titles --seeds 3{home}    does a summary do better than raw titles?",
+        f"  {sracl} data import FOLDER --name mine{home}    your own data; then: {sracl} run --dataset mine{home}",
     )
-    say(
-        f"  sracl run --dataset demo --set provider=titles --seeds 3{home}    raw titles instead of summaries, three seeds",
-        markup=False,
-        highlight=False,
-    )
-    say(
-        f"  sracl data import FOLDER --name mine{home}    your own data; then: sracl run --dataset mine",
-        markup=False,
-        highlight=False,
-    )
+    for line in lines:
+        common.out().print(line, markup=False, highlight=False)
+
+
+def _short(path: Path) -> str:
+    """As seen from the current folder, where it lies below it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -91,7 +91,10 @@ class Bars:
             self._begin(event.stage, event.total or None)
         elif isinstance(event, StageProgress) and self._task is not None:
             self._progress.update(self._task, completed=event.done, total=event.total)
-        elif isinstance(event, StepFinished) and self._task is not None:
+        elif isinstance(event, StageFinished):
+            self._end()
+        elif isinstance(event, StepFinished):
+            self._task = self._progress.add_task("") if self._task is None else self._task
             self._progress.update(
                 self._task,
                 description=f"epoch {event.epoch} of at most {self._epochs}, loss {event.loss:.3f}",
@@ -102,6 +105,10 @@ class Bars:
             self._lines(event)
 
     def _begin(self, stage: str, total: int | None) -> None:
+        self._end()
+        self._task = self._progress.add_task(stage, total=total)
+
+    def _end(self) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(stage, total=total)
+        self._task = None
