@@ -10,6 +10,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,6 +106,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     return None if isinstance(value, float) and value != value else value
 
 
@@ -123,7 +126,10 @@ def open_store(place: Home) -> Any:
     """The home's store, open for reading."""
     from store.database import Store
 
-    return Store.open(place)
+    store = Store.open(place)
+    if store.behind is not None:
+        talk().print(f"warning: the newest events are not in the database yet: {store.behind.message}", style="yellow")
+    return store
 
 
 def state_text(state: str) -> str:

@@ -72,8 +72,8 @@ class Recorder:
         if self._pulse.is_alive():
             self._pulse.join()
         self._journal.close()
+        self.publisher.close()  # before the lock goes, so that nobody takes the run for dead
         self._lock.release()
-        self.publisher.close()
 
     def _beat(self) -> None:
         while not self._closed.wait(HEARTBEAT_SECONDS):

@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 QUICK = (
     "--dataset",
@@ -122,3 +123,32 @@ def test_a_group_of_variants_is_resumed_where_it_stopped(sracl, group):
     )
     assert done.stderr.count("reused") >= 4
     assert len(json.loads(sracl("runs", "--group", "g", "--json", home=group).stdout)) == 6
+
+
+def test_stored_ranks_give_the_same_by_an_independent_calculation(sracl, group):
+    """Differences by the formula, the p-value by scipy's permutation test, on ranks read by SQL."""
+    found = compare(sracl, group, "g", "--split", "test")
+    by_label = {s["label"]: s["run_ids"] for s in found["sets"]}
+    pair = [by_label["backbone"], by_label["alpha=0.1"]]
+    sql = "SELECT run_id, user_id, rank FROM user_ranks WHERE split = 'test' ORDER BY run_id, user_id"
+    rows = json.loads(sracl("sql", sql, "--json", home=group).stdout)
+
+    def gains(run_id: str) -> np.ndarray:
+        ranks = np.array([row["rank"] for row in rows if row["run_id"] == run_id])
+        return np.where(ranks <= 10, 1 / np.log2(ranks + 1), 0.0)
+
+    a, b = (np.mean([gains(run_id) for run_id in side], axis=0) for side in pair)
+    test = next(t for t in found["tests"] if (t["b"], t["metric"]) == ("alpha=0.1", "ndcg@10"))
+    assert test["difference"] == pytest.approx(b.mean() - a.mean(), abs=1e-12)
+
+    single = compare(sracl, group, "alpha=0.05-1", "alpha=0.1-1", "--split", "test")
+    a, b = (gains(s["run_ids"][0]) for s in single["sets"])
+    expected = stats.permutation_test(
+        (a, b),
+        lambda x, y: np.mean(y - x),
+        permutation_type="samples",
+        n_resamples=20_000,
+        rng=np.random.default_rng(1),
+    )
+    test = next(test for test in single["tests"] if test["metric"] == "ndcg@10")
+    assert test["p_value"] == pytest.approx(expected.pvalue, abs=0.02)

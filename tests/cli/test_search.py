@@ -1,0 +1,195 @@
+"""`sracl search` on real homes: what it finds, what it keeps, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.retrieval import index as saved
+from engine.semantics.vectors import text_sha256
+from sracl_tui.runner import searching
+from store import caches
+from store.database import Store
+from store.home import Home
+from store.runs import find_run
+
+
+def ask(sracl, home: Path, *arguments: str) -> dict:
+    return json.loads(sracl("search", *arguments, "--json", home=home).stdout)
+
+
+@pytest.fixture(scope="module")
+def copy(home, tmp_path_factory) -> Path:
+    """The shared home, to write into."""
+    return Path(shutil.copytree(home, tmp_path_factory.mktemp("search") / "home"))
+
+
+@pytest.fixture
+def big(copy, monkeypatch) -> Home:
+    """The same home, where every set is large enough for an index."""
+    monkeypatch.setattr(searching, "SMALL", 2)
+    return Home(copy)
+
+
+def summaries(home: Path, kind: str) -> dict[int, str]:
+    with Store.open(Home(home)) as store:
+        rows = store.rows(
+            "SELECT owner_id, text FROM summary_links JOIN summaries USING (key) JOIN summary_sets USING (set_id) "
+            "WHERE kind = ?",
+            [kind],
+        )
+    return {row["owner_id"]: row["text"] for row in rows}
+
+
+def test_a_users_own_summary_finds_the_user(sracl, copy, query):
+    (own,) = query(
+        "SELECT a.anchor_id, u.user_id, u.raw_id, t.text FROM runs r JOIN anchors a USING (dataset_id) JOIN users u "
+        "USING (dataset_id, user_id) JOIN summary_links l ON l.set_id = r.user_set_id AND l.owner_id = a.anchor_id "
+        "JOIN summaries t USING (key) WHERE r.name = 'full' AND a.represents AND a.user_id = 7"
+    )
+    found = ask(sracl, copy, own["text"], "-n", "5")
+    first = found["hits"][0]
+    assert (first["user"], first["user_id"], first["summary"]) == (own["raw_id"], 7, own["text"])
+    assert first["similarity"] == pytest.approx(1.0, abs=1e-5)
+    assert [hit["rank"] for hit in found["hits"]] == [1, 2, 3, 4, 5]
+    assert all(a["similarity"] >= b["similarity"] for a, b in zip(found["hits"], found["hits"][1:], strict=False))
+    assert len({hit["user_id"] for hit in found["hits"]}) == 5
+    assert 1 <= len(first["titles"]) <= 5
+    assert (found["kind"], found["dataset"], found["index"]) == ("user", "demo[:80]", {"method": "exact"})
+    assert found["encoder"].startswith("tfidf-")
+
+
+def test_prefixes_are_found_on_request(sracl, copy):
+    text = summaries(copy, "user")[3]
+    found = ask(sracl, copy, text, "--prefixes", "-n", "1000")
+    assert len(found["hits"]) > 80
+    assert found["hits"][0]["summary"] == text
+    assert len({hit["user_id"] for hit in found["hits"]}) < len(found["hits"])
+
+
+def test_items_are_found_and_printed(sracl, copy):
+    item, text = next(iter(summaries(copy, "item").items()))
+    found = ask(sracl, copy, text, "--items", "-n", "3")
+    assert found["kind"] == "item"
+    assert text in [hit["summary"] for hit in found["hits"]]
+    assert item in [hit["item_id"] for hit in ask(sracl, copy, text, "--items", "-n", "50")["hits"]]
+    done = sracl("search", text, "--items", "-n", "3", home=copy).stdout
+    assert found["hits"][0]["title"] in done
+    assert "every text compared" in done
+
+
+def test_exact_order_is_that_of_the_stored_vectors(copy):
+    with Store.open(Home(copy)) as store:
+        target = searching.choose(store, run="full")
+        first = searching.search(store, "camping", target, n=80)
+        text = first.hits[17]["summary"]
+        found = searching.search(store, text, target, n=80)
+        texts = list({hit["summary"] for hit in found.hits})
+        shas, vectors = caches.known_vectors(store, found.encoder, [text_sha256(t) for t in texts])
+    row = {sha: vector / np.linalg.norm(vector) for sha, vector in zip(shas, vectors, strict=True)}
+    own = row[text_sha256(text)]
+    for hit in found.hits:
+        assert hit["similarity"] == pytest.approx(float(own @ row[text_sha256(hit["summary"])]), abs=1e-5)
+    assert len(found.hits) == 80
+
+
+def test_the_index_is_built_once_finds_the_same_and_is_mended(big):
+    with Store.open(big) as store:
+        target = searching.choose(store)
+        text = next(iter(summaries(big.path, "user").values()))
+        first = searching.search(store, text, target, n=10)
+        assert (first.index["method"], first.index["built"]) == ("annoy", True)
+        assert first.index["recall"] >= 0.99
+        again = searching.search(store, text, target, n=10)
+        assert not again.index["built"]
+        assert again.hits == first.hits
+        path = Path(first.index["path"])
+        path.write_bytes(path.read_bytes()[:-50])
+        mended = searching.search(store, text, target, n=10)
+        assert mended.index["built"]
+        assert mended.hits == first.hits
+        assert sorted(p.suffix for p in path.parent.iterdir()) == [".ann", ".json"]
+
+
+def test_a_low_recall_is_warned_of(big, monkeypatch):
+    with Store.open(big) as store:
+        target = searching.choose(store, items=True)
+        assert searching.search(store, "garden tools", target).warnings == []
+        monkeypatch.setattr(saved, "TARGET", 1.01)
+        (warning,) = searching.search(store, "garden tools", target).warnings
+    assert "%" in warning
+
+
+def test_missing_vectors_are_encoded_once_by_a_run_that_is_not_the_last(sracl, tmp_path):
+    sracl(
+        "run",
+        *("--dataset", "demo", "--set", "max_users=60", "--set", "encoder=tfidf", "--set", "vector=item-mean"),
+        *("--set", "epochs=1", "--set", "threads=1", "--name", "mean", "--headless"),
+        home=tmp_path,
+    )
+    first = sracl("search", "garden tools for mud", "--json", home=tmp_path)
+    assert "vectors" in first.stderr
+    again = sracl("search", "garden tools for mud", "--json", home=tmp_path)
+    assert "vectors" not in again.stderr
+    assert json.loads(first.stdout)["hits"] == json.loads(again.stdout)["hits"]
+    rows = json.loads(sracl("runs", "--json", home=tmp_path).stdout)
+    assert sorted((row["kind"], row["state"]) for row in rows) == [("search", "finished"), ("train", "finished")]
+    with Store.open(Home(tmp_path)) as store:
+        assert find_run(store, "last")["name"] == "mean"
+
+
+def test_an_encoding_that_is_stopped_goes_on_with_the_next_search(copy, monkeypatch):
+    from engine.semantics import vectors
+
+    monkeypatch.setattr(vectors, "CHUNK", 16)
+    home = Home(copy)
+    encoded: list[int] = []
+
+    class Letters:
+        name = "letters"
+        dimension = 26
+
+        def encode(self, texts: list[str]) -> np.ndarray:
+            if len(texts) > 1 and len(encoded) == 2:
+                encoded.append(0)
+                raise KeyboardInterrupt
+            encoded.append(len(texts))
+            return np.array(
+                [[text.lower().count(c) for c in "abcdefghijklmnopqrstuvwxyz"] for text in texts], np.float32
+            )
+
+    monkeypatch.setattr(searching, "_encoder", lambda *_: Letters())
+    with Store.open(home) as store:
+        target = searching.choose(store)
+        with pytest.raises(searching.SearchStopped):
+            searching.search(store, "abc", target)
+        kept = len(store.rows("SELECT 1 FROM vectors.vectors WHERE encoder = 'letters'"))
+        assert kept == 16
+        found = searching.search(store, "abc", target)
+        assert sum(encoded) == found.texts + 2  # each text once, and the query twice
+        assert len(found.hits) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("x", "--run", "plain"), "no summaries of users"),
+        (("x", "--run", "nothing"), "no run"),
+        (("x", "--set-id", "ffff"), "summary_sets"),
+        (("x", "--dataset", "nowhere"), "no dataset"),
+        (("x", "--dataset", "demo", "--run", "full"), "name one"),
+        (("x", "--items", "--prefixes"), "--prefixes"),
+        ((" ",), "nothing to search"),
+        (("xqzw vvkj",), "no word"),
+    ],
+)
+def test_bad_searches_are_exit_code_2_with_a_way_out(arguments, words, sracl, home):
+    assert words in sracl("search", *arguments, home=home, code=2).stderr
+
+
+def test_an_empty_home_is_told_what_makes_summaries(sracl, tmp_path):
+    assert "sracl run" in sracl("search", "anything", home=tmp_path, code=2).stderr
