@@ -110,10 +110,6 @@ def run(
         config, preset_name = load_config(
             preset=preset, files=tuple(configs or ()), assignments=tuple(assignments or ()), settings=settings
         )
-        _check_dataset(place, config.data.dataset)
-        if dry_run:
-            _dry_run(place, config, json_=json_)
-            return
         if several is not None:
             named_seeds, shared = seeds_of(several[1])
             plan = expand(
@@ -131,6 +127,14 @@ def run(
             plan = _requests(
                 config, preset_name, seeds=seeds, run_id=run_id, name=name, group=group, tags=tags, note=note
             )
+        for dataset_name in {request.config.data.dataset for request in plan}:
+            _check_dataset(place, dataset_name)
+        if dry_run:
+            if several is None:
+                _dry_run(place, config, json_=json_)
+            else:
+                _dry_run_group(place, plan, json_=json_)
+            return
         results = run_all(place, plan, headless=headless, force=force)
     if json_:
         documents = [result.document() for result in results]
@@ -283,6 +287,31 @@ def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
     elif result.state == "stopped":
         console.print(f"stopped ({result.reason}); go on with: sracl run --resume {request.run_id}", highlight=False)
     return result
+
+
+def _dry_run_group(place: Home, requests: list[RunRequest], *, json_: bool) -> None:
+    """One line per run; stages that runs share are counted with each, so the sum is an upper bound."""
+    from sracl_tui.runner.plan import plan
+
+    by_config = {request.config.config_hash(): request.config for request in requests}
+    plans = {key: plan(place, config) for key, config in by_config.items()}
+    rows = [(request, plans[request.config.config_hash()]) for request in requests]
+    minutes = sum(document["minutes"] for _, document in rows)
+    if json_:
+        documents = [
+            {"name": request.name, "seed": request.config.train.seed, **document} for request, document in rows
+        ]
+        usd = {side: sum(document["usd"][side] for _, document in rows) for side in ("low", "high")}
+        common.print_json({"runs": documents, "minutes": round(minutes, 2), "usd": usd})
+        return
+    cells = [
+        (str(request.name), request.preset, f"{document['minutes']:.1f}", document["basis"])
+        for request, document in rows
+    ]
+    common.out().print(common.table(("run", "preset", "minutes:r", "estimated"), cells))
+    common.out().print(
+        f"{len(rows)} runs, at most about {minutes:.0f} minutes: shared stages are made once", highlight=False
+    )
 
 
 def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
