@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from store.database import Store
 from store.errors import LookupFailed
 
-TITLES = 5
+TITLES = 3
 """Last titles of a user that are shown."""
 
 
