@@ -155,7 +155,9 @@ def test_stored_ranks_give_the_same_by_an_independent_calculation(sracl, group):
 
 
 def test_the_dry_run_of_a_group_has_a_line_per_run(sracl, group):
-    document = json.loads(sracl("run", *QUICK, "--vary", "k=3,4", "--seeds", "2", "--dry-run", "--json", home=group).stdout)
+    document = json.loads(
+        sracl("run", *QUICK, "--vary", "k=3,4", "--seeds", "2", "--dry-run", "--json", home=group).stdout
+    )
     assert [run["name"] for run in document["runs"]] == ["k=3-1", "k=4-1", "k=3-2", "k=4-2"]
     assert document["minutes"] == pytest.approx(sum(run["minutes"] for run in document["runs"]), abs=0.02)
     assert len(json.loads(sracl("runs", "--json", home=group).stdout)) < 20
