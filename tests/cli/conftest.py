@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,12 +54,18 @@ def sracl() -> Sracl:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory, sracl: Sracl) -> Path:
-    """A home with a backbone run and an SRA-CL run on the same part of the demo set."""
+def made(tmp_path_factory: pytest.TempPathFactory, sracl: Sracl) -> Path:
+    """A home with a backbone run and an SRA-CL run on the same part of the demo set; nobody writes into it."""
     folder = tmp_path_factory.mktemp("home")
     sracl("run", *QUICK, "--preset", "backbone", "--name", "plain", "--headless", "--json", home=folder)
     sracl("run", *QUICK, "--name", "full", "--tag", "first", "--headless", "--json", home=folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def home(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That home, for the tests of one file to write into."""
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("copy") / "home"))
 
 
 @pytest.fixture
