@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from engine.errors import ConfigError
 from sracl_tui.cli import common
 from sracl_tui.cli.common import Commands, DebugOption, HomeOption
 from sracl_tui.version import __version__
@@ -23,6 +24,15 @@ def _version(value: bool) -> None:
 @cli.callback(invoke_without_command=True)
 def start(
     once: Annotated[bool, typer.Option("--once", help="Print the first screen as text and leave.")] = False,
+    screenshot: Annotated[
+        str | None, typer.Option(metavar="SCREEN", help="Draw runs, run, inspector or launch as SVG and leave.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="File for the SVG.")] = Path("sracl.svg"),
+    size: Annotated[str, typer.Option(metavar="COLUMNSxLINES", help="Size of the drawn terminal.")] = "120x40",
+    run: Annotated[
+        str | None, typer.Option(help="Id of the run that a drawn screen shows; default: the newest.")
+    ] = None,
+    theme: Annotated[str | None, typer.Option(help="sracl-dark, sracl-light, or any theme of Textual.")] = None,
     home: HomeOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -36,16 +46,33 @@ def start(
       sracl-tui
       sracl-tui --once
       sracl-tui --home /data/sracl
+      sracl-tui --screenshot inspector --out inspector.svg --size 100x30 --theme sracl-light
     """
-    place: Path = common.home_of(home).path
+    place = common.home_of(home)
     if once:
         from sracl_tui.cli.runs import runs
 
-        runs(group=None, tag=None, limit=None, home=place, json_=False, debug=debug)
+        runs(group=None, tag=None, limit=None, home=place.path, json_=False, debug=debug)
         return
     from sracl_tui.app import SraclApp
 
-    SraclApp(common.home_of(home)).run()
+    app = SraclApp(place)
+    if theme is not None:
+        if theme not in app.available_themes:
+            raise ConfigError(
+                f"there is no theme {theme!r}",
+                where="--theme",
+                hint=f"Themes: {', '.join(sorted(app.available_themes))}.",
+            )
+        app.theme = theme
+    if screenshot is not None:
+        from sracl_tui.screenshot import draw
+
+        app.run_id = run
+        out.write_text(draw(app, screenshot, size), "utf-8")
+        typer.echo(f"{out}", err=True)
+        return
+    app.run()
 
 
 def main() -> None:

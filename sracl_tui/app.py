@@ -1,14 +1,35 @@
-"""The Textual app: its screens, bindings and style. It trains nothing; it reads what runs write."""
+"""The Textual app: its screens, bindings, palette and themes. It trains nothing; it reads what runs write."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
 
-from textual.app import App
+from textual import on, work
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input, Select
+from textual.worker import WorkerError
 
+from sracl_tui.library import Library
+from sracl_tui.preferences import Preferences
+from sracl_tui.screens.base import Page
 from sracl_tui.screens.runs import RunsScreen
+from sracl_tui.widgets import words
+from sracl_tui.widgets.status import Facts
+from sracl_tui.widgets.themes import THEMES
+from store.errors import StoreError
 from store.home import Home
+from store.runs import ACTIVE
+
+REFRESH_SECONDS = 2.0
+LEAVE_SECONDS = 2.0
 
 
 class SraclApp(App[None]):
@@ -16,15 +37,172 @@ class SraclApp(App[None]):
 
     TITLE = "sracl"
     CSS_PATH = "styles/app.tcss"
+    ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "Quit"),
-        Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
+        Binding("1", "go('runs')", "Runs", show=False),
+        Binding("2", "go('run')", "Run", show=False),
+        Binding("3", "go('inspector')", "Inspector", show=False),
+        Binding("4", "go('launch')", "Launch", show=False),
+        Binding("ctrl+p", "command_palette", "Palette", show=False, priority=True),
+        Binding("ctrl+t", "turn_theme", "Light or dark", show=False),
+        Binding("q", "leave", "Quit", show=False),
+        Binding("ctrl+q", "quit", "Quit at once", show=False, priority=True),
     ]
 
-    def __init__(self, home: Home) -> None:
+    @dataclass
+    class Read(Message):
+        """The runs as they stand."""
+
+        rows: list[dict[str, Any]]
+
+    @dataclass
+    class Failed(Message):
+        """The store could not be read."""
+
+        reason: str
+
+    def __init__(self, home: Home, *, theme: str | None = None) -> None:
         super().__init__()
         self.home = home
+        self.library = Library(home)
+        self.preferences = Preferences.read(home)
+        self.facts = Facts(place=str(home.database))
+        self.runs: list[dict[str, Any]] = []
+        self.runs_known = False
+        self.run_id: str | None = None
+        """The run that screens open with where none is named."""
+        for made in THEMES:
+            self.register_theme(made)
+        self.theme = theme or self.preferences.theme
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """A gray that can be read on any ground, for themes that are not our own."""
+        return {"dim": "#808080"}
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The home screen."""
+        return RunsScreen()
 
     def on_mount(self) -> None:
-        """Open the first screen."""
-        self.push_screen(RunsScreen(self.home))
+        """Begin to look."""
+        self.set_interval(REFRESH_SECONDS, self.look)
+        self.look()
+
+    async def on_unmount(self) -> None:
+        """Keep what the next start shall find; close the files, unless a long query still reads them."""
+        self.preferences.write(self.home)
+        with suppress(TimeoutError, WorkerError):
+            await asyncio.wait_for(self.workers.wait_for_complete(), LEAVE_SECONDS)
+            self.library.close()
+
+    def look(self) -> None:
+        """Read the runs anew."""
+        self._read_runs()
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="runs")
+    def _read_runs(self) -> None:
+        try:
+            rows = self.library.runs()
+        except StoreError as error:
+            self.post_message(self.Failed(str(error)))
+        else:
+            self.post_message(self.Read(rows))
+
+    @on(Read)
+    def _take_runs(self, message: Read) -> None:
+        changed = not self.runs_known or message.rows != self.runs
+        self.runs, self.runs_known = message.rows, True
+        live = sum(row["state"] in ACTIVE for row in message.rows)
+        spent = sum(row["usd"] or 0.0 for row in message.rows)
+        self._tell(Facts(str(self.home.database), len(message.rows), live, spent))
+        if changed:
+            for screen in self.screen_stack:
+                if isinstance(screen, Page):
+                    screen.runs_read()
+
+    @on(Failed)
+    def _say_failed(self, message: Failed) -> None:
+        self._tell(Facts(str(self.home.database), len(self.runs), self.facts.live, self.facts.usd, message.reason))
+
+    def _tell(self, facts: Facts) -> None:
+        self.facts = facts
+        for screen in self.screen_stack:
+            if isinstance(screen, Page):
+                screen.tell(facts)
+
+    def row_of(self, run_id: str | None) -> dict[str, Any] | None:
+        """A run of the list."""
+        return next((row for row in self.runs if row["run_id"] == run_id), None)
+
+    def action_go(self, where: str) -> None:
+        """Open a screen by its number, from wherever one is."""
+        while len(self.screen_stack) > 1 and where == "runs":
+            self.pop_screen()
+        if where == "runs":
+            return
+        run_id = self.run_id or (self.runs[0]["run_id"] if self.runs else None)
+        if where == "launch":
+            self.open_launch(None)
+        elif run_id is None:
+            self.notify("There is no run yet: start one with 4 (Launch).", severity="warning")
+        elif where == "run":
+            self.open_run(run_id)
+        else:
+            self.open_inspector(run_id)
+
+    def _show(self, page: Page) -> None:
+        """Open a page; one of its kind that is open already gives way."""
+        while len(self.screen_stack) > 1 and any(type(open_) is type(page) for open_ in self.screen_stack[1:]):
+            self.pop_screen()
+        self.push_screen(page)
+
+    def open_run(self, run_id: str, others: tuple[str, ...] = ()) -> None:
+        """Watch a run, with the curves of others."""
+        from sracl_tui.screens.run import RunScreen
+
+        self.run_id = run_id
+        self._show(RunScreen(run_id, others))
+
+    def open_inspector(self, run_id: str, user: str | None = None) -> None:
+        """Look at users of a run."""
+        from sracl_tui.screens.inspector import InspectorScreen
+
+        self.run_id = run_id
+        self._show(InspectorScreen(run_id, user))
+
+    def open_launch(self, run_id: str | None) -> None:
+        """Prepare a run, from the settings of another where one is named."""
+        from sracl_tui.screens.launch import LaunchScreen
+
+        self._show(LaunchScreen(run_id))
+
+    def action_turn_theme(self) -> None:
+        """Light to dark and back."""
+        self.theme = "sracl-light" if self.current_theme.dark else "sracl-dark"
+        self.preferences.theme = self.theme
+
+    def action_leave(self) -> None:
+        """Quit, unless a field has focus."""
+        if not isinstance(self.focused, Input | Select):
+            self.exit()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every action of the screen, the screens, and every run."""
+        refusal = screen.refusal if isinstance(screen, Page) else lambda action: ""
+        seen: set[str] = set()
+        for node, binding, _, _ in screen.active_bindings.values():
+            if binding.description and binding.action not in seen and node in (screen, self):
+                seen.add(binding.action)
+                why = refusal(binding.action.partition("(")[0])
+                told = f"not now: {why}" if why else f"key {self.get_key_display(binding)}"
+                yield SystemCommand(binding.description, told, partial(self._act, node, binding.action, why))
+        yield SystemCommand("Theme", "choose one of all themes", self.action_change_theme)
+        for row in self.runs[:500]:
+            told = f"{words.state(row['state'])}, {row['dataset_name'] or ''}, seed {row['seed']}"
+            yield SystemCommand(f"Run {words.line(row['name'])}", told, partial(self.open_run, row["run_id"]))
+
+    async def _act(self, node: Any, action: str, why: str) -> None:
+        if why:
+            self.notify(why, severity="warning", markup=False)
+        else:
+            await self.run_action(action, default_namespace=node)

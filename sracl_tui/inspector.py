@@ -12,6 +12,15 @@ from store.database import Store
 from store.home import Home
 
 PHASES = ("initial", "best", "last")
+ORDERS = {
+    "number": "by number",
+    "disagreement": "by disagreement of similarity and weight",
+    "peaked": "by entropy of the weights, lowest first",
+    "flat": "by entropy of the weights, highest first",
+    "rank": "by rank of the test target, best first",
+    "missed": "by rank of the test target, worst first",
+}
+"""In which order one may walk through the users, and how that is said."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +128,17 @@ def _stored_weights(home: Home, run_id: str, anchor_id: int) -> dict[int, float]
 def _spearman(similarities: list[float], weights: list[float]) -> float | None:
     if len(weights) < 2 or len(weights) != len(similarities) or len(set(weights)) < 2 or len(set(similarities)) < 2:
         return None
-    from scipy.stats import pearsonr, rankdata
+    import numpy as np
 
-    return float(pearsonr(rankdata(similarities), rankdata(weights))[0])
+    return float(np.corrcoef(_mean_ranks(similarities), _mean_ranks(weights))[0, 1])
+
+
+def _mean_ranks(values: list[float]) -> Any:
+    """Ranks from 0; equal values share their mean rank."""
+    import numpy as np
+
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[place]
 
 
 def _entropy(weights: list[float]) -> float | None:
@@ -139,3 +156,19 @@ def _note(run: dict[str, Any], anchor: dict[str, Any] | None, found: list[dict[s
     if config["semantics"]["unit"] == "user":
         return "One summary per user: it contains later training targets of the same user."
     return "" if found else "No neighbors are stored for this prefix."
+
+
+def in_order(measures: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:
+    """Users of `store.inspection.user_measures` in one of ORDERS; those without the measure come last, by number."""
+    column, sign = {
+        "number": ("user_id", 1),
+        "disagreement": ("spearman", 1),
+        "peaked": ("entropy", 1),
+        "flat": ("entropy", -1),
+        "rank": ("rank", 1),
+        "missed": ("rank", -1),
+    }[order]
+    return sorted(
+        measures,
+        key=lambda user: (user[column] is None, sign * (user[column] or 0.0), user["user_id"]),
+    )

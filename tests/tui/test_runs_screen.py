@@ -1,75 +1,143 @@
-"""The first screen, driven by a pilot on a real home."""
+"""Runs, Run and Launch, driven by a pilot on real homes."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from textual.widgets import DataTable, Static
+from textual.widgets import Input, Static
 
 from sracl_tui.app import SraclApp
+from sracl_tui.screens.launch import LaunchScreen
+from sracl_tui.screens.run import RunScreen
+from sracl_tui.screens.runs import RunsScreen
+from sracl_tui.widgets.dialogs import Ask, Confirm, Keys
+from sracl_tui.widgets.table import Table
 from store.home import Home
 from store.journal import Journal, RunLock
-from store.publish import publish
 
 CREATED = {
     "kind": "train",
-    "name": "mine",
+    "name": "night [red]",
     "preset": "backbone",
     "group_name": None,
     "config": {"data": {"dataset": "demo"}},
     "config_hash": "0" * 16,
     "seed": 3,
-    "tags": ["night"],
+    "tags": [],
     "note": "",
 }
 
 
-async def settled(app: SraclApp, pilot) -> None:
-    await app.workers.wait_for_complete()
-    await pilot.pause()
+def table(app) -> Table:
+    return app.screen.query_one(Table)
 
 
-async def test_an_empty_home_says_how_to_begin(tmp_path: Path):
+async def test_an_empty_home_says_how_to_begin(tmp_path: Path, settled):
     app = SraclApp(Home(tmp_path))
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(app, pilot)
         assert app.screen.query_one("#hint").display
-        assert not app.screen.query_one(DataTable).display
         assert "0 runs" in str(app.screen.query_one("#status", Static).content)
+        await pilot.press("x")
+        assert [n.message for n in app._notifications] == ["There is no run under the cursor."]
 
 
-async def test_a_new_run_appears_with_state_and_word(tmp_path: Path):
-    home = Home(tmp_path)
+async def test_runs_are_filtered_folded_and_edited(home, settled):
     app = SraclApp(home)
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(app, pilot)
-        folder = home.run_folder("night-1")
-        journal, lock = Journal(folder), RunLock(folder)
-        lock.acquire()
-        journal.append("run_created", {"run_id": "night-1", **CREATED})
-        journal.append("run_started", {"pid": 1, "host": "here", "boot_id": "x"})
-        publish(home)
-        await pilot.press("r")
+        assert len(table(app).grid.rows) == 3
+        assert "✓ finished" in table(app).grid.rows[0].cells
+        await pilot.press("f")
         await settled(app, pilot)
-        table = app.screen.query_one(DataTable)
-        cells = [str(cell) for cell in table.get_row_at(0)]
-        assert cells[0] == "mine"
-        assert "● running" in cells
-        assert "night" in cells
-        lock.release()
-        journal.append(
-            "run_ended", {"state": "failed", "reason": "the loss is no longer a number", "timings": {"total": 3.0}}
-        )
+        assert len(table(app).grid.rows) == 2
+        assert "n=2" in table(app).grid.rows[1].cells[3]
+        await pilot.press("b")
+        await settled(app, pilot)
+        assert table(app).grid.rows[1].cells[3][0] in "+-"
+        await pilot.press("slash")
+        app.screen.query_one("#filter", Input).value = "preset:backbone"
+        await settled(app, pilot)
+        assert len(table(app).grid.rows) == 1
+        await pilot.press("enter", "escape", "e")
+        await settled(app, pilot)
+        assert isinstance(app.screen, Ask)
+        app.screen.query_one(Input).value = "a [bold] note"
+        await pilot.press("enter")
+        await settled(app, pilot)
+        app.look()
+        await settled(app, pilot)
+        assert "a [bold] note" in [row["note"] for row in app.runs]
+
+
+async def test_a_live_run_is_followed_within_a_second(home, settled):
+    folder = home.run_folder("night-1")
+    journal, lock = Journal(folder), RunLock(folder)
+    lock.acquire()
+    journal.append("run_created", {"run_id": "night-1", **CREATED})
+    journal.append("run_started", {"pid": 1, "host": "here", "boot_id": "x"})
+    app = SraclApp(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        app.open_run("night-1")
+        await settled(app, pilot)
+        screen = app.screen
+        assert isinstance(screen, RunScreen)
+        assert "● running" in str(screen.query_one("#title", Static).content)
+        metrics = [{"split": "valid", "name": "mrr@10", "value": 0.25, "subgroup": "all"}]
+        epoch = {"epoch": 1, "step": 2, "seconds": 1.0, "evaluate_seconds": 0.1, "improved": True, "bad_epochs": 0}
+        journal.append("epoch_finished", {**epoch, "metrics": metrics})
+        await pilot.pause(1.0)
+        assert screen.live.epoch == 1
+        assert "MRR@10 0.2500" in str(screen.query_one("#log-text", Static).content)
+        await pilot.press("x")
+        assert isinstance(app.screen, Confirm)
+        await pilot.press("n")
+        journal.append("run_ended", {"state": "failed", "reason": "no longer a number", "timings": {}})
         journal.close()
-        publish(home)
-        await pilot.press("r")
+        lock.release()
+        await pilot.pause(1.0)
+        assert "✗ failed" in str(screen.query_one("#title", Static).content)
+
+
+async def test_a_form_refuses_starts_and_shows_the_run(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
         await settled(app, pilot)
-        assert "✗ failed" in [str(cell) for cell in table.get_row_at(0)]
-        assert table.row_count == 1
+        await pilot.press("down", "c")
+        await settled(app, pilot)
+        form = app.screen
+        assert isinstance(form, LaunchScreen)
+        assert form.changes["train.epochs"] == 2
+        form._set("model.heads", "3")
+        await pilot.pause()
+        assert "does not divide" in form.errors["model.heads"]
+        assert form.refusal("start")
+        form._set("model.heads", "2")
+        form.action_preview()
+        await settled(app, pilot)
+        assert "to do" in str(form.query_one("#preview", Static).content)
+        await pilot.press("ctrl+s")
+        await settled(app, pilot)
+        assert isinstance(app.screen, RunScreen)
+        deadline = time.monotonic() + 30
+        while app.screen.state != "finished" and time.monotonic() < deadline:
+            await pilot.pause(0.3)
+        assert app.screen.state == "finished"
 
 
-async def test_q_leaves(tmp_path: Path):
-    app = SraclApp(Home(tmp_path))
-    async with app.run_test() as pilot:
+async def test_help_lists_the_keys_and_q_leaves(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("question_mark")
+        await settled(app, pilot)
+        assert isinstance(app.screen, Keys)
+        await pilot.press("escape")
+        assert isinstance(app.screen, RunsScreen)
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        assert "Filter" in titles
+        assert "Run whole" in titles
         await pilot.press("q")
     assert app.return_code == 0

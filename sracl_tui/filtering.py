@@ -1,0 +1,151 @@
+"""The filter language of the list of runs: `state:running ndcg@20>0.05 tag:office alpha=0.1 -preset:paper text`.
+
+Words are joined by and. `field:value` asks whether a text contains the value (any of `a|b`), `field=value`, `<`, `<=`,
+`>`, `>=` and `!=` compare; a word alone looks in name, id, data set, preset, group, tags and note; a minus in front turns
+a word around; quotes keep spaces together. Fields: those of the list, metrics such as `hr@20`, and every setting by its
+leaf name or path.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from engine.config import flatten, leaf_paths
+from engine.errors import ConfigError
+
+Row = dict[str, Any]
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+_WORD = re.compile(r"(?P<field>[A-Za-z_][\w.@]*)(?P<sign><=|>=|!=|<|>|=|:)(?P<value>.*)", re.DOTALL)
+_METRIC = re.compile(r"(?:(?P<split>test|valid)[._])?(?P<name>hr|ndcg|mrr)@?_?(?P<k>\d+)")
+TEXTS = {
+    "state": "state",
+    "preset": "preset",
+    "data": "dataset_name",
+    "dataset": "dataset_name",
+    "group": "group_name",
+    "name": "name",
+    "id": "run_id",
+    "run": "run_id",
+    "note": "note",
+    "kind": "kind",
+    "reason": "reason",
+}
+NUMBERS = {"seed": "seed", "epoch": "epoch", "best": "best_epoch", "usd": "usd"}
+ANYWHERE = ("name", "run_id", "dataset_name", "preset", "group_name", "note", "kind", "state")
+
+
+@dataclass(frozen=True)
+class Test:
+    """One word of a filter."""
+
+    __test__ = False  # pytest: this is no test case
+
+    negative: bool
+    field: str
+    """Empty for a word alone."""
+    sign: str
+    value: str
+
+    def holds(self, row: Row) -> bool:
+        """Whether a run fits."""
+        return self._plain(row) != self.negative
+
+    def _plain(self, row: Row) -> bool:
+        if not self.field:
+            texts = [str(row.get(name) or "") for name in ANYWHERE] + list(row.get("tags") or ())
+            return any(self.value.lower() in text.lower() for text in texts)
+        found = value_of(row, self.field)
+        if isinstance(found, list | tuple):
+            return any(self._compare(part) for part in found) if found else self._compare(None)
+        return self._compare(found)
+
+    def _compare(self, found: Any) -> bool:
+        if self.sign == ":":
+            text = "none" if found is None else str(found)
+            return any(part.lower() in text.lower() for part in self.value.split("|"))
+        ours, theirs = _number(found), _number(self.value)
+        if ours is not None and theirs is not None:
+            return _OPERATORS[self.sign](ours, theirs)
+        if self.sign in ("=", "!="):
+            text = "none" if found is None else str(found)
+            return _OPERATORS[self.sign](text.lower(), self.value.lower())
+        return False  # nothing is not less than a number
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def known_field(field: str) -> bool:
+    """Whether a filter may name it."""
+    return (
+        field in TEXTS
+        or field in NUMBERS
+        or field in ("tag", "tags", "time")
+        or field in leaf_paths()
+        or _METRIC.fullmatch(field) is not None
+    )
+
+
+def value_of(row: Row, field: str) -> Any:
+    """What a run has under a field; none where it has nothing."""
+    if field in ("tag", "tags"):
+        return row.get("tags") or []
+    if field == "time":
+        return (row.get("timings") or {}).get("total")
+    if field in TEXTS or field in NUMBERS:
+        return row.get((TEXTS | NUMBERS)[field])
+    metric = _METRIC.fullmatch(field)
+    if metric is not None:
+        return row.get(f"{metric['split'] or 'test'}_{metric['name']}_{metric['k']}")
+    path = leaf_paths().get(field)
+    return flatten(row.get("config") or {}).get(path) if path else None
+
+
+def parse(text: str) -> list[Test]:
+    """The tests of a filter.
+
+    Raises:
+        ConfigError: a field is unknown, a value is missing, or a quote is open; with the word.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = shlex.split(text + '"') if text.count('"') % 2 else text.split()
+    tests: list[Test] = []
+    for word in words:
+        negative = word.startswith("-") and len(word) > 1
+        body = word[1:] if negative else word
+        match = _WORD.fullmatch(body)
+        if match is None:
+            tests.append(Test(negative, "", "", body))
+            continue
+        field = match["field"].lower()
+        if not known_field(field):
+            raise ConfigError(f"there is no field {field!r}", where=word, hint="Such as state:, tag:, ndcg@20>, alpha=")
+        if not match["value"]:
+            raise ConfigError(f"{word!r} lacks a value", where=word)
+        tests.append(Test(negative, field, match["sign"], match["value"]))
+    return tests
+
+
+def select(rows: list[Row], tests: list[Test]) -> list[Row]:
+    """The runs that fit every test."""
+    return [row for row in rows if all(test.holds(row) for test in tests)] if tests else rows

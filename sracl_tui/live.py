@@ -1,0 +1,171 @@
+"""A run as its journal tells it: folded line by line, so that a screen shows an event as soon as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from store.journal import Line
+
+Series = dict[tuple[str, str], list[tuple[int, float]]]
+"""(split, name) to (epoch, value), epochs ascending."""
+QUIET = frozenset(
+    {"step_finished", "stage_progress", "heartbeat", "summaries_made", "summaries_linked", "vectors_made"}
+)
+
+
+@dataclass
+class Stage:
+    """A stage of the run."""
+
+    name: str
+    started: float
+    done: int = 0
+    total: int = 0
+    seconds: float | None = None
+    cached: bool = False
+    detail: str = ""
+
+    def remaining(self, now: float) -> float | None:
+        """Seconds left at the pace so far; none before there is one."""
+        if self.seconds is not None or not self.done or not self.total:
+            return None
+        return (now - self.started) / self.done * (self.total - self.done)
+
+
+@dataclass
+class LiveRun:
+    """What the lines read so far say."""
+
+    created: dict[str, Any] = field(default_factory=dict)
+    dataset: str = ""
+    state: str = "queued"
+    reason: str | None = None
+    stages: dict[str, Stage] = field(default_factory=dict)
+    series: Series = field(default_factory=dict)
+    epoch: int = 0
+    best_epoch: int | None = None
+    bad_epochs: int = 0
+    step: tuple[int, int] = (0, 0)
+    """Steps done in the epoch at work, and how many it has."""
+    epoch_seconds: float | None = None
+    test: dict[str, float] = field(default_factory=dict)
+    log: list[tuple[float, str]] = field(default_factory=list)
+    lines: int = 0
+    last_at: float = 0.0
+
+    @property
+    def epochs(self) -> int:
+        """Epochs at most."""
+        return self.created.get("config", {}).get("train", {}).get("epochs", 0)
+
+    @property
+    def select(self) -> str:
+        """The validation metric that picks the best epoch."""
+        return self.created.get("config", {}).get("train", {}).get("select", "mrr@10")
+
+    def take(self, lines: Iterable[Line]) -> None:
+        """Fold further lines in."""
+        for line in lines:
+            self.lines += 1
+            self.last_at = line.at
+            handler = getattr(self, f"_on_{line.event}", None)
+            said = handler(line.at, **line.fields) if handler else None
+            if said is None and line.event not in QUIET:
+                said = line.event.replace("_", " ")
+            if said:
+                self.log.append((line.at, said))
+
+    def _on_run_created(self, at: float, **fields: Any) -> str:
+        self.created = fields
+        return f"created: {fields.get('preset')} preset, seed {fields.get('seed')}"
+
+    def _on_run_started(self, at: float, **fields: Any) -> str:
+        self.state, self.reason = "running", None
+        return f"process {fields.get('pid')} started on {fields.get('machine') or fields.get('host')}"
+
+    def _on_dataset_used(self, at: float, **fields: Any) -> str:
+        self.dataset = fields.get("dataset_name", "")
+        return f"data {self.dataset}"
+
+    def _on_device_used(self, at: float, **fields: Any) -> str:
+        return f"device {fields.get('device')}, {fields.get('threads')} threads"
+
+    def _on_stopping(self, at: float, **fields: Any) -> str:
+        self.state = "stopping"
+        return f"asked to stop ({fields.get('reason')})"
+
+    def _on_warned(self, at: float, **fields: Any) -> str:
+        return f"warning: {fields.get('message')}"
+
+    def _on_run_resumed(self, at: float, **fields: Any) -> str:
+        self.epoch, self.best_epoch = fields["epoch"], fields.get("best_epoch")
+        for points in self.series.values():
+            points[:] = [point for point in points if point[0] <= self.epoch]
+        return f"resumed after epoch {self.epoch}"
+
+    def _on_run_ended(self, at: float, **fields: Any) -> str:
+        self.state, self.reason = fields["state"], fields.get("reason")
+        self.best_epoch = fields.get("best_epoch") or self.best_epoch
+        return f"{self.state}{f': {self.reason}' if self.reason else ''}"
+
+    def _on_stage_started(self, at: float, **fields: Any) -> str:
+        self.stages[fields["stage"]] = Stage(fields["stage"], at, total=fields.get("total", 0))
+        return f"{fields['stage']} begins"
+
+    def _on_stage_progress(self, at: float, **fields: Any) -> None:
+        stage = self.stages.setdefault(fields["stage"], Stage(fields["stage"], at))
+        stage.done, stage.total = fields["done"], fields["total"]
+
+    def _on_stage_finished(self, at: float, **fields: Any) -> str:
+        stage = self.stages.setdefault(fields["stage"], Stage(fields["stage"], at))
+        stage.seconds, stage.cached, stage.detail = (
+            fields["seconds"],
+            fields.get("cached", False),
+            fields.get("detail", ""),
+        )
+        took = "reused" if stage.cached else f"{stage.seconds:.1f} s"
+        return f"{stage.name} done, {took}{f': {stage.detail}' if stage.detail else ''}"
+
+    def _on_step_finished(self, at: float, **fields: Any) -> None:
+        self.step = fields["done"], fields["steps_per_epoch"]
+
+    def _on_epoch_finished(self, at: float, **fields: Any) -> str:
+        self.epoch, self.bad_epochs, self.step = fields["epoch"], fields["bad_epochs"], (0, 0)
+        self.epoch_seconds = fields["seconds"] + fields["evaluate_seconds"]
+        if fields["improved"]:
+            self.best_epoch = self.epoch
+        values = {}
+        for metric in fields["metrics"]:
+            if metric.get("subgroup", "all") == "all" and metric["value"] is not None:
+                values[metric["split"], metric["name"]] = metric["value"]
+                self.series.setdefault((metric["split"], metric["name"]), []).append((self.epoch, metric["value"]))
+        loss, score = values.get(("train", "loss")), values.get(("valid", self.select))
+        told = f"epoch {self.epoch}" + (f"  loss {loss:.4f}" if loss is not None else "")
+        told += f"  {self.select.upper()} {score:.4f}" if score is not None else ""
+        return told + f"  {fields['seconds']:.1f} s" + ("  best so far" if fields["improved"] else "")
+
+    def _on_evaluated(self, at: float, **fields: Any) -> str:
+        values = {m["name"]: m["value"] for m in fields["metrics"] if m.get("subgroup", "all") == "all"}
+        if fields["split"] == "test":
+            self.test = values
+        told = "  ".join(f"{n.upper()} {values[n]:.4f}" for n in ("hr@20", "ndcg@20") if values.get(n) is not None)
+        return f"{fields['split']} with the weights of epoch {fields['epoch']}: {told}"
+
+    def remaining(self) -> float | None:
+        """Seconds of training left if it runs all its epochs."""
+        if self.epoch_seconds is None or self.state not in ("running", "stopping"):
+            return None
+        done = self.epoch + (self.step[0] / self.step[1] if self.step[1] else 0.0)
+        return max(0.0, self.epochs - done) * self.epoch_seconds
+
+
+def smooth(values: list[float], strength: float) -> list[float]:
+    """Exponential moving average, corrected for its start; strength 0 changes nothing."""
+    total = weight = 0.0
+    found = []
+    for value in values:
+        total, weight = strength * total + (1 - strength) * value, strength * weight + 1 - strength
+        found.append(total / weight)
+    return found

@@ -1,0 +1,108 @@
+"""What all screens have: header, status line, footer, help from their own bindings, reasons for what is not possible."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from sracl_tui.widgets import words
+from sracl_tui.widgets.dialogs import Keys
+from sracl_tui.widgets.status import Facts, StatusLine
+
+if TYPE_CHECKING:
+    from sracl_tui.app import SraclApp
+    from sracl_tui.library import Library
+
+
+class Page(Screen[None]):
+    """A screen of the app."""
+
+    NAME: ClassVar[str] = ""
+    ABOUT: ClassVar[str] = ""
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - an instance variable of Screen
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Back", show=False),
+        Binding("question_mark", "help", "Help", key_display="?"),
+    ]
+
+    @property
+    def sracl(self) -> SraclApp:
+        """The app."""
+        return cast("SraclApp", self.app)
+
+    @property
+    def library(self) -> Library:
+        """The store, for worker threads."""
+        return self.sracl.library
+
+    def compose(self) -> ComposeResult:
+        """Title, body, status, keys."""
+        yield Static(self.NAME, id="title", markup=False)
+        yield from self.body()
+        yield StatusLine()
+        yield Footer(show_command_palette=False)
+
+    def body(self) -> ComposeResult:
+        """What lies between title and status line."""
+        yield from ()
+
+    def on_mount(self) -> None:
+        """Show what is known of the home."""
+        self.tell(self.sracl.facts)
+
+    def entitle(self, text: str) -> None:
+        """Set the title line."""
+        self.query_one("#title", Static).update(words.line(f"{self.NAME}  {text}"))
+
+    def tell(self, facts: Facts) -> None:
+        """Show facts in the status line."""
+        for found in self.query(StatusLine):
+            found.tell(facts)
+
+    def runs_read(self) -> None:
+        """The app has read the runs anew; `self.sracl.runs` has them."""
+
+    def refusal(self, action: str) -> str:
+        """Why an action is not possible now; empty where it is."""
+        return ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Dim what is not possible."""
+        return None if self.is_mounted and self.refusal(action) else True
+
+    def on_key(self, event: events.Key) -> None:
+        """A key whose action is not possible says why."""
+        active = self.active_bindings.get(event.key)
+        if active is not None and not active.enabled and active.node is self:
+            reason = self.refusal(active.binding.action.partition("(")[0])
+            if reason:
+                self.notify(reason, title=f"{active.binding.description}: not now", severity="warning", markup=False)
+                event.stop()
+
+    def action_back(self) -> None:
+        """One level back."""
+        if len(self.app.screen_stack) > 1:
+            self.app.pop_screen()
+
+    def action_help(self) -> None:
+        """The keys of this screen."""
+        found: dict[str, tuple[str, str, str]] = {}
+        for node, binding, enabled, _ in self.active_bindings.values():
+            if binding.description and not binding.system:
+                keys = self.app.get_key_display(binding)
+                name = f"{binding.action}/{binding.description}"
+                if name in found:
+                    keys = f"{found[name][0]} {keys}"
+                why = "" if enabled or node is not self else self.refusal(binding.action.partition("(")[0])
+                found[name] = (keys, binding.description, why)
+        self.app.push_screen(Keys(f"{self.NAME}: keys", self.ABOUT, list(found.values())))
+
+    def copy(self, text: str, what: str) -> None:
+        """Put a text on the clipboard and say so."""
+        self.app.copy_to_clipboard(text)
+        self.notify(f"{what} copied", markup=False)

@@ -1,0 +1,334 @@
+"""One user of a run: items, summary, neighbors by similarity and by learned weight."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Static, Tab, Tabs
+
+from engine.errors import EngineError
+from sracl_tui.inspector import ORDERS, Inspection, in_order, inspect_user
+from sracl_tui.screens.base import Page
+from sracl_tui.widgets import user as shown
+from sracl_tui.widgets import words
+from sracl_tui.widgets.table import Table
+from store import inspection, runs
+from store.errors import StoreError
+
+PANES = ("items", "summary", "neighbors")
+TABLES = {"items": "items-table", "summary": "summary-scroll", "neighbors": "neighbors-table"}
+
+
+class InspectorScreen(Page):
+    """The reason for the app."""
+
+    NAME = "Inspector"
+    ABOUT = (
+        "Left the user's items: a line marks the prefix that is shown, an arrow its target. In the middle the summary of "
+        "that prefix. Right its neighbors: rank by cosine similarity (#) and by learned weight (#w), and how many places "
+        "learning moved each. `target` says whether a neighbor has the target (has) or buys it next (next)."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "find", "Find", key_display="/"),
+        Binding("left_square_bracket", "step(-1)", "Previous", key_display="["),
+        Binding("right_square_bracket", "step(1)", "Next", key_display="]"),
+        Binding("s", "order", "Order"),
+        Binding("r", "surprise", "Surprise"),
+        Binding("p", "prefix(-1)", "Shorter prefix", show=False),
+        Binding("P", "prefix(1)", "Longer prefix", show=False),
+        Binding("o", "other_run", "Same user in another run", show=False),
+        Binding("i", "item_summary", "Summary of the item", show=False),
+        Binding("y", "copy", "Copy"),
+        Binding("tab", "pane(1)", "Next pane", show=False, priority=True),
+        Binding("shift+tab", "pane(-1)", "Previous pane", show=False, priority=True),
+    ]
+
+    @dataclass
+    class Measured(Message):
+        """Every user of the run, with what one may sort by."""
+
+        run: dict[str, Any]
+        users: list[dict[str, Any]]
+
+    @dataclass
+    class Looked(Message):
+        """A user was read."""
+
+        found: Inspection
+        holders: dict[int, str]
+
+    @dataclass
+    class Failed(Message):
+        """There is nothing to see, and why."""
+
+        reason: str
+
+    def __init__(self, run_id: str, user: str | None = None) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.found: Inspection | None = None
+        self.run: dict[str, Any] | None = None
+        self.users: list[dict[str, Any]] = []
+        self._wanted = user
+        self._asked: tuple[str, int | None] | None = None
+
+    def body(self) -> ComposeResult:
+        """Facts, then three panes: beside each other, or as tabs where it is narrow."""
+        yield Static("", id="facts", markup=False)
+        yield Tabs(*(Tab(name.title(), id=f"tab-{name}") for name in PANES), active="tab-neighbors")
+        with Horizontal(id="panes"):
+            with Vertical(id="items", classes="pane") as items:
+                items.border_title = "Items, oldest first"
+                yield Table(id="items-table", empty="reading ...")
+            with Vertical(id="summary", classes="pane") as summary:
+                summary.border_title = "Summary"
+                with VerticalScroll(id="summary-scroll"):
+                    yield Static("", id="summary-text", markup=False)
+            with Vertical(id="neighbors", classes="pane") as neighbors:
+                neighbors.border_title = "Neighbors, most similar first"
+                yield Table(id="neighbors-table", empty="reading ...")
+                yield Static("", id="agreement", markup=False)
+                with VerticalScroll(id="neighbor-scroll", can_focus=False):
+                    yield Static("", id="neighbor-text", markup=False)
+
+    def on_mount(self) -> None:
+        """Read the users, then the first of them."""
+        self.query_one(Tabs).can_focus = False
+        self._show_pane("neighbors")
+        self._measure(self.run_id)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="measure")
+    def _measure(self, run_id: str) -> None:
+        try:
+            store = self.library.store()
+            run = runs.find_run(store, run_id)
+            if run["dataset_id"] is None:
+                self.post_message(self.Failed("This run did not get as far as its data: there is no user to look at."))
+                return
+            self.post_message(self.Measured(run, inspection.user_measures(store, run)))
+        except (StoreError, EngineError) as error:
+            self.post_message(self.Failed(str(error)))
+
+    @on(Measured)
+    def _take_users(self, message: Measured) -> None:
+        self.run, self.users = message.run, message.users
+        first = in_order(self.users, self.sracl.preferences.order)
+        if self._wanted is None and first:
+            self._wanted = str(first[0]["user_id"])
+        if self._wanted is None:
+            self.post_message(self.Failed("This dataset has no user."))
+        else:
+            self.look_at(self._wanted)
+
+    def look_at(self, user: str, position: int | None = None) -> None:
+        """Show a user, at the prefix that represents them or at another one."""
+        self._asked = (user, position)
+        self._look(user, position)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="look")
+    def _look(self, user: str, position: int | None) -> None:
+        try:
+            store = self.library.store()
+            found = inspect_user(store, self.run_id, user, position=position)
+            holders: dict[int, str] = {}
+            if self.run is not None and found.anchor is not None and found.neighbors:
+                ids = [n["neighbor_id"] for n in found.neighbors]
+                holders = inspection.holders(store, self.run["dataset_id"], found.anchor["item_id"], ids)
+        except (StoreError, EngineError) as error:
+            self.post_message(self.Failed(str(error)))
+        else:
+            self.post_message(self.Looked(found, holders))
+
+    @on(Failed)
+    def _say(self, message: Failed) -> None:
+        if self.found is None:
+            for table in self.query(Table):
+                table.say(words.line(message.reason.splitlines()[0]))
+        self.notify(message.reason, severity="warning", markup=False)
+
+    @on(Looked)
+    def _show(self, message: Looked) -> None:
+        before, found = self.found, message.found
+        self.found, self._wanted = found, str(found.user_id)
+        same = before is not None and before.user_id == found.user_id
+        self._show_facts(found)
+        items = self.query_one("#items-table", Table)
+        items.show(shown.items_grid(found), keep=same)
+        if found.anchor is not None and not same:
+            items.move_to(found.anchor["position"] + 1)
+        self.query_one("#summary-text", Static).update(shown.summary_text(found))
+        if not same:
+            self.query_one("#summary-scroll").scroll_home(animate=False)
+        table = self.query_one("#neighbors-table", Table)
+        table.say(words.line(found.note or "No neighbors are stored for this prefix."))
+        table.show(shown.neighbors_grid(found, message.holders), keep=False)
+        self.query_one("#agreement", Static).update(shown.agreement_text(found))
+        self._show_neighbor()
+        self.refresh_bindings()
+
+    def _show_facts(self, found: Inspection) -> None:
+        place, count = self.place, len(self.users)
+        order = ORDERS[self.sracl.preferences.order]
+        self.entitle(f"{self.run['name'] if self.run else self.run_id} on {found.dataset}")
+        where = f"{place + 1} of {count} {order}" if place is not None else ""
+        rank = (
+            ", ".join(f"{split} {rank:,}" for split, rank in sorted(found.ranks.items(), reverse=True))
+            or "not measured"
+        )
+        tied = "   validation and test at the same time" if found.tied else ""
+        anchor = found.anchor
+        prefix = f"first {anchor['length']} items ({anchor['role']})" if anchor else "no training prefix"
+        raw = "" if found.raw_id == str(found.user_id) else f" ({found.raw_id})"
+        lines = (
+            f"user {found.user_id}{raw}   {where}{tied}",
+            f"rank of target: {rank}   prefix: {prefix}",
+        )
+        self.query_one("#facts", Static).update("\n".join(map(words.line, lines)))
+
+    @property
+    def place(self) -> int | None:
+        """Where the user stands in the chosen order."""
+        if self.found is None:
+            return None
+        ids = [user["user_id"] for user in in_order(self.users, self.sracl.preferences.order)]
+        return ids.index(self.found.user_id) if self.found.user_id in ids else None
+
+    @property
+    def neighbor(self) -> dict[str, Any] | None:
+        """The neighbor under the cursor."""
+        key = self.query_one("#neighbors-table", Table).key
+        rows = self.found.neighbors if self.found else []
+        return next((row for row in rows if row["neighbor_id"] == key), None)
+
+    @on(Table.Highlighted, "#neighbors-table")
+    def _show_neighbor(self) -> None:
+        static = self.query_one("#neighbor-text", Static)
+        static.update(shown.neighbor_text(self.neighbor, static.size.width or 40))
+
+    @on(Table.Chosen, "#neighbors-table")
+    def _open_neighbor(self) -> None:
+        from sracl_tui.screens.neighbor import NeighborScreen
+
+        if self.neighbor is not None and self.found is not None:
+            self.app.push_screen(NeighborScreen(self.run_id, self.found, self.neighbor), self._follow)
+
+    def _follow(self, user: int | None) -> None:
+        if user is not None:
+            self.look_at(str(user))
+
+    @on(Table.Chosen, "#items-table")
+    def _open_prefix(self, message: Table.Chosen) -> None:
+        if self.found is not None and isinstance(message.key, int):
+            last = len(self.found.items) - 1
+            self.look_at(str(self.found.user_id), max(1, min(message.key, last)))
+
+    def refusal(self, action: str) -> str:
+        """Walking needs users, prefixes an anchor."""
+        if (
+            action in ("step", "surprise", "find", "order", "copy", "prefix", "other_run", "item_summary")
+            and not self.found
+        ):
+            return "No user is shown."
+        if action == "item_summary" and self.run is not None and self.run["item_set_id"] is None:
+            return "This run has no summaries of items."
+        return ""
+
+    def action_step(self, by: int) -> None:
+        """The user before or after in the chosen order."""
+        ordered = in_order(self.users, self.sracl.preferences.order)
+        if ordered:
+            place = self.place
+            at = 0 if place is None else (place + by) % len(ordered)
+            self.look_at(str(ordered[at]["user_id"]))
+
+    def action_order(self) -> None:
+        """The next order."""
+        names = list(ORDERS)
+        preferences = self.sracl.preferences
+        preferences.order = names[(names.index(preferences.order) + 1) % len(names)]
+        ordered = in_order(self.users, preferences.order)
+        self.look_at(str(ordered[0]["user_id"]))
+
+    def action_surprise(self) -> None:
+        """Any user."""
+        self.look_at(str(random.choice(self.users)["user_id"]))
+
+    def action_prefix(self, by: int) -> None:
+        """The prefix that ends an item earlier or later."""
+        if self.found is not None and self.found.anchor is not None:
+            position = self.found.anchor["position"] + by
+            if 1 <= position < len(self.found.items):
+                self.look_at(str(self.found.user_id), position)
+
+    def action_find(self) -> None:
+        """Look for a user."""
+        from sracl_tui.screens.find_user import FindUser
+
+        assert self.run is not None
+        self.app.push_screen(FindUser(self.run, self.users, self.sracl.preferences.order), self._follow)
+
+    def action_other_run(self) -> None:
+        """The same user in the next run of the same data."""
+        rows = [row for row in self.sracl.runs if self.run and row["dataset_name"] == self.run["dataset_name"]]
+        ids = [row["run_id"] for row in rows]
+        if len(ids) < 2 or self.run_id not in ids:
+            self.notify("There is no other run of this data.", severity="warning")
+            return
+        self.run_id = self.sracl.run_id = ids[(ids.index(self.run_id) + 1) % len(ids)]
+        self._measure(self.run_id)
+
+    def action_item_summary(self) -> None:
+        """What the model says of the item under the cursor."""
+        key = self.query_one("#items-table", Table).key
+        items = self.found.items if self.found else []
+        item = next((item for item in items if item["position"] == key), None)
+        if item is not None:
+            self._read_item(item["item_id"], item["title"])
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="item")
+    def _read_item(self, item_id: int, title: str) -> None:
+        assert self.run is not None
+        try:
+            texts = inspection.item_summaries(self.library.store(), self.run["item_set_id"], [item_id])
+        except StoreError as error:
+            self.post_message(self.Failed(str(error)))
+        else:
+            said = words.text(texts.get(item_id, "This item has no summary in this run."))
+            self.notify(said, title=words.line(title or f"item {item_id}"), timeout=12, markup=False)
+
+    def action_copy(self) -> None:
+        """What has focus: the neighbors as a table, or the summary, or the items."""
+        assert self.found is not None
+        focused = self.focused.id if self.focused else ""
+        if focused == "summary-scroll":
+            self.copy((self.found.summary or {}).get("text", ""), "Summary")
+            return
+        table = self.query_one("#items-table" if focused == "items-table" else "#neighbors-table", Table)
+        lines = ["\t".join(column.key for column in table.grid.columns)]
+        lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.grid.rows]
+        self.copy("\n".join(lines), f"{len(table.grid.rows)} rows")
+
+    def action_pane(self, by: int) -> None:
+        """Focus the next pane; where it is narrow it takes the room."""
+        self._show_pane(PANES[(PANES.index(self._pane) + by) % len(PANES)])
+
+    def _show_pane(self, name: str) -> None:
+        self._pane = name
+        for pane in PANES:
+            self.query_one(f"#{pane}").set_class(pane == name, "shown")
+        with self.prevent(Tabs.TabActivated):  # else tabs and panes would set each other without end
+            self.query_one(Tabs).active = f"tab-{name}"
+        self.call_after_refresh(self.query_one(f"#{TABLES[name]}").focus)
+
+    @on(Tabs.TabActivated)
+    def _tab(self, event: Tabs.TabActivated) -> None:
+        name = (event.tab.id or "").removeprefix("tab-")
+        if name in PANES and name != self._pane and event.tabs.active == event.tab.id:
+            self._show_pane(name)

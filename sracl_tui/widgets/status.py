@@ -1,0 +1,37 @@
+"""The line above the keys: which store, how many runs are live, what was spent; or what hinders the reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.widgets import Static
+
+from sracl_tui.widgets import words
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What every screen says of the home."""
+
+    place: str = ""
+    runs: int = 0
+    live: int = 0
+    usd: float = 0.0
+    trouble: str = ""
+    """Why what is shown may be old; empty when all is well."""
+
+
+class StatusLine(Static):
+    """The status line."""
+
+    def __init__(self) -> None:
+        super().__init__("", id="status", markup=False)
+
+    def tell(self, facts: Facts) -> None:
+        """Show facts."""
+        self.set_class(bool(facts.trouble), "trouble")
+        if facts.trouble:
+            self.update(words.line(f"✗ {facts.trouble.splitlines()[0]} - showing what was read before"))
+            return
+        live = f"● {facts.live} live" if facts.live else "no live run"
+        self.update(words.line(f"{facts.runs} runs, {live}, {words.dollars(facts.usd)} spent   {facts.place}"))

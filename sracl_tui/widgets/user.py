@@ -1,0 +1,145 @@
+"""A user as tables and text: items in order, the summary with its origin, neighbors with similarity and weight."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from rich.text import Text
+
+from sracl_tui.inspector import PHASES, Inspection
+from sracl_tui.widgets import words
+from sracl_tui.widgets.table import Column, Grid, Row, lay_out
+
+ITEMS = (
+    Column("position", "#", right=True),
+    Column("title", "title", flex=True, least=12),
+    Column("when", "date"),
+    Column("role", "as"),
+)
+NEIGHBORS = (
+    Column("cosine", "#", right=True),
+    Column("similarity", "cos", right=True),
+    Column("weights", "#w", right=True),
+    Column("moved", "±"),
+    Column("weight", "weight", right=True),
+    Column("bar", "", least=8),
+    Column("user", "user", right=True),
+    Column("target", "target"),
+    Column("titles", "its last items", flex=True, least=24, most=60),
+)
+BAR = 8
+
+
+def items_grid(found: Inspection, *, shared: Collection[int] = (), marked: str = "●") -> Grid:
+    """The items, oldest first; the prefix has a line at its left, its target an arrow, shared items a sign."""
+    anchor = found.anchor
+    rows = []
+    for item in found.items:
+        target = anchor is not None and item["position"] == anchor["position"] + 1
+        sign = "→" if target else marked if item["item_id"] in shared else "│" if item["in_prefix"] else ""
+        style = "accent" if target else "" if item["in_prefix"] else "dim"
+        cells = (
+            str(item["position"]),
+            words.line(item["title"] or f"(item {item['item_id']} has no title)"),
+            f"{item['ts']:%y-%m-%d}" if item["ts"] else "",
+            item["role"] or "",
+        )
+        rows.append(Row(item["position"], cells, ("dim", style, "dim", "accent" if target else "dim"), sign))
+    return lay_out(ITEMS, rows)
+
+
+def neighbors_grid(found: Inspection, holders: dict[int, str]) -> Grid:
+    """The neighbors, most similar first."""
+    most = max((n["weight"] or 0.0 for n in found.neighbors), default=0.0) or 1.0
+    return lay_out(NEIGHBORS, [_neighbor(n, most, holders) for n in found.neighbors])
+
+
+def _neighbor(neighbor: dict[str, Any], most: float, holders: dict[int, str]) -> Row:
+    weight, place = neighbor["weight"], neighbor["weight_rank"]
+    moved, style = move(neighbor)
+    cells = (
+        str(neighbor["cosine_rank"]),
+        words.decimal(neighbor["similarity"], 3),
+        "-" if place is None else str(place),
+        moved,
+        words.decimal(weight, 4),
+        words.bar((weight or 0.0) / most, BAR).ljust(BAR),
+        str(neighbor["neighbor_user_id"]),
+        holders.get(neighbor["neighbor_id"], ""),
+        words.line("; ".join((neighbor["titles"] or [])[:3])),
+    )
+    return Row(neighbor["neighbor_id"], cells, ("dim", "", "", style, style, "live", "", "accent", "dim"))
+
+
+def move(neighbor: dict[str, Any]) -> tuple[str, str]:
+    """How many places learning moved a neighbor, as arrow and number, and the style for it."""
+    place = neighbor["weight_rank"]
+    if place is None:
+        return "", ""
+    by = neighbor["cosine_rank"] - place
+    return (f"▲{by}", "good") if by > 0 else (f"▼{-by}", "bad") if by < 0 else ("=", "dim")
+
+
+def summary_text(found: Inspection) -> Text:
+    """The summary, then who wrote it, from what prompt, with how many tokens, for how much."""
+    said = Text()
+    if found.summary is None:
+        said.append("This run has no summary of this prefix.", "dim")
+        return said
+    summary = found.summary
+    said.append(words.text(summary["text"]) or "(an empty answer)")
+    said.append("\n\n")
+    facts = {
+        "provider": summary["provider"],
+        "model": summary["model"] or "none: rules, no language model",
+        "prompt": summary["prompt_version"],
+        "unit": f"one per {summary['unit']}",
+        "tokens": f"{summary['tokens_in'] or 0:,} in, {summary['tokens_out'] or 0:,} out, "
+        f"{summary['tokens_cached'] or 0:,} cached",
+        "price": words.dollars(summary["usd"]),
+        "ended": summary["finish_reason"] or "-",
+        "made": f"{summary['created_at']:%Y-%m-%d %H:%M} UTC, by run {summary['run_id'] or '-'}",
+    }
+    for name, value in facts.items():
+        said.append(f"{name:<9}", "bold")
+        said.append(f"{words.line(value)}\n")
+    if summary["fallback"]:
+        said.append("The model failed: the offline rules stand in for it.\n", "bold")
+    return said
+
+
+def agreement_text(found: Inspection) -> Text:
+    """How far the two orders agree, and how even the weights are."""
+    said = Text()
+    if found.neighbors:
+        import math
+
+        count = sum(n["weight"] is not None for n in found.neighbors)
+        even = f" of {math.log(count):.3f} if all were equal" if count > 1 else ""
+        agree = "- (equal or too few values)" if found.spearman is None else f"{found.spearman:+.2f}"
+        spread = "-" if found.entropy is None else f"{found.entropy:.3f} nats{even}"
+        said.append("Spearman ", "bold").append(f"{agree}   ")
+        said.append("entropy ", "bold").append(f"{spread}\n")
+    if found.note:
+        said.append(words.text(found.note), "italic")
+    return said
+
+
+def neighbor_text(neighbor: dict[str, Any] | None, columns: int) -> Text:
+    """A neighbor's weights over the training as bars, and its items, newest first."""
+    said = Text()
+    if neighbor is None:
+        return said
+    values = {"initial": neighbor["weight_initial"], "best": neighbor["weight"], "last": neighbor["weight_last"]}
+    most = max((value or 0.0 for value in values.values()), default=0.0) or 1.0
+    said.append(f"user {neighbor['neighbor_user_id']}", "bold")
+    said.append(f", items 1 to {neighbor['neighbor_position']}\n")
+    for phase in PHASES:
+        value = values[phase]
+        drawn = words.bar((value or 0.0) / most, max(6, min(24, columns - 22)))
+        said.append(f"{phase:<8}{words.decimal(value, 4):>7} {drawn}\n")
+    said.append("then ", "bold").append(f"{words.line(neighbor['next_title'] or '-')}\n")
+    for title in (neighbor["titles"] or [])[:6]:
+        said.append(f"- {words.line(title)}\n")
+    return said
