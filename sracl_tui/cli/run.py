@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,7 +103,7 @@ def run(
         raise ConfigError("give one of --seed and --seeds", where="--seeds")
     place = common.home_of(home)
     if resume is not None:
-        results = [_resume(place, resume, headless=headless)]
+        results = [_resume(place, resume, headless=headless, budget=budget)]
     else:
         several = _variants(ablations=ablations, file=variants, vary=vary)
         settings: dict[str, Any] = {"dataset": dataset, "seed": seed, "budget": budget}
@@ -110,7 +111,7 @@ def run(
         config, preset_name = load_config(
             preset=preset, files=tuple(configs or ()), assignments=tuple(assignments or ()), settings=settings
         )
-        _check_dataset(place, config.data.dataset)
+        check_dataset(place, config.data.dataset)
         if dry_run:
             _dry_run(place, config, json_=json_)
             return
@@ -181,7 +182,7 @@ def _variants(*, ablations: bool, file: Path | None, vary: str | None) -> tuple[
     return read_variants(file or ABLATIONS) if ablations or file is not None else None
 
 
-def _check_dataset(place: Home, name: str) -> None:
+def check_dataset(place: Home, name: str) -> None:
     """A run with a misspelled dataset is no run: refuse it before it has a folder.
 
     Raises:
@@ -246,7 +247,7 @@ def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: b
     return results
 
 
-def _resume(place: Home, text: str, *, headless: bool) -> RunResult:
+def _resume(place: Home, text: str, *, headless: bool, budget: float | None) -> RunResult:
     from sracl_tui.runner.pipeline import execute
     from store.database import Store
     from store.runs import find_run
@@ -256,6 +257,9 @@ def _resume(place: Home, text: str, *, headless: bool) -> RunResult:
     if row["state"] == "finished":
         raise ConfigError(f"run {row['run_id']} is finished", where="--resume", hint="Nothing is left to do.")
     request = RunRequest.read(place.run_folder(row["run_id"]))
+    if budget is not None:
+        semantics = request.config.semantics.model_copy(update={"budget": budget})
+        request = replace(request, config=request.config.model_copy(update={"semantics": semantics}))
     return watched(request, lambda listener: execute(place, request, listener=listener, resume=True), headless)
 
 
@@ -286,7 +290,9 @@ def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
 
 
 def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
+    from sracl_tui.cli.llm import kind_line
     from sracl_tui.runner.plan import plan
+    from sracl_tui.runner.quoting import cost_line
 
     document = plan(place, config)
     if json_:
@@ -299,12 +305,14 @@ def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
             markup=False,
             highlight=False,
         )
-    low, high = document["usd"]["low"], document["usd"]["high"]
     console.print(
         f"prompts    {document['prompts']:,}, of them cached {document['cached']:,}, identical {document['identical']:,}",
         highlight=False,
     )
-    console.print(f"cost       ${low:.2f} to ${high:.2f}", highlight=False)
+    for kind, part in document.get("kinds", {}).items():
+        if part["tokens"]:
+            console.print(f"{kind:10} {kind_line(part)}", markup=False, highlight=False)
+    console.print(f"cost       {cost_line(document['usd'])}", highlight=False)
     console.print(
         f"time       about {document['minutes']:.1f} minutes ({document['basis']})",
         markup=False,
