@@ -45,7 +45,7 @@ def spent_by(store: Store, run_id: str) -> float:
 
 
 def tokens_of(store: Store, keys: list[str]) -> dict[str, tuple[int, int, int]]:
-    """Tokens in, out and cached of summaries that a model wrote in one attempt, by key."""
+    """Tokens in, out and cached of summaries that a model wrote, all attempts together, by key."""
     wanted = pa.table({"key": pa.array(keys, pa.string())})
     found = store.table(
         "SELECT s.key, s.tokens_in, s.tokens_out, s.tokens_cached FROM summaries s SEMI JOIN wanted USING (key) "

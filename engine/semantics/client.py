@@ -1,7 +1,7 @@
 """Asks an OpenAI-compatible endpoint many prompts at once: one loop of retries, paced, paid for, and judged.
 
 The client's own retries are off. Calls live in an event loop of a thread of their own; the caller takes what they bring from
-a queue in small chunks. Where the caller falls behind, no further call goes out.
+a queue in small chunks. A prompt makes room for the next one only when its answer has been taken and kept.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from engine.semantics.requests import Message
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-CHUNK_SECONDS = 0.2
-"""Between two chunks at least: an answer is kept after about so long."""
+CHUNK_SECONDS = 0.1
+"""Between two chunks at least: an answer is kept after about so long, and until then its prompt counts as in flight."""
 IDLE_SECONDS = 0.5
 """After so long without anything an empty chunk tells that the job lives."""
 RETRIED = frozenset({408, 409, 425, 429})
@@ -71,6 +71,8 @@ class Chunk:
     calls: list[Call] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     note: str = ""
+    kept: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the caller has come back for more."""
 
 
 @dataclass
@@ -116,6 +118,8 @@ class Client:
                 if isinstance(chunk, BaseException):
                     raise chunk
                 yield chunk
+                with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+                    self._loop.call_soon_threadsafe(chunk.kept.set)
             ended = True
         finally:
             if not ended:
@@ -147,7 +151,7 @@ class Client:
         self._task = task
         self._pacer = pacing.Pacer(limits, stopping=self._stopping.is_set)
         self._money.begin()
-        self._started = time.monotonic()
+        self._started, self._calls_before = time.monotonic(), self._money.calls
         pool = http.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency)
         timeout = http.Timeout(limits.timeout, connect=min(limits.timeout, 10.0), pool=None)
         async with (
@@ -331,9 +335,9 @@ class Client:
         return text.replace(key, "***") if key else text
 
     async def _answer(self, answer: Answer) -> None:
-        self._pending.answers.append(answer)
-        while len(self._pending.answers) > self._endpoint.limits.concurrency:
-            await asyncio.sleep(CHUNK_SECONDS / 4)
+        chunk = self._pending
+        chunk.answers.append(answer)
+        await chunk.kept.wait()
 
     async def _pulse(self) -> None:
         """Hand over what has come, whenever the caller has taken the chunk before."""
@@ -347,7 +351,7 @@ class Client:
 
     def _flush(self) -> None:
         chunk, self._pending = self._pending, Chunk()
-        rate = self._money.calls / max(1e-9, time.monotonic() - self._started)
+        rate = (self._money.calls - self._calls_before) / max(1e-9, time.monotonic() - self._started)
         dollars = f"${self._money.paid:.4f}" if self._money.known else "price unknown"
         chunk.note = f"{rate:.1f} calls/s, {self._pacer.in_flight} in flight, {self._retries} retries, {dollars}"
         self._chunks.put(chunk)
