@@ -219,7 +219,7 @@ class Client:
             self._retries += 1
             hopeless = outcome.status in OF_THE_PROMPT
             if hopeless or unusable >= limits.answers or failed >= limits.attempts:
-                if not hopeless and failed >= limits.attempts and self._pacer.is_open:
+                if not hopeless and failed >= limits.attempts and self._pacer.nothing_works(limits.attempts):
                     raise self._blame(outcome)
                 await self._answer(Answer(prompt.key, None, reason, paid, usd))
                 return

@@ -86,6 +86,10 @@ class Pacer:
         """Whether the circuit breaker lets only single probes through."""
         return self._failures >= OPEN_AFTER
 
+    def nothing_works(self, attempts: int) -> bool:
+        """Whether so many attempts in a row have failed, of whatever prompts."""
+        return self._failures >= attempts
+
     async def enter(self, tokens: float) -> None:
         """Wait until a call with so many tokens may go, and count it as in flight."""
         async with self._waiting:

@@ -210,6 +210,8 @@ def try_endpoint(
     dataset = make_demo()
     config = SemanticsConfig(provider=name, llm=model)
     provider = EndpointProvider.build(config, dataset, max_length=10, home=place.path)
+    few = provider.endpoint.limits.model_copy(update={"attempts": 2})
+    provider.endpoint = provider.endpoint.model_copy(update={"limits": few})
     found: list[dict[str, Any]] = []
     asked: tuple[tuple[Kind, Any], ...] = (
         ("user", dataset.anchors.representing[:1]),
