@@ -241,7 +241,7 @@ class Client:
             reserve = money.most(text, self._endpoint.max_tokens)
             if not await money.reserve(reserve):
                 raise BudgetReached(money.cap or 0.0, money.spent)
-            sent_at, started = time.time(), time.perf_counter()
+            sent_at, started = time.time(), time.monotonic()
             outcome = _Outcome(None, "cancelled")
             cost: float | None = None
             try:
@@ -253,13 +253,13 @@ class Client:
                     outcome.error = verdict.problem
                 billed = None if outcome.usage or outcome.status in (None, 200) else False
                 cost = await money.settle(reserve, outcome.usage, sent_at, billed=billed)
-                seconds = time.perf_counter() - started
+                seconds = time.monotonic() - started
                 call = Call(
                     prompt.key, attempt, sent_at, outcome.status, outcome.error, seconds, outcome.usage,
                     money.prices(sent_at), cost,
                 )  # fmt: skip
                 self._pending.calls.append(call)
-            self._learn(outcome)
+            self._learn(outcome, started)
             return outcome, verdict, cost
         finally:
             await pacer.leave()
@@ -293,13 +293,13 @@ class Client:
             raw.status_code, None, "", message.content, choice.finish_reason, message.refusal, usage, raw.headers
         )
 
-    def _learn(self, outcome: _Outcome) -> None:
+    def _learn(self, outcome: _Outcome, sent: float) -> None:
         """Tell the pacer how it went; raises where going on makes no sense."""
         pacer, status = self._pacer, outcome.status
         if outcome.headers is not None:
             pacer.learn(outcome.headers)
         if status == 429:
-            pacer.too_many(pacing.retry_after(outcome.headers or {}))
+            pacer.too_many(pacing.retry_after(outcome.headers or {}), sent=sent)
         elif status is None or status >= 500 or status in RETRIED or outcome.error == MALFORMED:
             wait = pacing.retry_after(outcome.headers) if outcome.headers is not None else None
             if status == 503 and wait is not None:

@@ -134,12 +134,14 @@ class Pacer:
             self.allowed = float(min(FIRST, self.most))
             self.pause(min(30.0, 0.5 * 2**self._probes))
 
-    def too_many(self, retry_after: float | None) -> None:
-        """The server said 429: shrink, at most once per round, and wait as long as it says."""
-        now = time.monotonic()
+    def too_many(self, retry_after: float | None, *, sent: float) -> None:
+        """The server said 429 to a call sent at a `time.monotonic()`: shrink, and wait as long as it says.
+
+        Calls that were sent before the last shrinking say nothing new.
+        """
         self._slow_start = False
-        if now - self._shrunk_at > 0.5:
-            self.allowed, self._shrunk_at = max(1.0, self.allowed * DOWN), now
+        if sent > self._shrunk_at:
+            self.allowed, self._shrunk_at = max(1.0, self.allowed * DOWN), time.monotonic()
         if retry_after is not None:
             self.pause(retry_after)
 
