@@ -162,7 +162,13 @@ def costs(
 
 @app.command("list")
 def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """List the endpoints: the ready ones and those of `providers.toml` in the home."""
+    """List the endpoints: the ready ones and those of `providers.toml` in the home.
+
+    \b
+    Examples:
+      sracl llm list
+      sracl llm list --json
+    """
     from datetime import UTC, datetime
 
     from engine.semantics.endpoints import find_key, read_endpoints
@@ -200,7 +206,13 @@ def try_endpoint(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Ask an endpoint one small question of each kind, and show what comes back. This costs a fraction of a cent."""
+    """Ask an endpoint one small question of each kind, and show what comes back. This costs a fraction of a cent.
+
+    \b
+    Examples:
+      sracl llm test deepseek
+      sracl llm test vllm --model Qwen/Qwen2.5-32B-Instruct
+    """
     from engine.config import SemanticsConfig
     from engine.data.demo import make_demo
     from engine.semantics.endpoint_provider import EndpointProvider
@@ -250,7 +262,12 @@ def try_endpoint(
 
 @prompts_app.command("list")
 def list_prompts(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """List the versions of the prompts, those in the home's folder `prompts` too."""
+    """List the versions of the prompts, those in the home's folder `prompts` too.
+
+    \b
+    Examples:
+      sracl prompts list
+    """
     from engine.semantics.prompts import read_prompts
 
     found = read_prompts(common.home_of(home).path)
@@ -272,7 +289,13 @@ def show_prompt(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Show a prompt filled in, for one user and one item, exactly as it would be sent."""
+    """Show a prompt filled in, for one user and one item, exactly as it would be sent.
+
+    \b
+    Examples:
+      sracl prompts show
+      sracl prompts show films-1 --dataset films --user 7 --item 3
+    """
     import numpy as np
 
     from engine.config import DataConfig

@@ -330,7 +330,10 @@ def test_a_torn_last_line_of_a_dead_run_is_no_reason_to_publish(home: Home, new_
         assert home.database.stat().st_ino == inode
 
 
-def test_damage_and_missing_tables_are_skipped_with_a_word(home: Home, new_run: NewRun, tell: Tell, rows: Rows) -> None:
+def test_damage_and_missing_tables_are_skipped_with_a_word(
+    home: Home, new_run: NewRun, tell: Tell, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.journal.INLINE_ROWS", 0)
     journal = new_run("one")
     tell(journal, _summaries("k1"))
     next((home.runs / "one").glob("*.parquet")).unlink()
@@ -346,6 +349,29 @@ def test_damage_and_missing_tables_are_skipped_with_a_word(home: Home, new_run: 
     assert rows("SELECT key FROM summaries") == [("k2",)]
     assert rows("FROM neighbor_lists") == []
     assert publish(home).warnings == []
+
+
+def test_calls_and_answers_are_taken_from_the_line_or_from_a_file_alike(
+    home: Home, new_run: NewRun, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(key: str) -> dict[str, list[Any]]:
+        prices = {name: [None] for name in ("usd_per_million_in", "usd_per_million_out", "usd_per_million_cached")}
+        tokens = {"tokens_in": [7], "tokens_out": [None], "tokens_cached": [0]}
+        told = {"sent_at": [1.5], "status": [None], "error": ["timeout"], "latency_seconds": [0.25], "usd": [None]}
+        return {"key": [key], "attempt": [1], **told, **tokens, **prices}
+
+    journal = new_run("one")
+    journal.append("api_called", {"provider": "p", "model": "m"}, columns=call("inline"))
+    assert not list((home.runs / "one").glob("*.parquet"))
+    monkeypatch.setattr("store.journal.INLINE_ROWS", 0)
+    journal.append("api_called", {"provider": "p", "model": "m"}, columns=call("file"))
+    assert len(list((home.runs / "one").glob("*.parquet"))) == 1
+    assert publish(home).warnings == []
+    assert publish(home).warnings == []
+    found = rows(
+        "SELECT key, run_id, provider, epoch(sent_at), status, error, tokens_in, usd FROM api_calls ORDER BY key"
+    )
+    assert found == [(key, "one", "p", 1.5, None, "timeout", 7, None) for key in ("file", "inline")]
 
 
 UNFIT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
