@@ -47,6 +47,19 @@ class SemanticsError(EngineError):
     title = "Semantics error"
 
 
+class BudgetReached(SemanticsError):
+    """The next call could cost more than the money cap leaves; everything that was paid for is kept."""
+
+    title = "Money cap"
+
+    def __init__(self, cap: float, spent: float) -> None:
+        super().__init__(
+            f"the cap of ${cap:g} is reached: ${spent:.4f} is spent or may have been billed",
+            where="semantics.budget",
+            hint="Everything that came is kept; a higher --budget goes on from there.",
+        )
+
+
 class TrainingError(EngineError):
     """A training that cannot go on, such as one whose loss is no longer a number."""
 

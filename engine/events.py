@@ -52,6 +52,7 @@ class StageProgress(Event):
     stage: str
     done: int
     total: int
+    detail: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,19 @@ class SummariesMade(Tabular):
     """Summaries as they come. Columns: key, text, tokens_in, tokens_out, tokens_cached, usd, finish_reason, fallback."""
 
     name = "summaries_made"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiCalled(Tabular):
+    """HTTP attempts, failed ones too, told before the answers that they brought.
+
+    Columns: key, attempt, sent_at (Unix seconds), status, error, latency_seconds, tokens_in, tokens_out, tokens_cached,
+    usd_per_million_in, usd_per_million_out, usd_per_million_cached, usd.
+    """
+
+    name = "api_called"
+    provider: str
+    model: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 A start of a run opens a new segment, `events-0001.jsonl`, `events-0002.jsonl`, ... Every line is one event:
 `{"n": 17, "at": 1790000000.123, "event": "epoch_finished", ...}`, `n` counting from 1 in each segment. An event
-with a table names the Parquet file beside the journal that holds it, written and synced before the line.
+with a table names the Parquet file beside the journal that holds it, written and synced before the line; answers and
+calls that come a few at a time have their `columns` in the line itself.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from typing import Any
 from store.errors import StoreBusy
 
 _SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
-DURABLE = frozenset({"summaries_made"})
+DURABLE = frozenset({"summaries_made", "api_called"})
 """Events that may have cost money: on the disk before `append` returns."""
+INLINE_ROWS = 100
+"""Durable events with so few rows keep them in their line: they come many times a minute."""
 
 
 def segments(folder: Path) -> list[Path]:
@@ -74,7 +77,9 @@ class Journal:
                 "event": event,
                 **fields,
             }
-            if columns is not None:
+            if columns is not None and event in DURABLE and len(next(iter(columns.values()))) <= INLINE_ROWS:
+                line["columns"] = columns
+            elif columns is not None:
                 line["table"] = f"events-{self.segment:04d}-{self._lines + 1:06d}.parquet"
                 _write_table(self._folder / line["table"], columns)
             text = json.dumps(line, ensure_ascii=False, default=_plain, separators=(",", ":"))

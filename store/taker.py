@@ -20,6 +20,8 @@ def read_table(line: Line, warnings: list[str]) -> pa.Table | None:
     """The table of an event; none, with a warning, where it cannot be read."""
     import pyarrow.parquet as pq
 
+    if "columns" in line.fields:
+        return pa.table(line.fields["columns"])
     if line.table is None:
         return None
     try:
@@ -157,6 +159,16 @@ class Taker:
         )
         new = f"INSERT INTO summaries SELECT key, {columns}, ?, ? FROM incoming ON CONFLICT DO NOTHING"
         self._insert(line, better, values, then=new)
+
+    def _on_api_called(self, source: str, segment: int, line: Line) -> None:
+        f = line.fields
+        self._insert(
+            line,
+            "INSERT INTO api_calls SELECT ?, key, attempt, make_timestamp(CAST(sent_at * 1000000 AS BIGINT)), ?, ?, status, "
+            "error, latency_seconds, tokens_in, tokens_out, tokens_cached, usd_per_million_in, usd_per_million_out, "
+            "usd_per_million_cached, usd FROM incoming",
+            [source, f["provider"], f["model"]],
+        )
 
     def _on_summaries_linked(self, source: str, segment: int, line: Line) -> None:
         set_id = line.fields["set_id"]

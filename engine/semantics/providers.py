@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +31,15 @@ class Answers:
     tokens_out: list[int]
     tokens_cached: list[int]
     """Tokens of the input that the provider had in its own cache."""
-    usd: list[float]
+    usd: Sequence[float | None]
+    """None where the price is unknown."""
     finish_reason: list[str]
     fallback: list[bool]
     """Whether a text stands in for an answer that could not be had."""
+    calls: Columns | None = None
+    """HTTP attempts to report before these answers, as in `ApiCalled`."""
+    note: str = ""
+    """How it goes, in a few words, for whoever watches."""
 
     @classmethod
     def free(cls, keys: list[str], texts: list[str]) -> Answers:
@@ -107,22 +113,34 @@ class Provider(Protocol):
         ...
 
 
-def build_provider(config: SemanticsConfig, dataset: Dataset, *, max_length: int) -> Provider:
+@runtime_checkable
+class Costly(Protocol):
+    """A provider whose answers cost something: it is asked to end before it is left."""
+
+    def count_spent(self, usd: float) -> None:
+        """Count dollars that the job spent before against its cap."""
+        ...
+
+    def wind_down(self) -> None:
+        """Ask for nothing more; `answer` goes on until what is in flight has come."""
+        ...
+
+
+def build_provider(config: SemanticsConfig, dataset: Dataset, *, max_length: int, home: Path | None = None) -> Provider:
     """The provider that `semantics.provider` names.
 
     Args:
         max_length: items of a prefix that a summary looks at, its newest ones.
+        home: folder with `providers.toml`, `.env` and `prompts`; none means the ready endpoints and prompts only.
 
     Raises:
         ConfigError: the name is unknown, or a setting means nothing to this provider.
     """
     build = _builders().get(config.provider)
     if build is None:
-        raise ConfigError(
-            f"there is no provider {config.provider!r}: named endpoints are not configured",
-            where="semantics.provider",
-            hint=f"Providers that work offline: {', '.join(_builders())}.",
-        )
+        from engine.semantics.endpoint_provider import EndpointProvider
+
+        return EndpointProvider.build(config, dataset, max_length=max_length, home=home)
     if config.llm is not None:
         raise ConfigError(
             f"provider {config.provider!r} asks no model, so {config.llm!r} would do nothing",

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from engine.config import content_hash
 from engine.data.dataset import Dataset
 from engine.errors import SemanticsError, StopRequested
-from engine.events import Report, StageProgress, SummariesLinked, SummariesMade, SummarySetMade
-from engine.semantics.providers import Kind, Provider
+from engine.events import ApiCalled, Report, StageProgress, SummariesLinked, SummariesMade, SummarySetMade
+from engine.semantics.providers import Costly, Kind, Provider
 
 ROWS_AT_ONCE = 5000
 """Summaries of one event at most."""
@@ -125,13 +125,20 @@ def _answer(
         raise Interrupted
     rows = np.array([first[key] for key in missing], np.int64)
     for answers in provider.answer(kind, owner_ids[rows], missing):
+        if answers.calls is not None:
+            report(ApiCalled(provider=provider.name, model=provider.model, columns=answers.calls))
         for start in range(0, len(answers), ROWS_AT_ONCE):
             report(SummariesMade(columns=answers.columns(start, start + ROWS_AT_ONCE)))
         texts.update(zip(answers.keys, answers.texts, strict=True))
         done += len(answers)
-        report(StageProgress(stage=STAGE, done=done, total=total))
+        if len(answers) or answers.note:
+            report(StageProgress(stage=STAGE, done=done, total=total, detail=answers.note))
         if stop() and done < total:
-            raise Interrupted
+            if not isinstance(provider, Costly):
+                raise Interrupted
+            provider.wind_down()
+    if stop() and done < total:
+        raise Interrupted
     open_keys = [key for key in missing if key not in texts]
     if open_keys:
         raise SemanticsError(

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from engine.errors import ConfigError, DataError, EngineError
+from engine.errors import BudgetReached, ConfigError, DataError, EngineError
 from store.errors import LookupFailed, QueryFailed, StoreError
 from store.home import Home
 
@@ -72,6 +72,8 @@ class Commands(TyperGroup):
 
 def exit_code(error: BaseException) -> int:
     """The exit code of an error."""
+    if isinstance(error, BudgetReached):
+        return 3
     if isinstance(error, ConfigError | DataError | LookupFailed | QueryFailed):
         return 2
     return 4 if isinstance(error, StoreError) else 1

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sracl_tui.cli import compare, data, demo, doctor, inspect, leaks, run, runs, search, sql
+from sracl_tui.cli import compare, data, demo, doctor, inspect, leaks, llm, run, runs, search, sql
 from sracl_tui.cli.common import Commands
 from sracl_tui.version import __version__
 
@@ -44,6 +44,10 @@ app.command("runs")(runs.runs)
 app.command("show")(runs.show)
 app.command("inspect")(inspect.inspect)
 app.command("search")(search.search)
+app.command("summarize")(llm.summarize)
+app.command("costs")(llm.costs)
+app.add_typer(llm.prompts_app, name="prompts")
+app.add_typer(llm.app, name="llm")
 app.command("leaks")(leaks.leaks)
 app.command("compare")(compare.compare)
 app.command("tag")(runs.tag)

@@ -50,7 +50,8 @@ class Lines:
             how = "reused" if event.cached else f"{event.seconds:.1f} s"
             self._say(f"{event.stage}: {how}{f' ({event.detail})' if event.detail else ''}")
         elif isinstance(event, StageProgress) and time.monotonic() - self._last > 10:
-            self._say(f"{event.stage}: {event.done:,} of {event.total:,}")
+            detail = f" ({event.detail})" if event.detail else ""
+            self._say(f"{event.stage}: {event.done:,} of {event.total:,}{detail}")
         elif isinstance(event, EpochFinished):
             self._say(epoch_line(event))
         elif isinstance(event, Warned):
@@ -90,7 +91,8 @@ class Bars:
         if isinstance(event, StageStarted):
             self._begin(event.stage, event.total or None)
         elif isinstance(event, StageProgress) and self._task is not None:
-            self._progress.update(self._task, completed=event.done, total=event.total)
+            name = f"{event.stage} ({event.detail})" if event.detail else event.stage
+            self._progress.update(self._task, description=name, completed=event.done, total=event.total)
         elif isinstance(event, StageFinished):
             self._end()
         elif isinstance(event, StepFinished):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,7 +103,7 @@ def run(
         raise ConfigError("give one of --seed and --seeds", where="--seeds")
     place = common.home_of(home)
     if resume is not None:
-        results = [_resume(place, resume, headless=headless)]
+        results = [_resume(place, resume, headless=headless, budget=budget)]
     else:
         several = _variants(ablations=ablations, file=variants, vary=vary)
         settings: dict[str, Any] = {"dataset": dataset, "seed": seed, "budget": budget}
@@ -128,7 +129,7 @@ def run(
                 config, preset_name, seeds=seeds, run_id=run_id, name=name, group=group, tags=tags, note=note
             )
         for dataset_name in {request.config.data.dataset for request in plan}:
-            _check_dataset(place, dataset_name)
+            check_dataset(place, dataset_name)
         if dry_run:
             if several is None:
                 _dry_run(place, config, json_=json_)
@@ -185,7 +186,7 @@ def _variants(*, ablations: bool, file: Path | None, vary: str | None) -> tuple[
     return read_variants(file or ABLATIONS) if ablations or file is not None else None
 
 
-def _check_dataset(place: Home, name: str) -> None:
+def check_dataset(place: Home, name: str) -> None:
     """A run with a misspelled dataset is no run: refuse it before it has a folder.
 
     Raises:
@@ -250,7 +251,7 @@ def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: b
     return results
 
 
-def _resume(place: Home, text: str, *, headless: bool) -> RunResult:
+def _resume(place: Home, text: str, *, headless: bool, budget: float | None) -> RunResult:
     from sracl_tui.runner.pipeline import execute
     from store.database import Store
     from store.runs import find_run
@@ -260,6 +261,9 @@ def _resume(place: Home, text: str, *, headless: bool) -> RunResult:
     if row["state"] == "finished":
         raise ConfigError(f"run {row['run_id']} is finished", where="--resume", hint="Nothing is left to do.")
     request = RunRequest.read(place.run_folder(row["run_id"]))
+    if budget is not None:
+        semantics = request.config.semantics.model_copy(update={"budget": budget})
+        request = replace(request, config=request.config.model_copy(update={"semantics": semantics}))
     return watched(request, lambda listener: execute(place, request, listener=listener, resume=True), headless)
 
 
@@ -301,7 +305,7 @@ def _dry_run_group(place: Home, requests: list[RunRequest], *, json_: bool) -> N
         documents = [
             {"name": request.name, "seed": request.config.train.seed, **document} for request, document in rows
         ]
-        usd = {side: sum(document["usd"][side] for _, document in rows) for side in ("low", "high")}
+        usd = {side: _sum([document["usd"][side] for _, document in rows]) for side in ("low", "high")}
         common.print_json({"runs": documents, "minutes": round(minutes, 2), "usd": usd})
         return
     cells = [
@@ -314,8 +318,16 @@ def _dry_run_group(place: Home, requests: list[RunRequest], *, json_: bool) -> N
     )
 
 
+def _sum(dollars: list[float | None]) -> float | None:
+    """The sum; none where one of them is unknown."""
+    known = [value for value in dollars if value is not None]
+    return sum(known) if len(known) == len(dollars) else None
+
+
 def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
+    from sracl_tui.cli.llm import kind_line
     from sracl_tui.runner.plan import plan
+    from sracl_tui.runner.quoting import cost_line
 
     document = plan(place, config)
     if json_:
@@ -328,12 +340,14 @@ def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
             markup=False,
             highlight=False,
         )
-    low, high = document["usd"]["low"], document["usd"]["high"]
     console.print(
         f"prompts    {document['prompts']:,}, of them cached {document['cached']:,}, identical {document['identical']:,}",
         highlight=False,
     )
-    console.print(f"cost       ${low:.2f} to ${high:.2f}", highlight=False)
+    for kind, part in document.get("kinds", {}).items():
+        if part["tokens"]:
+            console.print(f"{kind:10} {kind_line(part)}", markup=False, highlight=False)
+    console.print(f"cost       {cost_line(document['usd'])}", highlight=False)
     console.print(
         f"time       about {document['minutes']:.1f} minutes ({document['basis']})",
         markup=False,

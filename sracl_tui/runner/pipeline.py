@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import Config, load_config
-from engine.errors import ConfigError, DataError, EngineError, StopRequested
+from engine.errors import BudgetReached, ConfigError, DataError, EngineError, StopRequested
 from engine.events import Report, ignore
 from sracl_tui.runner import environment
 from sracl_tui.runner.recorder import Recorder, StopSwitch
@@ -119,6 +119,9 @@ def _guarded(run: _Run, switch: StopSwitch) -> None:
             result.state, result.exit_code = "stopped", 130
             result.reason = f"asked to stop ({switch.signal_name or 'SIGINT'})"
             return
+        if isinstance(error, BudgetReached):
+            result.state, result.error, result.exit_code, result.reason = "stopped", error, 3, "budget"
+            return
         usage = isinstance(error, ConfigError | DataError | LookupFailed)
         result.state, result.error, result.exit_code = "failed", error, 2 if usage else 1
         if isinstance(error, EngineError | StoreError):
@@ -148,7 +151,7 @@ class _Run:
         from sracl_tui.runner.stages import Clock
         from store.database import Store
 
-        clock = Clock(self.recorder.report, self.result.seconds)
+        clock = Clock(self.recorder.report, self.result.seconds, self.result.cost, self.request.run_id)
         before = _earlier_seconds(self.recorder.folder, self.result.seconds) if self._resume else 0.0
         try:
             with Store.open(self.place) as store:
@@ -156,6 +159,9 @@ class _Run:
                     encode_set(self.request, self.recorder, store, clock, stop)
                     return
                 dataset = self._dataset(store, clock)
+                if self.request.kind == "summarize":
+                    self._summarize(store, dataset, clock, stop)
+                    return
                 if self.request.kind == "leaks":
                     self._leaks(store, dataset, clock, stop)
                     return
@@ -234,6 +240,17 @@ class _Run:
             seconds["train"] += trainer.train_seconds
             seconds["evaluate"] += trainer.evaluate_seconds
             self.result.epochs, self.result.best_epoch = trainer.state.epoch, trainer.state.best_epoch or None
+
+    def _summarize(self, store: Store, dataset: Dataset, clock: Clock, stop: StopSwitch) -> None:
+        """Summaries alone, of the kinds that were asked for."""
+        from sracl_tui.runner import stages
+        from sracl_tui.runner.summarizing import needs_of
+
+        needs = needs_of(self.request.config, dataset, self.request.job["kinds"])
+        sets = stages.make_summaries(needs, store, clock, stop)
+        _check(stop)
+        used = {f"{kind}_set_id": found.set_id for kind, found in sets.items()}
+        self.recorder.write("lists_used", **dict[str, Any](used))
 
     def _leaks(self, store: Store, dataset: Dataset, clock: Clock, stop: StopSwitch) -> None:
         """Retrieve by every pool from the same vectors, and count what each gives away."""

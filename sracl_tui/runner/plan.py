@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config import Config
 from sracl_tui.runner.datasets import DEMO, open_dataset
+from sracl_tui.runner.quoting import quote
 from sracl_tui.runner.stages import Needs
 from store import caches, datasets, runs
 from store.database import Store
@@ -37,7 +38,8 @@ def plan(place: Home, config: Config) -> dict[str, Any]:
         dataset = open_dataset(store, name, max_users=config.data.max_users) if known else _demo()
         needs = Needs.of(config, dataset)
         stages = [{"stage": "import", "cached": known, "detail": f"{dataset.users:,} users", "seconds": 0.0}]
-        prompts = {"prompts": 0, "cached": 0, "identical": 0}
+        prompts: dict[str, Any] = {"prompts": 0, "cached": 0, "identical": 0, "tokens": 0}
+        prompts["usd"] = {"low": 0.0, "high": 0.0}
         if needs.textual:
             stages += _semantic_stages(needs, store, prompts)
         seconds, basis = _training(needs, store)
@@ -46,8 +48,6 @@ def plan(place: Home, config: Config) -> dict[str, Any]:
     )
     return {
         **prompts,
-        "tokens": 0,
-        "usd": {"low": 0.0, "high": 0.0},
         "minutes": round(sum(stage["seconds"] for stage in stages) / 60, 2),
         "basis": basis,
         "stages": stages,
@@ -60,18 +60,15 @@ def _demo() -> Any:
     return make_demo()
 
 
-def _semantic_stages(needs: Needs, store: Store, prompts: dict[str, int]) -> list[dict[str, Any]]:
+def _semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> list[dict[str, Any]]:
     from engine.semantics.summaries import set_id_of
 
-    config, provider = needs.config, needs.provider()
+    config, provider = needs.config, needs.provider(store.home)
     missing_texts, sets = 0, {}
+    prompts |= quote(needs, store, provider)
     for kind, owners in needs.summary_owners().items():
-        keys = provider.request_keys(kind, owners)
-        distinct = list(dict.fromkeys(keys))
+        distinct = list(dict.fromkeys(provider.request_keys(kind, owners)))
         found = caches.known_summaries(store, distinct)
-        prompts["prompts"] += len(keys)
-        prompts["identical"] += len(keys) - len(distinct)
-        prompts["cached"] += len(found)
         sets[kind] = set_id_of(provider, needs.text_dataset, kind, unit=needs.unit_of(kind), owner_ids=owners)
         if kind == "item" or config.semantics.vector == "text":
             missing_texts += len(distinct) - _encoded(store, config.semantics.encoder, list(found.values()))
@@ -85,7 +82,7 @@ def _semantic_stages(needs: Needs, store: Store, prompts: dict[str, int]) -> lis
     anchors = len(needs.dataset.anchors.ids(0)) if "user" in open_lists else 0
     search = anchors * SEARCH_SECONDS * max(1.0, anchors / 40_000)
     rows = (
-        ("summaries", open_prompts, f"{open_prompts:,} to write by {provider.name}", open_prompts / 10_000),
+        ("summaries", open_prompts, f"{open_prompts:,} to write by {provider.name}", prompts["minutes"] * 60),
         (
             "vectors",
             missing_texts,

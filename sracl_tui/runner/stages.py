@@ -18,6 +18,7 @@ from engine.config import Config, content_hash
 from engine.data.dataset import Dataset
 from engine.data.perturb import perturb_items
 from engine.events import (
+    ApiCalled,
     Report,
     StageFinished,
     StageStarted,
@@ -27,6 +28,7 @@ from engine.events import (
 )
 from store import caches
 from store.database import Store
+from store.home import Home
 
 if TYPE_CHECKING:
     from engine.semantics.providers import Kind, Provider
@@ -86,11 +88,16 @@ class Needs:
             owners["item"] = self.item_ids
         return owners
 
-    def provider(self) -> Provider:
+    def provider(self, place: Home) -> Provider:
         """Who writes the summaries."""
         from engine.semantics.providers import build_provider
 
-        return build_provider(self.config.semantics, self.text_dataset, max_length=self.config.data.max_length)
+        return build_provider(
+            self.config.semantics,
+            self.text_dataset,
+            max_length=self.config.data.max_length,
+            home=place.path,
+        )
 
     def unit_of(self, kind: Kind) -> str:
         """What a summary is of: a prefix, a user, or an item."""
@@ -140,8 +147,15 @@ class Vectors:
 class Clock:
     """Times the stages of a run and reports their beginning and end."""
 
-    def __init__(self, report: Report, seconds: dict[str, float]) -> None:
+    def __init__(
+        self, report: Report, seconds: dict[str, float], cost: dict[str, Any] | None = None, run_id: str | None = None
+    ) -> None:
+        """Args:
+        cost: where dollars, calls and cached answers of the run are put.
+        run_id: the run whose earlier starts count against its money cap.
+        """
         self.report, self.seconds = report, seconds
+        self.cost, self.run_id = {} if cost is None else cost, run_id
 
     @contextmanager
     def stage(self, name: str, *, total: int = 0) -> Iterator[dict[str, Any]]:
@@ -162,19 +176,30 @@ class Counter:
 
     def __init__(self, report: Report, dataset_id: str) -> None:
         self._report, self._dataset_id = report, dataset_id
-        self.made = 0
+        self.made = self.calls = self.unknown = self.fallbacks = 0
+        self.usd = 0.0
+        """Known dollars; `unknown` calls come on top."""
 
     def __call__(self, event: Any) -> None:
         if isinstance(event, SummarySetMade):
             event = replace(event, dataset_id=self._dataset_id)
+        if isinstance(event, ApiCalled):
+            self.usd += sum(usd or 0.0 for usd in event.columns["usd"])
+            self.calls += len(event.columns["usd"])
+            self.unknown += sum(usd is None for usd in event.columns["usd"])
+        if isinstance(event, SummariesMade):
+            self.fallbacks += sum(event.columns["fallback"])
         if isinstance(event, SummariesMade | VectorsMade):
             self.made += len(next(iter(event.columns.values())))
         self._report(event)
 
 
 def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], bool]) -> dict[str, SummarySet]:
-    """Stage `summaries`: by kind, what is not yet known being written."""
+    """Stage `summaries`: by kind, what is not yet known being written; nobody else pays for the same ones meanwhile."""
     from engine.semantics import summaries
+    from engine.semantics.providers import Costly
+    from sracl_tui.runner.paying import only_payer, record_cost
+    from store import costs
 
     owners = needs.summary_owners()
     made: dict[str, SummarySet] = {}
@@ -182,20 +207,35 @@ def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], 
         return made
     with clock.stage("summaries", total=sum(map(len, owners.values()))) as outcome:
         counter = Counter(clock.report, needs.dataset.dataset_id)
-        provider = needs.provider()
-        for kind, ids in owners.items():
-            made[kind] = summaries.make_summaries(
-                provider,
-                needs.text_dataset,
-                kind,
-                ids,
-                unit=needs.unit_of(kind),
-                known=lambda keys: caches.known_summaries(store, keys),
-                report=counter,
-                stop=stop,
-            )
+        provider = needs.provider(store.home)
+        known = [0]
+
+        def look_up(keys: list[str]) -> dict[str, str]:
+            found = caches.known_summaries(store, keys)
+            known[0] += len(found)
+            return found
+
+        with only_payer(store.home, provider, needs.dataset.name, report=clock.report, stop=stop):
+            if isinstance(provider, Costly) and clock.run_id is not None:
+                provider.count_spent(costs.spent_by(store, clock.run_id))
+            try:
+                for kind, ids in owners.items():
+                    made[kind] = summaries.make_summaries(
+                        provider,
+                        needs.text_dataset,
+                        kind,
+                        ids,
+                        unit=needs.unit_of(kind),
+                        known=look_up,
+                        report=counter,
+                        stop=stop,
+                    )
+            finally:
+                record_cost(clock.cost, provider, counter, cached=known[0])
         distinct = sum(len(set(found.keys)) for found in made.values())
-        outcome |= {"cached": counter.made == 0, "detail": f"{provider.name}: {distinct:,} texts, {counter.made:,} new"}
+        stand_ins = f", {counter.fallbacks:,} by rule instead" if counter.fallbacks else ""
+        detail = f"{provider.name}: {distinct:,} texts, {counter.made:,} new{stand_ins}"
+        outcome |= {"cached": counter.made == 0, "detail": detail}
     return made
 
 

@@ -240,7 +240,7 @@ class LaunchScreen(Page):
         usd = found["usd"]
         lines.append(f"prompts {found['prompts']:,}, cached {found['cached']:,}, identical {found['identical']:,}")
         lines.append(
-            f"${usd['low']:.2f} to ${usd['high']:.2f}, about {found['minutes']} minutes: {found.get('basis', '')}"
+            f"{words.dollars(usd['low'])} to {words.dollars(usd['high'])}, about {found['minutes']} minutes: {found.get('basis', '')}"
         )
         self.post_message(self.Planned("\n".join(lines)))
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from store.database import Store
 from store.home import Home
 from store.journal import Journal
@@ -52,7 +54,10 @@ def test_a_torn_last_line_of_a_dead_run_is_no_reason_to_publish(home: Home, new_
         assert home.database.stat().st_ino == inode
 
 
-def test_damage_and_missing_tables_are_skipped_with_a_word(home: Home, new_run: NewRun, rows: Rows) -> None:
+def test_damage_and_missing_tables_are_skipped_with_a_word(
+    home: Home, new_run: NewRun, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.journal.INLINE_ROWS", 0)
     journal = new_run("one")
     journal.append("summaries_made", {}, columns=_summaries("k1"))
     next((home.runs / "one").glob("*.parquet")).unlink()

@@ -301,6 +301,29 @@ def test_ingesting_twice_changes_nothing(home: Home, new_run: NewRun, tell: Tell
     assert rows("SELECT source, segment, position FROM journal_offsets") == [("one", 1, segment.stat().st_size)]
 
 
+def test_calls_and_answers_are_taken_from_the_line_or_from_a_file_alike(
+    home: Home, new_run: NewRun, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(key: str) -> dict[str, list[Any]]:
+        prices = {name: [None] for name in ("usd_per_million_in", "usd_per_million_out", "usd_per_million_cached")}
+        tokens = {"tokens_in": [7], "tokens_out": [None], "tokens_cached": [0]}
+        told = {"sent_at": [1.5], "status": [None], "error": ["timeout"], "latency_seconds": [0.25], "usd": [None]}
+        return {"key": [key], "attempt": [1], **told, **tokens, **prices}
+
+    journal = new_run("one")
+    journal.append("api_called", {"provider": "p", "model": "m"}, columns=call("inline"))
+    assert not list((home.runs / "one").glob("*.parquet"))
+    monkeypatch.setattr("store.journal.INLINE_ROWS", 0)
+    journal.append("api_called", {"provider": "p", "model": "m"}, columns=call("file"))
+    assert len(list((home.runs / "one").glob("*.parquet"))) == 1
+    assert publish(home).warnings == []
+    assert publish(home).warnings == []
+    found = rows(
+        "SELECT key, run_id, provider, epoch(sent_at), status, error, tokens_in, usd FROM api_calls ORDER BY key"
+    )
+    assert found == [(key, "one", "p", 1.5, None, "timeout", 7, None) for key in ("file", "inline")]
+
+
 def test_what_lay_beyond_the_checkpoint_did_not_happen(home: Home, new_run: NewRun, tell: Tell, rows: Rows) -> None:
     first = new_run("one")
     for epoch in (1, 2, 3):

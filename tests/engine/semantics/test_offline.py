@@ -178,10 +178,11 @@ def test_windows_and_histories() -> None:
 
 
 def test_unknown_provider_names_the_offline_ones() -> None:
-    with pytest.raises(ConfigError, match="not configured") as caught:
-        build("deepseek", make_dataset(HISTORIES))
+    with pytest.raises(ConfigError, match="no provider 'nowhere'") as caught:
+        build("nowhere", make_dataset(HISTORIES))
     assert caught.value.hint is not None
     assert "offline, titles" in caught.value.hint
+    assert "deepseek" in caught.value.hint
     assert caught.value.where == "semantics.provider"
 
 

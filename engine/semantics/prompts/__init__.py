@@ -1,0 +1,118 @@
+"""Versions of the prompts: text files, never changed once used; a new wording is a new version.
+
+A file `NAME-N.toml` has `domain` and the fixed instructions of both kinds, `user` and `item`. The home's folder `prompts`
+may hold further ones; their version carries a hash of the text, so that a changed file is a new version.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from engine.config import content_hash
+from engine.data.dataset import Dataset
+from engine.errors import ConfigError
+
+FOLDER = "prompts"
+"""In the home."""
+DOMAINS = {
+    "films": {"genre", "genres", "director", "directors", "actors", "cast", "starring", "release_year", "movie_title"},
+    "places": {"city", "address", "state", "latitude", "longitude", "hours", "neighborhood", "stars"},
+    "products": {"brand", "brand_id", "price", "asin", "manufacturer", "features", "sales_rank"},
+}
+"""Names of item fields that tell a domain, the telling ones first."""
+_NAME = re.compile(r"([a-z][a-z0-9-]*?)-(\d+)")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Fixed instructions of one version."""
+
+    version: str
+    domain: str
+    user: str
+    item: str
+    source: str
+    """`built in`, or the file."""
+
+    @property
+    def template(self) -> str:
+        """Both kinds with their placeholders, as kept in the database."""
+        return (
+            f"[user]\n{self.user}\n\n<history>\n1. {{oldest item}}\n...\n</history>\n\n"
+            f"[item]\n{self.item}\n\n<item>\n{{title and fields}}\n</item>\n<histories>\n{{titles; titles}}\n</histories>"
+        )
+
+
+def read_prompts(home: Path | None) -> dict[str, Prompt]:
+    """Every prompt by the name of its file, without the ending; the home's go over the built-in ones.
+
+    Raises:
+        ConfigError: with every problem of the home's files at once.
+    """
+    found = dict(_built_in())
+    folder = None if home is None else home / FOLDER
+    problems: list[str] = []
+    for path in sorted(folder.glob("*.toml")) if folder is not None and folder.is_dir() else ():
+        try:
+            found[path.stem] = _prompt(path.stem, path.read_text("utf-8"), source=str(path))
+        except (ValueError, OSError) as error:  # TOML and UTF-8 errors are ValueErrors
+            problems.append(f"{path.name}: {error}")
+    if problems:
+        raise ConfigError("\n".join(problems), where=str(folder), hint="Fields: domain, user, item (docs/llm.md).")
+    return found
+
+
+@cache
+def _built_in() -> dict[str, Prompt]:
+    files = sorted(resources.files(__name__).iterdir(), key=lambda file: file.name)
+    names = [(file, file.name.removesuffix(".toml")) for file in files if file.name.endswith(".toml")]
+    return {name: _prompt(name, file.read_text("utf-8"), source="built in") for file, name in names}
+
+
+def _prompt(name: str, text: str, *, source: str) -> Prompt:
+    tree: dict[str, Any] = tomllib.loads(text)
+    if not _NAME.fullmatch(name):
+        raise ValueError("the name must be NAME-NUMBER, such as products-2")
+    wrong = [field for field in ("user", "item") if not isinstance(tree.get(field), str) or not tree[field].strip()]
+    wrong += sorted(set(tree) - {"domain", "user", "item"})
+    if wrong:
+        raise ValueError(f"missing, empty or unknown fields: {', '.join(wrong)}")
+    user, item = tree["user"].strip(), tree["item"].strip()
+    own = "" if source == "built in" else f"@{content_hash([user, item], length=6)}"
+    return Prompt(f"{name}{own}", str(tree.get("domain", "generic")), user, item, source)
+
+
+def choose_prompt(name: str, dataset: Dataset, home: Path | None) -> Prompt:
+    """The prompt of a name or version; of `auto`, the newest of the dataset's domain.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    prompts = read_prompts(home)
+    if name == "auto":
+        domain = domain_of(dataset)
+        fit = [key for key, prompt in prompts.items() if prompt.domain == domain]
+        return prompts[max(fit or [key for key in prompts if prompts[key].domain == "generic"], key=_number)]
+    for key, prompt in prompts.items():
+        if name in (key, prompt.version):
+            return prompt
+    raise ConfigError(
+        f"there is no prompt {name!r}", where="semantics.prompt", hint=f"Prompts: auto, {', '.join(prompts)}."
+    )
+
+
+def _number(name: str) -> tuple[int, str]:
+    found = _NAME.fullmatch(name)
+    return (int(found.group(2)) if found else 0, name)
+
+
+def domain_of(dataset: Dataset) -> str:
+    """What kind of items a dataset has, told by the names of their fields; `generic` where they do not tell."""
+    fields = {name.lower().split(":")[0] for more in dataset.items.attributes[:1000] for name in more}
+    return next((domain for domain, telling in DOMAINS.items() if fields & telling), "generic")

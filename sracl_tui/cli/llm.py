@@ -1,0 +1,332 @@
+"""`sracl summarize`, `sracl costs`, `sracl prompts` and `sracl llm`: summaries by models, and what they cost."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.config import load_config
+from engine.errors import ConfigError
+from sracl_tui.cli import common
+from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+from sracl_tui.cli.run import check_dataset, watched
+from sracl_tui.runner.request import RunRequest, new_run_id
+
+if TYPE_CHECKING:
+    from engine.semantics.providers import Kind
+
+app = typer.Typer(no_args_is_help=True, help="Endpoints that speak OpenAI's chat completions.")
+prompts_app = typer.Typer(no_args_is_help=True, help="Versions of the prompts.")
+
+
+def summarize(
+    dataset: Annotated[str, typer.Option(help="Dataset by name.")] = "demo",
+    provider: Annotated[
+        str, typer.Option(help="Endpoint: see `sracl llm list`; `offline` and `titles` cost nothing.")
+    ] = "offline",
+    kind: Annotated[str, typer.Option(help="user, item or both.")] = "both",
+    unit: Annotated[str | None, typer.Option(help="prefix: one per training prefix; user: one per user.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model, where it is not the endpoint's own default.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; repeatable.")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(min=0, metavar="USD", help="Hard cap on what calls may cost.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; ask nothing.")] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="Lines instead of bars.")] = False,
+    json_: JsonOption = False,
+    home: HomeOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Have summaries written, and nothing else; a later `sracl run` with the same settings finds them.
+
+    \b
+    Examples:
+      sracl summarize --dataset office --provider deepseek --dry-run      what it would cost; needs no key
+      sracl summarize --dataset office --provider deepseek --budget 5     stops before it could cost more
+      sracl summarize --provider llamacpp --model any --unit user --set max_users=300
+    """
+    from sracl_tui.runner import summarizing
+
+    if kind not in (*summarizing.KINDS, "both"):
+        raise ConfigError(f"there is no kind {kind!r}", where="--kind", hint="Kinds: user, item, both.")
+    kinds = summarizing.KINDS if kind == "both" else (kind,)
+    given = {"dataset": dataset, "provider": provider, "unit": unit, "llm": model, "budget": budget}
+    config, preset = load_config(
+        assignments=tuple(assignments or ()), settings={key: value for key, value in given.items() if value is not None}
+    )
+    place = common.home_of(home)
+    check_dataset(place, config.data.dataset)
+    if dry_run:
+        from sracl_tui.runner.quoting import quote_summaries
+
+        _print_quote(quote_summaries(place, config, kinds), json_=json_)
+        return
+    from sracl_tui.runner.pipeline import execute
+
+    request = RunRequest(
+        run_id=new_run_id(), config=config, kind="summarize", preset=preset, job={"kinds": list(kinds)}
+    )
+    result = watched(request, lambda listener: execute(place, request, listener=listener), headless)
+    if json_:
+        common.print_json(summarizing.document(result))
+    else:
+        _print_cost(result)
+    raise typer.Exit(result.exit_code)
+
+
+def _print_cost(result: Any) -> None:
+    from sracl_tui.runner.quoting import dollars
+
+    cost = result.cost
+    unpriced = f" and {cost['unpriced_calls']:,} calls of unknown cost" if cost.get("unpriced_calls") else ""
+    stand_ins = f", {cost['fallbacks']:,} texts by rule stand in for answers" if cost.get("fallbacks") else ""
+    common.talk().print(
+        f"{result.request.run_id}: {cost['calls']:,} calls, {dollars(cost['usd'])}{unpriced}, "
+        f"{cost['cached']:,} summaries were there{stand_ins}, {common.duration(result.seconds['total'])}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def kind_line(part: dict[str, Any]) -> str:
+    """One kind of prompts in a dry run."""
+    from sracl_tui.runner.quoting import cost_line
+
+    return (
+        f"{part['to_write']:,} to ask of {part['prompts']:,} ({part['cached']:,} cached, {part['identical']:,} identical), "
+        f"about {part['tokens']:,} tokens, {cost_line(part['usd'])}, {part['minutes']:.1f} minutes ({part['basis']})"
+    )
+
+
+def _print_quote(document: dict[str, Any], *, json_: bool) -> None:
+    from sracl_tui.runner.quoting import cost_line
+
+    if json_:
+        common.print_json(document)
+        return
+    console = common.out()
+    asked = " ".join(filter(None, (document["provider"], document["model"])))
+    pairs = {"asks": f"{asked}, prompt {document['prompt']}"}
+    pairs |= {kind: kind_line(part) for kind, part in document["kinds"].items()}
+    pairs |= {"cost": cost_line(document["usd"]), "time": f"about {document['minutes']:.1f} minutes at the set limits"}
+    common.print_pairs(console, pairs)
+
+
+def costs(
+    by: Annotated[str, typer.Option(help="run, provider, model, day or dataset.")] = "run",
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """What calls to models have cost. A price that is not known is said to be unknown, never $0.
+
+    \b
+    Examples:
+      sracl costs
+      sracl costs --by day --json
+    """
+    from sracl_tui.runner.quoting import dollars
+    from store import costs as stored
+
+    if by not in stored.GROUPS:
+        raise ConfigError(f"there is no --by {by}", where="--by", hint=f"Choices: {', '.join(stored.GROUPS)}.")
+    with common.open_store(common.home_of(home)) as store:
+        rows = stored.spending(store, by)
+    priced = [row["usd"] for row in rows if row["usd"] is not None]
+    total = sum(priced) if priced or not rows else None
+    if json_:
+        common.print_json({"by": by, "rows": rows, "usd": total})
+        return
+    sums = ("calls", "failed", "tokens_in", "tokens_out", "tokens_cached", "usd", "unpriced", "usd_saved")
+    names = [name for name in (rows[0] if rows else {by: ""}) if name not in sums]
+    heads = (
+        *names,
+        *(f"{text}:r" for text in ("calls", "failed", "tokens in", "out", "cached", "cost", "unpriced", "saved")),
+    )
+    lines = [
+        (
+            *(common.state_text(str(row[name])) if name == "state" else str(row[name] or "-") for name in names),
+            *(f"{row[name]:,}" for name in ("calls", "failed", "tokens_in", "tokens_out", "tokens_cached")),
+            dollars(row["usd"]),
+            f"{row['unpriced']:,}",
+            dollars(row["usd_saved"]),
+        )
+        for row in rows
+    ]
+    console = common.out()
+    console.print(common.table(heads, lines))
+    console.print(f"in all {dollars(total)}", highlight=False)
+
+
+@app.command("list")
+def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
+    """List the endpoints: the ready ones and those of `providers.toml` in the home.
+
+    \b
+    Examples:
+      sracl llm list
+      sracl llm list --json
+    """
+    from datetime import UTC, datetime
+
+    from engine.semantics.endpoints import find_key, read_endpoints
+    from engine.semantics.prices import prices_of
+
+    place = common.home_of(home)
+    documents = []
+    for name, endpoint in read_endpoints(place.path).items():
+        try:
+            key = "set" if find_key(name, endpoint, place.path) else "not needed"
+        except ConfigError:
+            key = f"{endpoint.key_env} is not set"
+        prices = prices_of(endpoint, endpoint.model or "", datetime.now(UTC))
+        price = {"in": prices.input, "out": prices.output, "cached": prices.cached} if prices else None
+        documents.append(
+            {"name": name, "base_url": endpoint.base_url, "model": endpoint.model, "key": key, "usd_per_million": price}
+        )
+    if json_:
+        common.print_json({"endpoints": documents})
+        return
+    heads = ("name", "address", "model", "key", "$ per million in:r", "cached:r", "out:r")
+    rows = []
+    for d in documents:
+        price = d["usd_per_million"]
+        shown = ["unknown"] * 3 if price is None else [f"{price[name]:g}" for name in ("in", "cached", "out")]
+        rows.append((d["name"], d["base_url"], d["model"] or "-", d["key"], *shown))
+    common.out().print(common.table(heads, rows))
+
+
+@app.command("test")
+def try_endpoint(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Endpoint, as in `sracl llm list`.")],
+    model: Annotated[str | None, typer.Option(help="Model, where it is not the endpoint's own default.")] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Ask an endpoint one small question of each kind, and show what comes back. This costs a fraction of a cent.
+
+    \b
+    Examples:
+      sracl llm test deepseek
+      sracl llm test vllm --model Qwen/Qwen2.5-32B-Instruct
+    """
+    from engine.config import SemanticsConfig
+    from engine.data.demo import make_demo
+    from engine.semantics.endpoint_provider import EndpointProvider
+    from sracl_tui.runner.quoting import dollars
+
+    place = common.home_of(home)
+    dataset = make_demo()
+    config = SemanticsConfig(provider=name, llm=model)
+    provider = EndpointProvider.build(config, dataset, max_length=10, home=place.path)
+    few = provider.endpoint.limits.model_copy(update={"attempts": 2})
+    provider.endpoint = provider.endpoint.model_copy(update={"limits": few})
+    found: list[dict[str, Any]] = []
+    asked: tuple[tuple[Kind, Any], ...] = (
+        ("user", dataset.anchors.representing[:1]),
+        ("item", dataset.train_counts.nonzero()[0][:1]),
+    )
+    for kind, owners in asked:
+        started = time.perf_counter()
+        calls = 0
+        for answers in provider.answer(kind, owners, provider.request_keys(kind, owners)):
+            calls += len(answers.calls["key"]) if answers.calls else 0
+            for row in range(len(answers)):
+                found.append(
+                    {
+                        "kind": kind, "text": answers.texts[row], "fallback": answers.fallback[row], "calls": calls,
+                        "finish_reason": answers.finish_reason[row], "tokens_in": answers.tokens_in[row],
+                        "tokens_out": answers.tokens_out[row], "usd": answers.usd[row],
+                        "seconds": round(time.perf_counter() - started, 3),
+                    }
+                )  # fmt: skip
+    good = all(not answer["fallback"] for answer in found)
+    if json_:
+        common.print_json({"endpoint": name, "model": provider.model, "works": good, "answers": found})
+    else:
+        console = common.out()
+        for answer in found:
+            shown = f"no usable answer: {answer['finish_reason']}" if answer["fallback"] else answer["text"]
+            console.print(f"{answer['kind']}: {shown}", markup=False, highlight=False, soft_wrap=True)
+            console.print(
+                f"{answer['calls']} calls, {answer['tokens_in']:,} tokens in, {answer['tokens_out']:,} out, "
+                f"{dollars(answer['usd'])}, {answer['seconds']:.1f} s",
+                style="dim",
+                highlight=False,
+            )
+    raise typer.Exit(0 if good else 1)
+
+
+@prompts_app.command("list")
+def list_prompts(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
+    """List the versions of the prompts, those in the home's folder `prompts` too.
+
+    \b
+    Examples:
+      sracl prompts list
+    """
+    from engine.semantics.prompts import read_prompts
+
+    found = read_prompts(common.home_of(home).path)
+    if json_:
+        rows = [{"name": n, "version": p.version, "domain": p.domain, "source": p.source} for n, p in found.items()]
+        common.print_json({"prompts": rows})
+        return
+    rows = [(name, prompt.version, prompt.domain, prompt.source) for name, prompt in found.items()]
+    common.out().print(common.table(("name", "version", "domain", "source"), rows))
+
+
+@prompts_app.command("show")
+def show_prompt(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Version, or `auto` for the dataset's domain.")] = "auto",
+    dataset: Annotated[str, typer.Option(help="Dataset to fill it in from.")] = "demo",
+    user: Annotated[int, typer.Option(min=1, help="User whose longest training prefix is shown.")] = 1,
+    item: Annotated[int, typer.Option(min=1, help="Item that is shown.")] = 1,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Show a prompt filled in, for one user and one item, exactly as it would be sent.
+
+    \b
+    Examples:
+      sracl prompts show
+      sracl prompts show films-1 --dataset films --user 7 --item 3
+    """
+    import numpy as np
+
+    from engine.config import DataConfig
+    from engine.data.demo import make_demo
+    from engine.semantics.endpoints import Endpoint
+    from engine.semantics.prompts import choose_prompt
+    from engine.semantics.requests import Requests
+    from sracl_tui.runner.datasets import open_dataset
+    from store import datasets
+    from store.errors import LookupFailed
+
+    place = common.home_of(home)
+    with common.open_store(place) as store:
+        missing = dataset == "demo" and datasets.find(store, dataset) is None
+        data = make_demo() if missing else open_dataset(store, dataset)
+    anchors = data.anchors
+    own = [int(anchor) for anchor in anchors.representing if anchors.user_ids[anchor - 1] == user]
+    if not own or item > len(data.items):
+        raise LookupFailed(f"there is no user {user} with a training prefix, or no item {item}, in {dataset}")
+    prompt = choose_prompt(name, data, place.path)
+    endpoint = Endpoint(base_url="http://127.0.0.1/v1")
+    requests = Requests(data, prompt, endpoint, "model", max_length=DataConfig().max_length)
+    shown = {
+        "user": next(requests.messages("user", np.array(own))),
+        "item": next(requests.messages("item", np.array([item]))),
+    }
+    if json_:
+        common.print_json({"version": prompt.version, "domain": prompt.domain, "messages": shown})
+        return
+    console = common.out()
+    for kind, messages in shown.items():
+        for message in messages:
+            console.print(f"[{prompt.version}, {kind}, {message['role']}]", style="bold", markup=False, highlight=False)
+            console.print(message["content"] + "\n", markup=False, highlight=False, soft_wrap=True)

