@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -19,7 +20,8 @@ from textual.worker import WorkerError
 
 from sracl_tui.library import Library
 from sracl_tui.preferences import Preferences
-from sracl_tui.screens.base import Page
+from sracl_tui.screens import PAGES, page_class
+from sracl_tui.screens.base import NotNow, Page
 from sracl_tui.screens.runs import RunsScreen
 from sracl_tui.widgets import words
 from sracl_tui.widgets.status import Facts
@@ -28,6 +30,7 @@ from store.errors import StoreError
 from store.home import Home
 from store.runs import ACTIVE
 
+STYLES: list[str | PurePath] = [Path("styles", path.name) for path in sorted(Path(__file__).with_name("styles").glob("*.tcss"))]
 REFRESH_SECONDS = 2.0
 LEAVE_SECONDS = 2.0
 
@@ -36,13 +39,13 @@ class SraclApp(App[None]):
     """The workbench."""
 
     TITLE = "sracl"
-    CSS_PATH = "styles/app.tcss"
+    CSS_PATH = STYLES
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "go('runs')", "Runs", show=False),
-        Binding("2", "go('run')", "Run", show=False),
-        Binding("3", "go('inspector')", "Inspector", show=False),
-        Binding("4", "go('launch')", "Launch", show=False),
+        *(
+            Binding(str(number), f"go('{name}')", name.title(), show=False)
+            for number, name in enumerate(PAGES, start=1)
+        ),
         Binding("ctrl+p", "command_palette", "Palette", show=False, priority=True),
         Binding("ctrl+t", "turn_theme", "Light or dark", show=False),
         Binding("q", "leave", "Quit", show=False),
@@ -136,19 +139,26 @@ class SraclApp(App[None]):
 
     def action_go(self, where: str) -> None:
         """Open a screen by its number, from wherever one is."""
-        while len(self.screen_stack) > 1 and where == "runs":
-            self.pop_screen()
         if where == "runs":
+            while len(self.screen_stack) > 1:
+                self.pop_screen()
             return
+        try:
+            self._show(page_class(where).opening(self))
+        except NotNow as reason:
+            self.notify(str(reason), severity="warning", markup=False)
+
+    def current_run(self) -> str:
+        """The run that a screen opens with: the one last looked at, else the newest.
+
+        Raises:
+            NotNow: there is none.
+        """
         run_id = self.run_id or (self.runs[0]["run_id"] if self.runs else None)
-        if where == "launch":
-            self.open_launch(None)
-        elif run_id is None:
-            self.notify("There is no run yet: start one with 4 (Launch).", severity="warning")
-        elif where == "run":
-            self.open_run(run_id)
-        else:
-            self.open_inspector(run_id)
+        if run_id is None:
+            raise NotNow("There is no run yet: start one with 4 (Launch).")
+        self.run_id = run_id
+        return run_id
 
     def _show(self, page: Page) -> None:
         """Open a page; one of its kind that is open already gives way."""

@@ -1,0 +1,22 @@
+"""The screens of the app, in the order of their number keys. Each is imported when it is first opened."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sracl_tui.screens.base import Page
+
+PAGES = {
+    "runs": "RunsScreen",
+    "run": "RunScreen",
+    "inspector": "InspectorScreen",
+    "launch": "LaunchScreen",
+}
+"""Module in this folder, and the class in it."""
+
+
+def page_class(name: str) -> type[Page]:
+    """The class of a screen."""
+    return getattr(import_module(f"{__name__}.{name}"), PAGES[name])

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from sracl_tui.library import Library
 
 
+class NotNow(Exception):
+    """A screen cannot be opened now; the message says why."""
+
+
 class Page(Screen[None]):
     """A screen of the app."""
 
@@ -29,6 +33,15 @@ class Page(Screen[None]):
         Binding("escape", "back", "Back", show=False),
         Binding("question_mark", "help", "Help", key_display="?"),
     ]
+
+    @classmethod
+    def opening(cls, app: SraclApp) -> Page:
+        """The screen as its number key opens it.
+
+        Raises:
+            NotNow: there is nothing to show, and why.
+        """
+        return cls()
 
     @property
     def sracl(self) -> SraclApp:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -21,6 +21,9 @@ from sracl_tui.widgets import words
 from sracl_tui.widgets.table import Table
 from store import inspection, runs
 from store.errors import StoreError
+
+if TYPE_CHECKING:
+    from sracl_tui.app import SraclApp
 
 PANES = ("items", "summary", "neighbors")
 TABLES = {"items": "items-table", "summary": "summary-scroll", "neighbors": "neighbors-table"}
@@ -69,6 +72,11 @@ class InspectorScreen(Page):
         """There is nothing to see, and why."""
 
         reason: str
+
+    @classmethod
+    def opening(cls, app: SraclApp) -> Page:
+        """On the run last looked at."""
+        return cls(app.current_run())
 
     def __init__(self, run_id: str, user: str | None = None) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -19,6 +19,9 @@ from sracl_tui.widgets import words
 from sracl_tui.widgets.dialogs import Ask
 from sracl_tui.widgets.table import Column, Row, Table, lay_out
 from store.errors import StoreError
+
+if TYPE_CHECKING:
+    from sracl_tui.app import SraclApp
 
 COLUMNS = (
     Column("path", "setting"),
@@ -91,6 +94,11 @@ class LaunchScreen(Page):
 
         run_id: str
         trouble: str = ""
+
+    @classmethod
+    def opening(cls, app: SraclApp) -> Page:
+        """With the settings of no other run."""
+        return cls(None)
 
     def __init__(self, clone: str | None = None) -> None:
         super().__init__()

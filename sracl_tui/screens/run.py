@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -25,6 +25,9 @@ from sracl_tui.widgets.dialogs import Confirm
 from store.errors import StoreError
 from store.journal import Tail, lock_held
 from store.runs import ACTIVE
+
+if TYPE_CHECKING:
+    from sracl_tui.app import SraclApp
 
 LOOK_SECONDS = 0.5
 LOSSES = {"loss": "all", "loss_rec": "L_rec", "loss_cs": "L_CS", "loss_is": "L_IS"}
@@ -69,6 +72,11 @@ class RunScreen(Page):
 
         text: str
         failed: bool = False
+
+    @classmethod
+    def opening(cls, app: SraclApp) -> Page:
+        """On the run last looked at."""
+        return cls(app.current_run())
 
     def __init__(self, run_id: str, others: tuple[str, ...] = ()) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,23 +18,23 @@ from engine.errors import DataError
 _MAGIC = b"PAR1"
 
 
-class Table:
+class Table(ABC):
     """What the three have in common; a title column in the interactions' own rows gives the item texts."""
 
     name: str
     suffixes: tuple[str, ...]
 
+    @abstractmethod
     def names(self, path: Path) -> list[str]:
         """The column names, without reading the rows; empty where the file is no such table."""
-        raise NotImplementedError
 
+    @abstractmethod
     def grid(self, path: Path) -> Grid:
         """The whole table.
 
         Raises:
             DataError: it cannot be read, or is empty.
         """
-        raise NotImplementedError
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         names = self.names(path)
