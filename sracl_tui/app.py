@@ -30,7 +30,9 @@ from store.errors import StoreError
 from store.home import Home
 from store.runs import ACTIVE
 
-STYLES: list[str | PurePath] = [Path("styles", path.name) for path in sorted(Path(__file__).with_name("styles").glob("*.tcss"))]
+STYLES: list[str | PurePath] = [
+    Path("styles", path.name) for path in sorted(Path(__file__).with_name("styles").glob("*.tcss"))
+]
 REFRESH_SECONDS = 2.0
 LEAVE_SECONDS = 2.0
 
