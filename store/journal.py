@@ -34,6 +34,11 @@ def segments(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("events-*") if _SEGMENT.fullmatch(path.name)), key=segment_number)
 
 
+def segment_name(number: int) -> str:
+    """File name of a segment."""
+    return f"events-{number:04d}.jsonl"
+
+
 def segment_number(path: Path) -> int:
     """Number of a segment, from 1."""
     return int(path.stem.removeprefix("events-"))
@@ -50,7 +55,7 @@ class Journal:
             existing = segments(folder)
             self.segment = segment_number(existing[-1]) + 1 if existing else 1
             with suppress(FileExistsError):  # another process was quicker
-                self._file = (folder / f"events-{self.segment:04d}.jsonl").open("xb", buffering=0)
+                self._file = (folder / segment_name(self.segment)).open("xb", buffering=0)
                 break
         self._lock = threading.Lock()
         self._lines = 0

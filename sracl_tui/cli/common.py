@@ -99,8 +99,19 @@ def out() -> Console:
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout; what JSON has no word for (NaN) becomes null."""
-    sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False, default=str) + "\n")
+    """One JSON document on stdout, indented on a terminal; what JSON has no word for (NaN) becomes null."""
+    indent = 2 if sys.stdout.isatty() else None  # indenting costs ten times as much
+    try:
+        text = json.dumps(document, indent=indent, ensure_ascii=False, default=_number, allow_nan=False)
+    except (ValueError, TypeError):
+        text = json.dumps(_plain(document), indent=indent, ensure_ascii=False, default=str)
+    sys.stdout.write(text + "\n")
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value)
 
 
 def _plain(value: Any) -> Any:
@@ -109,7 +120,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        return _number(value)
     return None if isinstance(value, float) and value != value else value
 
 

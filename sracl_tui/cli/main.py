@@ -1,18 +1,68 @@
-"""Puts the commands together."""
+"""Puts the commands together. A command's module is imported when it is called, or when all of them are listed."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command, get_group
 
-from sracl_tui.cli import compare, data, demo, doctor, inspect, leaks, llm, run, runs, search, sql
 from sracl_tui.cli.common import Commands
 from sracl_tui.version import __version__
 
+COMMANDS = {
+    "run": "run.run",
+    "demo": "demo.demo",
+    "stop": "run.stop",
+    "data": "data.app",
+    "runs": "runs.runs",
+    "show": "runs.show",
+    "inspect": "inspect.inspect",
+    "search": "search.search",
+    "summarize": "llm.summarize",
+    "costs": "llm.costs",
+    "prompts": "llm.prompts_app",
+    "llm": "llm.app",
+    "leaks": "leaks.leaks",
+    "compare": "compare.compare",
+    "tag": "runs.tag",
+    "note": "runs.note",
+    "rename": "runs.rename",
+    "sql": "sql.sql",
+    "doctor": "doctor.doctor",
+}
+"""Module in this folder and what it calls the command: a function, or a Typer with commands of its own."""
+SETTINGS: dict[str, dict[str, Any]] = {"sql": {"ignore_unknown_options": True}}
+"""A query may begin with a comment, which looks like an option."""
+
+
+class LazyCommands(Commands):
+    """Commands by name."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every name, in order."""
+        return [*COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command; none where there is no such name."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = COMMANDS[cmd_name].partition(".")
+        found = getattr(import_module(f"{__package__}.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            command = get_group(found)
+        else:
+            alone = typer.Typer(rich_markup_mode="rich", add_completion=False)
+            alone.command(cmd_name, context_settings=SETTINGS.get(cmd_name))(found)
+            command = get_command(alone)
+        command.name = cmd_name
+        return command
+
+
 app = typer.Typer(
     name="sracl",
-    cls=Commands,
+    cls=LazyCommands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -34,28 +84,6 @@ def sracl(
     ] = False,
 ) -> None:
     """A workbench for semantic-retrieval contrastive learning in sequential recommendation."""
-
-
-app.command("run")(run.run)
-app.command("demo")(demo.demo)
-app.command("stop")(run.stop)
-app.add_typer(data.app, name="data")
-app.command("runs")(runs.runs)
-app.command("show")(runs.show)
-app.command("inspect")(inspect.inspect)
-app.command("search")(search.search)
-app.command("summarize")(llm.summarize)
-app.command("costs")(llm.costs)
-app.add_typer(llm.prompts_app, name="prompts")
-app.add_typer(llm.app, name="llm")
-app.command("leaks")(leaks.leaks)
-app.command("compare")(compare.compare)
-app.command("tag")(runs.tag)
-app.command("note")(runs.note)
-app.command("rename")(runs.rename)
-# A query may begin with a comment, which looks like an option.
-app.command("sql", context_settings={"ignore_unknown_options": True})(sql.sql)
-app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:

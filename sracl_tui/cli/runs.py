@@ -41,13 +41,15 @@ def runs(
       sracl runs --group backbone --json
       sracl runs --tag paper -n 10
     """
-    from store.runs import list_runs
+    from store.runs import list_runs, list_runs_json
 
     with common.open_store(common.home_of(home)) as store:
+        if json_:
+            documents = list_runs_json(store, group=group, tag=tag, limit=limit)
+            typer.echo("[" + ",\n".join(documents) + "]")
+            return
         rows = list_runs(store, group=group, tag=tag, limit=limit)
-    if json_:
-        common.print_json([_plain(row) for row in rows])
-    elif not rows:
+    if not rows:
         common.talk().print("No runs here yet. `sracl run` makes the first one, on a synthetic demo set.")
     else:
         common.out().print(common.table(COLUMNS, [run_cells(row) for row in rows]))

@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def commands(group: click.Group, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Every command's words."""
     found: list[tuple[str, ...]] = []
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         found += (
             commands(command, (*prefix, name))
             if isinstance(command, click.Group) or hasattr(command, "commands")

@@ -1,0 +1,53 @@
+"""A training step on Office, both contrasts, batch 256, k 10: ours, plain and vectorized, and as the released code does it.
+
+The floor is the arithmetic of what must be computed (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from benchmarks.plain import PlainStep
+from engine.data.batches import Windows
+from engine.models.sracl import SRACL
+
+WAYS = {"ours": (5, 8), "plain": (1, 5), "as released": (1, 3)}
+"""Warm-up steps, and measured ones."""
+
+
+@pytest.fixture(scope="module")
+def office(bench):
+    return bench("amazon-office-2014")
+
+
+def _stepper(office, config, way: str) -> Callable[[], float]:
+    settings = config()
+    torch.manual_seed(1)
+    model = SRACL(settings, items=len(office.dataset.items), semantics=office.semantics(settings)).train()
+    windows = Windows(office.dataset, settings.data.max_length)
+    plain = None if way == "ours" else PlainStep(model, office.dataset, per_sample=way != "plain")
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=way == "ours")
+    ids = torch.from_numpy(office.anchor_ids)
+    batches = iter(ids[torch.randperm(len(ids))].split(256))
+
+    def step() -> float:
+        batch = next(batches)
+        loss = model.losses(batch, windows).total if plain is None else plain(batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.benchmark(group="training step, Office, batch 256, k 10")
+def test_step(benchmark, office, config, way):
+    warm, rounds = WAYS[way]
+    step = _stepper(office, config, way)
+    loss = benchmark.pedantic(step, rounds=rounds, warmup_rounds=warm)
+    assert 0 < loss < 20
