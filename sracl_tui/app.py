@@ -175,12 +175,17 @@ class SraclApp(App[None]):
         self.run_id = run_id
         self._show(RunScreen(run_id, others))
 
-    def open_inspector(self, run_id: str, user: str | None = None) -> None:
-        """Look at users of a run."""
+    def open_inspector(self, run_id: str, user: str | None = None, *, beside: str | None = None) -> None:
+        """Look at users of a run, with the neighbors of a second one beside where it is named."""
         from sracl_tui.screens.inspector import InspectorScreen
 
         self.run_id = run_id
-        self._show(InspectorScreen(run_id, user))
+        self._show(InspectorScreen(run_id, user, beside=beside))
+
+    def marked_runs(self) -> list[str]:
+        """Runs that are marked in the list, and the one under its cursor where that is only one."""
+        home = self.screen_stack[0]
+        return home.marked_runs() if isinstance(home, RunsScreen) else []
 
     def open_launch(self, run_id: str | None) -> None:
         """Prepare a run, from the settings of another where one is named."""

@@ -292,3 +292,29 @@ def _tests(
         Test(a.label, b.label, one.metric, one.difference, one.ci_low, one.ci_high, one.p_value, p, one.method)
         for (a, b, one), p in zip(raw, adjusted, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class RankChanges:
+    """What became of every user's target between two seed sets."""
+
+    users: NDArray[np.int32]
+    before: NDArray[np.float64]
+    """(U,) mean rank in a over its seeds."""
+    after: NDArray[np.float64]
+    """(U,) mean rank in b."""
+    gain: NDArray[np.float64]
+    """(U,) change of 1 / log2(1 + rank), what a user adds to an NDCG without a cut; above 0 where b is better."""
+
+
+def rank_changes(store: Store, a: Sequence[str], b: Sequence[str], *, split: str) -> RankChanges | None:
+    """Compare user by user, biggest change first; none where the two sides did not rank the same users."""
+    sides = [[runs.ranks(store, run_id, split) for run_id in side] for side in (a, b)]
+    users = sides[0][0][0]
+    if not len(users) or not all(np.array_equal(users, found[0]) for side in sides for found in side):
+        return None
+    ranks = [np.stack([found[1] for found in side]).astype(np.float64) for side in sides]
+    gains = [(1.0 / np.log2(1.0 + side)).mean(0) for side in ranks]
+    gain = gains[1] - gains[0]
+    order = np.lexsort((users, -np.abs(gain)))
+    return RankChanges(users[order], ranks[0].mean(0)[order], ranks[1].mean(0)[order], gain[order])

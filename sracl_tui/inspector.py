@@ -19,6 +19,7 @@ ORDERS = {
     "flat": "by entropy of the weights, highest first",
     "rank": "by rank of the test target, best first",
     "missed": "by rank of the test target, worst first",
+    "changed": "by change of the test target's rank between the two runs",
 }
 """In which order one may walk through the users, and how that is said."""
 
@@ -167,8 +168,17 @@ def in_order(measures: list[dict[str, Any]], order: str) -> list[dict[str, Any]]
         "flat": ("entropy", -1),
         "rank": ("rank", 1),
         "missed": ("rank", -1),
+        "changed": ("changed", -1),
     }[order]
     return sorted(
         measures,
-        key=lambda user: (user[column] is None, sign * (user[column] or 0.0), user["user_id"]),
+        key=lambda user: (user.get(column) is None, sign * (user.get(column) or 0.0), user["user_id"]),
     )
+
+
+def add_changes(measures: list[dict[str, Any]], ranks: dict[int, int]) -> None:
+    """Add `changed` to users: how much 1 / log2(1 + rank) differs from that with another run's ranks."""
+    for user in measures:
+        other = ranks.get(user["user_id"])
+        if user["rank"] is not None and other is not None:
+            user["changed"] = abs(1 / math.log2(1 + user["rank"]) - 1 / math.log2(1 + other))

@@ -30,6 +30,8 @@ async def _draw(app: SraclApp, screen: str, size: tuple[int, int]) -> str:
         for step in (None, screen):
             if step is not None:
                 app.run_id = chosen or app.run_id
+                if step == "compare":
+                    await pilot.press("space", "space", "space")
                 app.action_go(step)
             for _ in range(4):  # a worker's answer may start the next worker
                 await pilot.pause()

@@ -62,6 +62,12 @@ def ranks(store: Store, run_id: str, user_id: int) -> dict[str, int]:
     return {row["split"]: row["rank"] for row in rows}
 
 
+def target_ranks(store: Store, run_id: str, split: str) -> dict[int, int]:
+    """Rank of every user's target."""
+    found = store.table("SELECT user_id, rank FROM user_ranks WHERE run_id = ? AND split = ?", [run_id, split])
+    return dict(zip(found["user_id"].to_pylist(), found["rank"].to_pylist(), strict=True))
+
+
 def neighbors(store: Store, run: dict[str, Any], anchor_id: int) -> list[dict[str, Any]]:
     """The anchor's neighbors by similarity: who they are, and their weights by phase where they are stored.
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from sracl_tui.cli import common
 from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
-from sracl_tui.comparing import Comparison, SeedSet, compare_runs
+
+if TYPE_CHECKING:
+    from sracl_tui.comparing import Comparison, SeedSet
+
+
+TEST_HEADS = ("", "metric", "difference:r", "relative:r", "95 % interval:r", "p:r", "p Holm:r", "difference is")
 
 
 def compare(
@@ -47,6 +52,8 @@ def compare(
       sracl compare office-backbone office-sracl --split test --subgroup untied
       sracl compare office-ablations --split test --format latex > table.tex
     """
+    from sracl_tui.comparing import compare_runs
+
     with common.open_store(common.home_of(home)) as store:
         found = compare_runs(
             store, names, split=split, subgroup=subgroup, baseline=baseline, all_pairs=all_pairs, force=force
@@ -58,7 +65,7 @@ def compare(
     else:
         from sracl_tui.cli.tables import render
 
-        heads, rows = _metric_rows(found, signs=True)
+        heads, rows = metric_rows(found, signs=True)
         sys.stdout.write(render(heads, rows, format_=format_))
         for note in [*found.notes, _legend(found)]:
             common.talk().print(note, markup=False, highlight=False)
@@ -72,21 +79,22 @@ def _print(found: Comparison) -> None:
     )
     if found.settings:
         heads = ("setting", *(s.label for s in found.sets))
-        rows = [(path, *map(_value, values)) for path, values in found.settings.items()]
+        rows = [(path, *map(setting_text, values)) for path, values in found.settings.items()]
         console.print("\nSettings that differ", style="bold")
         console.print(common.table(heads, rows))
     console.print("\nMetrics, mean ± standard deviation over seeds", style="bold")
-    heads, rows = _metric_rows(found, signs=False)
+    heads, rows = metric_rows(found, signs=False)
     console.print(common.table([heads[0], *(f"{head}:r" for head in heads[1:])], rows))
     if found.tests:
         console.print("\nTests", style="bold")
-        heads = ("", "metric", "difference:r", "relative:r", "95 % interval:r", "p:r", "p Holm:r", "difference is")
-        console.print(common.table(heads, [_test(test, found) for test in found.tests]))
+        heads = TEST_HEADS
+        console.print(common.table(heads, [test_cells(test, found) for test in found.tests]))
     for note in found.notes:
         console.print(note, style="dim", markup=False, highlight=False)
 
 
-def _metric_rows(found: Comparison, *, signs: bool) -> tuple[list[str], list[list[str]]]:
+def metric_rows(found: Comparison, *, signs: bool) -> tuple[list[str], list[list[str]]]:
+    """Titles, and a row per seed set: mean ± standard deviation; `signs` marks what differs from the baseline."""
     names = [f"{metric}@{k}" for metric in ("hr", "ndcg", "mrr") for k in found.ks]
     sure = {(test.b, test.metric) for test in found.tests if test.verdict != "not shown"} if signs else set()
     rows = [
@@ -101,7 +109,8 @@ def _measured(seed_set: SeedSet, metric: str) -> str:
     return f"{seed_set.mean(metric):.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
 
 
-def _test(test: Any, found: Comparison) -> tuple[str, ...]:
+def test_cells(test: Any, found: Comparison) -> tuple[str, ...]:
+    """A test as cells: sets, metric, difference, relative, interval, p, p after Holm, verdict."""
     base = next(s for s in found.sets if s.label == test.a).mean(test.metric)
     return (
         f"{test.b} - {test.a}",
@@ -119,7 +128,8 @@ def _p(value: float) -> str:
     return "<.0001" if value < 0.0001 else f"{value:.4f}"
 
 
-def _value(value: Any) -> str:
+def setting_text(value: Any) -> str:
+    """A setting as a cell."""
     return "-" if value is None else str(value)
 
 

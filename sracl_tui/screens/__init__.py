@@ -13,6 +13,7 @@ PAGES = {
     "run": "RunScreen",
     "inspector": "InspectorScreen",
     "launch": "LaunchScreen",
+    "compare": "CompareScreen",
 }
 """Module in this folder, and the class in it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,11 +15,13 @@ from textual.message import Message
 from textual.widgets import Static, Tab, Tabs
 
 from engine.errors import EngineError
-from sracl_tui.inspector import ORDERS, Inspection, in_order, inspect_user
+from sracl_tui.inspector import ORDERS, Inspection, add_changes, in_order, inspect_user
 from sracl_tui.screens.base import Page
 from sracl_tui.widgets import user as shown
 from sracl_tui.widgets import words
-from sracl_tui.widgets.table import Table
+from sracl_tui.widgets.choose import Choose
+from sracl_tui.widgets.pair import pair_grid, pair_text
+from sracl_tui.widgets.table import Column, Row, Table
 from store import inspection, runs
 from store.errors import StoreError
 
@@ -36,7 +39,8 @@ class InspectorScreen(Page):
     ABOUT = (
         "Left the user's items: a line marks the prefix that is shown, an arrow its target. In the middle the summary of "
         "that prefix. Right its neighbors: rank by cosine similarity (#) and by learned weight (#w), and how many places "
-        "learning moved each. `target` says whether a neighbor has the target (has) or buys it next (next)."
+        "learning moved each. `target` says whether a neighbor has the target (has) or buys it next (next). With a second run "
+        "(o) A is this run, B the second; A or B at the left marks a neighbor that only one has."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "find", "Find", key_display="/"),
@@ -46,7 +50,7 @@ class InspectorScreen(Page):
         Binding("r", "surprise", "Surprise"),
         Binding("p", "prefix(-1)", "Shorter prefix", show=False),
         Binding("P", "prefix(1)", "Longer prefix", show=False),
-        Binding("o", "other_run", "Same user in another run", show=False),
+        Binding("o", "other_run", "Second run", show=False),
         Binding("i", "item_summary", "Summary of the item", show=False),
         Binding("y", "copy", "Copy"),
         Binding("tab", "pane(1)", "Next pane", show=False, priority=True),
@@ -65,6 +69,7 @@ class InspectorScreen(Page):
         """A user was read."""
 
         found: Inspection
+        second: Inspection | None
         holders: dict[int, str]
 
     @dataclass
@@ -78,9 +83,12 @@ class InspectorScreen(Page):
         """On the run last looked at."""
         return cls(app.current_run())
 
-    def __init__(self, run_id: str, user: str | None = None) -> None:
+    def __init__(self, run_id: str, user: str | None = None, *, beside: str | None = None) -> None:
         super().__init__()
         self.run_id = run_id
+        self.beside = beside
+        """A second run, whose neighbors of the same prefix stand beside."""
+        self.second: Inspection | None = None
         self.found: Inspection | None = None
         self.run: dict[str, Any] | None = None
         self.users: list[dict[str, Any]] = []
@@ -110,30 +118,43 @@ class InspectorScreen(Page):
         """Read the users, then the first of them."""
         self.query_one(Tabs).can_focus = False
         self._show_pane("neighbors")
-        self._measure(self.run_id)
+        self._measure(self.run_id, self.beside)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="measure")
-    def _measure(self, run_id: str) -> None:
+    def _measure(self, run_id: str, beside: str | None) -> None:
         try:
             store = self.library.store()
             run = runs.find_run(store, run_id)
             if run["dataset_id"] is None:
                 self.post_message(self.Failed("This run did not get as far as its data: there is no user to look at."))
                 return
-            self.post_message(self.Measured(run, inspection.user_measures(store, run)))
+            users = inspection.user_measures(store, run)
+            if beside is not None:
+                add_changes(users, inspection.target_ranks(store, beside, "test"))
+            self.post_message(self.Measured(run, users))
         except (StoreError, EngineError) as error:
             self.post_message(self.Failed(str(error)))
 
     @on(Measured)
     def _take_users(self, message: Measured) -> None:
         self.run, self.users = message.run, message.users
-        first = in_order(self.users, self.sracl.preferences.order)
+        first = self._ordered()
         if self._wanted is None and first:
             self._wanted = str(first[0]["user_id"])
         if self._wanted is None:
             self.post_message(self.Failed("This dataset has no user."))
         else:
             self.look_at(self._wanted)
+
+    def _ordered(self) -> list[dict[str, Any]]:
+        """The users in the order in which one walks."""
+        return in_order(self.users, self.order)
+
+    @property
+    def order(self) -> str:
+        """The chosen order; that of changes needs a second run."""
+        chosen = self.sracl.preferences.order
+        return "number" if chosen == "changed" and self.beside is None else chosen
 
     def look_at(self, user: str, position: int | None = None) -> None:
         """Show a user, at the prefix that represents them or at another one."""
@@ -145,14 +166,15 @@ class InspectorScreen(Page):
         try:
             store = self.library.store()
             found = inspect_user(store, self.run_id, user, position=position)
+            second = inspect_user(store, self.beside, str(found.user_id), position=position) if self.beside else None
             holders: dict[int, str] = {}
-            if self.run is not None and found.anchor is not None and found.neighbors:
-                ids = [n["neighbor_id"] for n in found.neighbors]
+            ids = [n["neighbor_id"] for side in (found, second) if side for n in side.neighbors]
+            if self.run is not None and found.anchor is not None and ids:
                 holders = inspection.holders(store, self.run["dataset_id"], found.anchor["item_id"], ids)
         except (StoreError, EngineError) as error:
             self.post_message(self.Failed(str(error)))
         else:
-            self.post_message(self.Looked(found, holders))
+            self.post_message(self.Looked(found, second, holders))
 
     @on(Failed)
     def _say(self, message: Failed) -> None:
@@ -164,7 +186,7 @@ class InspectorScreen(Page):
     @on(Looked)
     def _show(self, message: Looked) -> None:
         before, found = self.found, message.found
-        self.found, self._wanted = found, str(found.user_id)
+        self.found, self.second, self._wanted = found, message.second, str(found.user_id)
         same = before is not None and before.user_id == found.user_id
         self._show_facts(found)
         items = self.query_one("#items-table", Table)
@@ -176,14 +198,29 @@ class InspectorScreen(Page):
             self.query_one("#summary-scroll").scroll_home(animate=False)
         table = self.query_one("#neighbors-table", Table)
         table.say(words.line(found.note or "No neighbors are stored for this prefix."))
-        table.show(shown.neighbors_grid(found, message.holders), keep=False)
-        self.query_one("#agreement", Static).update(shown.agreement_text(found))
+        self._show_neighbors(message)
         self._show_neighbor()
         self.refresh_bindings()
 
+    def _show_neighbors(self, message: Looked) -> None:
+        """Of one run, or of two beside each other."""
+        found, second = message.found, message.second
+        table, agreement = self.query_one("#neighbors-table", Table), self.query_one("#agreement", Static)
+        self.query_one("#neighbors").border_title = (
+            "Neighbors in A and B" if second else "Neighbors, most similar first"
+        )
+        if second is None:
+            table.show(shown.neighbors_grid(found, message.holders), keep=False)
+            agreement.update(shown.agreement_text(found))
+        else:
+            table.show(pair_grid(found, second, message.holders), keep=False)
+            rows = [self.sracl.row_of(run_id) for run_id in (self.run_id, self.beside)]
+            names = [str(row["name"]) if row else "" for row in rows]
+            agreement.update(pair_text(found, second, (names[0], names[1])))
+
     def _show_facts(self, found: Inspection) -> None:
         place, count = self.place, len(self.users)
-        order = ORDERS[self.sracl.preferences.order]
+        order = ORDERS[self.order]
         self.entitle(f"{self.run['name'] if self.run else self.run_id} on {found.dataset}")
         where = f"{place + 1} of {count} {order}" if place is not None else ""
         rank = (
@@ -205,14 +242,14 @@ class InspectorScreen(Page):
         """Where the user stands in the chosen order."""
         if self.found is None:
             return None
-        ids = [user["user_id"] for user in in_order(self.users, self.sracl.preferences.order)]
+        ids = [user["user_id"] for user in self._ordered()]
         return ids.index(self.found.user_id) if self.found.user_id in ids else None
 
     @property
     def neighbor(self) -> dict[str, Any] | None:
         """The neighbor under the cursor."""
         key = self.query_one("#neighbors-table", Table).key
-        rows = self.found.neighbors if self.found else []
+        rows = [row for side in (self.found, self.second) if side for row in side.neighbors]
         return next((row for row in rows if row["neighbor_id"] == key), None)
 
     @on(Table.Highlighted, "#neighbors-table")
@@ -250,7 +287,7 @@ class InspectorScreen(Page):
 
     def action_step(self, by: int) -> None:
         """The user before or after in the chosen order."""
-        ordered = in_order(self.users, self.sracl.preferences.order)
+        ordered = self._ordered()
         if ordered:
             place = self.place
             at = 0 if place is None else (place + by) % len(ordered)
@@ -258,10 +295,9 @@ class InspectorScreen(Page):
 
     def action_order(self) -> None:
         """The next order."""
-        names = list(ORDERS)
-        preferences = self.sracl.preferences
-        preferences.order = names[(names.index(preferences.order) + 1) % len(names)]
-        ordered = in_order(self.users, preferences.order)
+        names = [name for name in ORDERS if name != "changed" or self.beside]
+        self.sracl.preferences.order = names[(names.index(self.order) + 1) % len(names)]
+        ordered = self._ordered()
         self.look_at(str(ordered[0]["user_id"]))
 
     def action_surprise(self) -> None:
@@ -280,17 +316,31 @@ class InspectorScreen(Page):
         from sracl_tui.screens.find_user import FindUser
 
         assert self.run is not None
-        self.app.push_screen(FindUser(self.run, self.users, self.sracl.preferences.order), self._follow)
+        self.app.push_screen(
+            FindUser(self.run, self.users, "number" if self.order == "changed" else self.order), self._follow
+        )
 
     def action_other_run(self) -> None:
-        """The same user in the next run of the same data."""
-        rows = [row for row in self.sracl.runs if self.run and row["dataset_name"] == self.run["dataset_name"]]
-        ids = [row["run_id"] for row in rows]
-        if len(ids) < 2 or self.run_id not in ids:
+        """Choose a second run of the same data; the first row takes it away again."""
+        assert self.run is not None
+        name = self.run["dataset_name"]
+        rows = [row for row in self.sracl.runs if row["dataset_name"] == name and row["run_id"] != self.run_id]
+        if not rows:
             self.notify("There is no other run of this data.", severity="warning")
             return
-        self.run_id = self.sracl.run_id = ids[(ids.index(self.run_id) + 1) % len(ids)]
-        self._measure(self.run_id)
+        columns = (Column("name", "run", flex=True), Column("preset", "preset"), Column("state", "state"))
+        lines = [
+            Row(row["run_id"], (words.line(row["name"]), row["preset"] or "", words.state(row["state"])))
+            for row in rows
+        ]
+        if self.beside:
+            lines.insert(0, Row("", ("(none: this run alone)", "", "")))
+        self.app.push_screen(Choose("The same user in a second run", columns, lines), self._put_beside)
+
+    def _put_beside(self, run_id: Hashable | None) -> None:
+        if run_id is not None:
+            self.beside = str(run_id) or None
+            self._measure(self.run_id, self.beside)
 
     def action_item_summary(self) -> None:
         """What the model says of the item under the cursor."""

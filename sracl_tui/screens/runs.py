@@ -42,6 +42,7 @@ class RunsScreen(Page):
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("n", "launch", "New"),
         Binding("c", "clone", "Clone"),
+        Binding("v", "versus", "Compare"),
         Binding("s", "sort", "Sort"),
         Binding("f", "fold", "Fold seeds", show=False),
         Binding("space", "mark", "Mark", show=False),
@@ -152,6 +153,8 @@ class RunsScreen(Page):
     def refusal(self, action: str) -> str:
         """Most need a run; stopping a living one, resuming a dead one."""
         needs = ("open", "inspect", "clone", "mark", "baseline", "tag", "note", "rename", "stop", "resume", "copy")
+        if action == "versus" and len(self.marked_runs()) < 2:
+            return "Mark two to eight runs with space first."
         if action not in needs:
             return ""
         run = self.run
@@ -177,6 +180,10 @@ class RunsScreen(Page):
         """Open the Inspector on it."""
         if self.run is not None:
             self.sracl.open_inspector(self.run["run_id"])
+
+    def action_versus(self) -> None:
+        """Compare the marked runs."""
+        self.sracl.action_go("compare")
 
     def action_launch(self) -> None:
         """A new run."""
@@ -260,6 +267,14 @@ class RunsScreen(Page):
         """The run's id."""
         if self.run is not None:
             self.copy(self.run["run_id"], self.run["run_id"])
+
+    def marked_runs(self) -> list[str]:
+        """The marked runs, folded ones each; with the row under the cursor where that makes two."""
+        keys = list(self.marked)
+        if len(keys) == 1 and self.line is not None and self.line.key not in self.marked:
+            keys.append(self.line.key)
+        lines = [line for key, line in self.lines.items() if key in keys]
+        return [run["run_id"] for line in reversed(lines) for run in line.runs]
 
     def _chosen_runs(self) -> list[str]:
         """What an edit is for: the marked runs, else the row under the cursor."""
