@@ -20,7 +20,7 @@ from engine.data.dataset import Dataset, Items
 from engine.data.readers import READERS, read_source
 from engine.data.readers.base import Catalog, Coded, Raw, Wanted
 from engine.errors import DataError
-from engine.events import Report, StageFinished, StageStarted, Warned, ignore
+from engine.events import Report, StageFinished, StageProgress, StageStarted, Warned, ignore
 
 FORMATS: tuple[str, ...] = tuple(READERS)
 """Names of the formats that can be read."""
@@ -30,6 +30,9 @@ TOO_SHORT = "interactions of users below the minimum length"
 TOO_OLD = "interactions beyond the maximum length"
 UNUSED_ITEMS = "items without interactions"
 """The one reason that counts items; all others count interactions."""
+
+STAGE, STEPS = "import", 5
+"""Name of the stage, and its steps; the last one, the storing, is the caller's."""
 
 Rows = NDArray[np.int64]
 """Places of interactions in the source, in order of user and time."""
@@ -91,17 +94,21 @@ def import_dataset(
 
     Args:
         name: what the dataset is called.
-        report: takes the start, each warning, and the end.
+        report: takes the start, each step, each warning, and the end; what it raises ends the import.
 
     Raises:
         DataError: a file is missing, not recognized, or has bad rows; an option is out of range; nothing is left.
     """
     started = time.perf_counter()
-    report(StageStarted(stage="import"))
-    _check(options)
-    raw, format = read_source(Path(path), format=options.format, wanted=_wanted(options))
+    report(StageStarted(stage=STAGE, total=STEPS))
+    check_options(options)
+    _step(report, 0, f"reading {Path(path).name}")
+    raw, format = read_source(Path(path), format=options.format, wanted=wanted_of(options))
+    _step(report, 1, f"ordering {len(raw.users.codes):,} interactions")
     order, warnings = _in_order(raw, options)
+    _step(report, 2, "filtering")
     rows, dropped = _filtered(raw, order, options)
+    _step(report, 3, f"numbering {len(rows):,} interactions, taking in texts")
     dataset, unused, text_warnings = _assembled(raw, rows, name=name, options=_plain(options, format))
     if unused:
         dropped[UNUSED_ITEMS] = unused
@@ -110,7 +117,7 @@ def import_dataset(
         report(Warned(message=warning))
     seconds = time.perf_counter() - started
     detail = f"{dataset.users:,} users, {len(dataset.items):,} items, {len(dataset.sequence):,} interactions"
-    report(StageFinished(stage="import", seconds=seconds, detail=detail))
+    report(StageFinished(stage=STAGE, seconds=seconds, detail=detail))
     return dataset, ImportReport(
         source=raw.source,
         format=format,
@@ -121,7 +128,11 @@ def import_dataset(
     )
 
 
-def _check(options: ImportOptions) -> None:
+def _step(report: Report, done: int, detail: str) -> None:
+    report(StageProgress(stage=STAGE, done=done, total=STEPS, detail=detail))
+
+
+def check_options(options: ImportOptions) -> None:
     """Raises DataError about an option that is out of range."""
     if options.format is not None and options.format not in READERS:
         raise DataError(
@@ -144,7 +155,8 @@ def _check(options: ImportOptions) -> None:
             raise DataError(f"must be one of {', '.join(known)}, not {value!r}", where=flag)
 
 
-def _wanted(options: ImportOptions) -> Wanted:
+def wanted_of(options: ImportOptions) -> Wanted:
+    """The columns and files that a person named."""
     return Wanted(
         user=options.user_column,
         item=options.item_column,

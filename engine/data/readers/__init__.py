@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.data.readers.base import Catalog, Raw, Reader, Wanted
-from engine.data.readers.recbole import RecBole, is_atomic, read_atomic_items
+from engine.data.readers.base import Catalog, Head, Raw, Reader, Wanted
+from engine.data.readers.recbole import RecBole, atomic_items_head, is_atomic, read_atomic_items
 from engine.data.readers.sequences import Sequences
 from engine.data.readers.table import TABLES, table_of
 from engine.data.readers.text import first_line, stem_of, suffix_of
@@ -15,6 +15,38 @@ from engine.errors import DataError
 _ALL: tuple[Reader, ...] = (RecBole(), *TABLES.values(), Sequences())
 READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}
 """Every format by name, in the order in which they are tried."""
+
+
+SUFFIXES = frozenset(suffix for reader in _ALL for suffix in reader.suffixes)
+"""Endings of files that may hold interactions, without `.gz`."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is read of a path."""
+
+    reader: Reader
+    file: Path
+    wanted: Wanted
+    """With the file of the items' texts, where one is found."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def locate(path: Path, *, format: str | None, wanted: Wanted) -> Source:
+    """The file to read and who reads it; see `read_source`.
+
+    Raises:
+        DataError: there is no such file, or no or no single one with interactions.
+        OSError: a folder cannot be listed.
+    """
+    readers = [READERS[format]] if format else list(READERS.values())
+    if not path.is_dir():
+        return Source(_reader_of(path, readers, wanted), path, wanted)
+    reader, file = _choose(path, readers, wanted)
+    if wanted.items is not None:
+        return Source(reader, file, wanted)
+    items, warnings = _items_in(path, file, wanted)
+    return Source(reader, file, replace(wanted, items=items), warnings)
 
 
 def read_source(path: Path, *, format: str | None, wanted: Wanted) -> tuple[Raw, str]:
@@ -26,22 +58,19 @@ def read_source(path: Path, *, format: str | None, wanted: Wanted) -> tuple[Raw,
     Raises:
         DataError: there is no such file, no or no single one with interactions, or it has bad rows.
     """
-    readers = [READERS[format]] if format else list(READERS.values())
-    warnings: list[str] = []
     try:
-        if path.is_dir():
-            reader, file = _choose(path, readers, wanted)
-            if wanted.items is None:
-                items, warnings = _items_in(path, file, wanted)
-                wanted = replace(wanted, items=items)
-        else:
-            reader, file = _reader_of(path, readers, wanted), path
-        raw = reader.read(file, wanted)
-        if wanted.items is not None:
-            raw = replace(raw, catalog=read_items(wanted.items, wanted))
+        found = locate(path, format=format, wanted=wanted)
+        raw = found.reader.read(found.file, found.wanted)
+        if found.wanted.items is not None:
+            raw = replace(raw, catalog=read_items(found.wanted.items, found.wanted))
     except OSError as error:
-        raise DataError(f"not readable: {error.strerror or error}", where=str(error.filename or path)) from None
-    return replace(raw, warnings=[*raw.warnings, *warnings]), reader.name
+        raise unreadable(error, path) from None
+    return replace(raw, warnings=[*raw.warnings, *found.warnings]), found.reader.name
+
+
+def unreadable(error: OSError, path: Path) -> DataError:
+    """What the operating system refused."""
+    return DataError(f"not readable: {error.strerror or error}", where=str(error.filename or path))
 
 
 def read_items(path: Path, wanted: Wanted) -> Catalog:
@@ -52,6 +81,16 @@ def read_items(path: Path, wanted: Wanted) -> Catalog:
     """
     _check_file(path)
     return read_atomic_items(path, wanted) if is_atomic(path) else table_of(path).read_items(path, wanted)
+
+
+def items_head(path: Path, count: int) -> Head:
+    """How a file with items' texts begins.
+
+    Raises:
+        DataError: it is not there, or cannot be read.
+    """
+    _check_file(path)
+    return atomic_items_head(path, count) if is_atomic(path) else table_of(path).begin(path, count)
 
 
 def _check_file(path: Path) -> None:

@@ -27,6 +27,34 @@ class Wanted:
     """File with the items' texts."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """The columns that are read; where times or titles have none, there are none."""
+
+    user: str
+    item: str
+    time: str | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """How a file begins, to look at before all of it is read."""
+
+    names: list[str]
+    """Of the columns."""
+    rows: list[list[str]]
+    """The first ones, as text."""
+    total: int | None
+    """Rows of the whole file; none where only reading it would tell."""
+    about: int | None = None
+    """An estimate of that, from the length of the first rows."""
+    roles: Roles | None = None
+    """None for a file of items."""
+    items: Path | None = None
+    """File with the items' texts that belongs to this one."""
+
+
 @dataclass(frozen=True)
 class Coded:
     """A column of ids: N rows over M different ones."""
@@ -73,6 +101,14 @@ class Reader(Protocol):
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         """Whether a file begins like interactions in this format; a file that cannot be read does not."""
+        ...
+
+    def head(self, path: Path, wanted: Wanted, count: int) -> Head:
+        """The first `count` rows of a file, and which of its columns are read.
+
+        Raises:
+            DataError: it cannot be read, or lacks a column.
+        """
         ...
 
     def read(self, path: Path, wanted: Wanted) -> Raw:

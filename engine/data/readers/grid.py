@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
-from engine.data.readers.text import read_text, split_header
+from engine.data.readers.base import USUAL_ITEM, USUAL_TIME, USUAL_TITLE, USUAL_USER, Head, Roles, Wanted
+from engine.data.readers.text import HEAD_BYTES, read_text, split_header
 from engine.errors import DataError
 
 
@@ -64,6 +65,19 @@ class Grid:
                 hint = "The file seems to have no line with column names; put one on top."
             raise DataError(f"there is no column with the {what} ids; {self.listing}", where=self.head, hint=hint)
         return found
+
+    def roles(self, wanted: Wanted) -> Roles:
+        """Which columns are read of a table of interactions.
+
+        Raises:
+            DataError: one that must be there is not.
+        """
+        return Roles(
+            user=self.need(wanted.user, USUAL_USER, "--user-column"),
+            item=self.need(wanted.item, USUAL_ITEM, "--item-column"),
+            time=self.pick(wanted.time, USUAL_TIME, "--time-column"),
+            title=None if wanted.items else self.pick(wanted.title, USUAL_TITLE, "--title-column"),
+        )
 
     @property
     def listing(self) -> str:
@@ -114,6 +128,41 @@ def read_delimited(path: Path, delimiter: str, *, quoting: bool) -> Grid:
         where=lines.where,
         head=f"{path}:{head_line}",
     )
+
+
+def head_of(path: Path, delimiter: str, *, quoting: bool, count: int) -> Head:
+    """The names and the first rows of a text file; its total where it is short.
+
+    Raises:
+        DataError: the text cannot be read, or has no rows.
+    """
+    data = read_text(path, limit=HEAD_BYTES)
+    whole = len(data) < HEAD_BYTES and path.suffix.lower() != ".gz" and len(data) >= path.stat().st_size - 3
+    header, begin, _ = split_header(data)
+    text = data[begin:].decode("utf-8", errors="ignore")
+    split = (
+        (lambda lines: csv.reader(lines, delimiter=delimiter))
+        if quoting
+        else (lambda lines: (line.rstrip("\r\n").split(delimiter) for line in lines))
+    )
+    try:
+        rows = [cells for cells in split(io.StringIO(text, newline="")) if any(cell.strip() for cell in cells)]
+    except csv.Error:  # a quote that the cut left open; reading the file tells more
+        rows = []
+    if not text.strip():
+        raise DataError("there is a line with column names and nothing below it", where=str(path))
+    names = [cell.strip() for cell in next(split([header]))]
+    about = None if path.suffix.lower() == ".gz" else round(path.stat().st_size * len(rows) / len(data))
+    return Head(names=names, rows=rows[:count], total=len(rows) if whole else None, about=about)
+
+
+def names_only(path: Path, names: list[str]) -> Grid:
+    """A table of which only the names are known."""
+
+    def column(name: str) -> pa.ChunkedArray:
+        raise LookupError(name)
+
+    return Grid(path=path, names=names, rows=0, column=column, where=lambda row: str(path), head=f"{path}:1")
 
 
 def _parse(lines: _Lines) -> tuple[pa.Table, int]:

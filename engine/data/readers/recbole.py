@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from engine.data.readers.base import USUAL_ITEM, USUAL_TIME, USUAL_TITLE, USUAL_USER, Catalog, Raw, Wanted
+from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, Catalog, Head, Raw, Wanted
 from engine.data.readers.catalog import item_file
 from engine.data.readers.columns import ids_of, times_of
-from engine.data.readers.grid import Grid, read_delimited
+from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
 from engine.data.readers.text import first_line, stem_of, suffix_of
 from engine.errors import DataError
 
@@ -24,13 +24,18 @@ class RecBole:
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         return suffix_of(path) not in (".item", ".user") and is_atomic(path)
 
+    def head(self, path: Path, wanted: Wanted, count: int) -> Head:
+        head = head_of(path, "\t", quoting=False, count=count)
+        names = _typed(names_only(path, head.names)).names
+        roles = names_only(path, names).roles(_untyped(wanted))
+        items = None if wanted.items is not None else _beside(path)
+        return replace(head, names=names, roles=replace(roles, title=None), items=items)
+
     def read(self, path: Path, wanted: Wanted) -> Raw:
         grid = _typed(read_delimited(path, "\t", quoting=False))
-        user = grid.need(_plain(wanted.user), USUAL_USER, "--user-column")
-        item = grid.need(_plain(wanted.item), USUAL_ITEM, "--item-column")
-        time = grid.pick(_plain(wanted.time), USUAL_TIME, "--time-column")
-        users, items = ids_of(grid, user, "user"), ids_of(grid, item, "item")
-        times, warnings = times_of(grid, time)
+        roles = grid.roles(_untyped(wanted))
+        users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
+        times, warnings = times_of(grid, roles.time)
         beside = None if wanted.items is not None else _beside(path)
         return Raw(
             source=str(path),
@@ -59,6 +64,21 @@ def read_atomic_items(path: Path, wanted: Wanted) -> Catalog:
     item = grid.need(named if named in grid.names else None, USUAL_ITEM, "--item-column")
     title = grid.pick(_plain(wanted.title), USUAL_TITLE, "--title-column")
     return item_file(grid, item, title)
+
+
+def atomic_items_head(path: Path, count: int) -> Head:
+    """How an `.item` file begins.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    head = head_of(path, "\t", quoting=False, count=count)
+    return replace(head, names=_typed(names_only(path, head.names)).names)
+
+
+def _untyped(wanted: Wanted) -> Wanted:
+    """The same columns without types; titles stand in the `.item` alone."""
+    return replace(wanted, user=_plain(wanted.user), item=_plain(wanted.item), time=_plain(wanted.time), title=None)
 
 
 def _plain(column: str | None) -> str | None:

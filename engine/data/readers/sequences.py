@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.data.readers.base import Coded, Raw, Wanted
+from engine.data.readers.base import Coded, Head, Raw, Roles, Wanted
 from engine.data.readers.columns import coded
 from engine.data.readers.grid import many_bad
-from engine.data.readers.text import first_line, read_text
+from engine.data.readers.text import HEAD_BYTES, first_line, read_text
 
 MAX_DIGITS = 18
 """An id of more digits does not fit into 64 bits."""
@@ -33,6 +33,14 @@ class Sequences:
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         return _LINE.fullmatch(first_line(path)) is not None
+
+    def head(self, path: Path, wanted: Wanted, count: int) -> Head:
+        data = read_text(path, limit=HEAD_BYTES)
+        _check(path, data, _tokens(data))
+        lines = [line.split() for line in data.decode("utf-8", errors="ignore").splitlines() if line.strip()]
+        rows = [[cells[0], " ".join(cells[1:])] for cells in lines[:count]]
+        about = None if path.suffix.lower() == ".gz" else round(path.stat().st_size * len(lines) / len(data))
+        return Head(names=["user", "items"], rows=rows, total=None, about=about, roles=Roles(user="user", item="items"))
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
         data = read_text(path)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from engine.data.readers.base import USUAL_ITEM, USUAL_TIME, USUAL_TITLE, USUAL_USER, Catalog, Raw, Wanted
+from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, USUAL_USER, Catalog, Head, Raw, Wanted
 from engine.data.readers.catalog import ITEM_FIELDS, catalog_of, item_file
-from engine.data.readers.columns import ids_of, times_of
-from engine.data.readers.grid import Grid, read_delimited
+from engine.data.readers.columns import as_text, ids_of, times_of
+from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
 from engine.data.readers.text import first_line, suffix_of
 from engine.errors import DataError
 
@@ -36,6 +38,14 @@ class Table(ABC):
             DataError: it cannot be read, or is empty.
         """
 
+    @abstractmethod
+    def begin(self, path: Path, count: int) -> Head:
+        """The names and the first `count` rows.
+
+        Raises:
+            DataError: it cannot be read, or is empty.
+        """
+
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         names = self.names(path)
         return _has(names, wanted.user, USUAL_USER) and _has(names, wanted.item, USUAL_ITEM)
@@ -46,17 +56,21 @@ class Table(ABC):
         has_item = _has(names, wanted.item, USUAL_ITEM) or _has(names, None, USUAL_ITEM)
         return has_item and _has(names, wanted.title, USUAL_TITLE) and not _has(names, wanted.user, USUAL_USER)
 
+    def head(self, path: Path, wanted: Wanted, count: int) -> Head:
+        head = self.begin(path, count)
+        return replace(head, roles=names_only(path, head.names).roles(wanted))
+
     def read(self, path: Path, wanted: Wanted) -> Raw:
         grid = self.grid(path)
-        user = grid.need(wanted.user, USUAL_USER, "--user-column")
-        item = grid.need(wanted.item, USUAL_ITEM, "--item-column")
-        time = grid.pick(wanted.time, USUAL_TIME, "--time-column")
-        users, items = ids_of(grid, user, "user"), ids_of(grid, item, "item")
-        times, warnings = times_of(grid, time)
+        roles = grid.roles(wanted)
+        users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
+        times, warnings = times_of(grid, roles.time)
         catalog = None
-        if wanted.items is None and (title := grid.pick(wanted.title, USUAL_TITLE, "--title-column")):
-            own = (user, item, time)
-            catalog = catalog_of(grid, item, title, lambda name: name.lower() in ITEM_FIELDS and name not in own)
+        if roles.title is not None:
+            own = (roles.user, roles.item, roles.time)
+            catalog = catalog_of(
+                grid, roles.item, roles.title, lambda name: name.lower() in ITEM_FIELDS and name not in own
+            )
         return Raw(source=str(path), users=users, items=items, times=times, catalog=catalog, warnings=warnings)
 
     def read_items(self, path: Path, wanted: Wanted) -> Catalog:
@@ -84,6 +98,9 @@ class Delimited(Table):
     def grid(self, path: Path) -> Grid:
         return read_delimited(path, self.delimiter, quoting=True)
 
+    def begin(self, path: Path, count: int) -> Head:
+        return head_of(path, self.delimiter, quoting=True, count=count)
+
 
 class Parquet(Table):
     """Parquet; only the columns that are needed are read."""
@@ -100,16 +117,19 @@ class Parquet(Table):
         except (OSError, pa.ArrowException):
             return []
 
-    def grid(self, path: Path) -> Grid:
-        import pyarrow.parquet as pq
-
+    def begin(self, path: Path, count: int) -> Head:
+        file = _opened(path)
         try:
-            file = pq.ParquetFile(path)
+            table = pa.Table.from_batches([next(file.iter_batches(batch_size=count))])
+            columns = [_shown(column) for column in table.columns]
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"not readable as Parquet: {error}", where=str(path)) from None
+        rows = [list(cells) for cells in zip(*columns, strict=True)]
+        return Head(names=table.column_names, rows=rows, total=file.metadata.num_rows)
+
+    def grid(self, path: Path) -> Grid:
+        file = _opened(path)
         names, rows = file.schema_arrow.names, file.metadata.num_rows
-        if rows == 0:
-            raise DataError("the table has no rows", where=str(path))
 
         def column(name: str) -> pa.ChunkedArray:
             try:
@@ -125,6 +145,26 @@ class Parquet(Table):
             where=lambda row: f"{path}, row {row + 1}",
             head=str(path),
         )
+
+
+def _shown(column: pa.ChunkedArray) -> list[str]:
+    """Cells as text, also of types that are read from no column."""
+    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+        return [str(cell) for cell in column.to_pylist()]
+    return as_text(column).to_pylist()
+
+
+def _opened(path: Path) -> Any:
+    """A Parquet file with rows."""
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"not readable as Parquet: {error}", where=str(path)) from None
+    if file.metadata.num_rows == 0:
+        raise DataError("the table has no rows", where=str(path))
+    return file
 
 
 def _has(names: list[str], named: str | None, usual: tuple[str, ...]) -> bool:

@@ -38,16 +38,22 @@ def first_line(path: Path) -> str:
     return next((line for line in text.splitlines() if line.strip()), "")
 
 
-def read_text(path: Path) -> bytes:
+def read_text(path: Path, *, limit: int | None = None) -> bytes:
     """A text file's bytes, unpacked, without byte order mark, and proven to be UTF-8.
+
+    Args:
+        limit: read so many bytes at most, and of them the whole lines.
 
     Raises:
         DataError: it cannot be read, is empty, or is in another encoding.
     """
     try:
-        data = path.read_bytes()
-        if path.suffix.lower() == ".gz":
-            data = gzip.decompress(data)
+        if limit is not None:
+            data = _begin(path, limit)
+        else:
+            data = path.read_bytes()
+            if path.suffix.lower() == ".gz":
+                data = gzip.decompress(data)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"not readable as gzip: {error}", where=str(path), hint="The file may have been cut off; get it again."
@@ -70,6 +76,12 @@ def read_text(path: Path) -> bytes:
     if (place := data.find(b"\0")) >= 0:
         raise DataError("there is a NUL byte in the text", where=f"{path}:{line_at(data, place)}")
     return data
+
+
+def _begin(path: Path, limit: int) -> bytes:
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        data = file.read(limit)
+    return data[: data.rfind(b"\n") + 1] or data if len(data) == limit else data
 
 
 def _encoding_error(path: Path, line: int, message: str, encoding: str) -> DataError:

@@ -26,8 +26,8 @@ from engine.data.importing import (
     ImportOptions,
     import_dataset,
 )
-from engine.errors import DataError
-from engine.events import StageFinished, StageStarted, Warned
+from engine.errors import DataError, StopRequested
+from engine.events import StageFinished, StageProgress, StageStarted, Warned
 
 ROOT = Path(__file__).resolve().parents[3]
 REAL = ROOT / ".." / "shared" / "data"
@@ -234,7 +234,24 @@ def test_an_error_reports_no_end(tmp_path):
     events = []
     with pytest.raises(DataError):
         import_dataset(tmp_path, name="x", report=events.append)
-    assert [type(event) for event in events] == [StageStarted]
+    assert isinstance(events[0], StageStarted)
+    assert not any(isinstance(event, StageFinished) for event in events)
+
+
+def test_every_step_is_told_and_may_be_the_last(tmp_path):
+    (tmp_path / "x.csv").write_text("user,item\na,b\n")
+    steps = []
+
+    def report(event):
+        if isinstance(event, StageProgress):
+            steps.append(event)
+            if event.done == 2:
+                raise StopRequested
+
+    with pytest.raises(StopRequested):
+        import_dataset(tmp_path, name="x", report=report)
+    assert [step.done for step in steps] == [0, 1, 2]
+    assert steps[1].detail == "ordering 1 interactions"
 
 
 def test_formats():
