@@ -20,7 +20,7 @@ from textual.worker import WorkerError
 
 from sracl_tui.library import Library
 from sracl_tui.preferences import Preferences
-from sracl_tui.screens import PAGES, page_class
+from sracl_tui.screens import PAGES, page_class, page_title
 from sracl_tui.screens.base import NotNow, Page
 from sracl_tui.screens.runs import RunsScreen
 from sracl_tui.widgets import words
@@ -45,7 +45,7 @@ class SraclApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(number), f"go('{name}')", name.title(), show=False)
+            Binding(str(number), f"go('{name}')", page_title(name), show=False)
             for number, name in enumerate(PAGES, start=1)
         ),
         Binding("ctrl+p", "command_palette", "Palette", show=False, priority=True),

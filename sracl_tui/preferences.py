@@ -23,6 +23,8 @@ class Preferences:
     baseline: str = ""
     order: str = "number"
     """Order in which the Inspector walks through the users."""
+    query: str = ""
+    """What stood in the SQL editor."""
 
     @classmethod
     def read(cls, home: Home) -> Preferences:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,8 @@ FORMAT: dict[str, str | bool | int | float | list[str]] = {"storage_compatibilit
 _WRITING = {**FORMAT, "python_enable_replacements": False}
 """A name in a person's SQL is a table, never a variable of this program."""
 PATIENCE_SECONDS = 1.0
+Cancel = Callable[[], None]
+_BATCH = 10_000
 _HOLDER = re.compile(r"\(PID (\d+)\)")
 
 
@@ -200,14 +202,57 @@ class Store:
         """Rows of one of our own queries as dictionaries."""
         return self.table(query, parameters, **tables).to_pylist()
 
-    def user_sql(self, query: str) -> pa.Table | None:
+    def user_sql(
+        self, query: str, *, limit: int | None = None, started: Callable[[Cancel], None] | None = None
+    ) -> pa.Table | None:
         """Rows of a person's query, on the locked-down instance; none for a statement without rows.
 
+        Args:
+            limit: rows to read; one more is read where there is one, which tells that there are more.
+            started: is given what cancels the query, from any thread. A query that has not begun yet does not notice:
+                call it again until this returns.
+
         Raises:
-            QueryFailed: with the database's own words.
+            QueryFailed: with the database's own words; canceled.
         """
         with self._cursor() as cursor:
-            return run_sql(cursor, query)
+            if started is not None:
+                started(cursor.interrupt)
+            return run_sql(cursor, query, limit=limit)
+
+    def save_sql(self, query: str, path: Path, *, started: Callable[[Cancel], None] | None = None) -> int:
+        """Write all rows of a person's query to a file, as its ending says: .csv, .parquet or .json (an object a line).
+
+        The rows are streamed, and the file is there when it is whole.
+
+        Returns:
+            How many rows.
+
+        Raises:
+            QueryFailed: with the database's own words; canceled; the statement has no rows.
+            StoreError: no such format, or the file cannot be written.
+        """
+        from store.saving import save
+
+        with self._cursor() as cursor:
+            if started is not None:
+                started(cursor.interrupt)
+            relation = _relation(cursor, query)
+            if relation is None:
+                raise QueryFailed("the statement has no rows to save")
+            try:
+                return save(relation, path)
+            except duckdb.Error as error:
+                raise _failed(error) from None
+
+    def vocabulary(self) -> dict[str, list[str]]:
+        """Tables and views with their columns, as a person's SQL names them."""
+        rows = self.rows(
+            "SELECT if(database_name = 'vectors', 'vectors.', '') || table_name AS name, "
+            "list(column_name ORDER BY column_index) AS columns "
+            "FROM duckdb_columns() WHERE NOT internal GROUP BY ALL ORDER BY ALL"
+        )
+        return {row["name"]: row["columns"] for row in rows}
 
     def _cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         if self._instance is None:
@@ -221,23 +266,45 @@ _REFUSED = {
 }
 
 
-def run_sql(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table | None:
-    """Run a person's statements; rows of the last one.
+def run_sql(connection: duckdb.DuckDBPyConnection, query: str, *, limit: int | None = None) -> pa.Table | None:
+    """Run a person's statements; rows of the last one, or the first `limit` + 1 of them.
 
     Raises:
         QueryFailed: with the database's own words.
     """
+    relation = _relation(connection, query)
+    try:
+        if relation is None or limit is None:
+            return None if relation is None else relation.to_arrow_table()
+        reader, batches, left = relation.to_arrow_reader(_BATCH), [], limit + 1
+        for batch in reader:
+            batches.append(batch.slice(0, left))
+            left -= batch.num_rows
+            if left <= 0:
+                break
+        return pa.Table.from_batches(batches, reader.schema)
+    except duckdb.Error as error:
+        raise _failed(error) from None
+
+
+def _relation(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation | None:
+    """Run all statements but the last; the last one, not yet run, where it has rows."""
     try:
         for statement in connection.extract_statements(query):
             if statement.type in _REFUSED:
                 raise QueryFailed(f"{statement.query.strip()!r} is not possible here: {_REFUSED[statement.type]}")
-        relation = connection.sql(query)
-        return None if relation is None else relation.to_arrow_table()
+        return connection.sql(query)
     except duckdb.Error as error:
-        hint = "Tables and columns: docs/schema.md, or SHOW TABLES and DESCRIBE name."
-        if "read-only" in str(error):
-            hint = "Readers cannot write: `sracl sql --write` publishes a change properly."
-        raise QueryFailed(str(error), hint=hint) from None
+        raise _failed(error) from None
+
+
+def _failed(error: duckdb.Error) -> QueryFailed:
+    if isinstance(error, duckdb.InterruptException):
+        return QueryFailed("the query was canceled")
+    hint = "Tables and columns: docs/schema.md, or SHOW TABLES and DESCRIBE name."
+    if "read-only" in str(error):
+        hint = "Readers cannot write: `sracl sql --write` publishes a change properly."
+    return QueryFailed(str(error), hint=hint)
 
 
 _DAMAGE = ("not a valid DuckDB database", "Could not read", "replaying WAL", "orrupt", "hecksum", "eserializ")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from engine.errors import ConfigError
 from sracl_tui.cli import common
 from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
 
@@ -24,6 +25,9 @@ def sql(
     format_: Annotated[
         Literal["table", "csv", "json"], typer.Option("--format", help="How rows are printed.")
     ] = "table",
+    out: Annotated[
+        Path | None, typer.Option(help="Write the rows to a .csv, .parquet or .json file, however many they are.")
+    ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -35,10 +39,21 @@ def sql(
       sracl sql "SELECT run_id, preset, test_ndcg_20, seconds FROM run_results ORDER BY test_ndcg_20 DESC"
       sracl sql "SHOW TABLES"
       sracl sql -f examples/queries.sql --format csv
+      sracl sql "FROM neighbor_weights" --out weights.parquet
       sracl sql --write "DELETE FROM metrics WHERE run_id = 'bad'"
     """
     text = file.read_text("utf-8") if file is not None else query if query is not None else sys.stdin.read()
     place = common.home_of(home)
+    if write and out is not None:
+        raise ConfigError("--write changes rows, --out saves them: give one", where="--out")
+    if out is not None:
+        with common.open_store(place) as store:
+            rows = store.save_sql(text, out)
+        if json_:
+            common.print_json({"rows": rows, "path": str(out)})
+        else:
+            common.talk().print(f"{rows:,} rows are in {out}", markup=False, highlight=False)
+        return
     if write:
         from store.publish import write_sql
 

@@ -14,6 +14,7 @@ PAGES = {
     "inspector": "InspectorScreen",
     "launch": "LaunchScreen",
     "compare": "CompareScreen",
+    "sql": "SqlScreen",
 }
 """Module in this folder, and the class in it."""
 
@@ -21,3 +22,8 @@ PAGES = {
 def page_class(name: str) -> type[Page]:
     """The class of a screen."""
     return getattr(import_module(f"{__name__}.{name}"), PAGES[name])
+
+
+def page_title(name: str) -> str:
+    """What a screen is called."""
+    return name.upper() if name == "sql" else name.title()

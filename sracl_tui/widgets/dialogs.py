@@ -97,3 +97,24 @@ class Keys(ModalScreen[None]):
     def action_leave(self) -> None:
         """Close."""
         self.dismiss(None)
+
+
+class Told(ModalScreen[None]):
+    """A long text to read."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "leave", "Close")]
+
+    def __init__(self, title: str, told: str) -> None:
+        super().__init__()
+        self._title, self._told = title, told
+
+    def compose(self) -> ComposeResult:
+        """Title and text."""
+        with VerticalScroll(classes="dialog wide") as scroll:
+            scroll.can_focus = True
+            yield Static(words.line(self._title), classes="dialog-title", markup=False)
+            yield Static(self._told, markup=False)
+
+    def action_leave(self) -> None:
+        """Close."""
+        self.dismiss(None)

@@ -121,6 +121,14 @@ def test_sql_prints_tables_csv_and_json_and_cannot_write_or_read_files(sracl, ho
     assert "docs/schema.md" in sracl("sql", "SELECT nothing FROM nowhere", home=home, code=2).stderr
 
 
+def test_sql_saves_rows_to_a_file(sracl, home, tmp_path):
+    out = tmp_path / "runs.csv"
+    done = sracl("sql", "SELECT 1 AS one UNION ALL SELECT 2 ORDER BY one", "--out", str(out), home=home)
+    assert "2 rows" in done.stderr
+    assert out.read_text().splitlines() == ['"one"', "1", "2"]
+    sracl("sql", "SELECT 1", "--out", str(out), "--write", home=home, code=2)
+
+
 def test_sql_write_publishes(sracl, home):
     sracl("sql", "--write", "CREATE TABLE mine AS SELECT 42 AS answer", home=home)
     assert json.loads(sracl("sql", "FROM mine", "--json", home=home).stdout) == [{"answer": 42}]

@@ -1,0 +1,80 @@
+"""Rows of a query as a file: streamed, and put in its place when it is whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from store.errors import StoreError
+
+ROWS = 50_000
+"""Rows in memory at a time."""
+
+
+def save(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
+    """Write the rows of a query; gives how many.
+
+    Raises:
+        StoreError: the ending names no format that we write, or the file cannot be written.
+    """
+    write = FORMATS.get(path.suffix.lower())
+    if write is None:
+        raise StoreError(f"{path.name!r} does not say the format", hint=f"End it in {', '.join(FORMATS)}.")
+    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    try:
+        rows = write(relation, part)
+        os.replace(part, path)
+    except OSError as error:
+        raise StoreError(f"the file cannot be written: {error.strerror or error}", where=str(path)) from None
+    finally:
+        part.unlink(missing_ok=True)
+    return rows
+
+
+def _csv(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
+    from pyarrow.csv import CSVWriter
+
+    reader = _flat(relation).to_arrow_reader(ROWS)
+    with CSVWriter(path, reader.schema) as writer:
+        return _copy(reader, writer.write_batch)
+
+
+def _parquet(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
+    from pyarrow.parquet import ParquetWriter
+
+    reader = relation.to_arrow_reader(ROWS)
+    with ParquetWriter(path, reader.schema, compression="zstd") as writer:
+        return _copy(reader, writer.write_batch)
+
+
+def _json(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
+    lines = relation.set_alias("line").project("CAST(to_json(line) AS VARCHAR)")
+    reader = lines.to_arrow_reader(ROWS)
+    with path.open("w", encoding="utf-8") as file:
+        return _copy(reader, lambda batch: file.writelines(f"{line}\n" for line in batch.column(0).to_pylist()))
+
+
+FORMATS = {".csv": _csv, ".parquet": _parquet, ".json": _json, ".jsonl": _json}
+
+
+def _copy(reader: pa.RecordBatchReader, write: Callable[[pa.RecordBatch], object]) -> int:
+    rows = 0
+    for batch in reader:
+        write(batch)
+        rows += batch.num_rows
+    return rows
+
+
+def _flat(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Lists, structs and maps as text: a cell of a CSV file holds no more."""
+    nested = [
+        name.replace('"', '""')
+        for name, kind in zip(relation.columns, relation.types, strict=True)
+        if kind.id in ("list", "array", "struct", "map", "union")
+    ]
+    casts = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name}"' for name in nested)
+    return relation.project(f"* REPLACE ({casts})") if nested else relation

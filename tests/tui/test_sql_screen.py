@@ -1,0 +1,224 @@
+"""The SQL screen on a real store: run, complete, cancel, save, remember."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from textual.widgets import Static
+
+from sracl_tui import history
+from sracl_tui.app import SraclApp
+from sracl_tui.results import MOST, details, grid_of
+from sracl_tui.screens.sql import SqlScreen
+from sracl_tui.widgets.choose import Choose
+from sracl_tui.widgets.dialogs import Ask, Told
+from sracl_tui.widgets.editor import Editor, complete
+from sracl_tui.widgets.table import Table
+from store.database import Store
+from store.errors import QueryFailed, StoreError
+
+VOCABULARY = {"runs": ["run_id", "name"], "metrics": ["run_id", "test_ndcg_20"], "vectors.vectors": ["sha256"]}
+
+
+def told(app) -> str:
+    return str(app.screen.query_one("#told", Static).content)
+
+
+def cells(app) -> list[tuple[str, ...]]:
+    return [row.cells for row in app.screen.query_one("#rows", Table).grid.rows]
+
+
+async def opened(app, pilot, settled, query: str | None = None) -> SqlScreen:
+    await settled(app, pilot)
+    app.action_go("sql")
+    await settled(app, pilot)
+    screen = app.screen
+    assert isinstance(screen, SqlScreen)
+    if query is not None:
+        screen.query_one(Editor).text = query
+        await pilot.press("f5")
+        await settled(app, pilot)
+    return screen
+
+
+async def test_the_first_query_shows_the_runs(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(app, pilot, settled)
+        assert sorted(row[2] for row in cells(app)) == ["backbone", "backbone", "default"]
+        assert "3 rows" in told(app)
+
+
+async def test_rows_are_text_and_null_is_told_apart(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(
+            app, pilot, settled, "SELECT '[red]x[/]' AS a, NULL AS b, chr(27) || '[31m' AS c, 0.5 AS d, 7 AS e"
+        )
+        assert cells(app) == [("[red]x[/]", "NULL", "�[31m", "0.5", "7")]
+        row = app.screen.query_one("#rows", Table).grid.rows[0]
+        assert row.styles[1] == "dim"
+        assert row.styles[0] == ""
+        await pilot.press("f4", "y")
+        assert app.clipboard.split("\t")[:2] == ["[red]x[/]", "NULL"]
+        await pilot.press("enter")
+        assert isinstance(app.screen, Told)
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("SELECT nothing FROM runs", "nothing"),
+        ("DELETE FROM runs", "read-only"),
+        ("COPY runs TO 'x.csv'", "disabled"),
+        ("FROM read_csv('/etc/passwd')", "disabled"),
+        ("ATTACH 'other.db'", "disabled"),
+    ],
+)
+async def test_what_is_refused_says_why(home, settled, query, reason):
+    app = SraclApp(home)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(app, pilot, settled, query)
+        assert reason in told(app)
+        assert screen.query_one("#told").has_class("trouble")
+        assert not screen.busy
+        assert history.read(home)[0].failed
+
+
+async def test_a_query_that_takes_too_long_is_canceled(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(app, pilot, settled)
+        screen.query_one(Editor).text = "SELECT count(*) FROM range(10000000) a, range(10000000) b"
+        await pilot.press("f5")
+        assert screen.busy
+        await pilot.press("f5")  # refused, not started twice
+        await pilot.press("escape")
+        await settled(app, pilot)
+        assert "canceled" in told(app)
+        assert app.screen is screen, "esc cancels; it does not leave"
+        await pilot.press("escape")
+        assert app.screen is not screen
+
+
+async def test_more_rows_than_are_shown_are_saved_whole(home, settled, tmp_path):
+    app = SraclApp(home)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(app, pilot, settled, f"SELECT range AS n FROM range({MOST + 5})")
+        assert len(cells(app)) == MOST
+        assert "more rows" in told(app)
+        await pilot.press("ctrl+s")
+        assert isinstance(app.screen, Ask)
+        app.screen.query_one("Input").value = str(tmp_path / "all.parquet")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert parquet.read_table(tmp_path / "all.parquet").num_rows == MOST + 5
+        assert f"{MOST + 5:,} rows are in" in told(app)
+
+
+async def test_names_complete_while_one_types(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(app, pilot, settled)
+        editor = screen.query_one(Editor)
+        editor.text = ""
+        await pilot.press(*"FROM run_r")
+        assert editor.choosing
+        await pilot.press("tab")
+        assert editor.text == "FROM run_results"
+        assert not editor.choosing
+        assert editor.has_focus
+        await pilot.press("space", *"WHERE test_hr_", "escape")
+        assert not editor.choosing
+        assert app.screen is screen, "the first esc closes the list"
+        second = complete(editor.text, "test_hr", editor.vocabulary)[1].text
+        await pilot.press("backspace", "down", "up", "down", "tab")
+        assert editor.text == f"FROM run_results WHERE {second}"
+
+
+async def test_tables_and_history_come_back_into_the_editor(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(app, pilot, settled, "SELECT 1 AS one")
+        editor = screen.query_one(Editor)
+        editor.text = "FROM "
+        editor.move_cursor(editor.document.end)
+        await pilot.press("f2", *"journal_off", "enter")
+        await settled(app, pilot)
+        assert editor.text.startswith("FROM journal_offsets")
+        await pilot.press("f3")
+        assert isinstance(app.screen, Choose)
+        await pilot.press(*"one", "enter")
+        await settled(app, pilot)
+        assert editor.text == "SELECT 1 AS one"
+
+
+async def test_the_query_is_there_at_the_next_start(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(app, pilot, settled, "SELECT 42 AS kept")
+    app = SraclApp(home)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(app, pilot, settled)
+        assert screen.query_one(Editor).text == "SELECT 42 AS kept"
+        assert cells(app) == [], "it may be expensive: nothing runs by itself"
+
+
+def test_completion_knows_tables_columns_and_aliases():
+    names = [one.text for one in complete("SELECT ru FROM runs", "ru", VOCABULARY)]
+    assert names[:2] == ["run_id", "runs"]
+    assert [one.text for one in complete("SELECT r. FROM runs AS r", "r.", VOCABULARY)] == ["r.run_id", "r.name"]
+    assert [one.text for one in complete("FROM metrics", "metrics.test", VOCABULARY)] == ["metrics.test_ndcg_20"]
+    assert [one.text for one in complete("", "vectors.v", VOCABULARY)] == ["vectors.vectors"]
+    assert "test_ndcg_20" in [one.text for one in complete("FROM metrics", "ndcg", VOCABULARY)]
+    assert "SELECT" in [one.text for one in complete("", "sel", VOCABULARY)]
+
+
+def test_a_row_is_shown_whole():
+    table = pa.table({"a": ["one\ntwo"], "long": ["x" * 500], "none": pa.array([None], pa.int32())})
+    shown = details(table, 0)
+    assert "x" * 500 in shown
+    assert "two" in shown.splitlines()[1]
+    assert "NULL" in shown
+    assert len(grid_of(table).rows[0].cells[1]) == 200
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "json"])
+def test_rows_are_saved_in_each_format(home, tmp_path, ending):
+    path = tmp_path / f"rows.{ending}"
+    with Store.open(home) as store:
+        rows = store.save_sql("SELECT run_id, name, {'a': [1, 2]} AS nested FROM runs ORDER BY run_id", path)
+        names = [row["name"] for row in store.rows("SELECT name FROM runs ORDER BY run_id")]
+    assert rows == 3
+    if ending == "parquet":
+        table = parquet.read_table(path)
+        assert table["nested"].to_pylist()[0] == {"a": [1, 2]}
+        assert table["name"].to_pylist() == names
+    elif ending == "json":
+        assert [json.loads(line)["name"] for line in path.read_text().splitlines()] == names
+    else:
+        assert path.read_text().splitlines()[0] == '"run_id","name","nested"'
+        assert len(path.read_text().splitlines()) == 4
+
+
+def test_a_file_that_cannot_be_saved_is_not_there(home, tmp_path):
+    with Store.open(home) as store:
+        with pytest.raises(StoreError, match="format"):
+            store.save_sql("SELECT 1", tmp_path / "rows.xls")
+        with pytest.raises(QueryFailed, match="Conversion"):
+            store.save_sql("SELECT CAST('x' || range AS INTEGER) FROM range(9)", tmp_path / "rows.csv")
+        with pytest.raises(StoreError, match="cannot be written"):
+            store.save_sql("SELECT 1", tmp_path / "no folder" / "rows.csv")
+    assert list(tmp_path.glob("*rows*")) == []
+
+
+def test_history_keeps_each_query_once_and_survives_damage(home):
+    for number in range(3):
+        history.add(home, "SELECT 1", rows=number)
+    history.add(home, "SELECT 2")
+    with (home.path / history.FILE).open("a") as file:
+        file.write("{broken\n")
+    assert [(one.query, one.rows) for one in history.read(home)] == [("SELECT 2", 0), ("SELECT 1", 2)]
