@@ -25,6 +25,7 @@ FORMAT: dict[str, str | bool | int | float | list[str]] = {"storage_compatibilit
 _WRITING = {**FORMAT, "python_enable_replacements": False}
 """A name in a person's SQL is a table, never a variable of this program."""
 PATIENCE_SECONDS = 1.0
+OPENINGS = 20
 Cancel = Callable[[], None]
 _BATCH = 10_000
 _HOLDER = re.compile(r"\(PID (\d+)\)")
@@ -63,8 +64,7 @@ class _Instance:
             if self._busy == 0 and self._files != self._current():
                 self.close()
             if self._connection is None:
-                self._files = self._current()
-                self._connection = self._open()
+                self._connection = self._open_whole()
             cursor = self._connection.cursor()
             self._busy += 1
         try:
@@ -83,6 +83,25 @@ class _Instance:
 
     def _current(self) -> tuple[int | None, int | None]:
         return _inode(self._home.database), _inode(self._home.vectors)
+
+    def _open_whole(self) -> duckdb.DuckDBPyConnection:
+        """Open the files, again where they were replaced meanwhile.
+
+        DuckDB opens a file once for its header and once more for its blocks: a file that is replaced in between gives
+        an instance with the header of the old one and the blocks of the new one.
+        """
+        for _ in range(OPENINGS):
+            self._files = self._current()
+            try:
+                connection = self._open()
+            except StoreError:
+                if self._files == self._current():
+                    raise
+            else:
+                if self._files == self._current():
+                    return connection
+                connection.close()
+        raise StoreError("the store is being replaced all the time", where=str(self._home.database))
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         path = self._home.database

@@ -228,6 +228,31 @@ def test_a_short_query_of_the_state_before_is_waited_for(
     assert [len(rows) for rows in found] == [1]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_file_that_is_replaced_while_it_is_opened_is_opened_again(
+    home: Home, new_run: NewRun, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """DuckDB reads a header and blocks by two openings: what lies between them must not be mixed."""
+    publish(home)
+    real, openings = duckdb.connect, 0
+
+    def slow(path: str, **options: Any) -> duckdb.DuckDBPyConnection:
+        nonlocal openings
+        if path == str(home.database):
+            openings += 1
+            if openings == 1:
+                new_run("meanwhile")
+                publish(home)
+                if fails:
+                    raise duckdb.IOException("Could not read enough bytes")
+        return real(path, **options)
+
+    monkeypatch.setattr(duckdb, "connect", slow)
+    with reading(home) as cursor:
+        assert cursor.execute("SELECT run_id FROM runs").fetchall() == [("meanwhile",)]
+    assert openings == 2
+
+
 def test_a_long_query_is_not_waited_for(home: Home, new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("store.database.PATIENCE_SECONDS", 0.05)
     with Store.open(home) as store, reading(home):

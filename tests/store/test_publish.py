@@ -37,15 +37,22 @@ for epoch in range(1, times + 1):
 READER = """
 opens, most, problems = 0, {}, []
 while not (home.path / "enough").exists():
+    before = os.stat(home.database).st_ino
+    connection = None
     try:
         connection = duckdb.connect(str(home.database), read_only=True)
+        if os.stat(home.database).st_ino != before:
+            continue  # it opens a file twice: the header may be of the old one, the blocks of the new one
         found = connection.execute("SELECT run_id, epoch, count(*) FROM metrics GROUP BY ALL").fetchall()
         offsets = connection.execute("SELECT count(*) FROM journal_offsets").fetchone()[0]
         runs = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
-        connection.close()
     except duckdb.Error as error:
-        problems.append(str(error))
+        if os.stat(home.database).st_ino == before:
+            problems.append(str(error))
         continue
+    finally:
+        if connection is not None:
+            connection.close()
     time.sleep(0.02)
     opens += 1
     epochs = {}
