@@ -282,16 +282,18 @@ class Client:
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             return _Outcome(None, "connection", self._scrub(f"{type(cause).__name__}: {cause}"))
+        usage = None
         try:
             made = raw.parse()
-            choice = made.choices[0]
             usage = _usage(made)
+            choice = made.choices[0]
+            message = choice.message
+            return _Outcome(
+                raw.status_code, None, "", message.content, choice.finish_reason, message.refusal, usage, raw.headers
+            )
         except Exception as error:  # a server may answer anything: half a document, no choices, a page of HTML
-            return _Outcome(raw.status_code, MALFORMED, self._scrub(str(error)[:200]), headers=raw.headers)
-        message = choice.message
-        return _Outcome(
-            raw.status_code, None, "", message.content, choice.finish_reason, message.refusal, usage, raw.headers
-        )
+            said = self._scrub(str(error)[:200])
+            return _Outcome(raw.status_code, MALFORMED, said, usage=usage, headers=raw.headers)
 
     def _learn(self, outcome: _Outcome, sent: float) -> None:
         """Tell the pacer how it went; raises where going on makes no sense."""
@@ -359,12 +361,13 @@ class Client:
 
 def _usage(made: Any) -> Usage | None:
     """Tokens as the server counts them, with cached ones where it says so; none where it says nothing sensible."""
-    used = made.usage
-    if used is None:
+    used = getattr(made, "usage", None)
+    try:
+        details = used.prompt_tokens_details
+        cached = (details.cached_tokens if details else None) or (used.model_extra or {}).get("prompt_cache_hit_tokens")
+        counts = used.prompt_tokens, used.completion_tokens, cached or 0
+    except AttributeError:  # none, or no table
         return None
-    details = used.prompt_tokens_details
-    cached = (details.cached_tokens if details else None) or (used.model_extra or {}).get("prompt_cache_hit_tokens")
-    counts = used.prompt_tokens, used.completion_tokens, cached or 0
     if any(not isinstance(count, int) or count < 0 for count in counts) or counts[2] > counts[0]:
         return None
     return Usage(*counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -81,3 +82,13 @@ def sracl(home: Path, *arguments: str, code: int = 0) -> subprocess.CompletedPro
 def sql(home: Path, query: str) -> list[dict[str, Any]]:
     """Rows of a query."""
     return json.loads(sracl(home, "sql", query, "--json").stdout)
+
+
+def shop(home: Path, *, users: int, items: int, length: int = 13, seed: int = 1) -> None:
+    """Import a made-up data set, `shop`: `users` times `length` - 3 training prefixes."""
+    dice = random.Random(seed)
+    rows = (f"u{user},i{dice.randrange(items)},{place}" for user in range(users) for place in range(length))
+    (home / "ratings.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
+    titles = (f"i{item},Article number {item} in color {dice.randrange(10**6)}" for item in range(items))
+    (home / "items.csv").write_text("item_id,title\n" + "\n".join(titles) + "\n")
+    sracl(home, "data", "import", "ratings.csv", "--items", "items.csv", "--name", "shop")

@@ -30,8 +30,16 @@ FAULTS = (
     "long",
     "nonsense",
     "hang",
+    "uncounted",
 )
-"""Of all kinds; `nonsense` is wrong JSON for items."""
+"""Of all kinds; `nonsense` is wrong JSON for items, `uncounted` a good answer whose usage is missing or makes no sense."""
+WRONG_USAGE: tuple[Any, ...] = (
+    None,
+    "a lot",
+    {"prompt_tokens": -5, "completion_tokens": 9, "total_tokens": 4},
+    {"prompt_tokens": "many", "completion_tokens": None, "total_tokens": 0},
+    {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "prompt_tokens_details": {"cached_tokens": 99}},
+)
 OK_USER = "Prefers small dependable things and returns to the same makers again and again, lately with more color."
 OK_ITEM = json.dumps(
     {"item summary": "A dependable thing for daily use.", "potential user analysis": "People who like such things."}
@@ -56,6 +64,8 @@ class Behavior:
     wait: float = 0.2
     """Seconds of a Retry-After."""
     hang: float = 3.0
+    warmup: float = 0.0
+    """Seconds after the first request in which everyone is told 503, as servers do that still load their model."""
     headers: dict[str, str] = field(default_factory=dict)
     log: str = ""
     seed: int = 1
@@ -69,7 +79,9 @@ class Server:
     port: int = 0
     requests: int = 0
     billed: dict[str, float] = field(default_factory=lambda: {"calls": 0, "in": 0, "out": 0, "cached": 0})
-    """Answers that went out whole, and their tokens."""
+    """Answers that went out whole with their usage, and their tokens."""
+    worked: dict[str, float] = field(default_factory=lambda: {"calls": 0, "in": 0, "out": 0, "cached": 0})
+    """All that were written, those too that broke off or whose usage was not told: what a provider might charge."""
     good: dict[str, int] = field(default_factory=dict)
     """Usable answers by prompt."""
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -79,6 +91,7 @@ class Server:
     def start(self) -> Server:
         ready = threading.Event()
         self._dice = random.Random(self.behavior.seed)
+        self._first_at: float | None = None
         self._loop = asyncio.new_event_loop()
 
         async def serve() -> None:
@@ -133,6 +146,10 @@ class Server:
             fault = self._fault()
             if own.limit and self.active > own.limit:
                 fault = "429"
+            now = self._loop.time()
+            self._first_at = now if self._first_at is None else self._first_at
+            if now - self._first_at < own.warmup:
+                fault = "503"
             if own.latency:
                 await asyncio.sleep(own.latency * (0.5 + self._dice.random()))
             if own.key and headers.get("authorization") != f"Bearer {own.key}":
@@ -168,6 +185,9 @@ class Server:
         usage = {"prompt_tokens": letters // 4, "completion_tokens": len(content) // 4}
         usage["total_tokens"] = sum(usage.values())
         usage["prompt_tokens_details"] = {"cached_tokens": letters // 8}
+        made = {"calls": 1, "in": letters // 4, "out": len(content) // 4, "cached": letters // 8}
+        for name_, count in made.items():
+            self.worked[name_] += count
         document = {
             "id": "x", "object": "chat.completion", "created": 1, "model": body["model"], "usage": usage,
             "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content}}],
@@ -180,11 +200,14 @@ class Server:
             writer.write(raw[: len(raw) // 2])
             await writer.drain()
             return False
-        self.billed["calls"] += 1
-        for name_, count in (("in", "prompt_tokens"), ("out", "completion_tokens")):
-            self.billed[name_] += usage[count]
-        self.billed["cached"] += letters // 8
-        if fault in ("", "nonsense") and (fault == "" or not item):
+        if fault == "uncounted":
+            document["usage"] = self._dice.choice(WRONG_USAGE)
+        else:
+            self.billed["calls"] += 1
+            for name_, count in (("in", "prompt_tokens"), ("out", "completion_tokens")):
+                self.billed[name_] += usage[count]
+            self.billed["cached"] += letters // 8
+        if fault in ("", "uncounted") or (fault == "nonsense" and not item):
             self.good[name] = self.good.get(name, 0) + 1
         self.seen.append(body)
         if self.behavior.log:

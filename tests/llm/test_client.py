@@ -178,6 +178,24 @@ def test_the_cap_is_never_exceeded(serve, tmp_path, seed) -> None:
     assert len(job.column(SummariesMade, "key")) > 0, "what was paid for is kept"
 
 
+def test_a_good_answer_without_a_sensible_count_is_kept_and_its_price_is_unknown(serve, tmp_path) -> None:
+    server = serve(always="uncounted")
+    job = Job(tmp_path, server, budget=1.0)
+    job.run(count=40)
+    assert len(job.column(SummariesMade, "key")) == len(server.good) == server.requests, "asked once each"
+    assert not any(job.column(SummariesMade, "fallback"))
+    assert set(job.column(ApiCalled, "usd")) == set(job.column(SummariesMade, "usd")) == {None}, "unknown, never $0"
+    assert job.provider.money.spent > 0, "what was set aside counts against the cap"
+
+
+def test_a_server_that_still_loads_its_model_is_waited_for(serve, tmp_path) -> None:
+    server = serve(warmup=2.0)
+    job = Job(tmp_path, server)
+    job.run(count=30)
+    assert not any(job.column(SummariesMade, "fallback"))
+    assert server.requests < 30 + 25, "it is not hammered meanwhile"
+
+
 def test_a_stop_waits_for_what_is_in_flight(serve, tmp_path) -> None:
     server = serve(latency=0.1)
     job = Job(tmp_path, server)
