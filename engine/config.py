@@ -42,8 +42,9 @@ class SemanticsConfig(Section):
     """Who writes the summaries: `offline` (rules), `titles` (raw text: the paper's w/o LLM) or a named endpoint."""
     llm: str | None = None
     """Model of a named endpoint; none means that the endpoint's own default is taken."""
-    unit: Literal["prefix", "user"] = "prefix"
-    """One summary per training prefix (released code) or per user (paper)."""
+    unit: str = Field(default="prefix", pattern=r"^(prefix|user|every-([2-9]|[1-9]\d+))$")
+    """One summary per training prefix (`prefix`, released code), per user (`user`, paper), or per m-th prefix of a user
+    (`every-m`, such as `every-4`: the prefixes up to the next one share it)."""
     prompt: str = "auto"
     """Version of the prompt; `auto` takes the newest one for the dataset's domain."""
     encoder: str = "minilm"

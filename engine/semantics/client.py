@@ -361,7 +361,7 @@ class Client:
 
 def _usage(made: Any) -> Usage | None:
     """Tokens as the server counts them, with cached ones where it says so; none where it says nothing sensible."""
-    used = getattr(made, "usage", None)
+    used: Any = getattr(made, "usage", None)
     try:
         details = used.prompt_tokens_details
         cached = (details.cached_tokens if details else None) or (used.model_extra or {}).get("prompt_cache_hit_tokens")

@@ -40,6 +40,17 @@ def window_items(dataset: Dataset, anchor_ids: NDArray[np.int64], max_length: in
     return WindowItems(items=dataset.sequence[index], starts=starts)
 
 
+def asked_anchors(dataset: Dataset, anchor_ids: NDArray[np.int64], unit: str) -> NDArray[np.int64]:
+    """For each anchor (B,) the one whose summary it has: itself, or its user's nearest earlier m-th prefix (`every-m`).
+
+    The first prefix of a user is always one of those, so a summary never knows more than the prefix that it stands for.
+    """
+    if not unit.startswith("every-"):
+        return np.asarray(anchor_ids, np.int64)
+    rows = np.asarray(anchor_ids, np.int64) - 1
+    return rows + 1 - (dataset.anchors.positions[rows].astype(np.int64) - 1) % int(unit.removeprefix("every-"))
+
+
 @dataclass(frozen=True)
 class ItemHistories:
     """Training prefixes by the item that followed them (paper section 3.2.2)."""

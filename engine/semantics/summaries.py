@@ -67,14 +67,16 @@ def make_summaries(
     known: Known,
     report: Report,
     stop: Callable[[], bool] = lambda: False,
+    asked: NDArray[np.int64] | None = None,
 ) -> SummarySet:
     """The summaries of anchors or items (B,), each distinct request answered once.
 
     Reports the set, every new answer as soon as the provider yields it, and the links once all texts are there.
 
     Args:
-        unit: `prefix` or `user`; names the set, the owners are the caller's choice.
+        unit: `prefix`, `user` or `every-m`; names the set, the owners are the caller's choice.
         stop: asked after each of the provider's answers.
+        asked: (B,) the owner whose summary each has; none means its own.
 
     Raises:
         Interrupted: `stop` said so; a second call goes on from what was reported.
@@ -95,12 +97,13 @@ def make_summaries(
             parameters=provider.parameters,
         )
     )
-    keys = provider.request_keys(kind, owner_ids)
+    asked = owner_ids if asked is None else asked
+    keys = provider.request_keys(kind, asked)
     first: dict[str, int] = {}
     for row, key in enumerate(keys):
         first.setdefault(key, row)
     texts = known(list(first)) if first else {}
-    _answer(provider, kind, owner_ids, first=first, texts=texts, report=report, stop=stop)
+    _answer(provider, kind, asked, first=first, texts=texts, report=report, stop=stop)
     report(SummariesLinked(set_id=set_id, columns={"owner_id": owner_ids, "key": keys}))
     return SummarySet(set_id=set_id, kind=kind, owner_ids=owner_ids, keys=keys, texts=[texts[key] for key in keys])
 

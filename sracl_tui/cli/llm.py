@@ -27,7 +27,9 @@ def summarize(
         str, typer.Option(help="Endpoint: see `sracl llm list`; `offline` and `titles` cost nothing.")
     ] = "offline",
     kind: Annotated[str, typer.Option(help="user, item or both.")] = "both",
-    unit: Annotated[str | None, typer.Option(help="prefix: one per training prefix; user: one per user.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="prefix, user, or every-4: one per training prefix, per user, per 4th prefix.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model, where it is not the endpoint's own default.")] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; repeatable.")

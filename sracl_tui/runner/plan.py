@@ -67,7 +67,7 @@ def _semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> lis
     missing_texts, sets = 0, {}
     prompts |= quote(needs, store, provider)
     for kind, owners in needs.summary_owners().items():
-        distinct = list(dict.fromkeys(provider.request_keys(kind, owners)))
+        distinct = list(dict.fromkeys(provider.request_keys(kind, needs.asked(kind, owners))))
         found = caches.known_summaries(store, distinct)
         sets[kind] = set_id_of(provider, needs.text_dataset, kind, unit=needs.unit_of(kind), owner_ids=owners)
         if kind == "item" or config.semantics.vector == "text":

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 def quote(needs: Needs, store: Store, provider: Provider) -> dict[str, Any]:
     """Counts by kind and in all; `usd` has null for a price that is not known, and 0 for what is written here."""
+    import numpy as np
+
     kinds = {
-        kind: _quote_kind(store, provider, kind, owners) for kind, owners in sorted(needs.summary_owners().items())
+        kind: _quote_kind(store, provider, kind, np.unique(needs.asked(kind, owners)))
+        for kind, owners in sorted(needs.summary_owners().items())
     }
     priced = all(part["usd"]["high"] is not None for part in kinds.values())
     return {

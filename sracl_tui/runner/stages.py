@@ -88,6 +88,12 @@ class Needs:
             owners["item"] = self.item_ids
         return owners
 
+    def asked(self, kind: Kind, owners: Ids) -> Ids:
+        """For each owner the one whose summary it has: with unit `every-m` several anchors share one."""
+        from engine.semantics.histories import asked_anchors
+
+        return asked_anchors(self.dataset, owners, self.config.semantics.unit) if kind == "user" else owners
+
     def provider(self, place: Home) -> Provider:
         """Who writes the summaries."""
         from engine.semantics.providers import build_provider
@@ -100,7 +106,7 @@ class Needs:
         )
 
     def unit_of(self, kind: Kind) -> str:
-        """What a summary is of: a prefix, a user, or an item."""
+        """What a summary is of: a prefix, every m-th one, a user, or an item."""
         return self.config.semantics.unit if kind == "user" else "item"
 
     def list_key(self, kind: Kind, source: str, encoder: str | None) -> dict[str, Any]:
@@ -229,6 +235,7 @@ def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], 
                         known=look_up,
                         report=counter,
                         stop=stop,
+                        asked=needs.asked(kind, ids),
                     )
             finally:
                 record_cost(clock.cost, provider, counter, cached=known[0])

@@ -308,6 +308,13 @@ def test_files_that_cannot_be_read(tmp_path):
         read_config_file(tmp_path)
 
 
+@pytest.mark.parametrize("unit", ["every-1", "every-0", "every-", "every-x", "prefixes", "every-4 "])
+def test_a_unit_is_a_prefix_a_user_or_every_mth_prefix(unit):
+    assert load_config(assignments=("unit=every-12",))[0].retrieval.pool == "others"
+    with pytest.raises(ConfigError, match=r"semantics\.unit"):
+        build_config({"unit": unit})
+
+
 def test_unit_user_brings_its_pool():
     assert load_config(assignments=("unit=user",))[0].retrieval.pool == "users"
     with pytest.raises(ConfigError, match=r"retrieval\.pool"):

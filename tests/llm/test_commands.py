@@ -68,6 +68,28 @@ def test_a_job_from_dry_run_to_costs(serve, home) -> None:
             assert b"wrong-key-5511" not in data, file
 
 
+def test_the_dry_run_of_every_unit_says_what_the_job_then_asks(serve, home) -> None:
+    server = serve()
+    (home / "providers.toml").write_text(entry(server))
+    price, asked = {}, 0
+    for unit in ("user", "every-4", "prefix"):  # a prefix that one unit has had summarized is free for the others
+        plan = json.loads(
+            sracl(home, "summarize", *FEW, "--unit", unit, "--kind", "user", "--dry-run", "--json").stdout
+        )
+        price[unit] = plan["prompts"]
+        sracl(home, "summarize", *FEW, "--unit", unit, "--kind", "user")
+        assert server.requests - asked == plan["kinds"]["user"]["to_write"]
+        asked = server.requests
+    assert price["user"] == 40 < price["every-4"] < price["prefix"]
+    (shared,) = sql(
+        home,
+        "SELECT count(*) AS owners, count(DISTINCT key) AS texts FROM summary_links JOIN summary_sets USING (set_id) "
+        "WHERE unit = 'every-4'",
+    )
+    assert shared["owners"] == price["prefix"]
+    assert shared["texts"] <= price["every-4"]
+
+
 def test_the_cap_ends_with_exit_code_3_and_everything_kept(serve, home) -> None:
     server = serve()
     (home / "providers.toml").write_text(entry(server))

@@ -14,6 +14,7 @@ from engine.data.dataset import TRAIN, Dataset, Items
 from engine.errors import SemanticsError
 from engine.events import Event, StageProgress, SummariesLinked, SummariesMade, SummarySetMade, VectorsMade, Warned
 from engine.semantics import summaries, vectors
+from engine.semantics.histories import asked_anchors
 from engine.semantics.providers import Answers, Kind, build_provider
 from engine.semantics.summaries import Interrupted, make_summaries, set_id_of
 from engine.semantics.vectors import item_mean, make_vectors, text_sha256
@@ -247,3 +248,22 @@ def test_item_mean_of_the_same_items_is_the_same_to_the_bit(monkeypatch: pytest.
     got = item_mean(vectors_, dataset, ids, 12)
     assert len(got) == 20
     assert (got == got[0]).all()
+
+
+def test_every_mth_prefix_is_asked_and_those_up_to_the_next_share_its_text() -> None:
+    dataset = make_dataset()
+    anchors, ids = dataset.anchors, dataset.anchors.ids(TRAIN)
+    asked = asked_anchors(dataset, ids, "every-3")
+    for anchor, other in zip(ids.tolist(), asked.tolist(), strict=True):
+        mine, theirs = anchor - 1, other - 1
+        assert anchors.user_ids[mine] == anchors.user_ids[theirs]
+        assert (anchors.positions[theirs] - 1) % 3 == 0
+        assert 0 <= anchors.positions[mine] - anchors.positions[theirs] < 3, "the nearest one, and never a later one"
+    assert asked_anchors(dataset, ids, "prefix").tolist() == ids.tolist()
+    store, provider = Store(), CountingProvider(100)
+    made = make_summaries(provider, dataset, "user", ids, unit="every-3", known=store.texts, report=store, asked=asked)
+    assert made.owner_ids.tolist() == ids.tolist()
+    assert made.keys == provider.request_keys("user", asked)
+    assert set(provider.asked) == set(made.keys)
+    (links,) = store.of(SummariesLinked)
+    assert len(links.columns["owner_id"]) == len(ids)
