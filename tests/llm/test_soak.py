@@ -46,7 +46,7 @@ def dollars(counts: dict[str, float]) -> float:
 def test_20_000_prompts_under_faults_of_all_kinds(serve, tmp_path: Path) -> None:
     shop(tmp_path, users=2000, items=2500)
     server = serve(faults=0.2, latency=0.05, hang=3.0, wait=0.05)
-    (tmp_path / "providers.toml").write_text(entry(server, limits={"concurrency": 128, "timeout": 2.0}))
+    (tmp_path / "providers.toml").write_text(entry(server, limits={"concurrency": 128, "timeout": 2.0, "answers": 6}))
     line, environment = command(tmp_path, "summarize", "--dataset", "shop", "--provider", "fake", "--headless")
     started, shown, longest = time.monotonic(), 0, 0.0
     with (tmp_path / "talk").open("w+") as talk:
