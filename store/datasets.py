@@ -120,26 +120,10 @@ def load(store: Store, name: str) -> DatasetRecord:
     )
 
 
-def histogram(store: Store, dataset_id: str) -> dict[str, list[dict[str, Any]]]:
-    """Users by number of interactions, items by popularity, interactions by year, for plots."""
-    key = [dataset_id]
-    return {
-        "lengths": store.rows(
-            "SELECT n AS value, count(*) AS count FROM (SELECT count(*) AS n FROM interactions WHERE dataset_id = ? "
-            "GROUP BY user_id) GROUP BY n ORDER BY n",
-            key,
-        ),
-        "popularity": store.rows(
-            "SELECT n AS value, count(*) AS count FROM (SELECT count(*) AS n FROM interactions WHERE dataset_id = ? "
-            "GROUP BY item_id) GROUP BY n ORDER BY n",
-            key,
-        ),
-        "years": store.rows(
-            "SELECT year(ts) AS value, count(*) AS count FROM interactions WHERE dataset_id = ? AND ts IS NOT NULL "
-            "GROUP BY ALL ORDER BY ALL",
-            key,
-        ),
-    }
+def used_by(store: Store, dataset_id: str) -> list[str]:
+    """Names of the runs that use a dataset, newest first."""
+    found = store.rows("SELECT name FROM runs WHERE dataset_id = ? ORDER BY created_at DESC, run_id DESC", [dataset_id])
+    return [row["name"] for row in found]
 
 
 def remove(home: Home, store: Store, name: str) -> dict[str, Any]:

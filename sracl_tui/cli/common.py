@@ -6,7 +6,6 @@ stopped it; 4 the store cannot be used; 130 interrupted or stopped.
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -190,24 +189,6 @@ def print_pairs(console: Console, pairs: dict[str, str]) -> None:
     for name, text in pairs.items():
         made.add_row(name, Text(str(text)))
     console.print(made)
-
-
-def bars(spread: list[dict[str, int]], *, bins: int = 12, width: int = 40) -> list[str]:
-    """A histogram as lines: the range of values, the count, a bar. Ranges double, as such spreads have long tails."""
-    if not spread:
-        return []
-    edges, edge = [spread[0]["value"]], spread[0]["value"]
-    while edge <= spread[-1]["value"] and len(edges) <= bins:
-        edge = edge + max(1, round(edge * 0.6)) if len(edges) < bins else spread[-1]["value"] + 1
-        edges.append(edge)
-    counts = [sum(p["count"] for p in spread if low <= p["value"] < high) for low, high in itertools.pairwise(edges)]
-    most = max(counts)
-    names = [f"{low}" if high - low == 1 else f"{low}-{high - 1}" for low, high in itertools.pairwise(edges)]
-    side = max(map(len, names))
-    return [
-        f"{name:>{side}} {count:>8,} {'█' * round(width * count / most)}"
-        for name, count in zip(names, counts, strict=True)
-    ]
 
 
 def metric_table(title: str, rows: dict[str, dict[str, float]], ks: tuple[int, ...]) -> Any:

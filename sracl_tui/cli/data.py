@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.text import Text
 
+from engine.events import StageProgress
 from sracl_tui.cli import common
 from sracl_tui.cli.common import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.importing import BY_KEY
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, help="Import, list, show and remove datasets.")
 NameArgument = Annotated[str, typer.Argument(help="Name or id of a dataset.", metavar="NAME")]
@@ -17,27 +21,20 @@ NameArgument = Annotated[str, typer.Argument(help="Name or id of a dataset.", me
 @app.command("import")
 def import_(
     path: Annotated[Path, typer.Argument(help="A file, or a folder that has one.", metavar="PATH")],
-    name: Annotated[str, typer.Option("--name", "-n", help="Name to call the dataset by.")],
-    format_: Annotated[
-        str | None, typer.Option("--format", help="Reader, where it is not recognized by itself.")
-    ] = None,
-    items: Annotated[Path | None, typer.Option(help="File with the items' texts, for tables.")] = None,
-    user_column: Annotated[str | None, typer.Option(help="Column of the users, for tables.")] = None,
-    item_column: Annotated[str | None, typer.Option(help="Column of the items.")] = None,
-    time_column: Annotated[str | None, typer.Option(help="Column of the times.")] = None,
-    title_column: Annotated[str | None, typer.Option(help="Column of the items' titles.")] = None,
-    k_core: Annotated[
-        int, typer.Option(min=0, help="Keep users and items with so many interactions, again and again.")
-    ] = 0,
-    min_length: Annotated[int, typer.Option(min=0, help="Keep users with at least so many interactions.")] = 0,
-    max_length: Annotated[int | None, typer.Option(min=1, help="Keep a user's newest interactions.")] = None,
-    duplicates: Annotated[
-        Literal["keep", "first", "last"], typer.Option(help="The same user and item again.")
-    ] = "keep",
-    ties: Annotated[
-        Literal["source", "item", "random"], typer.Option(help="Order of a user's interactions at the same time.")
-    ] = "source",
-    tie_seed: Annotated[int, typer.Option(min=0, help="Seed of --ties random.")] = 0,
+    name: Annotated[str, typer.Option("--name", "-n", help=BY_KEY["name"].help)],
+    format_: Annotated[str | None, typer.Option("--format", help=BY_KEY["format"].help)] = None,
+    items: Annotated[Path | None, typer.Option(help=BY_KEY["items"].help)] = None,
+    user_column: Annotated[str | None, typer.Option(help=BY_KEY["user_column"].help)] = None,
+    item_column: Annotated[str | None, typer.Option(help=BY_KEY["item_column"].help)] = None,
+    time_column: Annotated[str | None, typer.Option(help=BY_KEY["time_column"].help)] = None,
+    title_column: Annotated[str | None, typer.Option(help=BY_KEY["title_column"].help)] = None,
+    k_core: Annotated[int, typer.Option(min=0, help=BY_KEY["k_core"].help)] = 0,
+    min_length: Annotated[int, typer.Option(min=0, help=BY_KEY["min_length"].help)] = 0,
+    max_length: Annotated[int | None, typer.Option(min=1, help=BY_KEY["max_length"].help)] = None,
+    duplicates: Annotated[Literal["keep", "first", "last"], typer.Option(help=BY_KEY["duplicates"].help)] = "keep",
+    ties: Annotated[Literal["source", "item", "random"], typer.Option(help=BY_KEY["ties"].help)] = "source",
+    tie_seed: Annotated[int, typer.Option(min=0, help=BY_KEY["tie_seed"].help)] = 0,
+    dry_run: Annotated[bool, typer.Option(help="Read all of it, tell what would be kept, store nothing.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -50,14 +47,15 @@ def import_(
     Examples:
       sracl data import data/amazon-office-2014 --name office
       sracl data import ratings.csv --items movies.csv --name ml --k-core 5
+      sracl data import ratings.csv --name ml --k-core 10 --dry-run
       sracl data import Beauty.txt --name beauty --format sequences
       sracl data import log.parquet --name shop --user-column customer --item-column sku --time-column bought_at
     """
-    from engine.data.importing import ImportOptions, import_dataset
-    from sracl_tui.runner.datasets import to_record
+    from engine.data.importing import ImportOptions
+    from sracl_tui.importing import import_into
     from store import datasets
 
-    place = common.home_of(home)
+    place = None if dry_run else common.home_of(home)
     options = ImportOptions(
         format=format_,
         items=items,
@@ -72,24 +70,32 @@ def import_(
         ties=ties,
         tie_seed=tie_seed,
     )
-    dataset, report = import_dataset(path, name=name, options=options)
-    record = to_record(dataset, report)
-    datasets.add(place, record)
-    if json_:
+    talk = common.talk()
+    with talk.status("importing") as status:
+        told = lambda event: status.update(_step(event)) if isinstance(event, StageProgress) else None  # noqa: E731
+        dataset, report = import_into(place, path, name=name, options=options, report=told)
+    if json_ and place is not None:
         with common.open_store(place) as store:
             common.print_json(datasets.get(store, dataset.dataset_id))
         return
-    talk = common.talk()
+    if json_:
+        counts = {"users": dataset.users, "items": len(dataset.items), "interactions": len(dataset.sequence)}
+        common.print_json({"name": name, "dataset_id": dataset.dataset_id, **counts, **asdict(report)})
+        return
     for warning in report.warnings:
         talk.print(f"warning: {warning}", markup=False, highlight=False)
     for reason, count in report.dropped.items():
         talk.print(f"dropped: {count:,} {reason}", markup=False, highlight=False)
     common.out().print(
         f"{name}: {dataset.users:,} users, {len(dataset.items):,} items, {len(dataset.sequence):,} interactions "
-        f"({report.format}, {report.seconds:.1f} s)",
+        f"({report.format}, {report.seconds:.1f} s{'; nothing is stored' if dry_run else ''})",
         markup=False,
         highlight=False,
     )
+
+
+def _step(event: StageProgress) -> Text:
+    return Text(f"{event.done + 1}/{event.total} {event.detail}")
 
 
 @app.command("list")
@@ -101,6 +107,7 @@ def list_(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
       sracl data list
       sracl data list --json
     """
+    from sracl_tui.describing import kind_of
     from store import datasets
 
     with common.open_store(common.home_of(home)) as store:
@@ -119,7 +126,7 @@ def list_(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
                 f"{r['items']:,}",
                 f"{r['interactions']:,}",
                 f"{r['train_prefixes']:,}",
-                _kind(r),
+                kind_of(r),
             )
             for r in rows
         ]
@@ -130,39 +137,45 @@ def list_(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
 
 @app.command("show")
 def show(name: NameArgument, home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """A dataset: sizes, times, ties, text, what the import dropped, and how lengths and popularity are spread.
+    """A dataset: sizes, times, ties, text, what the import dropped, and how lengths, popularity and times are spread.
 
     \b
     Examples:
       sracl data show office
       sracl data show office --json
     """
+    from sracl_tui.charts import bars, columns, period
+    from sracl_tui.describing import facts_of
     from store import datasets
+    from store.statistics import statistics
 
     with common.open_store(common.home_of(home)) as store:
         row = datasets.get(store, name)
-        spread = datasets.histogram(store, row["dataset_id"])
+        found = statistics(store, row)
+        runs = datasets.used_by(store, row["dataset_id"])
     if json_:
-        common.print_json(row | spread)
+        common.print_json(row | found | {"runs": runs})
         return
     console = common.out()
-    shown = {
-        "dataset": f"{row['name']} ({row['dataset_id']})",
-        "source": _kind(row),
-        "users": f"{row['users']:,}, of them {row['tied_users']:,} with validation and test at the same time",
-        "items": f"{row['items']:,}, of them {row['items_with_text']:,} with text",
-        "interactions": f"{row['interactions']:,}; training prefixes {row['train_prefixes']:,}",
-        "time": f"{row['first_ts']} to {row['last_ts']} (UTC)" if row["first_ts"] else "the source has none",
-        "options": ", ".join(f"{key} {value}" for key, value in row["options"].items()) or "none",
-        "read": f"{row['rows_read']:,} rows",
-        "dropped": ", ".join(f"{count:,} {reason}" for reason, count in row["dropped"].items()) or "nothing",
-        "warnings": "; ".join(row["warnings"]) or "none",
-    }
-    common.print_pairs(console, shown)
-    for title, key in (("users by interactions", "lengths"), ("items by interactions", "popularity")):
-        console.print(f"\n{title}", style="bold")
-        for line in common.bars(spread[key]):
-            console.print(line, markup=False, highlight=False)
+    common.print_pairs(console, facts_of(row, found, runs))
+    wide = min(console.width, 100)
+    for title, key in (
+        ("users by interactions", "lengths"),
+        ("items by interactions", "popularity"),
+        ("moments by what one user has at one time", "ties"),
+    ):
+        if found[key]:
+            _print_chart(console, title, [f"{bar.label} {bar.count} {bar.bar}" for bar in bars(found[key], width=wide)])
+    chart = columns(found["times"], found["unit"], width=wide, height=9)
+    if chart is not None:
+        lines = [f"{scale}{line}" for scale, line in zip(chart.scale, chart.lines, strict=True)]
+        _print_chart(console, f"interactions by {period(found['unit'], chart.each)}", [*lines, chart.below])
+
+
+def _print_chart(console: Any, title: str, lines: list[str]) -> None:
+    console.print(f"\n{title}", style="bold")
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
 
 
 @app.command("remove")
@@ -192,7 +205,3 @@ def remove(
         common.print_json({"removed": row["name"], "dataset_id": row["dataset_id"]})
     else:
         common.talk().print(f"{row['name']} is removed.", markup=False, highlight=False)
-
-
-def _kind(row: dict[str, Any]) -> str:
-    return f"{row['source']} ({row['format']})" if not row["synthetic"] else "synthetic: generated, no real people"

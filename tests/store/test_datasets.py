@@ -76,7 +76,6 @@ def test_the_row_about_it(home: Home, make_dataset: MakeDataset) -> None:
     datasets.add(home, to_record(dataset, source="x.csv", synthetic=True))
     with Store.open(home) as store:
         (row,) = datasets.listed(store)
-        histogram = datasets.histogram(store, row["dataset_id"])
     assert (row["users"], row["items"], row["interactions"]) == (30, 40, len(dataset.sequence))
     assert row["train_prefixes"] == len(dataset.anchors.ids(0))
     assert (row["items_with_text"], row["tied_users"]) == (40, 0)
@@ -84,9 +83,6 @@ def test_the_row_about_it(home: Home, make_dataset: MakeDataset) -> None:
     assert (row["source"], row["synthetic"], row["dropped"], row["warnings"]) == ("x.csv", True, {}, [])
     assert row["first_ts"].timestamp() <= row["last_ts"].timestamp()
     assert str(row["first_ts"]) == "2020-09-13 12:26:40"
-    assert sum(part["count"] for part in histogram["lengths"]) == 30
-    assert sum(part["count"] * part["value"] for part in histogram["popularity"]) == len(dataset.sequence)
-    assert [part["value"] for part in histogram["years"]] == [2020, 2021]
 
 
 def test_adding_the_same_again_changes_nothing(home: Home, make_dataset: MakeDataset, rows: Rows) -> None:
