@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from sracl_tui.charts import bars, buckets, columns, period
@@ -18,7 +20,7 @@ def test_buckets_hold_all_and_follow_each_other(bins, counts):
     assert len(found) <= bins
     assert sum(count for _, _, count in found) == sum(counts.values())
     assert (found[0][0], found[-1][1]) == (min(counts), max(counts))
-    assert all(before[1] + 1 == after[0] for before, after in zip(found, found[1:], strict=False))
+    assert all(before[1] + 1 == after[0] for before, after in itertools.pairwise(found))
 
 
 def test_bars_fill_their_width_and_the_smallest_shows():
