@@ -15,10 +15,14 @@ import pyarrow as pa
 
 from store.home import Home
 from store.journal import Line, lock_held, read_lines, segment_name, segment_number, segments
+from store.queue import Queue
 from store.rows import RunRows
 from store.taker import EDITS, Taker, read_table
 
-ACTIVE = "SELECT run_id, host, boot_id, heartbeat_at, pid FROM runs WHERE state IN ('running', 'stopping')"
+ACTIVE = (
+    "SELECT run_id, state, host, boot_id, heartbeat_at, pid, process_started FROM runs "
+    "WHERE state IN ('queued', 'running', 'stopping')"
+)
 SILENT_SECONDS = 60.0
 """A run of another machine, whose lock cannot be asked, is lost when it has been silent for so long."""
 _MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
@@ -192,17 +196,23 @@ def _skipped(batch: Batch, line: Line, error: Exception) -> str:
 def dead_runs(home: Home, active: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     """Run id, state and reason of every active run whose process is gone without a word."""
     dead: list[tuple[str, str, str]] = []
+    waiting = Queue(home).active() if any(run["state"] == "queued" for run in active) else set()
     for run in active:
-        verdict = verdict_of(home, run)
+        verdict = None if run["state"] == "queued" and run["run_id"] in waiting else verdict_of(home, run)
         if verdict is not None:
             dead.append((run["run_id"], *verdict))
     return dead
 
 
 def verdict_of(home: Home, run: dict[str, Any]) -> tuple[str, str] | None:
-    """State and reason of an active run if it is dead; none while it lives or may live."""
+    """State and reason of an active run if it is dead; none while it lives or may live.
+
+    One that is called queued must be asked for in the queue first.
+    """
     if lock_held(home.runs / run["run_id"]):
         return None
+    if run["state"] == "queued":
+        return "killed", "its process ended before it began"
     if run["host"] != platform.node():
         beat = run["heartbeat_at"]
         silent = (datetime.now(UTC).replace(tzinfo=None) - beat).total_seconds() if beat else 0.0

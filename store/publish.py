@@ -23,7 +23,7 @@ from typing import Any
 
 import duckdb
 
-from store import ingest
+from store import ingest, queue
 from store.database import explain, fetch, open_for_writing, reading
 from store.errors import StoreBusy, StoreError
 from store.home import Home
@@ -202,6 +202,7 @@ def _publish_once(home: Home, apply: Apply | None, *, both: bool) -> Published:
         ingest.take_events(main, batches, report.warnings)
         try:
             ingest.bury(home, main)
+            queue.mirror(main, home)
             if apply is not None:
                 apply(main)
             main.commit()

@@ -15,7 +15,7 @@ _UPDATABLE = frozenset({
     "name", "tags", "note", "dataset_id", "dataset_name", "dataset_sha256", "user_set_id", "item_set_id", "user_list_id",
     "item_list_id", "state", "reason", "started_at", "heartbeat_at", "ended_at", "segments", "pid", "host", "boot_id",
     "machine", "device", "threads", "code_version", "git_sha", "git_patch", "packages", "epoch", "best_epoch", "timings",
-    "peak_memory_bytes",
+    "peak_memory_bytes", "exit_code", "signal", "process_started",
 })  # fmt: skip
 _METRICS = pa.schema([
     ("run_id", pa.string()), ("epoch", pa.int32()), ("step", pa.int32()), ("split", pa.string()),

@@ -13,13 +13,16 @@ from store.database import Store
 from store.errors import LookupFailed
 from store.ingest import verdict_of
 from store.journal import Journal
+from store.queue import Queue
 
 ACTIVE = frozenset({"running", "stopping"})
+OPEN = ACTIVE | {"queued"}
+"""States that a free lock or an empty queue may have overtaken."""
 _LIST = """
 SELECT
     r.run_id, r.kind, r.name, r.state, r.reason, r.preset, r.group_name, r.tags, r.note, r.dataset_name, r.seed,
     r.config_hash, r.config, r.epoch, r.best_epoch, r.created_at, r.started_at, r.heartbeat_at, r.ended_at, r.pid, r.host,
-    r.boot_id, r.timings, c.usd,
+    r.boot_id, r.process_started, r.exit_code, r.signal, r.timings, c.usd,
     v.test_hr_20, v.test_ndcg_20, v.test_mrr_20, v.valid_hr_20, v.valid_ndcg_20, v.valid_mrr_10
 FROM runs r LEFT JOIN run_results v USING (run_id) LEFT JOIN run_costs c USING (run_id)
 """
@@ -29,7 +32,9 @@ def list_runs(
     store: Store, *, group: str | None = None, tag: str | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
     """Runs, newest first, each with its state of this moment."""
-    return [_now(store, row) for row in store.rows(_listed(limit), [group, tag])]
+    rows = store.rows(_listed(limit), [group, tag])
+    queued = _queued(store, rows)
+    return [_now(store, row, queued) for row in rows]
 
 
 def list_runs_json(
@@ -39,9 +44,12 @@ def list_runs_json(
     query = f"SELECT state, to_json(listed)::VARCHAR AS document FROM ({_listed(limit)}) listed"
     found = store.table(query, [group, tag])
     documents = found["document"].to_pylist()
-    for place, state in enumerate(found["state"].to_pylist()):
-        if state in ACTIVE:
-            documents[place] = json.dumps(_now(store, json.loads(documents[place])), ensure_ascii=False, default=str)
+    open_ = {
+        place: json.loads(documents[place]) for place, state in enumerate(found["state"].to_pylist()) if state in OPEN
+    }
+    queued = _queued(store, list(open_.values()))
+    for place, row in open_.items():
+        documents[place] = json.dumps(_now(store, row, queued), ensure_ascii=False, default=str)
     return documents
 
 
@@ -76,15 +84,21 @@ def find_run(store: Store, text: str) -> dict[str, Any]:
             hint="`sracl runs` lists them; `last` is the newest.",
         )
     row = store.rows("SELECT * FROM runs WHERE run_id = ?", [rows[0]["run_id"]])[0]
-    return _now(store, row)
+    return _now(store, row, _queued(store, [row]))
 
 
-def _now(store: Store, row: dict[str, Any]) -> dict[str, Any]:
+def _queued(store: Store, rows: Sequence[dict[str, Any]]) -> set[str]:
+    """Runs in the queue, where any of these rows may be one."""
+    return Queue(store.home).active() if any(row["state"] == "queued" for row in rows) else set()
+
+
+def _now(store: Store, row: dict[str, Any], queued: set[str]) -> dict[str, Any]:
     """Decode the JSON columns, and let the run's lock tell whether it still lives."""
     for name in ("config", "packages", "timings"):
         if isinstance(row.get(name), str):
             row[name] = json.loads(row[name])
-    if row["state"] in ACTIVE and (verdict := verdict_of(store.home, row)) is not None:
+    waits = row["state"] == "queued" and row["run_id"] in queued
+    if row["state"] in OPEN and not waits and (verdict := verdict_of(store.home, row)) is not None:
         row["state"], row["reason"] = verdict
     return row
 

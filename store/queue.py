@@ -1,0 +1,350 @@
+"""The queue of a home: one file per entry, and who renames it has it.
+
+`queue/waiting/ORDER-RUN.json` becomes `queue/working/SLOT/RUN.json` when the worker of a slot takes it, and
+`queue/done/RUN.json` when its run has ended. A name says everything, so a full disk or a torn file loses no entry. A
+worker holds an operating-system lock on its slot: what lies in a slot whose lock is free was left by a dead one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from store.errors import LookupFailed, StoreBusy, StoreError
+from store.home import Home
+
+State = Literal["working", "waiting", "done"]
+_WAITING = re.compile(r"(\d{12})-(.+)\.json")
+_GAP = 1000
+"""Between two neighbors of the order, so that one entry moves without renaming the others."""
+KEPT = 200
+"""Entries that have ended and are still listed."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run in the queue."""
+
+    run_id: str
+    state: State
+    path: Path
+    order: int = 0
+    slot: str | None = None
+    added_at: float | None = None
+    changed_at: float | None = None
+    """When it was taken, or ended."""
+    attempts: int = 0
+    """Workers that took it."""
+
+
+class Queue:
+    """The queue of a home. Every method may be called from any process."""
+
+    def __init__(self, home: Home) -> None:
+        self._folder = home.path / "queue"
+        self.waiting, self.working, self.done = (self._folder / name for name in ("waiting", "working", "done"))
+
+    def create(self) -> None:
+        """Make the folders.
+
+        Raises:
+            StoreError: the place cannot be written.
+        """
+        try:
+            for folder in (self.waiting, self.working, self.done):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the queue cannot be made: {error.strerror}", where=str(self._folder)) from None
+
+    def add(self, run_ids: Sequence[str], *, first: bool = False) -> None:
+        """Put runs at the end, or before all others, in their order.
+
+        Raises:
+            StoreError: the place cannot be written.
+        """
+        self.create()
+        with self._changing():
+            orders = [entry.order for entry in self._waiting()]
+            start = max(orders, default=0) + _GAP
+            if first:
+                start = min(orders, default=_GAP * (len(run_ids) + 1)) - _GAP * len(run_ids)
+                if start < 0:
+                    self._renumber(self._waiting(), _GAP * (len(run_ids) + 1))
+                    start = _GAP
+            for place, run_id in enumerate(run_ids):
+                text = json.dumps({"run_id": run_id, "added_at": round(time.time(), 3), "attempts": 0})
+                _write(self.waiting / f"{start + _GAP * place:012d}-{run_id}.json", text)
+
+    def entries(self) -> list[Entry]:
+        """At work, then waiting in order, then ended, newest first."""
+        done = sorted(self._plain(self.done, "done"), key=lambda entry: -(entry.changed_at or 0))
+        return [*self._working(), *self._waiting(), *done]
+
+    def active(self) -> set[str]:
+        """Ids of the runs that wait or are at work."""
+        return {entry.run_id for entry in [*self._working(read=False), *self._waiting(read=False)]}
+
+    def find(self, run_id: str) -> Entry | None:
+        """The entry of a run that waits, is at work, or has ended."""
+        return next((entry for entry in self.entries() if entry.run_id == run_id), None)
+
+    def move(self, run_id: str, place: int) -> int:
+        """Put a waiting entry at a place, from 1; the place it has then.
+
+        Raises:
+            LookupFailed: it does not wait.
+        """
+        with self._changing():
+            waiting = self._waiting()
+            entry = next((entry for entry in waiting if entry.run_id == run_id), None)
+            if entry is None:
+                raise self._not_waiting(run_id)
+            rest = [other for other in waiting if other is not entry]
+            place = max(1, min(place, len(rest) + 1))
+            before = rest[place - 2].order if place > 1 else 0
+            after = rest[place - 1].order if place <= len(rest) else before + 2 * _GAP
+            if after - before < 2:
+                rest = self._renumber(rest, _GAP * 2)
+                before = rest[place - 2].order if place > 1 else 0
+                after = rest[place - 1].order if place <= len(rest) else before + 2 * _GAP
+            try:
+                entry.path.rename(self.waiting / f"{(before + after) // 2:012d}-{run_id}.json")
+            except FileNotFoundError:
+                raise self._not_waiting(run_id) from None
+            return place
+
+    def remove(self, run_id: str) -> None:
+        """Take a waiting entry out.
+
+        Raises:
+            LookupFailed: it does not wait: a worker was quicker.
+        """
+        self.create()
+        with self._changing():
+            for entry in self._waiting(read=False):
+                if entry.run_id == run_id and self._rename(entry.path, self.done / f"{run_id}.json"):
+                    return
+        raise self._not_waiting(run_id)
+
+    def claim(self, slot: str) -> Entry | None:
+        """The next entry, which is the slot's alone from here on; what an earlier worker left comes first."""
+        folder = self.working / slot
+        folder.mkdir(parents=True, exist_ok=True)
+        self._adopt(slot)
+        while True:
+            if self.paused:
+                return None
+            left = self._plain(folder, "working", slot)
+            if left:
+                return self._counted(min(left, key=lambda entry: entry.run_id))
+            waiting = self._waiting(read=False)
+            if not waiting:
+                return None
+            for entry in waiting:
+                if self._rename(entry.path, folder / f"{entry.run_id}.json"):
+                    break
+
+    def end(self, entry: Entry) -> None:
+        """The entry's run has ended: keep it in the list of those that have."""
+        self._rename(entry.path, self.done / f"{entry.run_id}.json")
+        with suppress(OSError):
+            os.utime(self.done / f"{entry.run_id}.json")
+            ended = sorted(self.done.iterdir(), key=lambda path: path.stat().st_mtime)
+            for path in ended[:-KEPT]:
+                path.unlink(missing_ok=True)
+
+    @property
+    def paused(self) -> bool:
+        """Whether workers take nothing new."""
+        return (self._folder / "paused").exists()
+
+    @property
+    def wanted(self) -> int:
+        """How many workers were asked for; 0 when the queue was never started."""
+        try:
+            return int((self._folder / "started").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def pause(self) -> None:
+        """Let no worker take anything new; what runs goes on."""
+        self.create()
+        (self._folder / "paused").touch()
+
+    def start(self, workers: int) -> None:
+        """Let workers take entries, so many of them."""
+        self.create()
+        _write(self._folder / "started", str(workers))
+        (self._folder / "paused").unlink(missing_ok=True)
+
+    def slots(self) -> dict[str, int]:
+        """Slots with a living worker, and its PID."""
+        return {
+            path.stem: _pid(path) for path in sorted(self.working.glob("*.lock")) if not _lockable(path, keep=False)
+        }
+
+    @contextmanager
+    def slot(self, name: str) -> Iterator[None]:
+        """Hold a slot.
+
+        Raises:
+            StoreBusy: another worker has it.
+        """
+        self.create()
+        path = self.working / f"{name}.lock"
+        file = None
+        for _ in range(20):  # one that looks whether it is held takes it for an instant
+            if file := _lockable(path, keep=True):
+                break
+            time.sleep(0.05)
+        if not file:
+            pid = _pid(path)
+            raise StoreBusy(f"process {pid} works on slot {name} of the queue", pid=pid, where=str(path))
+        try:
+            os.ftruncate(file, 0)
+            os.write(file, str(os.getpid()).encode())
+            yield
+        finally:
+            os.close(file)
+
+    def _adopt(self, slot: str) -> None:
+        """Take over what lies in slots of dead workers."""
+        for folder in self.working.iterdir():
+            if folder.name == slot or not folder.is_dir() or not any(folder.iterdir()):
+                continue
+            file = _lockable(folder.with_name(f"{folder.name}.lock"), keep=True)
+            if file:
+                try:
+                    for path in folder.iterdir():
+                        self._rename(path, self.working / slot / path.name)
+                finally:
+                    os.close(file)
+
+    def _counted(self, entry: Entry) -> Entry:
+        """Note that one more worker has taken it; on a full disk it goes on uncounted."""
+        text = json.dumps({"run_id": entry.run_id, "added_at": entry.added_at, "attempts": entry.attempts + 1})
+        with suppress(OSError):
+            _write(entry.path, text)
+        return Entry(**{**entry.__dict__, "attempts": entry.attempts + 1})
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One process at a time changes the order; claiming needs no lock."""
+        self.create()
+        file = os.open(self._folder / "order.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+    def _renumber(self, entries: list[Entry], start: int) -> list[Entry]:
+        """Spread the order anew, from the last on, so that nobody overtakes on the way."""
+        made = []
+        for place, entry in reversed(list(enumerate(entries))):
+            order = start + max((other.order for other in entries), default=0) + _GAP * place
+            path = self.waiting / f"{order:012d}-{entry.run_id}.json"
+            if self._rename(entry.path, path):
+                made.append(Entry(**{**entry.__dict__, "path": path, "order": order}))
+        return made[::-1]
+
+    def _rename(self, path: Path, to: Path) -> bool:
+        try:
+            path.rename(to)
+        except FileNotFoundError:  # somebody was quicker
+            return False
+        return True
+
+    def _waiting(self, *, read: bool = True) -> list[Entry]:
+        found = []
+        for path in _listed(self.waiting):
+            if match := _WAITING.fullmatch(path.name):
+                told = _told(path) if read else {}
+                found.append(Entry(match[2], "waiting", path, int(match[1]), **told))
+        return sorted(found, key=lambda entry: (entry.order, entry.run_id))
+
+    def _working(self, *, read: bool = True) -> list[Entry]:
+        folders = [path for path in _listed(self.working) if path.is_dir()]
+        return [entry for folder in folders for entry in self._plain(folder, "working", folder.name, read=read)]
+
+    def _plain(self, folder: Path, state: State, slot: str | None = None, *, read: bool = True) -> list[Entry]:
+        return [
+            Entry(path.stem, state, path, slot=slot, **(_told(path) if read else {}))
+            for path in _listed(folder)
+            if path.suffix == ".json"
+        ]
+
+    def _not_waiting(self, run_id: str) -> LookupFailed:
+        entry = self.find(run_id)
+        how = {"working": "at work", "done": "done"}.get(entry.state, "") if entry else "not in the queue"
+        return LookupFailed(f"run {run_id} is {how or 'just being taken'}", hint="`sracl queue list` shows what waits.")
+
+
+def mirror(connection: Any, home: Home) -> None:
+    """Write the queue as it is now into its table; called inside the transaction of a publish."""
+    rows = [
+        (entry.run_id, entry.state, place, entry.slot, entry.attempts, entry.added_at, entry.changed_at)
+        for place, entry in enumerate(Queue(home).entries(), start=1)
+    ]
+    connection.execute("DELETE FROM queue")
+    if rows:
+        places = ", ".join(
+            ["(?, ?, ?, ?, ?, to_timestamp(?) AT TIME ZONE 'UTC', to_timestamp(?) AT TIME ZONE 'UTC')"] * len(rows)
+        )
+        connection.execute(f"INSERT INTO queue VALUES {places}", [value for row in rows for value in row])
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """What the file says beyond its name; nothing where it is torn."""
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        changed = path.stat().st_ctime
+        return {"added_at": values["added_at"], "attempts": int(values["attempts"]), "changed_at": changed}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"the queue cannot be written: {error.strerror}", where=str(path.parent)) from None
+
+
+def _lockable(path: Path, *, keep: bool) -> int | None:
+    """A descriptor that holds the lock, or 1 where `keep` is false; none while another process has it."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if keep else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    if keep:
+        return file
+    os.close(file)
+    return 1
+
+
+def _pid(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
