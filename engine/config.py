@@ -13,9 +13,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from engine.errors import ConfigError
+from engine.models import naming
 
 
 class Section(BaseModel):
@@ -73,22 +74,29 @@ class RetrievalConfig(Section):
 
 
 class ModelConfig(Section):
-    backbone: Literal["sasrec"] = "sasrec"
-    """Sequence encoder f."""
+    backbone: str = "sasrec"
+    """Sequence encoder f: sasrec, gru4rec, bert4rec, an installed entry point, or your own as `path.py:Class`."""
     width: int = Field(default=64, ge=2, le=4096)
     """Size of the item embeddings and hidden states (the paper's d)."""
     layers: int = Field(default=2, ge=1, le=32)
-    """Transformer layers."""
+    """Layers of the Transformer or of the GRU."""
     heads: int = Field(default=2, ge=1, le=64)
-    """Attention heads; must divide the width."""
+    """Attention heads (not of gru4rec); must divide the width."""
     inner: int = Field(default=256, ge=1, le=16384)
-    """Width of the feed-forward layer."""
+    """Width of the feed-forward layer; hidden size of gru4rec."""
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """Dropout rate of embeddings and hidden states."""
     attention_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
-    """Dropout rate of attention probabilities."""
+    """Dropout rate of attention probabilities (not of gru4rec)."""
     padding: Literal["zero", "random"] = "zero"
     """Initial value of the padding row of the item embedding (released code: random). The mask hides it either way."""
+    mask: float = Field(default=0.2, gt=0.0, lt=1.0)
+    """Probability that an item of a training sequence is masked (bert4rec only)."""
+
+    @field_validator("backbone")
+    @classmethod
+    def _absolute(cls, name: str) -> str:
+        return naming.absolute(name)
 
 
 class SynthesizerConfig(Section):
@@ -173,6 +181,9 @@ class Config(Section):
         for path in _UNHASHED:
             section, leaf = path.split(".")
             del tree[section][leaf]
+        tree["model"]["backbone"] = naming.identity_of(self.model.backbone)
+        if self.model.backbone in ("sasrec", "gru4rec"):
+            del tree["model"]["mask"]
         if not self.contrasts:
             for section in ("semantics", "retrieval", "synthesizer", "loss"):
                 del tree[section]
@@ -350,6 +361,8 @@ def _contradictions(config: Config) -> list[str]:
     """What pydantic cannot see: settings that are fine alone and not together."""
     model, evaluate, train, retrieval = config.model, config.evaluate, config.train, config.retrieval
     problems: list[str] = []
+    if (problem := naming.problem_of(model.backbone)) is not None:
+        problems.append(f"model.backbone: {problem}")
     if model.width % model.heads:
         problems.append(f"model.heads: {model.heads} does not divide model.width = {model.width}")
     if any(k < 1 for k in evaluate.ks) or len(set(evaluate.ks)) != len(evaluate.ks):

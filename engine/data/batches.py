@@ -29,6 +29,16 @@ class Packed:
     blocks: tuple[tuple[int, int], ...]
     """(count, length) of each block, in order of the tokens."""
 
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) tokens of each sequence, in packed order."""
+        return torch.diff(self.last, prepend=self.last.new_full((1,), -1))
+
+    @property
+    def sequences(self) -> Tensor:
+        """(T,) which sequence each token belongs to, by packed order."""
+        return torch.repeat_interleave(torch.arange(len(self.last), device=self.last.device), self.lengths)
+
 
 class Windows:
     """The last n items of every anchor of a dataset, by anchor id."""

@@ -26,9 +26,10 @@ LAYER_NORM_EPS = 1e-12
 class Layer(nn.Module):
     """Self-attention and feed-forward, each followed by dropout, residual and LayerNorm."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, causal: bool = True) -> None:
         super().__init__()
         width = config.width
+        self.causal = causal
         self.heads = config.heads
         self.dropout, self.attention_dropout = config.dropout, config.attention_dropout
         self.query = nn.Linear(width, width)
@@ -58,7 +59,7 @@ class Layer(nn.Module):
             q = q.view(count, -1, self.heads, q.shape[1] // self.heads).transpose(1, 2)  # (C, H, Q, d)
             k, v = kv.view(count, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)  # (C, H, L, d) each
             scores = q @ k.transpose(2, 3) / math.sqrt(k.shape[-1])  # (C, H, Q, L)
-            if not last_only and length > 1:
+            if self.causal and not last_only and length > 1:
                 future = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu(1)
                 scores = scores.masked_fill(future, -math.inf)
             weights = dropout(scores.softmax(-1), self.attention_dropout, self.training)
@@ -70,7 +71,7 @@ class SASRec(Backbone):
     """f: item and position embeddings, Transformer layers, the last position's hidden state (paper section 3.2)."""
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
-        super().__init__()
+        super().__init__(config, items=items, max_length=max_length)
         self.dropout = config.dropout
         self.item_embedding = nn.Embedding(items + 1, config.width, padding_idx=0)
         self.position_embedding = nn.Embedding(max_length, config.width)

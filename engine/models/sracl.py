@@ -88,31 +88,34 @@ class SRACL(nn.Module):
 
     def losses(self, anchor_ids: Tensor, windows: Windows) -> Losses:
         """L = L_rec + alpha L_CS + beta L_IS of a batch of training anchors (B,), ids on the CPU."""
-        loss, count = self.config.loss, len(anchor_ids)
+        loss = self.config.loss
         device = self.backbone.item_embedding.weight.device
-        ids = [anchor_ids]
+        targets = windows.targets[anchor_ids].to(device)
+        ids = [] if self.backbone.own_loss else [anchor_ids]
         weights = chosen = None
         if loss.alpha > 0:
             weights = self.neighbor_weights(anchor_ids.to(device))  # (B, K)
             chosen = weights.detach().nonzero(as_tuple=True)  # rows and columns of the neighbors that count
             neighbors = self._parts()[0].neighbors[anchor_ids.to(device)][chosen]
             ids += [anchor_ids, neighbors.cpu()]
-        plain = torch.cat(ids)
+        plain = sum(map(len, ids))
         if loss.beta > 0:
             ids += [anchor_ids, anchor_ids]
-        hidden = self._encode(torch.cat(ids), windows, plain=len(plain))  # (sum of all, D)
+        hidden = iter(self._encode(ids, windows, plain=plain))
 
-        rec = recommendation_loss(self.backbone.scores(hidden[:count]), windows.targets[anchor_ids].to(device))
-        zero = torch.zeros((), device=device, dtype=rec.dtype)
-        cs = is_ = zero
+        if self.backbone.own_loss:
+            rec = self.backbone.loss(windows.pack(anchor_ids, device), targets)
+        else:
+            rec = recommendation_loss(self.backbone.scores(next(hidden)), targets)
+        cs = is_ = torch.zeros((), device=device, dtype=rec.dtype)
         if weights is not None and chosen is not None:
-            samples = torch.zeros_like(hidden[:count]).index_add(
-                0, chosen[0], weights[chosen][:, None] * hidden[2 * count : len(plain)]
-            )  # h+ (B, D)
+            again, encoded = next(hidden), next(hidden)
+            weighted = weights[chosen][:, None] * encoded
+            samples = torch.zeros_like(again).index_add(0, chosen[0], weighted)  # h+ (B, D)
             some = (self._parts()[0].neighbors[anchor_ids.to(device)] > 0).any(1)
-            cs = self._contrast(hidden[count : 2 * count][some], samples[some])
+            cs = self._contrast(again[some], samples[some])
         if loss.beta > 0:
-            is_ = self._contrast(*hidden[len(plain) :].chunk(2))
+            is_ = self._contrast(next(hidden), next(hidden))
         return Losses(total=rec + loss.alpha * cs + loss.beta * is_, rec=rec, cs=cs, is_=is_)
 
     @torch.no_grad()
@@ -128,11 +131,15 @@ class SRACL(nn.Module):
         weighted = weights[rows, columns][:, None] * hidden[len(anchor_ids) :]
         return own, torch.zeros_like(own).index_add(0, rows, weighted)
 
-    def _encode(self, anchor_ids: Tensor, windows: Windows, *, plain: int) -> Tensor:
-        """h of all; the sequences from number `plain` on are views, in which items are swapped."""
-        packed = windows.pack(anchor_ids, self.backbone.item_embedding.weight.device)
-        if plain == len(anchor_ids):
-            return self.backbone(packed)
+    def _encode(self, ids: list[Tensor], windows: Windows, *, plain: int) -> list[Tensor]:
+        """h of each part, all in one pass; the sequences from number `plain` on are views, in which items are swapped."""
+        if not ids:
+            return []
+        packed = windows.pack(torch.cat(ids), self.backbone.item_embedding.weight.device)
+        hidden = self.backbone(packed) if plain == len(packed.last) else self._encode_views(packed, plain)
+        return list(hidden.split([len(part) for part in ids]))
+
+    def _encode_views(self, packed: Packed, plain: int) -> Tensor:
         viewed = _tokens_of(packed, plain)  # (T,)
         swapped = viewed & (torch.rand(len(viewed), device=viewed.device) < self.config.loss.swap)
         semantics, _ = self._parts()
@@ -163,5 +170,4 @@ def _tokens_of(packed: Packed, first: int) -> Tensor:
     """(T,) which tokens belong to the sequences asked for as number `first` or later."""
     late = torch.zeros(len(packed.last), dtype=torch.bool, device=packed.last.device)
     late[packed.restore[first:]] = True  # by packed order
-    lengths = torch.diff(packed.last, prepend=packed.last.new_full((1,), -1))
-    return torch.repeat_interleave(late, lengths)
+    return torch.repeat_interleave(late, packed.lengths)

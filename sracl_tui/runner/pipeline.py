@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engine.config import Config, load_config
 from engine.errors import BudgetReached, ConfigError, DataError, EngineError, StopRequested
 from engine.events import Report, ignore
+from engine.models import naming
 from sracl_tui.runner import environment
 from sracl_tui.runner.recorder import Recorder, StopSwitch
 from sracl_tui.runner.request import FILE, RunRequest, new_run_id
@@ -202,6 +203,7 @@ class _Run:
         from engine.train import Trainer
 
         folder = self.recorder.folder
+        naming.keep(config.model.backbone, folder)
         trainer = Trainer(config, dataset, semantics, folder=folder, report=self.recorder.report, stop=stop)
         self.recorder.write("device_used", device=str(trainer.device), threads=torch.get_num_threads())
         return trainer

@@ -57,7 +57,7 @@ DEFAULTS = {
 def another(path: str):
     """A valid value of a setting that is not its default."""
     special = {"model.heads": 4, "evaluate.ks": [5, 10], "train.select": "hr@5", "train.device": "cpu"}
-    special |= {"semantics.unit": "user", "model.width": 32}
+    special |= {"semantics.unit": "user", "model.width": 32, "model.backbone": "gru4rec"}
     if path in special:
         return special[path]
     old, closed = FIELDS[path], choices(path)
@@ -73,11 +73,11 @@ def another(path: str):
 
 
 def with_value(path: str, value) -> Config:
-    also = {"retrieval.pool": "users"} if path == "semantics.unit" else {}
-    return build_config(also, {path: value})
+    also = {"semantics.unit": {"retrieval.pool": "users"}, "model.mask": {"model.backbone": "bert4rec"}}
+    return build_config(also.get(path, {}), {path: value})
 
 
-@pytest.mark.parametrize("path", [path for path in FIELDS if path != "model.backbone"])
+@pytest.mark.parametrize("path", FIELDS)
 def test_hash_changes_with_every_setting_but_those_that_cannot_change_the_result(path):
     config = with_value(path, another(path))
     base = with_value(path, FIELDS[path])
@@ -85,8 +85,34 @@ def test_hash_changes_with_every_setting_but_those_that_cannot_change_the_result
     assert (config.config_hash() == base.config_hash()) == (path in UNHASHED)
 
 
-def test_the_only_setting_without_an_alternative():
-    assert choices("model.backbone") == ("sasrec",), "put model.backbone under the test of the hash"
+def test_a_setting_of_another_backbone_is_not_in_the_hash():
+    for name, counts in (("sasrec", False), ("gru4rec", False), ("bert4rec", True)):
+        hashes = {build_config({"backbone": name, "mask": mask}).config_hash() for mask in (0.2, 0.4)}
+        assert (len(hashes) > 1) == counts, name
+
+
+def test_the_hash_of_the_default_settings_stays():
+    assert Config().config_hash() == "66b0a00453250ff4"
+
+
+def test_a_file_as_backbone_counts_by_its_content(tmp_path, monkeypatch):
+    def hash_of(name):
+        return build_config({"backbone": f"{tmp_path / name}:Own"}).config_hash()
+
+    for name, text in (("a.py", "x = 1"), ("b.py", "x = 1"), ("c.py", "x = 2")):
+        (tmp_path / name).write_text(text)
+    assert hash_of("a.py") == hash_of("b.py") != hash_of("c.py")
+    monkeypatch.chdir(tmp_path)
+    assert build_config({"backbone": "a.py:Own"}).model.backbone == f"{tmp_path / 'a.py'}:Own"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("lstm4rec", "there are sasrec, gru4rec, bert4rec"), ("none.py:Own", "there is no file")]
+)
+def test_a_backbone_that_is_not_there(name, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        build_config({"backbone": name})
+    assert "model.backbone" in str(caught.value)
 
 
 def test_backbones_are_equal_whatever_stands_in_the_semantic_settings():
