@@ -118,7 +118,7 @@ class SraclApp(App[None]):
         changed = not self.runs_known or message.rows != self.runs
         self.runs, self.runs_known = message.rows, True
         live = sum(row["state"] in ACTIVE for row in message.rows)
-        spent = sum(row["usd"] or 0.0 for row in message.rows)
+        spent = sum(row["usd_known"] for row in message.rows)
         self._tell(Facts(str(self.home.database), len(message.rows), live, spent))
         if changed:
             for screen in self.screen_stack:

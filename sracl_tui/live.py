@@ -117,6 +117,7 @@ class LiveRun:
     def _on_stage_progress(self, at: float, **fields: Any) -> None:
         stage = self.stages.setdefault(fields["stage"], Stage(fields["stage"], at))
         stage.done, stage.total = fields["done"], fields["total"]
+        stage.detail = fields.get("detail", "")
 
     def _on_stage_finished(self, at: float, **fields: Any) -> str:
         stage = self.stages.setdefault(fields["stage"], Stage(fields["stage"], at))

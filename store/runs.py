@@ -23,8 +23,10 @@ SELECT
     r.run_id, r.kind, r.name, r.state, r.reason, r.preset, r.group_name, r.tags, r.note, r.dataset_name, r.seed,
     r.config_hash, r.config, r.epoch, r.best_epoch, r.created_at, r.started_at, r.heartbeat_at, r.ended_at, r.pid, r.host,
     r.boot_id, r.process_started, r.exit_code, r.signal, r.timings, c.usd,
+    coalesce(k.usd, 0) AS usd_known,
     v.test_hr_20, v.test_ndcg_20, v.test_mrr_20, v.valid_hr_20, v.valid_ndcg_20, v.valid_mrr_10
 FROM runs r LEFT JOIN run_results v USING (run_id) LEFT JOIN run_costs c USING (run_id)
+LEFT JOIN (SELECT run_id, sum(usd) AS usd FROM api_calls GROUP BY run_id) k USING (run_id)
 """
 
 

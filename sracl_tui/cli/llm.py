@@ -1,4 +1,4 @@
-"""`sracl summarize`, `sracl costs`, `sracl prompts` and `sracl llm`: summaries by models, and what they cost."""
+"""`sracl summarize`, `sracl prompts` and `sracl llm`: summaries by models."""
 
 from __future__ import annotations
 
@@ -114,52 +114,6 @@ def _print_quote(document: dict[str, Any], *, json_: bool) -> None:
     pairs |= {kind: kind_line(part) for kind, part in document["kinds"].items()}
     pairs |= {"cost": cost_line(document["usd"]), "time": f"about {document['minutes']:.1f} minutes at the set limits"}
     common.print_pairs(console, pairs)
-
-
-def costs(
-    by: Annotated[str, typer.Option(help="run, provider, model, day or dataset.")] = "run",
-    home: HomeOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """What calls to models have cost. A price that is not known is said to be unknown, never $0.
-
-    \b
-    Examples:
-      sracl costs
-      sracl costs --by day --json
-    """
-    from sracl_tui.runner.quoting import dollars
-    from store import costs as stored
-
-    if by not in stored.GROUPS:
-        raise ConfigError(f"there is no --by {by}", where="--by", hint=f"Choices: {', '.join(stored.GROUPS)}.")
-    with common.open_store(common.home_of(home)) as store:
-        rows = stored.spending(store, by)
-    priced = [row["usd"] for row in rows if row["usd"] is not None]
-    total = sum(priced) if priced or not rows else None
-    if json_:
-        common.print_json({"by": by, "rows": rows, "usd": total})
-        return
-    sums = ("calls", "failed", "tokens_in", "tokens_out", "tokens_cached", "usd", "unpriced", "usd_saved")
-    names = [name for name in (rows[0] if rows else {by: ""}) if name not in sums]
-    heads = (
-        *names,
-        *(f"{text}:r" for text in ("calls", "failed", "tokens in", "out", "cached", "cost", "unpriced", "saved")),
-    )
-    lines = [
-        (
-            *(common.state_text(str(row[name])) if name == "state" else str(row[name] or "-") for name in names),
-            *(f"{row[name]:,}" for name in ("calls", "failed", "tokens_in", "tokens_out", "tokens_cached")),
-            dollars(row["usd"]),
-            f"{row['unpriced']:,}",
-            dollars(row["usd_saved"]),
-        )
-        for row in rows
-    ]
-    console = common.out()
-    console.print(common.table(heads, lines))
-    console.print(f"in all {dollars(total)}", highlight=False)
 
 
 @app.command("list")

@@ -21,7 +21,7 @@ COMMANDS = {
     "inspect": "inspect.inspect",
     "search": "search.search",
     "summarize": "llm.summarize",
-    "costs": "llm.costs",
+    "costs": "costs.costs",
     "prompts": "llm.prompts_app",
     "llm": "llm.app",
     "leaks": "leaks.leaks",

@@ -71,7 +71,7 @@ def record_cost(cost: dict[str, Any], provider: Provider, counter: Counter, *, c
     """Put dollars, calls and cached answers into a run's result; dollars are none where no price is known."""
     if provider.model is None:
         return
-    priced = counter.unknown < counter.calls or counter.calls == 0
+    priced = counter.usd > 0 or counter.unknown == 0  # calls that were refused cost $0, whatever the price is
     cost |= {
         "usd": round(counter.usd, 9) if priced else None,
         "calls": counter.calls,

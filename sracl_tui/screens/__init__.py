@@ -15,6 +15,7 @@ PAGES = {
     "launch": "LaunchScreen",
     "compare": "CompareScreen",
     "sql": "SqlScreen",
+    "costs": "CostsScreen",
 }
 """Module in this folder, and the class in it."""
 

@@ -357,4 +357,5 @@ def _stage_line(stage: Stage, now: float) -> str:
     share = stage.done / stage.total if stage.total else 0.0
     left = stage.remaining(now)
     count = f"{stage.done:,} of {stage.total:,}" if stage.total else "at work"
-    return f"{stage.name:<10}{words.bar(share, BAR):<{BAR}}  {count}" + (f", {words.clock(left)} left" if left else "")
+    told = [count, f"{words.clock(left)} left" if left else "", words.line(stage.detail)]
+    return f"{stage.name:<10}{words.bar(share, BAR):<{BAR}}  {', '.join(filter(None, told))}"

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from textual.app import App
 from textual_plotext import PlotextPlot
 
 _RGB = {
     True: [(122, 162, 247), (224, 175, 104), (158, 206, 106), (187, 154, 247), (125, 207, 255), (247, 118, 142)],
     False: [(47, 85, 181), (154, 91, 0), (47, 107, 31), (123, 63, 176), (0, 110, 140), (179, 32, 60)],
 }
+
+
+def colors_of(app: App[Any]) -> list[tuple[int, int, int]]:
+    """Colors of lines and bars that can be told apart on the ground of the theme."""
+    return _RGB[app.current_theme.dark]
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Curves(PlotextPlot):
         curves = [curve for curve in curves if curve.values]
         values = [value for curve in curves for value in curve.values]
         if values:
-            colors = _RGB[self.app.current_theme.dark]
+            colors = colors_of(self.app)
             scaled = log and min(values) > 0
             for number, curve in enumerate(curves):
                 plt.plot(

@@ -178,6 +178,12 @@ def test_the_small_commands(serve, home) -> None:
     shown = sracl(home, "prompts", "show").stdout
     assert "<history>" in shown
     assert "unknown price" in sracl(home, "summarize", *FEW, "--dry-run").stdout
-    assert "in all $0.00" in sracl(home, "costs").stdout
+    assert "no call was made yet" in sracl(home, "costs").stdout
+    sracl(home, "summarize", *FEW, "--unit", "user", "--kind", "user")
+    told = sracl(home, "costs", "--by", "provider").stdout
+    assert "unknown in all: 40 calls" in told
+    assert "$0" not in told, "an unknown price is not $0"
+    assert json.loads(sracl(home, "costs", "--json").stdout)["usd"] is None
+    assert json.loads(sracl(home, "costs", "--by", "gain", "--json").stdout)["rows"] == []
     sracl(home, "costs", "--by", "color", code=2)
     sracl(home, "summarize", "--kind", "both-of-them", code=2)

@@ -1,0 +1,48 @@
+"""`sracl costs`: what calls to models have cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from engine.errors import ConfigError
+from sracl_tui.cli import common
+from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+
+
+def costs(
+    by: Annotated[str, typer.Option(help="run, provider, model, day, dataset or gain.")] = "run",
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """What calls to models have cost. A price that is not known is said to be unknown, never $0.
+
+    `by rule` counts texts that stand in for an answer; `saved` is what the providers' prompt caches saved. `--by gain` says
+    what a run's summaries have cost per 0.01 of NDCG@20 gained over the backbone.
+
+    \b
+    Examples:
+      sracl costs
+      sracl costs --by day --json
+      sracl costs --by gain
+    """
+    from sracl_tui import spending
+    from store import costs as stored
+
+    choices = (*stored.GROUPS, "gain")
+    if by not in choices:
+        raise ConfigError(f"there is no --by {by}", where="--by", hint=f"Choices: {', '.join(choices)}.")
+    with common.open_store(common.home_of(home)) as store:
+        rows = stored.gains(store) if by == "gain" else stored.spending(store, by)
+        total = stored.totals(store)
+    if json_:
+        common.print_json({"by": by, "rows": rows, "usd": total["usd"] if total["calls"] else 0.0, "total": total})
+        return
+    console = common.out()
+    console.print(common.table(spending.heads(by), [spending.cells(by, row) for row in rows]))
+    if by == "gain":
+        console.print(spending.GAIN_NOTE, highlight=False)
+    spent = f"{spending.cost_text(total)} in all: " if total["calls"] else ""
+    console.print(f"{spent}{spending.sum_line(total)}", highlight=False)

@@ -1,0 +1,209 @@
+"""Costs on a home whose calls went to a server on loopback, and its figures against the database."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.widgets import Input, Static, TabbedContent
+from textual_plotext import PlotextPlot
+
+from engine.events import StageProgress
+from sracl_tui import spending
+from sracl_tui.app import SraclApp
+from sracl_tui.screens.costs import TABS, CostsScreen
+from sracl_tui.screens.run import RunScreen
+from sracl_tui.widgets.dialogs import Ask
+from sracl_tui.widgets.table import Table
+from store import costs
+from store.database import Store
+from store.home import Home
+from store.journal import Journal, RunLock
+
+ROOT = Path(__file__).resolve().parents[2]
+PROVIDERS = """
+[fake]
+base_url = "{url}"
+model = "m"
+structured = "schema"
+prices = {{input = 1.0, output = 2.0, cached = 0.1}}
+[odd]
+base_url = "{url}"
+model = "n"
+structured = "schema"
+"""
+
+
+def sracl(home: Path, *words: str) -> Any:
+    environment = {**os.environ, "SRACL_HOME": str(home), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    line = [sys.executable, "-P", "-m", "sracl_tui.cli", *words]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=240)
+    assert done.returncode in (0, 3), done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def paid(tmp_path_factory) -> Path:
+    """A home with a capped job, a job of unknown price with stand-ins, and a run that trained on summaries."""
+    spec = importlib.util.spec_from_file_location("loopback", ROOT / "tests" / "llm" / "server.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["loopback"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    server = module.Server(module.Behavior(first={"500": 3, "refused": 9})).start()
+    home = tmp_path_factory.mktemp("paid")
+    (home / "providers.toml").write_text(PROVIDERS.format(url=server.url))
+    few = ("--set", "max_users=30", "--headless")
+    train = ("--set", "encoder=tfidf", "--set", "epochs=1", "--set", "threads=1", "--set", "unit=user", *few)
+    sracl(home, "summarize", "--provider", "odd", "--unit", "user", "--kind", "user", *few)
+    sracl(home, "run", "--preset", "backbone", *train)
+    sracl(home, "run", "--name", "trained", "--set", "provider=fake", *train)
+    sracl(home, "summarize", "--provider", "fake", "--budget", "0.03", *few)
+    server.stop()
+    return home
+
+
+@pytest.fixture
+def home(paid, tmp_path) -> Home:
+    shutil.copytree(paid, tmp_path / "home")
+    return Home(tmp_path / "home")
+
+
+def text(app: SraclApp, name: str) -> str:
+    return str(app.screen.query_one(name, Static).content)
+
+
+async def opened(app: SraclApp, pilot, settled) -> CostsScreen:
+    await settled(app, pilot)
+    app.action_go("costs")
+    await settled(app, pilot)
+    assert isinstance(app.screen, CostsScreen)
+    return app.screen
+
+
+async def test_every_table_sums_to_what_the_command_says(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, settled)
+        for by in TABS:
+            told = json.loads(sracl(home.path, "costs", "--by", by, "--json").stdout)
+            rows = screen.query_one(f"#{by}-table", Table).grid.rows
+            assert [row.cells for row in rows] == [spending.cells(by, row) for row in told["rows"]], by
+            if by != "gain":
+                assert sum(row["usd"] or 0 for row in told["rows"]) == pytest.approx(told["usd"])
+                assert sum(row["calls"] for row in told["rows"]) == told["total"]["calls"]
+                assert sum(row["fallbacks"] for row in told["rows"]) == told["total"]["fallbacks"] > 0
+                assert sum(row["failed"] for row in told["rows"]) == told["total"]["failed"] >= 12
+        assert f"{told['total']['fallbacks']} texts by rule" in text(app, "#sums")
+        assert f"{told['total']['unpriced']} of unknown price" in text(app, "#sums")
+        assert "caches saved $" in text(app, "#sums")
+        assert f"{spending.dollars(told['usd'])} spent" in text(app, "#title")
+        assert app.facts.usd == pytest.approx(told["usd"]), "the status line has the known dollars too"
+
+
+async def test_a_price_that_is_not_known_is_never_zero(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, settled)
+        rows = {row.cells[0]: row.cells for row in screen.query_one("#provider-table", Table).grid.rows}
+        assert rows["odd"][1] == "unknown"
+        assert not any("$0.00" in cell for cell in rows["odd"])
+        assert rows["fake"][1].startswith("$0.0")
+
+
+async def test_a_cap_a_gain_and_the_plot_of_days(home, settled):
+    with Store.open(home) as store:
+        (capped,) = (row for row in costs.spending(store, "run") if row["cap"] is not None)
+        (gained,) = costs.gains(store)
+    assert capped["usd"] <= capped["cap"] == 0.03
+    assert gained["name"] == "trained"
+    assert gained["usd"] > 0
+    assert gained["gain"] == pytest.approx(gained["ndcg"] - gained["backbone"])
+    app = SraclApp(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(app, pilot, settled)
+        assert f"budget left {spending.left_text(capped)}" in text(app, "#sums")
+        assert screen.days[1] == [pytest.approx(app.facts.usd)]
+        assert screen.query_one("#spend-plot", PlotextPlot).display
+        await pilot.press("tab", "enter")
+        await settled(app, pilot)
+        assert isinstance(app.screen, RunScreen), "a run is opened from its row"
+        await pilot.press("escape")
+        await pilot.press("tab", "y")
+        assert app.clipboard == "sracl costs --by provider"
+        for _ in range(5):
+            await pilot.press("tab")
+        assert screen.query_one(TabbedContent).active == "run"
+
+
+async def test_the_next_run_is_priced_by_its_dry_run(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(app, pilot, settled)
+        await pilot.press("p")
+        assert isinstance(app.screen, Ask)
+        app.screen.query_one(Input).value = "provider=openai unit=every-4 max_users=30"
+        await pilot.press("enter")
+        await settled(app, pilot)
+        found = sracl(
+            home.path, "summarize", "--provider", "openai", "--unit", "every-4", "--set", "max_users=30", "--dry-run", "--json"
+        )  # fmt: skip
+        high = json.loads(found.stdout)["usd"]["high"]
+        assert spending.dollars(high) in text(app, "#next")
+        await pilot.press("p")
+        app.screen.query_one(Input).value = "provider=nobody"
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert "no provider 'nobody'" in text(app, "#next")
+
+
+async def test_a_live_job_tells_its_calls_retries_and_dollars(home, settled):
+    with Store.open(home) as store:
+        capped = next(row for row in costs.spending(store, "run") if row["cap"] is not None)
+    folder = home.run_folder(capped["run_id"])
+    lock, journal = RunLock(folder), Journal(folder)
+    lock.acquire()
+    journal.append("run_started", {"pid": os.getpid(), "host": "here"})
+    journal.append("stage_started", {"stage": "summaries", "total": 900})
+    detail = "131.0 calls/s, 64 in flight, 12 retries, $0.4200"
+    event = StageProgress(stage="summaries", done=40, total=900, detail=detail)
+    journal.append(event.name, event.payload())
+    app = SraclApp(home)
+    try:
+        async with app.run_test(size=(120, 40)) as pilot:
+            screen = await opened(app, pilot, settled)
+            app.runs = [row | ({"state": "running"} if row["run_id"] == capped["run_id"] else {}) for row in app.runs]
+            screen._look()
+            await settled(app, pilot)
+            assert "40 of 900 summaries, 131.0 calls/s, 64 in flight, 12 retries, $0.4200" in text(app, "#live")
+            app.open_run(capped["run_id"])
+            await settled(app, pilot)
+            assert "12 retries, $0.4200" in text(app, "#progress")
+    finally:
+        journal.close()
+        lock.release()
+
+
+async def test_an_empty_home_says_that_nothing_was_spent(tmp_path, settled):
+    app = SraclApp(Home(tmp_path))
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(app, pilot, settled)
+        assert "no call was made yet" in text(app, "#sums")
+        assert not screen.query_one("#spend-plot").display
+
+
+def test_days_without_a_call_are_shown_and_only_the_last_ones() -> None:
+    rows = [{"day": "2026-03-02", "usd": 2.0}, {"day": "2026-02-27", "usd": None}, {"day": "2024-01-01", "usd": 9.0}]
+    days, spent = spending.by_day(rows[:2])
+    assert days == ["02-27", "02-28", "03-01", "03-02"]
+    assert spent == [0.0, 0.0, 0.0, 2.0]
+    days, spent = spending.by_day(rows)
+    assert len(days) == len(spent) == spending.DAYS
+    assert sum(spent) == 2.0
