@@ -126,6 +126,8 @@ class TrainConfig(Section):
     """Epochs at most."""
     batch: int = Field(default=256, ge=2)
     """Prefixes per step."""
+    mode: Literal["prefix", "sequence"] = "prefix"
+    """Encode every prefix on its own (paper), or each user once, read at all positions: faster, other mathematics."""
     lr: float = Field(default=1e-3, gt=0.0)
     """Adam's learning rate."""
     weight_decay: float = Field(default=0.0, ge=0.0)
@@ -188,6 +190,8 @@ class Config(Section):
             for section in ("semantics", "retrieval", "synthesizer", "loss"):
                 del tree[section]
             del tree["data"]["drop_titles"], tree["data"]["swap_titles"]
+        if self.train.mode == "prefix":
+            del tree["train"]["mode"]  # so that it is the hash of runs from before there was a choice
         return content_hash(tree)
 
     def differences(self, base: Config) -> dict[str, tuple[Any, Any]]:

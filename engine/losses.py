@@ -14,20 +14,36 @@ def recommendation_loss(scores: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(scores, targets - 1)
 
 
-def info_nce(anchors: Tensor, positives: Tensor, *, temperature: float, symmetric: bool) -> Tensor:
+def info_nce(
+    anchors: Tensor, positives: Tensor, *, temperature: float, symmetric: bool, kin: Tensor | None = None
+) -> Tensor:
     """Mean InfoNCE of paired rows (B, D) under the dot product; 0 for fewer than two pairs.
 
     Symmetric (released code): every one of the 2B rows is an anchor, its partner the positive, the other 2B - 2
     rows the negatives. One-way (paper): anchors against positives alone, with B - 1 negatives.
+
+    Args:
+        kin: (B,) pairs with equal numbers are no negatives of each other; none: all are.
     """
     count = len(anchors)
     if count < 2:
         return (anchors.sum() + positives.sum()) * 0.0
     if not symmetric:
         logits = anchors @ positives.T / temperature  # (B, B)
+        if kin is not None:
+            logits = logits.masked_fill(_kin(kin).fill_diagonal_(False), -math.inf)
         return F.cross_entropy(logits, torch.arange(count, device=logits.device))
     rows = torch.cat([anchors, positives])  # (2B, D)
     logits = rows @ rows.T / temperature
-    logits = logits.masked_fill(torch.eye(2 * count, dtype=torch.bool, device=logits.device), -math.inf)
     partner = torch.arange(2 * count, device=logits.device).roll(count)
+    if kin is None:
+        barred = torch.eye(2 * count, dtype=torch.bool, device=logits.device)
+    else:
+        barred = _kin(kin.repeat(2))
+        barred[torch.arange(2 * count), partner] = False
+    logits = logits.masked_fill(barred, -math.inf)
     return F.cross_entropy(logits, partner)
+
+
+def _kin(numbers: Tensor) -> Tensor:
+    return numbers[:, None] == numbers[None]

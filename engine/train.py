@@ -20,6 +20,7 @@ from engine.checkpoint import LoopState
 from engine.config import Config
 from engine.data.batches import Windows
 from engine.data.dataset import TEST, TRAIN, VALID, Dataset
+from engine.data.passes import Passes
 from engine.errors import CheckpointError, StopRequested, TrainingError
 from engine.evaluate import encode, rank_targets
 from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, WeightsSampled
@@ -81,7 +82,7 @@ class Trainer:
             stop: asked after every step; true ends the training with `Stopped`.
 
         Raises:
-            TrainingError: there is nothing to train on or to validate with.
+            TrainingError: there is nothing to train on or to validate with, or the backbone cannot be trained so.
         """
         self.config, self.dataset, self.folder = config, dataset, folder
         self._report, self._stop = report, stop
@@ -95,6 +96,7 @@ class Trainer:
         self.windows = Windows(dataset, config.data.max_length)
         moved = semantics.to(self.device) if semantics is not None else None
         self.model = SRACL(config, items=len(dataset.items), semantics=moved).to(self.device)
+        self._passes = self._choose_passes()
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.Adam(
             trained, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True
@@ -178,6 +180,17 @@ class Trainer:
         own, samples = (torch.cat(side).cpu().numpy() for side in zip(*parts, strict=True))
         return ids, own, samples
 
+    def _choose_passes(self) -> Windows:
+        if self.config.train.mode == "prefix":
+            return self.windows
+        if not self.model.backbone.causal:
+            raise TrainingError(
+                f"backbone {self.config.model.backbone} is read at a sequence's last item only",
+                where="train.mode",
+                hint="Use train.mode = prefix with it.",
+            )
+        return Passes(self.dataset, self.config.data.max_length)
+
     def _check_size(self) -> None:
         for ids, what in ((self._ids, "training prefix"), (self._valid, "validation target")):
             if len(ids) == 0:
@@ -218,12 +231,11 @@ class Trainer:
         """Train on every prefix once; mean of the loss and its parts over the steps, and the step reached."""
         self.model.train()
         generator = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + epoch)
-        order = torch.from_numpy(self._ids)[torch.randperm(len(self._ids), generator=generator)]
-        batches = [part for part in order.split(self.config.train.batch) if len(part) > 1] or [order]
+        batches = self._passes.batches(torch.from_numpy(self._ids), self.config.train.batch, generator)
         sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         reported = time.perf_counter()
         for done, ids in enumerate(batches, 1):
-            losses = self.model.losses(ids, self.windows)
+            losses = self.model.losses(ids, self._passes)
             self._optimizer.zero_grad(set_to_none=True)
             losses.total.backward()
             self._optimizer.step()

@@ -5,6 +5,7 @@ Legend: B sequences, T tokens of all of them together, n the window, A anchors, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,24 @@ class Packed:
         """(T,) which sequence each token belongs to, by packed order."""
         return torch.repeat_interleave(torch.arange(len(self.last), device=self.last.device), self.lengths)
 
+    def to(self, device: torch.device | str) -> Packed:
+        """The same on another device."""
+        items, positions, last, restore = (
+            tensor.to(device) for tensor in (self.items, self.positions, self.last, self.restore)
+        )
+        return Packed(items, positions, last, restore, self.blocks)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Groups of prefixes, packed together."""
+
+    packed: Packed
+    sequences: tuple[int, ...]
+    """Sequences of each group, one after the other in the order asked for."""
+    read: Tensor | None = None
+    """(B,) token at which each prefix is read, in the order asked for; none where each is read at its last token."""
+
 
 class Windows:
     """The last n items of every anchor of a dataset, by anchor id."""
@@ -67,13 +86,21 @@ class Windows:
         restore = torch.empty_like(order)
         restore[order] = torch.arange(len(order))
         counts = torch.bincount(lengths).tolist()
-        return Packed(
-            items=items.to(device),
-            positions=positions.to(device),
-            last=(stops - 1).to(device),
-            restore=restore.to(device),
-            blocks=tuple((count, length) for length, count in enumerate(counts) if count),
-        )
+        blocks = tuple((count, length) for length, count in enumerate(counts) if count)
+        return Packed(items, positions, stops - 1, restore, blocks).to(device)
+
+    def gather(self, groups: Sequence[Tensor], device: torch.device | str = "cpu") -> Batch:
+        """Groups of prefixes, each prefix a sequence of its own."""
+        return Batch(self.pack(torch.cat(list(groups)), device), tuple(map(len, groups)))
+
+    def kin(self, anchor_ids: Tensor) -> Tensor | None:
+        """(B,) equal numbers for prefixes that are no negatives of each other; none where all are."""
+        return None
+
+    def batches(self, ids: Tensor, size: int, generator: torch.Generator) -> list[Tensor]:
+        """All prefixes once, in random order, `size` in each batch; a last one of one prefix is left out."""
+        order = ids[torch.randperm(len(ids), generator=generator)]
+        return [part for part in order.split(size) if len(part) > 1] or [order]
 
 
 def _by_id(values: np.ndarray) -> Tensor:

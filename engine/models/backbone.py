@@ -28,6 +28,8 @@ class Backbone(nn.Module, ABC):
     """E (V + 1, D); row 0 is padding."""
     own_loss: ClassVar[bool] = False
     """Whether L_rec needs a pass of its own (`loss`) instead of the hidden states that the contrasts share."""
+    causal: ClassVar[bool] = False
+    """Whether `at` can read it at every item, from what stands before (`train.mode = "sequence"`)."""
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
         """A backbone of V items that sees the last `max_length` ones."""
@@ -39,6 +41,10 @@ class Backbone(nn.Module, ABC):
 
         `token_vectors` (T, D) stand in for the item embeddings of the tokens where given.
         """
+
+    def at(self, packed: Packed, read: Tensor, token_vectors: Tensor | None = None) -> Tensor:
+        """h (B, D) at the tokens `read` (B,) of sequences, each from what stands before it and itself."""
+        raise NotImplementedError
 
     def scores(self, hidden: Tensor) -> Tensor:
         """(B, V) scores of items 1..V for hidden states (B, D)."""

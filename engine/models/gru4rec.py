@@ -9,6 +9,8 @@ first, so no padding is computed.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -21,6 +23,8 @@ from engine.models.dropout import dropout
 
 class GRU4Rec(Backbone):
     """f: item embeddings, `layers` GRUs of size `inner`, a linear layer; `heads` and `attention_dropout` do not apply."""
+
+    causal: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
         super().__init__(config, items=items, max_length=max_length)
@@ -36,11 +40,18 @@ class GRU4Rec(Backbone):
             zero_padding(self.item_embedding)
 
     def forward(self, packed: Packed, token_vectors: Tensor | None = None) -> Tensor:
+        states = self._run(packed, token_vectors)[1]  # (layers, B, H), longest sequence first
+        return self.output(states[-1].flip(0))[packed.restore]  # (B, D)
+
+    def at(self, packed: Packed, read: Tensor, token_vectors: Tensor | None = None) -> Tensor:
+        return self.output(self._run(packed, token_vectors)[0][read])  # (B, D)
+
+    def _run(self, packed: Packed, token_vectors: Tensor | None) -> tuple[Tensor, Tensor]:
         x = self.item_embedding(packed.items) if token_vectors is None else token_vectors  # (T, D)
         order, sizes = by_step(packed)
         x = dropout(x, self.dropout, self.training)[order]
-        _, states = self.gru(PackedSequence(x, sizes))  # (layers, B, H), longest sequence first
-        return self.output(states[-1].flip(0))[packed.restore]  # (B, D)
+        hidden, states = self.gru(PackedSequence(x, sizes))
+        return torch.empty_like(hidden.data).index_copy(0, order, hidden.data), states
 
 
 def by_step(packed: Packed) -> tuple[Tensor, Tensor]:

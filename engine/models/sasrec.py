@@ -10,6 +10,7 @@ exact: a padded implementation with causal and padding masks gives the same valu
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -40,10 +41,12 @@ class Layer(nn.Module):
         self.contract = nn.Linear(config.inner, width)
         self.feed_norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
 
-    def forward(self, x: Tensor, packed: Packed, *, last_only: bool) -> Tensor:
-        """(T, D) for tokens (T, D), or (B, D) for the last tokens alone."""
+    def forward(self, x: Tensor, packed: Packed, *, last_only: bool, read: Tensor | None = None) -> Tensor:
+        """(T, D) for tokens (T, D), or (B, D) for the last tokens alone, or for the tokens `read` (B,)."""
         queried = x[packed.last] if last_only else x
         attended = self._attend(self.query(queried), self.key_value(x), packed, last_only=last_only)
+        if read is not None:
+            attended, queried = attended[read], queried[read]
         x = self.attention_norm(self._drop(self.output(attended)) + queried)
         return self.feed_norm(self._drop(self.contract(F.gelu(self.expand(x)))) + x)
 
@@ -70,6 +73,8 @@ class Layer(nn.Module):
 class SASRec(Backbone):
     """f: item and position embeddings, Transformer layers, the last position's hidden state (paper section 3.2)."""
 
+    causal: ClassVar[bool] = True
+
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
         super().__init__(config, items=items, max_length=max_length)
         self.dropout = config.dropout
@@ -82,8 +87,14 @@ class SASRec(Backbone):
             zero_padding(self.item_embedding)
 
     def forward(self, packed: Packed, token_vectors: Tensor | None = None) -> Tensor:
+        return self._run(packed, token_vectors)[packed.restore]  # (B, D)
+
+    def at(self, packed: Packed, read: Tensor, token_vectors: Tensor | None = None) -> Tensor:
+        return self._run(packed, token_vectors, read)
+
+    def _run(self, packed: Packed, token_vectors: Tensor | None, read: Tensor | None = None) -> Tensor:
         x = self.item_embedding(packed.items) if token_vectors is None else token_vectors  # (T, D)
         x = dropout(self.input_norm(x + self.position_embedding(packed.positions)), self.dropout, self.training)
-        for number, layer in enumerate(self.layers, 1):
-            x = layer(x, packed, last_only=number == len(self.layers))
-        return x[packed.restore]  # (B, D)
+        for layer in self.layers[:-1]:
+            x = layer(x, packed, last_only=False)
+        return self.layers[-1](x, packed, last_only=read is None, read=read)  # (B, D)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.config import Config
-from engine.data.batches import Packed, Windows
+from engine.data.batches import Batch, Packed, Windows
 from engine.losses import info_nce, recommendation_loss
 from engine.models.backbone import build_backbone
 from engine.models.synthesizers import build_synthesizer
@@ -91,31 +91,33 @@ class SRACL(nn.Module):
         loss = self.config.loss
         device = self.backbone.item_embedding.weight.device
         targets = windows.targets[anchor_ids].to(device)
-        ids = [] if self.backbone.own_loss else [anchor_ids]
+        groups = [] if self.backbone.own_loss else [anchor_ids]
         weights = chosen = None
         if loss.alpha > 0:
             weights = self.neighbor_weights(anchor_ids.to(device))  # (B, K)
             chosen = weights.detach().nonzero(as_tuple=True)  # rows and columns of the neighbors that count
             neighbors = self._parts()[0].neighbors[anchor_ids.to(device)][chosen]
-            ids += [anchor_ids, neighbors.cpu()]
-        plain = sum(map(len, ids))
+            groups += [anchor_ids, neighbors.cpu()]
+        plain = len(groups)
         if loss.beta > 0:
-            ids += [anchor_ids, anchor_ids]
-        hidden = iter(self._encode(ids, windows, plain=plain))
+            groups += [anchor_ids, anchor_ids]
+        hidden = iter(self._encode(groups, windows, plain=plain))
 
         if self.backbone.own_loss:
             rec = self.backbone.loss(windows.pack(anchor_ids, device), targets)
         else:
             rec = recommendation_loss(self.backbone.scores(next(hidden)), targets)
         cs = is_ = torch.zeros((), device=device, dtype=rec.dtype)
+        kin = windows.kin(anchor_ids)
+        kin = None if kin is None else kin.to(device)
         if weights is not None and chosen is not None:
             again, encoded = next(hidden), next(hidden)
             weighted = weights[chosen][:, None] * encoded
             samples = torch.zeros_like(again).index_add(0, chosen[0], weighted)  # h+ (B, D)
             some = (self._parts()[0].neighbors[anchor_ids.to(device)] > 0).any(1)
-            cs = self._contrast(again[some], samples[some])
+            cs = self._contrast(again[some], samples[some], None if kin is None else kin[some])
         if loss.beta > 0:
-            is_ = self._contrast(next(hidden), next(hidden))
+            is_ = self._contrast(next(hidden), next(hidden), kin)
         return Losses(total=rec + loss.alpha * cs + loss.beta * is_, rec=rec, cs=cs, is_=is_)
 
     @torch.no_grad()
@@ -131,15 +133,16 @@ class SRACL(nn.Module):
         weighted = weights[rows, columns][:, None] * hidden[len(anchor_ids) :]
         return own, torch.zeros_like(own).index_add(0, rows, weighted)
 
-    def _encode(self, ids: list[Tensor], windows: Windows, *, plain: int) -> list[Tensor]:
-        """h of each part, all in one pass; the sequences from number `plain` on are views, in which items are swapped."""
-        if not ids:
+    def _encode(self, groups: list[Tensor], windows: Windows, *, plain: int) -> list[Tensor]:
+        """h of each group, all in one pass; the groups from number `plain` on are views, in which items are swapped."""
+        if not groups:
             return []
-        packed = windows.pack(torch.cat(ids), self.backbone.item_embedding.weight.device)
-        hidden = self.backbone(packed) if plain == len(packed.last) else self._encode_views(packed, plain)
-        return list(hidden.split([len(part) for part in ids]))
+        batch = windows.gather(groups, self.backbone.item_embedding.weight.device)
+        hidden = self._hidden(batch) if plain == len(groups) else self._views(batch, sum(batch.sequences[:plain]))
+        return list(hidden.split([len(ids) for ids in groups]))
 
-    def _encode_views(self, packed: Packed, plain: int) -> Tensor:
+    def _views(self, batch: Batch, plain: int) -> Tensor:
+        packed = batch.packed
         viewed = _tokens_of(packed, plain)  # (T,)
         swapped = viewed & (torch.rand(len(viewed), device=viewed.device) < self.config.loss.swap)
         semantics, _ = self._parts()
@@ -149,16 +152,21 @@ class SRACL(nn.Module):
         if self.config.synthesizer.item_kind == "draw":
             draw = (torch.rand(len(old), device=old.device) * counts[old]).long()
             items = packed.items.masked_scatter(swapped, semantics.substitutes[old, draw])
-            return self.backbone(replace(packed, items=items))
+            return self._hidden(replace(batch, packed=replace(packed, items=items)))
         embedding = self.backbone.item_embedding
         synthesized = (self.item_weights(old)[:, :, None] * embedding(semantics.substitutes[old])).sum(1)  # (M, D)
         vectors = embedding(packed.items)  # (T, D)
-        return self.backbone(packed, torch.index_put(vectors, (swapped.nonzero()[:, 0],), synthesized))
+        return self._hidden(batch, torch.index_put(vectors, (swapped.nonzero()[:, 0],), synthesized))
 
-    def _contrast(self, anchors: Tensor, positives: Tensor) -> Tensor:
+    def _hidden(self, batch: Batch, token_vectors: Tensor | None = None) -> Tensor:
+        if batch.read is None:
+            return self.backbone(batch.packed, token_vectors)
+        return self.backbone.at(batch.packed, batch.read, token_vectors)
+
+    def _contrast(self, anchors: Tensor, positives: Tensor, kin: Tensor | None) -> Tensor:
         loss = self.config.loss
         symmetric = loss.direction == "symmetric"
-        return info_nce(anchors, positives, temperature=loss.temperature, symmetric=symmetric)
+        return info_nce(anchors, positives, temperature=loss.temperature, symmetric=symmetric, kin=kin)
 
     def _parts(self):
         if self.semantics is None or self.synthesizer is None:

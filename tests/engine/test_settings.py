@@ -34,6 +34,7 @@ COUNTS = {
     "loss.swap": (0.7, "losses", {}),
     "train.epochs": (2, "epochs", {}),
     "train.batch": (16, "losses", {}),
+    "train.mode": ("sequence", "losses", {}),
     "train.lr": (0.01, "losses", {}),
     "train.weight_decay": (0.1, "losses", {}),
     "train.patience": (1, "epochs", CONSTANT),

@@ -229,7 +229,9 @@ def test_every_item_draws_each_of_its_substitutes_evenly(build, monkeypatch):
     model, _, windows, anchors = build(batch=40, swap=0.3, alpha=0.0)
     seen = []
     monkeypatch.setattr(
-        model.backbone, "forward", lambda packed: seen.append(packed) or torch.zeros(len(packed.last), 8).double()
+        model.backbone,
+        "forward",
+        lambda packed, vectors: seen.append(packed) or torch.zeros(len(packed.last), 8).double(),
     )
     for _ in range(200):
         model.losses(anchors, windows)

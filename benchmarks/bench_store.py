@@ -1,0 +1,114 @@
+"""The store at full size: the start of a command, 10,000 runs, neighbor lists of Beauty in and out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.many import make_runs
+from store.caches import known_neighbors
+from store.database import Store, open_for_writing
+from store.home import Home
+from store.journal import Journal
+from store.publish import publish
+
+ANCHORS, K = 131_413, 100
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def many(request: pytest.FixtureRequest) -> Home:
+    """10,000 runs, kept between two benchmarks."""
+    home = Home(Path(str(request.config.cache.mkdir("sracl"))) / "many")  # pyright: ignore
+    if not home.database.exists():
+        make_runs(home, 10_000)
+    return home
+
+
+def _command(*words: str, home: Path | None = None) -> bytes:
+    place = {} if home is None else {"SRACL_HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-P", *words],
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **place},
+    )
+    return done.stdout
+
+
+@pytest.mark.benchmark(group="start of a command")
+@pytest.mark.parametrize("what", ["python -c pass", "sracl --version", "sracl runs --json, 10,000 runs"])
+def test_start(benchmark, many, what):
+    words = {
+        "python -c pass": ("-c", "pass"),
+        "sracl --version": ("-m", "sracl_tui.cli", "--version"),
+        "sracl runs --json, 10,000 runs": ("-m", "sracl_tui.cli", "runs", "--json"),
+    }[what]
+    said = benchmark.pedantic(_command, words, {"home": many.path}, rounds=5, warmup_rounds=1)
+    if "runs" in what:
+        assert len(json.loads(said)) == 10_000
+
+
+@pytest.fixture(scope="module")
+def lists() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(1)
+    return {
+        "anchor_id": np.repeat(np.arange(1, ANCHORS + 1), K),
+        "rank": np.tile(np.arange(1, K + 1, dtype=np.int32), ANCHORS),
+        "neighbor_id": random.integers(1, ANCHORS + 1, ANCHORS * K),
+        "similarity": random.random(ANCHORS * K, dtype=np.float32),
+    }
+
+
+def _journal(home: Home, lists: dict[str, np.ndarray]) -> None:
+    fields = {"list_id": "bench", "dataset_id": "d", "kind": "user", "parameters": {}, "recall": None}
+    journal = Journal(home.run_folder("bench"))
+    journal.append("neighbors_found", fields, columns=lists)
+    journal.close()
+
+
+@pytest.mark.benchmark(group="131,413 x 100 neighbors into the store")
+@pytest.mark.parametrize("way", ["ours: published", "ours: journal", "plain: rows by executemany, a thousandth"])
+def test_write(benchmark, tmp_path, lists, way):
+    home = Home(tmp_path / "home")
+    publish(home)
+    if way == "ours: journal":
+        benchmark.pedantic(_journal, (home, lists), rounds=1)
+    elif way == "ours: published":
+        _journal(home, lists)
+        assert benchmark.pedantic(publish, (home,), rounds=1).events == 1
+    else:
+        connection = open_for_writing(tmp_path / "plain.duckdb")
+        connection.execute("CREATE TABLE n (a INTEGER, r INTEGER, b INTEGER, s FLOAT)")
+        some = [tuple(column[place].item() for column in lists.values()) for place in range(ANCHORS * K // 1000)]
+        benchmark.pedantic(connection.executemany, ("INSERT INTO n VALUES (?, ?, ?, ?)", some), rounds=1)
+        connection.close()
+
+
+@pytest.mark.benchmark(group="131,413 x 100 neighbors from the store")
+@pytest.mark.parametrize("way", ["ours", "plain: fetchall"])
+def test_read(benchmark, tmp_path_factory, lists, way, request):
+    home = request.config.stash.get(_FILLED, None)
+    if home is None:
+        home = Home(tmp_path_factory.mktemp("filled"))
+        _journal(home, lists)
+        publish(home)
+        request.config.stash[_FILLED] = home
+    with Store.open(home) as store:
+        if way == "ours":
+            found = benchmark.pedantic(known_neighbors, (store, "bench"), rounds=3)
+            assert len(found[0]) == ANCHORS * K
+        else:
+            cursor = store._cursor().__enter__()
+            query = "SELECT anchor_id, rank, neighbor_id, similarity FROM neighbors ORDER BY anchor_id, rank"
+            assert len(benchmark.pedantic(lambda: cursor.execute(query).fetchall(), rounds=1)) == ANCHORS * K
+
+
+_FILLED = pytest.StashKey[Home]()
