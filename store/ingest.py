@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from store.home import Home
 from store.journal import Line, lock_held, read_lines, segment_name, segment_number, segments
+from store.processes import boot_id
 from store.queue import Queue
 from store.rows import RunRows
 from store.taker import EDITS, Taker, read_table
@@ -243,11 +244,3 @@ def bury(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
                 "UPDATE runs SET state = ?, reason = ?, ended_at = heartbeat_at WHERE run_id = ?",
                 [state, reason, run_id],
             )
-
-
-def boot_id() -> str | None:
-    """Changes with every start of the machine; none where the system does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None

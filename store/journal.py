@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import StoreBusy
+from store.processes import start_of
 
 _SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
 DURABLE = frozenset({"summaries_made", "api_called"})
@@ -214,7 +215,7 @@ class RunLock:
                 time.sleep(0.05)
                 continue
             os.ftruncate(file, 0)
-            os.write(file, str(os.getpid()).encode())
+            os.write(file, f"{os.getpid()} {start_of(os.getpid()) or ''}".encode())
             self._file = file
             return
         os.close(file)
@@ -250,7 +251,28 @@ def lock_held(folder: Path) -> bool:
 
 def lock_pid(folder: Path) -> int | None:
     """PID of the process that took the run's lock last."""
+    return lock_process(folder)[0]
+
+
+def lock_process(folder: Path) -> tuple[int | None, float | None]:
+    """PID of the process that took the run's lock last, and when it began, in seconds after the machine's start."""
     try:
-        return int((folder / "lock").read_text())
-    except (OSError, ValueError):
+        words = (folder / "lock").read_text().split()
+        return int(words[0]), float(words[1]) if len(words) > 1 else None
+    except (OSError, ValueError, IndexError):
+        return None, None
+
+
+_TAIL_BYTES = 65536
+
+
+def end_of(folder: Path) -> dict[str, Any] | None:
+    """The fields of a run's last event, its end; none where the latest segment has none."""
+    found = segments(folder)
+    if not found:
         return None
+    offset = max(0, found[-1].stat().st_size - _TAIL_BYTES)  # an end is among the last lines
+    for line in reversed(read_lines(found[-1], offset)[0]):
+        if line.event == "run_ended":
+            return line.fields
+    return None

@@ -148,6 +148,18 @@ def finished_equal(store: Store, *, config_hash: str, seed: int, group: str) -> 
     return rows[0]["run_id"] if rows else None
 
 
+def equals_of(store: Store, group: str) -> dict[tuple[str, int], str]:
+    """Newest run of a group by config and seed, of those that are finished or still to come."""
+    rows = store.rows(
+        "SELECT run_id, config_hash, seed, state, host, boot_id, heartbeat_at, pid, process_started FROM runs "
+        "WHERE group_name = ? AND state IN ('finished', 'queued', 'running') ORDER BY created_at",
+        [group],
+    )
+    queued = _queued(store, rows)
+    rows = [_now(store, row | {"reason": None}, queued) for row in rows]
+    return {(row["config_hash"], row["seed"]): row["run_id"] for row in rows if row["state"] in ("finished", *OPEN)}
+
+
 def chosen(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
     """Runs by group or by what `find_run` takes, each once, in the order of the names and then of their making.
 

@@ -57,6 +57,8 @@ class Taker:
             state="running",
             reason=None,
             ended_at=None,
+            exit_code=None,
+            signal=None,
             started_at=_utc(line.at),
             segments=segment,
             **line.fields,

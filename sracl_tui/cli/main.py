@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "run.run",
     "demo": "demo.demo",
     "stop": "run.stop",
+    "queue": "queue.app",
     "data": "data.app",
     "runs": "runs.runs",
     "show": "runs.show",

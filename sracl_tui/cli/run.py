@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from engine.config import Config, load_config, preset_description, preset_names
+from engine.config import Config, preset_description, preset_names
 from engine.errors import ConfigError
 from sracl_tui.cli import common
 from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
-from sracl_tui.runner.request import RunRequest, new_run_id
-from sracl_tui.runner.variants import ABLATIONS, Variant, expand, read_variants, seeds_of, with_seed
-from sracl_tui.runner.variants import vary as _vary
+from sracl_tui.runner.asking import Asked
+from sracl_tui.runner.request import RunRequest
 
 if TYPE_CHECKING:
     from sracl_tui.runner.result import RunResult
@@ -59,6 +58,17 @@ def run(
     vary: Annotated[
         str | None, typer.Option(metavar="KEY=V1,V2", help="Run one setting over several values, as one group.")
     ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=V1,V2", help="Run every combination, as one group; repeatable."),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Draw N combinations of --grid, also from ranges: lr=1e-4..1e-2:log."),
+    ] = None,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Put the runs into the queue instead; each file is a run of its own then.")
+    ] = False,
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a stopped or dead run from its last epoch.")
     ] = None,
@@ -92,6 +102,7 @@ def run(
       sracl run examples/office.toml --headless     settings from a file, lines instead of bars
       sracl run --ablations --seeds 5               every ablation, five seeds; then: sracl compare GROUP
       sracl run --vary k=1,5,10,20 --seeds 3        one setting over several values
+      sracl run --grid alpha=0.05,0.1 --grid k=5,10 --queue
       sracl run --dataset office --dry-run          what is cached, and how long the rest may take
       sracl run --resume last                       go on where it was stopped
     """
@@ -99,42 +110,28 @@ def run(
         raise ConfigError(
             "a run is resumed with its own settings", where="--resume", hint="Leave the other options out."
         )
-    if seed is not None and seeds is not None:
-        raise ConfigError("give one of --seed and --seeds", where="--seeds")
     place = common.home_of(home)
     if resume is not None:
         results = [_resume(place, resume, headless=headless, budget=budget)]
     else:
-        several = _variants(ablations=ablations, file=variants, vary=vary)
-        settings: dict[str, Any] = {"dataset": dataset, "seed": seed, "budget": budget}
-        settings = {key: value for key, value in settings.items() if value is not None}
-        config, preset_name = load_config(
-            preset=preset, files=tuple(configs or ()), assignments=tuple(assignments or ()), settings=settings
-        )
-        if several is not None:
-            named_seeds, shared = seeds_of(several[1])
-            plan = expand(
-                several[0],
-                files=tuple(configs or ()),
-                assignments=tuple(assignments or ()),
-                settings=settings,
-                preset=preset,
-                common=shared,
-                seeds=range(1, seeds + 1) if seeds else named_seeds,
-                group=group,
-                tags=tuple(tags or ()),
-            )
-        else:
-            plan = _requests(
-                config, preset_name, seeds=seeds, run_id=run_id, name=name, group=group, tags=tags, note=note
-            )
+        asked = Asked(
+            configs=tuple(configs or ()), dataset=dataset, preset=preset, assignments=tuple(assignments or ()),
+            seed=seed, seeds=seeds, name=name, run_id=run_id, group=group, tags=tuple(tags or ()), note=note,
+            budget=budget, ablations=ablations, variants=variants, vary=vary, grid=tuple(grid or ()), trials=trials,
+        )  # fmt: skip
+        if queue:
+            from sracl_tui.cli.queue import enqueue
+
+            enqueue(place, asked, first=False, force=force, json_=json_)
+            return
+        plan = asked.requests()
         for dataset_name in {request.config.data.dataset for request in plan}:
             check_dataset(place, dataset_name)
         if dry_run:
-            if several is None:
-                _dry_run(place, config, json_=json_)
-            else:
+            if asked.several:
                 _dry_run_group(place, plan, json_=json_)
+            else:
+                _dry_run(place, plan[0].config, json_=json_)
             return
         results = run_all(place, plan, headless=headless, force=force)
     if json_:
@@ -147,12 +144,17 @@ def run(
 
 def stop(
     run: RunArgument,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for the run to end; 0 does not wait.")] = 60.0,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds until it is asked firmly, and killed 10 s later; 0 asks and leaves.")
+    ] = 60.0,
+    kill: Annotated[bool, typer.Option("--kill", help="Ask firmly at once, and kill it 10 s later.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Stop a run by signal; its last whole epoch is kept and `sracl run --resume` goes on from it.
+    """Stop a run: it finishes its step and saves, and `sracl run --resume` goes on from there.
+
+    One that does not react is asked firmly and then killed. One that waits in the queue leaves it.
 
     \b
     Examples:
@@ -166,24 +168,14 @@ def stop(
     place = common.home_of(home)
     with Store.open(place) as store:
         run_id = find_run(store, run)["run_id"]
-    pid, ended = stop_run(place, run_id, wait=wait)
+    done = stop_run(place, run_id, wait=wait, firmly=kill)
     if json_:
-        common.print_json({"run_id": run_id, "pid": pid, "ended": ended})
-    else:
-        common.talk().print(f"{run_id}: {'stopped' if ended else f'asked to stop (PID {pid})'}.", highlight=False)
-
-
-def _variants(*, ablations: bool, file: Path | None, vary: str | None) -> tuple[list[Variant], dict[str, Any]] | None:
-    """The variants that are asked for and the settings that hold for all of them; none for a plain run.
-
-    Raises:
-        ConfigError: more than one kind is asked for, or the file has none.
-    """
-    if ablations + (file is not None) + (vary is not None) > 1:
-        raise ConfigError("give one of --ablations, --variants and --vary", where="run")
-    if vary is not None:
-        return _vary(vary), {}
-    return read_variants(file or ABLATIONS) if ablations or file is not None else None
+        common.print_json({"run_id": run_id, "pid": done.pid, "ended": done.ended, "how": done.how})
+        return
+    text = f"asked to stop (PID {done.pid})"
+    if done.ended:
+        text = "stopped" if done.how.startswith("asked") else done.how
+    common.talk().print(f"{run_id}: {text}.", highlight=False)
 
 
 def check_dataset(place: Home, name: str) -> None:
@@ -197,36 +189,6 @@ def check_dataset(place: Home, name: str) -> None:
     if name != "demo":
         with common.open_store(place) as store:
             datasets.get(store, name)
-
-
-def _requests(
-    config: Config,
-    preset: str,
-    *,
-    seeds: int | None,
-    run_id: str | None,
-    name: str | None,
-    group: str | None,
-    tags: list[str] | None,
-    note: str,
-) -> list[RunRequest]:
-    numbers = range(1, seeds + 1) if seeds else [config.train.seed]
-    if seeds and run_id and seeds > 1:
-        raise ConfigError("one id cannot name several runs", where="--run-id")
-    if seeds and group is None:
-        group = f"{config.data.dataset}-{preset}-{config.config_hash()[:6]}"
-    return [
-        RunRequest(
-            run_id=run_id or new_run_id(),
-            config=with_seed(config, number),
-            preset=preset,
-            name=f"{name}-{number}" if name and seeds else name,
-            group=group,
-            tags=tuple(tags or ()),
-            note=note,
-        )
-        for number in numbers
-    ]
 
 
 def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: bool) -> list[RunResult]:
@@ -253,6 +215,7 @@ def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: b
 
 def _resume(place: Home, text: str, *, headless: bool, budget: float | None) -> RunResult:
     from sracl_tui.runner.pipeline import execute
+    from sracl_tui.runner.queueing import keep_going
     from store.database import Store
     from store.runs import find_run
 
@@ -264,7 +227,10 @@ def _resume(place: Home, text: str, *, headless: bool, budget: float | None) -> 
     if budget is not None:
         semantics = request.config.semantics.model_copy(update={"budget": budget})
         request = replace(request, config=request.config.model_copy(update={"semantics": semantics}))
-    return watched(request, lambda listener: execute(place, request, listener=listener, resume=True), headless)
+    try:
+        return watched(request, lambda listener: execute(place, request, listener=listener, resume=True), headless)
+    finally:
+        keep_going(place)
 
 
 def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:

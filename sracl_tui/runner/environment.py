@@ -85,11 +85,3 @@ def peak_memory() -> int:
 def host() -> str:
     """This machine's name on the network."""
     return platform.node()
-
-
-def boot_id() -> str | None:
-    """Changes with every start of the machine; none where the system does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None

@@ -69,19 +69,24 @@ def resume(home: Home, run_id: str) -> int:
 
 
 def _start(home: Home, words: list[str], folder: Path) -> int:
+    return spawn(home, words, folder / LOG).pid
+
+
+def spawn(home: Home, words: list[str], log: Path, variables: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start `sracl` as a process of its own, whose words are added to a log."""
     command = [sys.executable, "-P", "-m", "sracl_tui.cli", *words]
-    with (folder / LOG).open("ab") as log:
+    with log.open("ab") as file:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=file,
+            stderr=file,
             start_new_session=True,
-            env={**os.environ, VARIABLE: str(home.path)},
+            env={**os.environ, VARIABLE: str(home.path), **(variables or {})},
         )
     _children.append(process)
     _children[:] = [child for child in _children if child.poll() is None]
-    return process.pid
+    return process
 
 
 _children: list[subprocess.Popen[bytes]] = []

@@ -71,6 +71,7 @@ def execute(place: Home, request: RunRequest, *, listener: Report = ignore, resu
             peak_memory_bytes=environment.peak_memory(),
             best_epoch=result.best_epoch,
             epochs=result.epochs,
+            exit_code=result.exit_code,
         )
         recorder.close()
         result.warnings += recorder.publisher.warnings

@@ -14,6 +14,7 @@ from sracl_tui.runner import environment
 from sracl_tui.runner.request import RunRequest
 from store.home import Home
 from store.journal import Journal, RunLock
+from store.processes import boot_id, start_of
 from store.publish import Publisher
 
 HEARTBEAT_SECONDS = 10.0
@@ -62,7 +63,8 @@ class Recorder:
             durable=True,
             pid=os.getpid(),
             host=environment.host(),
-            boot_id=environment.boot_id(),
+            boot_id=boot_id(),
+            process_started=start_of(os.getpid()),
             **environment.describe(),
         )
 

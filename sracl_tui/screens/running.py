@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from sracl_tui.runner.stopping import stop_run
 from store.home import Home
+from store.journal import read_lines, segments
 
 STOP_DETAIL = "Its last whole epoch is kept, and u (Resume) goes on from there."
 
 
 def stop(home: Home, run_id: str) -> str:
-    """Ask the run's process to stop; what to tell. Blocks up to two seconds: call it in a worker.
+    """Ask the run's process to stop; firmly where it was asked before, and then kill it. What to tell.
+
+    Blocks up to two seconds, a second time up to 15: call it in a worker.
 
     Raises:
         LookupFailed: nobody is at work on it.
     """
-    pid, ended = stop_run(home, run_id, wait=2.0)
-    return f"{run_id} has stopped" if ended else f"{run_id} was asked to stop (process {pid}): it saves its epoch first"
+    done = stop_run(home, run_id, wait=2.0, firmly=_asked(home, run_id), escalate=False)
+    if done.ended:
+        return f"{run_id} was {done.how}" if not done.how.startswith("asked") else f"{run_id} has stopped"
+    return f"{run_id} was asked to stop (process {done.pid}): it saves first; x again asks firmly"
+
+
+def _asked(home: Home, run_id: str) -> bool:
+    """Whether the process that is at work has been asked to stop."""
+    found = segments(home.run_folder(run_id))
+    return bool(found) and any(line.event == "stopping" for line in read_lines(found[-1])[0])

@@ -210,7 +210,7 @@ def test_stop_ends_a_run_and_a_run_that_is_not_running_is_named(sracl, tmp_path,
     journal = tmp_path / "runs" / "long" / "events-0001.jsonl"
     _wait(lambda: journal.exists() and '"epoch_finished"' in journal.read_text())
     document = json.loads(sracl("stop", "long", "--json", home=tmp_path).stdout)
-    assert document == {"run_id": "long", "pid": running.pid, "ended": True}
+    assert document == {"run_id": "long", "pid": running.pid, "ended": True, "how": "asked"}
     assert running.wait(timeout=30) == 130
     assert "not running" in sracl("stop", "long", home=tmp_path, code=2).stderr
 

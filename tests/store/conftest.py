@@ -21,8 +21,8 @@ from engine.data.dataset import Dataset, Items
 from engine.events import Event, Tabular
 from store.database import Store
 from store.home import Home
-from store.ingest import boot_id
 from store.journal import Journal
+from store.processes import boot_id
 
 ROOT = Path(__file__).resolve().parents[2]
 CREATED: dict[str, Any] = {
@@ -43,7 +43,7 @@ import duckdb
 from store.database import Store
 from store.errors import StoreBusy, StoreError
 from store.home import Home
-from store.ingest import boot_id
+from store.processes import boot_id
 from store.journal import Journal, RunLock
 from store.publish import publish
 CREATED = json.loads({json.dumps(CREATED)!r})

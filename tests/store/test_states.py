@@ -12,8 +12,8 @@ import pytest
 from store import ingest, runs
 from store.database import Store
 from store.home import Home
-from store.ingest import boot_id
 from store.journal import Journal
+from store.processes import boot_id
 from store.publish import publish
 
 NewRun = Callable[..., Journal]

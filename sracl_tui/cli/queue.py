@@ -1,0 +1,281 @@
+"""`sracl queue`: runs that wait for their turn."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from engine.errors import ConfigError
+from sracl_tui.cli import common
+from sracl_tui.cli.common import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.runner.asking import Asked
+from store.home import Home
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="rich", help="Runs that wait for their turn.")
+RunsArgument = Annotated[list[str], typer.Argument(help="Run ids, beginnings of them, or names.", metavar="RUN...")]
+COLUMNS = ("place:r", "run", "name", "state", "data", "seed:r", "group", "worker", "since")
+
+
+@app.command()
+def add(
+    configs: Annotated[
+        list[Path] | None, typer.Argument(help="TOML files with settings; each is a run.", show_default=False)
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset by name.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Settings to start from.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; repeatable.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 1 to N, as a group.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name to find the run by.")] = None,
+    group: Annotated[str | None, typer.Option(help="Put the runs into a group.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="Tag the runs; repeatable.")] = None,
+    note: Annotated[str, typer.Option(help="A note to keep with the run.")] = "",
+    ablations: Annotated[bool, typer.Option("--ablations", help="The paper's ablations, as a group.")] = False,
+    variants: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The variants that a TOML file names, as a group.")
+    ] = None,
+    vary: Annotated[str | None, typer.Option(metavar="KEY=V1,V2", help="One setting over several values.")] = None,
+    grid: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=V1,V2", help="Every combination, as a group; repeatable.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Draw N combinations, also from ranges: lr=1e-4..1e-2:log.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="Cap on what calls of a run may cost.")
+    ] = None,
+    first: Annotated[bool, typer.Option("--first", help="Before all that wait.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also where the group has an equal run already.")] = False,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Put runs into the queue. `sracl queue start` runs them, one at a time on each device.
+
+    \b
+    Examples:
+      sracl queue add night.toml other.toml
+      sracl queue add --preset backbone --seeds 5
+      sracl queue add --grid alpha=0.05,0.1 --grid k=5,10 --seeds 3
+      sracl queue add --grid lr=1e-4..1e-2:log --grid k=5..50 --trials 20
+    """
+    asked = Asked(
+        configs=tuple(configs or ()), dataset=dataset, preset=preset, assignments=tuple(assignments or ()), seed=seed,
+        seeds=seeds, name=name, group=group, tags=tuple(tags or ()), note=note, budget=budget, ablations=ablations,
+        variants=variants, vary=vary, grid=tuple(grid or ()), trials=trials,
+    )  # fmt: skip
+    enqueue(common.home_of(home), asked, first=first, force=force, json_=json_)
+
+
+def enqueue(place: Home, asked: Asked, *, first: bool, force: bool, json_: bool) -> None:
+    """Put what is asked for into the queue, each file as a run of its own, and say so.
+
+    Raises:
+        ConfigError: a config is not valid; then nothing is put in.
+        LookupFailed: there is no such dataset; likewise.
+    """
+    from dataclasses import replace
+
+    from sracl_tui.cli.run import check_dataset
+    from sracl_tui.runner import queueing
+    from store.queue import Queue
+
+    if asked.run_id is not None:
+        raise ConfigError("the queue gives the ids itself", where="--run-id", hint="Name the run with --name.")
+    parts = [replace(asked, configs=(path,)) for path in asked.configs] or [asked]
+    requests = [request for part in parts for request in part.requests()]
+    for dataset in {request.config.data.dataset for request in requests}:
+        check_dataset(place, dataset)
+    added, known = queueing.enqueue(place, requests, first=first, force=force)
+    queue = Queue(place)
+    if json_:
+        common.print_json(
+            {
+                "added": [request.run_id for request in added],
+                "known": [run_id for _, run_id in known],
+                "workers": queue.slots(),
+                "paused": queue.paused,
+            }
+        )
+        return
+    for request, run_id in known:
+        text = f"{run_id}: an equal run of group {request.group} is there already (--force adds another)."
+        common.talk().print(text, markup=False, highlight=False)
+    for request in added:
+        text = f"{request.run_id}: {request.name or request.preset}, seed {request.config.train.seed}"
+        common.out().print(text, markup=False, highlight=False)
+    idle = queue.paused or not queue.wanted
+    hint = "`sracl queue start` runs what waits." if idle else "The queue is at work."
+    common.talk().print(f"{len(added)} added. {hint if added else ''}", highlight=False)
+
+
+@app.command("list")
+def list_(
+    every: Annotated[bool, typer.Option("--all", help="Also all that ended; without it, the last ten.")] = False,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """What is at work, what waits in which order, and what ended last.
+
+    \b
+    Examples:
+      sracl queue list
+      sracl queue list --json
+    """
+    from sracl_tui.runner.queueing import listing
+    from store.runs import list_runs
+
+    place = common.home_of(home)
+    with common.open_store(place) as store:
+        found = listing(place, {row["run_id"]: row for row in list_runs(store)})
+    entries = found["entries"]
+    ended = [entry for entry in entries if entry["entry"] == "done"]
+    hidden = [] if every or json_ else ended[10:]
+    if json_:
+        common.print_json(found)
+        return
+    shown = [entry for entry in entries if entry not in hidden]
+    if shown:
+        common.out().print(common.table(COLUMNS, [_cells(entry) for entry in shown]))
+    common.talk().print(summary(found), highlight=False)
+
+
+def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
+    since = time.strftime("%m-%d %H:%M", time.localtime(entry["changed_at"])) if entry["changed_at"] else ""
+    worker = entry["slot"] or ""
+    return (
+        "" if entry["place"] is None else str(entry["place"]),
+        entry["run_id"],
+        "" if entry["name"] == entry["run_id"] else entry["name"],
+        common.state_text(entry["state"] or "queued"),
+        entry["dataset"] or "",
+        "" if entry["seed"] is None else str(entry["seed"]),
+        entry["group"] or "",
+        f"{worker} (gone)" if worker and entry["worker"] is None else worker,
+        since,
+    )
+
+
+def summary(found: dict[str, Any]) -> str:
+    """`3 wait, 1 at work; workers: cpu-0 (PID 7)`, and what to do where nothing moves."""
+    states = [entry["entry"] for entry in found["entries"]]
+    text = f"{states.count('waiting')} wait, {states.count('working')} at work"
+    if found["workers"]:
+        named = ", ".join(f"{slot} (PID {pid})" for slot, pid in found["workers"].items())
+        text += f"; {'worker' if len(found['workers']) == 1 else 'workers'} {named}"
+    if found["paused"]:
+        return f"{text}; paused: `sracl queue start` goes on."
+    waits = states.count("waiting") + states.count("working")
+    return text + ("; no worker lives: `sracl queue start` starts one." if waits and not found["workers"] else ".")
+
+
+@app.command()
+def move(
+    run: Annotated[str, typer.Argument(help="Run id, the beginning of one, or a name.", metavar="RUN")],
+    place: Annotated[int, typer.Argument(min=1, help="Its new place, from 1.")],
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Put a waiting run at another place.
+
+    \b
+    Examples:
+      sracl queue move night 1
+    """
+    from sracl_tui.runner import queueing
+
+    where = common.home_of(home)
+    run_id = _run_id(where, run)
+    now = queueing.move(where, run_id, place)
+    _done({"run_id": run_id, "place": now}, f"{run_id} is at place {now}.", json_)
+
+
+@app.command()
+def remove(runs: RunsArgument, home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
+    """Take waiting runs out of the queue; they stay in the list of runs, as stopped.
+
+    \b
+    Examples:
+      sracl queue remove night
+    """
+    from sracl_tui.runner import queueing
+
+    place = common.home_of(home)
+    found = [_run_id(place, run) for run in runs]
+    for run_id in found:
+        queueing.take_out(place, run_id)
+    _done({"removed": found}, f"{', '.join(found)}: removed.", json_)
+
+
+@app.command()
+def pause(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
+    """Start nothing new; what runs goes on.
+
+    \b
+    Examples:
+      sracl queue pause
+    """
+    from store.queue import Queue
+
+    Queue(common.home_of(home)).pause()
+    _done({"paused": True}, "The queue is paused: what runs goes on, nothing new starts.", json_)
+
+
+@app.command()
+def start(
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Runs at a time; by default one per device.")
+    ] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Run what waits, in the background. After a restart of the machine it goes on where it was.
+
+    \b
+    Examples:
+      sracl queue start
+      sracl queue start --workers 2
+    """
+    from sracl_tui.runner import queueing
+    from store.queue import Queue
+
+    place = common.home_of(home)
+    started = queueing.start(place, workers)
+    living = Queue(place).slots() | started
+    named = ", ".join(f"{slot} (PID {pid})" for slot, pid in living.items())
+    text = f"Workers: {named}" if living else "Nothing waits: workers start when something is added."
+    _done({"workers": living, "started": list(started)}, text, json_)
+
+
+@app.command(hidden=True)
+def work(slot: str, home: HomeOption = None, debug: DebugOption = False) -> None:
+    """Run entries until none waits: what `start` starts."""
+    import re
+
+    from sracl_tui.runner import queueing
+
+    if not re.fullmatch(r"(cpu|cuda\d+)-\d+", slot):
+        raise ConfigError(f"{slot!r} is no slot", where="SLOT", hint="`sracl queue start` starts the workers.")
+    queueing.work(common.home_of(home), slot)
+
+
+def _run_id(place: Home, text: str) -> str:
+    from store.runs import find_run
+
+    with common.open_store(place) as store:
+        return find_run(store, text)["run_id"]
+
+
+def _done(document: dict[str, Any], text: str, json_: bool) -> None:
+    if json_:
+        common.print_json(document)
+    else:
+        common.out().print(text, markup=False, highlight=False)
