@@ -16,6 +16,7 @@ PAGES = {
     "compare": "CompareScreen",
     "sql": "SqlScreen",
     "costs": "CostsScreen",
+    "queue": "QueueScreen",
 }
 """Module in this folder, and the class in it."""
 

@@ -1,0 +1,109 @@
+"""The Queue screen on a real home, with a real worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from textual.widgets import Static
+
+from engine.config import load_config
+from sracl_tui.app import SraclApp
+from sracl_tui.runner import queueing
+from sracl_tui.runner.request import RunRequest, new_run_id
+from sracl_tui.screens.queue import QueueScreen
+from sracl_tui.widgets.dialogs import Confirm
+from sracl_tui.widgets.table import Table
+from store.queue import Queue
+
+
+@pytest.fixture(autouse=True)
+def _no_worker_is_left(home):
+    yield
+    Queue(home).pause()
+    for pid in Queue(home).slots().values():
+        os.kill(pid, signal.SIGTERM)
+
+
+def put(home, *names: str) -> list[str]:
+    words = ("max_users=60", "epochs=1", "threads=1")
+    config, preset = load_config(preset="backbone", settings={"dataset": "demo"}, assignments=words)
+    requests = [RunRequest(run_id=new_run_id(), config=config, preset=preset, name=name) for name in names]
+    return [request.run_id for request in queueing.enqueue(home, requests)[0]]
+
+
+def names(app) -> list[str]:
+    return [row.cells[1] for row in app.screen.query_one(Table).grid.rows]
+
+
+async def opened(app, pilot, settled) -> QueueScreen:
+    await settled(app, pilot)
+    app.action_go("queue")
+    await settled(app, pilot)
+    assert isinstance(app.screen, QueueScreen)
+    return app.screen
+
+
+async def test_an_empty_queue_says_how_to_fill_it(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(app, pilot, settled)
+        assert "nothing waits" in str(screen.query_one("#queue-facts", Static).content)
+        await pilot.press("x")
+        assert [n.message for n in app._notifications] == ["There is no run under the cursor."]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_what_waits_is_moved_removed_and_paused(home, settled, size):
+    put(home, "first [red]", "second", "third")
+    app = SraclApp(home)
+    async with app.run_test(size=size) as pilot:
+        screen = await opened(app, pilot, settled)
+        assert names(app) == ["first [red]", "second", "third"]
+        assert "No worker lives: p starts them." in str(screen.query_one("#queue-facts", Static).content)
+        await pilot.press("J")
+        await settled(app, pilot)
+        assert names(app) == ["second", "first [red]", "third"]
+        await pilot.press("end", "t")
+        await settled(app, pilot)
+        assert names(app) == ["third", "second", "first [red]"]
+        await pilot.press("x")
+        await pilot.pause()
+        assert isinstance(app.screen, Confirm)
+        await pilot.press("y")
+        await settled(app, pilot)
+        assert [e["name"] for e in screen.found["entries"] if e["entry"] == "waiting"] == ["second", "first [red]"]
+        assert {e["name"]: e["state"] for e in screen.found["entries"]}["third"] == "stopped"
+        screen.query_one(Table).move_to(screen.found["entries"][-1]["run_id"])
+        assert "is over" in screen.refusal("top")
+
+
+async def test_p_starts_a_worker_and_a_run_ends_before_the_eyes(home, settled):
+    (run_id,) = put(home, "only")
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, settled)
+        await pilot.press("p")
+        seen = set()
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and "finished" not in seen:
+            await pilot.pause(0.3)
+            seen |= {entry["state"] for entry in screen.found["entries"] if entry["run_id"] == run_id}
+        assert {"running", "finished"} <= seen
+
+
+async def test_a_second_p_pauses(home, settled):
+    put(home, "a")
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, settled)
+        with Queue(home).slot("cpu-0"):
+            screen._read()
+            await settled(app, pilot)
+            assert str(os.getpid()) in str(screen.query_one("#queue-facts", Static).content)
+            await pilot.press("p")
+            await settled(app, pilot)
+            assert Queue(home).paused
+            assert "paused" in str(screen.query_one("#title", Static).content)
