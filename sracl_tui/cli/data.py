@@ -41,12 +41,14 @@ def import_(
 ) -> None:
     """Read a dataset into the store: all of it or nothing. What is dropped is counted and kept with it.
 
-    Reads RecBole atomic files (.inter, .item), CSV, TSV and Parquet with named columns, and plain `user item` lines.
+    Reads Amazon reviews (2014, 2018, 2023), MovieLens and Yelp as published, RecBole atomic files (.inter, .item), CSV, TSV,
+    Parquet and JSON lines with named columns, and plain `user item` lines.
 
     \b
     Examples:
       sracl data import data/amazon-office-2014 --name office
-      sracl data import ratings.csv --items movies.csv --name ml --k-core 5
+      sracl data import reviews_Beauty_5.json.gz --name beauty      takes meta_Beauty.json.gz beside it
+      sracl data import ml-1m --name ml --k-core 5
       sracl data import ratings.csv --name ml --k-core 10 --dry-run
       sracl data import Beauty.txt --name beauty --format sequences
       sracl data import log.parquet --name shop --user-column customer --item-column sku --time-column bought_at

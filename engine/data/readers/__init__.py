@@ -6,18 +6,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.data.readers.base import Catalog, Head, Raw, Reader, Wanted
+from engine.data.readers.jsonitems import read_json_items
+from engine.data.readers.jsonlines import AMAZON, ANY, SUFFIXES, YELP, JsonLines
+from engine.data.readers.jsonlines import begin as json_head
+from engine.data.readers.movielens import MovieLens, is_movies, movies_head, read_movies
 from engine.data.readers.recbole import RecBole, atomic_items_head, is_atomic, read_atomic_items
 from engine.data.readers.sequences import Sequences
 from engine.data.readers.table import TABLES, table_of
 from engine.data.readers.text import first_line, stem_of, suffix_of
 from engine.errors import DataError
 
-_ALL: tuple[Reader, ...] = (RecBole(), *TABLES.values(), Sequences())
+_ALL: tuple[Reader, ...] = (
+    RecBole(),
+    MovieLens(),
+    JsonLines(AMAZON),
+    JsonLines(YELP),
+    *TABLES.values(),
+    JsonLines(ANY),
+    Sequences(),
+)
 READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}
 """Every format by name, in the order in which they are tried."""
 
 
-SUFFIXES = frozenset(suffix for reader in _ALL for suffix in reader.suffixes)
+ENDINGS = frozenset(suffix for reader in _ALL for suffix in reader.suffixes)
 """Endings of files that may hold interactions, without `.gz`."""
 
 
@@ -62,7 +74,8 @@ def read_source(path: Path, *, format: str | None, wanted: Wanted) -> tuple[Raw,
         found = locate(path, format=format, wanted=wanted)
         raw = found.reader.read(found.file, found.wanted)
         if found.wanted.items is not None:
-            raw = replace(raw, catalog=read_items(found.wanted.items, found.wanted))
+            catalog = read_items(found.wanted.items, found.wanted, only=set(raw.items.values))
+            raw = replace(raw, catalog=catalog)
     except OSError as error:
         raise unreadable(error, path) from None
     return replace(raw, warnings=[*raw.warnings, *found.warnings]), found.reader.name
@@ -73,13 +86,20 @@ def unreadable(error: OSError, path: Path) -> DataError:
     return DataError(f"not readable: {error.strerror or error}", where=str(error.filename or path))
 
 
-def read_items(path: Path, wanted: Wanted) -> Catalog:
-    """A file with items' texts: RecBole's `.item`, or a table.
+def read_items(path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
+    """A file with items' texts: RecBole's `.item`, a table, JSON lines, or MovieLens' own.
+
+    Args:
+        only: ids whose texts are wanted; others may come without.
 
     Raises:
         DataError: it is not there, cannot be read, or has no item ids.
     """
     _check_file(path)
+    if suffix_of(path) in SUFFIXES:
+        return read_json_items(path, wanted, only=only)
+    if is_movies(path):
+        return read_movies(path)
     return read_atomic_items(path, wanted) if is_atomic(path) else table_of(path).read_items(path, wanted)
 
 
@@ -90,6 +110,10 @@ def items_head(path: Path, count: int) -> Head:
         DataError: it is not there, or cannot be read.
     """
     _check_file(path)
+    if suffix_of(path) in SUFFIXES:
+        return json_head(path, count)
+    if is_movies(path):
+        return movies_head(path, count)
     return atomic_items_head(path, count) if is_atomic(path) else table_of(path).begin(path, count)
 
 
@@ -108,7 +132,8 @@ def _reader_of(path: Path, readers: list[Reader], wanted: Wanted) -> Reader:
     if len(readers) == 1:
         return readers[0]
     found = _recognizer(path, readers, wanted)
-    found = found or next((reader for reader in readers if suffix_of(path) in reader.suffixes), None)
+    plain = [reader for reader in readers if not reader.published]
+    found = found or next((reader for reader in plain if suffix_of(path) in reader.suffixes), None)
     if found is None:
         line = first_line(path)
         shown = line if len(line) <= 60 else f"{line[:57]}..."
@@ -131,6 +156,7 @@ def _choose(folder: Path, readers: list[Reader], wanted: Wanted) -> tuple[Reader
     files = [file for file in _files(folder) if any(suffix_of(file) in reader.suffixes for reader in readers)]
     first = ((_recognizer(file, readers, wanted), file) for file in files)
     found = [(reader, file) for reader, file in first if reader is not None]
+    found = [pair for pair in found if pair[0].published] or found
     if len(found) > 1:
         found = [pair for pair in found if stem_of(pair[1]) == folder.resolve().name.lower()] or found
     if not found and len(files) == 1:  # let its reader say what is wrong with it

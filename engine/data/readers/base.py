@@ -98,6 +98,8 @@ class Reader(Protocol):
     """What `--format` calls it."""
     suffixes: tuple[str, ...]
     """Endings of its files with interactions, without `.gz`; other files of a folder are ignored."""
+    published: bool
+    """Whether it is one publisher's, told by its very field names: such a file wins over others of a folder."""
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         """Whether a file begins like interactions in this format; a file that cannot be read does not."""

@@ -49,7 +49,7 @@ BAR_FIELDS = LIST_FIELDS | {"category", "genre"}
 """Columns whose cells may be lists separated by `|`."""
 _NUMBER_FIELDS = ("price", "year")
 _MISSING = frozenset({"nan", "NaN", "null", "NULL", "<NA>"})
-_ID_NAME = re.compile(r".*_id|id|asin|parent_asin|.*[a-z]I[dD]|isbn|sku|ean|upc", re.ASCII)
+ID_NAME = re.compile(r".*_id|id|asin|parent_asin|.*[a-z]I[dD]|isbn|sku|ean|upc", re.ASCII)
 _NUMERIC = re.compile(r"[-+]?[\d.,:/]+%?")
 _LINK = re.compile(r"https?://\S+")
 _ESCAPE = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
@@ -80,12 +80,12 @@ def catalog_of(grid: Grid, item_column: str, title_column: str | None, chosen: C
     ids = ids_of(grid, item_column, "item")
     order = np.argsort(ids.codes, kind="stable")
     names = [name for name in dict.fromkeys(grid.names) if name not in (item_column, title_column) and chosen(name)]
-    fields = {name: _field(name, _firsts(grid.column(name), ids.codes, order)) for name in names}
-    fields = {name: lists for name, lists in fields.items() if _is_text(name, lists)}
+    fields = {name: field_lists(name, _firsts(grid.column(name), ids.codes, order)) for name in names}
+    fields = {name: lists for name, lists in fields.items() if is_text(name, lists)}
     titles = [""] * len(ids.values)
     if title_column is not None:
         cells = _firsts(grid.column(title_column), ids.codes, order)
-        titles = [clean(" ".join(_values(cell))) for cell in cells]
+        titles = [clean(" ".join(values_of(cell))) for cell in cells]
     return Catalog(
         ids=ids.values,
         titles=titles,
@@ -102,7 +102,7 @@ def item_file(grid: Grid, item_column: str, title_column: str | None) -> Catalog
     Raises:
         DataError: an item id is missing.
     """
-    catalog = catalog_of(grid, item_column, title_column, lambda name: _ID_NAME.fullmatch(name) is None)
+    catalog = catalog_of(grid, item_column, title_column, lambda name: ID_NAME.fullmatch(name) is None)
     more = grid.rows - len(catalog.ids)
     if not more:
         return catalog
@@ -127,29 +127,29 @@ def _firsts(column: pa.ChunkedArray, codes: NDArray[np.int64], order: NDArray[np
     return cells
 
 
-def _values(cell: Any) -> list[str]:
+def values_of(cell: Any) -> list[str]:
     """The texts in a cell: a text, or a list of texts or of lists."""
     if isinstance(cell, list | tuple):
-        return [text for part in cell for text in _values(part)]
+        return [text for part in cell for text in values_of(part)]
     if cell is None or isinstance(cell, dict) or cell != cell or cell in _MISSING:
         return []
     return [str(cell)]
 
 
-def _field(name: str, cells: list[Any]) -> list[list[str]]:
+def field_lists(name: str, cells: list[Any]) -> list[list[str]]:
     """Each item's list of values, cleaned and each once."""
     low = name.lower()
     splitter = re.compile(r"\s*\|\s*|,\s+") if low in LIST_FIELDS else re.compile(r"\s*\|\s*")
     lists: list[list[str]] = []
     for cell in cells:
-        parts = _values(cell)
+        parts = values_of(cell)
         if low in BAR_FIELDS and isinstance(cell, str):
             parts = [piece for part in parts for piece in splitter.split(part)]
         lists.append(list(dict.fromkeys(text for part in parts if (text := clean(part)))))
     return lists
 
 
-def _is_text(name: str, lists: list[list[str]]) -> bool:
+def is_text(name: str, lists: list[list[str]]) -> bool:
     """Whether a column says something in words: not only numbers, save prices and years, and not only links."""
     values = [value for some in lists for value in some]
     if not values:

@@ -114,7 +114,19 @@ def read_delimited(path: Path, delimiter: str, *, quoting: bool) -> Grid:
     body = data[begin:]
     if not body.strip():
         raise DataError("there is a line with column names and nothing below it", where=str(path))
-    lines = _Lines(path=path, body=body, first=head_line + 1, delimiter=delimiter, quoting=quoting, width=len(names))
+    return grid_of(path, body, names, delimiter, quoting=quoting, first=head_line + 1)
+
+
+def grid_of(path: Path, body: bytes, names: list[str], delimiter: str, *, quoting: bool, first: int) -> Grid:
+    """Lines of text, in UTF-8, as a table.
+
+    Args:
+        first: number of the first line.
+
+    Raises:
+        DataError: rows have too few or too many cells.
+    """
+    lines = _Lines(path=path, body=body, first=first, delimiter=delimiter, quoting=quoting, width=len(names))
     table, wrong = _parse(lines)
     if quoting and b'"' in body:
         lines.check_quotes(table.num_rows)
@@ -126,7 +138,7 @@ def read_delimited(path: Path, delimiter: str, *, quoting: bool) -> Grid:
         rows=table.num_rows,
         column=lambda name: table.column(names.index(name)),
         where=lines.where,
-        head=f"{path}:{head_line}",
+        head=f"{path}:{max(1, first - 1)}",
     )
 
 
@@ -213,10 +225,11 @@ class _Lines:
         line, cells = next(
             ((line, cells) for line, cells in self._records() if cells != self.width), (self.first, self.width)
         )
+        who = "the header names" if self.first > 1 else "this format has"
         return many_bad(
             count,
             where=f"{self.path}:{line}",
-            problem=f"{cells} {'field' if cells == 1 else 'fields'} where the header names {self.width}",
+            problem=f"{cells} {'field' if cells == 1 else 'fields'} where {who} {self.width}",
         )
 
     def check_quotes(self, rows: int) -> None:

@@ -19,6 +19,7 @@ class RecBole:
     """Reads `.inter`, and the `.item` beside it."""
 
     name = "recbole"
+    published = False
     suffixes: tuple[str, ...] = (".inter",)
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:

@@ -29,6 +29,7 @@ class Sequences:
     """Reads bare lines of integers."""
 
     name = "sequences"
+    published = False
     suffixes: tuple[str, ...] = (".txt",)
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:

@@ -25,6 +25,7 @@ class Table(ABC):
 
     name: str
     suffixes: tuple[str, ...]
+    published = False
 
     @abstractmethod
     def names(self, path: Path) -> list[str]:

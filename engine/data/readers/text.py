@@ -47,6 +47,19 @@ def read_text(path: Path, *, limit: int | None = None) -> bytes:
     Raises:
         DataError: it cannot be read, is empty, or is in another encoding.
     """
+    data = read_bytes(path, limit=limit)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = line_at(data, error.start)
+        raise _encoding_error(
+            path, line, f"byte 0x{data[error.start]:02X} is not UTF-8 text", "ISO-8859-1 (or what it is in)"
+        ) from None
+    return data
+
+
+def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
+    """The same in whatever encoding that writes its line ends as ASCII does."""
     try:
         if limit is not None:
             data = _begin(path, limit)
@@ -66,13 +79,6 @@ def read_text(path: Path, *, limit: int | None = None) -> bytes:
         if data.startswith(mark):
             raise _encoding_error(path, 1, f"the file is in {encoding}, not in UTF-8", encoding)
     data = data.removeprefix(_BOM)
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = line_at(data, error.start)
-        raise _encoding_error(
-            path, line, f"byte 0x{data[error.start]:02X} is not UTF-8 text", "ISO-8859-1 (or what it is in)"
-        ) from None
     if (place := data.find(b"\0")) >= 0:
         raise DataError("there is a NUL byte in the text", where=f"{path}:{line_at(data, place)}")
     return data

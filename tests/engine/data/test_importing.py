@@ -255,7 +255,7 @@ def test_every_step_is_told_and_may_be_the_last(tmp_path):
 
 
 def test_formats():
-    assert set(FORMATS) == {"recbole", "csv", "tsv", "parquet", "sequences"}
+    assert set(FORMATS) == {"recbole", "movielens", "amazon", "yelp", "csv", "tsv", "parquet", "jsonl", "sequences"}
 
 
 ROWS = st.lists(

@@ -61,7 +61,7 @@ def fails(path, where, words, format=None, **wanted):
 
 
 def test_registry_names():
-    assert list(READERS) == ["recbole", "csv", "tsv", "parquet", "sequences"]
+    assert list(READERS) == ["recbole", "movielens", "amazon", "yelp", "csv", "tsv", "parquet", "jsonl", "sequences"]
     assert all(reader.name == name for name, reader in READERS.items())
 
 
@@ -330,7 +330,7 @@ def test_the_format_can_be_named(make):
 
 
 def test_folder_ignores_other_files(make, tmp_path):
-    for name in ("README.md", "x.json", ".hidden.csv", "sub/ratings.csv"):
+    for name in ("README.md", "x.xml", ".hidden.csv", "sub/ratings.csv"):
         make(name, f"{HEAD}1,a,1\n")
     fails(tmp_path, tmp_path.name, "no file in this folder")
     make("ratings.csv", f"{HEAD}1,a,1\n")

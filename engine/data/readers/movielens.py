@@ -1,0 +1,233 @@
+"""MovieLens as published: `ratings.csv`, `u.data` or `ratings.dat`, each with the movies' file beside it.
+
+The two old forms have no line with column names, and their movies are in Latin-1.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from engine.data.readers.base import Catalog, Head, Raw, Roles, Wanted
+from engine.data.readers.catalog import item_file
+from engine.data.readers.columns import as_text, ids_of, pc, times_of
+from engine.data.readers.grid import Grid, grid_of, head_of, names_only, read_delimited
+from engine.data.readers.jsonlines import repeats
+from engine.data.readers.lines import mended, mended_warning
+from engine.data.readers.text import HEAD_BYTES, first_line, read_bytes
+from engine.errors import DataError
+
+NAMES = ["userId", "movieId", "rating", "timestamp"]
+NO_GENRE = "(no genres listed)"
+_GENRES = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
+FIRST = 788_918_400_000_000
+"""1995, in microseconds: an earlier time is one whose digits were cut off."""
+_UNIT = "\x1f"
+"""Stands for `::`, as a delimiter has one character."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One of the three forms."""
+
+    ratings: str
+    movies: str
+    delimiter: str
+    first: re.Pattern[str]
+    """What the first line of the ratings looks like."""
+    first_movie: re.Pattern[str]
+    columns: tuple[str, ...] = ()
+    """Of the movies, where the file does not name them."""
+
+
+_FLAGS = tuple(f"genre {genre}" for genre in _GENRES)
+FORMS = (
+    Form(
+        "ratings.csv",
+        "movies.csv",
+        ",",
+        re.compile("userId,movieId,rating,timestamp"),
+        re.compile("movieId,title,genres"),
+    ),
+    Form(
+        "u.data",
+        "u.item",
+        "\t",
+        re.compile(r"\d+\t\d+\t\d+(\.\d+)?\t\d+"),
+        re.compile(r"\d+\|.*(\|[01]){19}"),
+        ("movieId", "title", "released", "video", "url", *_FLAGS),
+    ),
+    Form(
+        "ratings.dat",
+        "movies.dat",
+        "::",
+        re.compile(r"\d+::\d+::\d+(\.\d+)?::\d+"),
+        re.compile(r"\d+::.*::.*"),
+        ("movieId", "title", "genres"),
+    ),
+)
+
+
+def _named(path: Path, *, movies: bool = False) -> Form | None:
+    """The form whose name a file has."""
+    name = path.name.lower().removesuffix(".gz")
+    return next((form for form in FORMS if name == (form.movies if movies else form.ratings)), None)
+
+
+def _is(path: Path, *, movies: bool = False) -> bool:
+    """Whether a file has the name of a form and begins like it."""
+    form = _named(path, movies=movies)
+    pattern = None if form is None else form.first_movie if movies else form.first
+    return pattern is not None and pattern.fullmatch(first_line(path).strip()) is not None
+
+
+class MovieLens:
+    """Reads the ratings, and the movies beside them."""
+
+    name = "movielens"
+    suffixes: tuple[str, ...] = (".csv", ".data", ".dat")
+    published = True
+
+    def recognizes(self, path: Path, wanted: Wanted) -> bool:
+        named = {name for name in (wanted.user, wanted.item, wanted.time) if name is not None}
+        return _is(path) and named <= set(NAMES)
+
+    def head(self, path: Path, wanted: Wanted, count: int) -> Head:
+        form = _needed(path)
+        items = None if wanted.items is not None else _beside(path, form)
+        head = (
+            _head(path, form.delimiter, NAMES, count) if form.columns else head_of(path, ",", quoting=True, count=count)
+        )
+        return replace(head, roles=_roles(), items=items)
+
+    def read(self, path: Path, wanted: Wanted) -> Raw:
+        form = _needed(path)
+        grid, warnings = (
+            _grid(path, form.delimiter, NAMES) if form.columns else (read_delimited(path, ",", quoting=True), [])
+        )
+        for name in ("userId", "movieId", "timestamp"):
+            grid.need(name, (), "--format")
+        users, items = ids_of(grid, "userId", "user"), ids_of(grid, "movieId", "item")
+        times, told = times_of(grid, "timestamp")
+        if times is not None and (times < FIRST).any():
+            raise grid.bad_rows(
+                times < FIRST, lambda row: f"the time (timestamp) {grid.column('timestamp')[row]} is before MovieLens"
+            )
+        beside = None if wanted.items is not None else _beside(path, form)
+        return Raw(
+            source=str(path),
+            users=users,
+            items=items,
+            times=times,
+            catalog=None if beside is None else read_movies(beside),
+            warnings=[*warnings, *told, *repeats(path, users, items, times)],
+        )
+
+
+def _roles() -> Roles:
+    return Roles(user="userId", item="movieId", time="timestamp")
+
+
+def _needed(path: Path) -> Form:
+    form = _named(path)
+    if form is None:
+        names = ", ".join(form.ratings for form in FORMS)
+        raise DataError(
+            "not called as MovieLens calls its ratings", where=str(path), hint=f"They are called {names}, or with .gz."
+        )
+    return form
+
+
+def _beside(path: Path, form: Form) -> Path | None:
+    names = {form.movies, f"{form.movies}.gz"}
+    return next((other for other in sorted(path.parent.iterdir()) if other.name.lower() in names), None)
+
+
+def is_movies(path: Path) -> bool:
+    """Whether a file is one of the three with movies."""
+    return _is(path, movies=True)
+
+
+def movies_head(path: Path, count: int) -> Head:
+    """How a file with movies begins.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    form = _named(path, movies=True)
+    if form is None or not form.columns:
+        return head_of(path, ",", quoting=True, count=count)
+    return _head(path, _separator(form), list(form.columns), count)
+
+
+def read_movies(path: Path) -> Catalog:
+    """Titles and genres.
+
+    Raises:
+        DataError: it cannot be read, or its lines have not the fields of its form.
+    """
+    form = _named(path, movies=True)
+    if form is None:
+        raise DataError("not called as MovieLens calls its movies", where=str(path))
+    if not form.columns:
+        grid, warnings = read_delimited(path, ",", quoting=True), []
+    else:
+        grid, warnings = _grid(path, _separator(form), list(form.columns))
+    if not form.columns:
+        for name in ("movieId", "title", "genres"):
+            grid.need(name, (), "--format")
+    genres = _flagged(grid) if form.movies == "u.item" else as_text(grid.column("genres"))
+    genres = pc.if_else(pc.equal(genres, NO_GENRE), "", genres)
+    columns = {"movieId": grid.column("movieId"), "title": grid.column("title"), "genres": genres}
+    catalog = item_file(replace(grid, names=list(columns), column=columns.__getitem__), "movieId", "title")
+    return replace(catalog, warnings=[*warnings, *catalog.warnings])
+
+
+def _separator(form: Form) -> str:
+    return "|" if form.movies == "u.item" else form.delimiter
+
+
+def _flagged(grid: Grid) -> pa.ChunkedArray:
+    """Genres that are marked with a 1 in a column each, as one text."""
+    flags = zip(*(as_text(grid.column(f"genre {genre}")).to_pylist() for genre in _GENRES), strict=True)
+    genres = ["|".join(g for g, flag in zip(_GENRES[1:], row[1:], strict=True) if flag == "1") for row in flags]
+    return pa.chunked_array([pa.array(genres, pa.string())])
+
+
+def _grid(path: Path, delimiter: str, names: list[str]) -> tuple[Grid, list[str]]:
+    """Lines without column names as a table, and a warning about those in another encoding."""
+    data, count = mended(read_bytes(path))
+    if len(delimiter) > 1:
+        data, delimiter = data.replace(delimiter.encode(), _UNIT.encode()), _UNIT
+    return grid_of(path, data, names, delimiter, quoting=False, first=1), mended_warning(path, count)
+
+
+def _head(path: Path, delimiter: str, names: list[str], count: int) -> Head:
+    data, _ = mended(read_bytes(path, limit=HEAD_BYTES))
+    rows = [line.split(delimiter) for line in data.decode().splitlines() if line.strip()]
+    about = None if path.suffix.lower() == ".gz" else round(path.stat().st_size * len(rows) / len(data))
+    checked = names_only(path, names).names
+    return Head(names=checked, rows=rows[:count], total=None, about=about)
