@@ -53,7 +53,7 @@ if __name__ == "__main__":
             raw, name = read_source(path, format=None, wanted=Wanted())
             seconds, busy = time.perf_counter() - started, time.process_time() - cpu
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            print(
+            sys.stdout.write(
                 f"{name}: {len(raw.users.codes):,} rows of {path.stat().st_size / 2**20:.0f} MiB in {seconds:.1f} s "
-                f"({busy:.1f} s of CPU), memory {before / 1024:.0f} -> {peak / 1024:.0f} MiB"
+                f"({busy:.1f} s of CPU), memory {before / 1024:.0f} -> {peak / 1024:.0f} MiB\n"
             )
