@@ -23,7 +23,13 @@ def amazon(folder: Path, rows: int) -> Path:
     with gzip.open(path, "wt", compresslevel=1) as file:
         for n in range(rows):
             user, item = f"A{draw.randrange(rows // 8):013d}", f"B{draw.randrange(rows // 10):09d}"
-            row = {"reviewerID": user, "asin": item, "reviewText": text, "overall": 5.0, "unixReviewTime": 1374192000 + n}
+            row = {
+                "reviewerID": user,
+                "asin": item,
+                "reviewText": text,
+                "overall": 5.0,
+                "unixReviewTime": 1374192000 + n,
+            }
             file.write(json.dumps(row) + "\n")
     with gzip.open(folder / "meta_X.json.gz", "wt", compresslevel=1) as file:
         for n in range(rows // 10):
