@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ FORMAT = "sracl-checkpoint-1"
 
 @dataclass(frozen=True)
 class LoopState:
-    """Where the training loop stands after an epoch."""
+    """Where the training loop stands: after an epoch, or after some steps of the next one."""
 
     config_hash: str
     dataset_sha256: str
@@ -34,10 +35,26 @@ class LoopState:
     best_epoch: int
     best_score: float
     bad_epochs: int
+    done: int = 0
+    """Steps done of the epoch after `epoch`; `step` counts those of whole epochs."""
+    sums: tuple[float, ...] = ()
+    """Sums of the losses over these steps."""
+    seconds: float = 0.0
+    """What these steps took."""
 
 
-def save(path: Path, *, model: nn.Module, state: LoopState, optimizer: torch.optim.Optimizer | None = None) -> None:
+def save(
+    path: Path,
+    *,
+    model: nn.Module,
+    state: LoopState,
+    optimizer: torch.optim.Optimizer | None = None,
+    before: Path | None = None,
+) -> None:
     """Write a checkpoint; with the optimizer it can be trained on from, and holds the generators' states too.
+
+    Args:
+        before: where the one that stands at `path` now is kept.
 
     Raises:
         CheckpointError: the file cannot be written; an older one stays as it is.
@@ -57,10 +74,23 @@ def save(path: Path, *, model: nn.Module, state: LoopState, optimizer: torch.opt
         save_file(tensors, temporary, metadata)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        if before is not None and path.exists():
+            _keep(path, before)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
         raise CheckpointError(f"cannot be written: {error}", where=str(path), hint="Is the disk full?") from error
+
+
+def _keep(path: Path, to: Path) -> None:
+    """Give a file a second name; the one that had it goes."""
+    link = to.with_name(f".{to.name}.{os.getpid()}")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, link)
+    link.replace(to)
 
 
 def load(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> LoopState:
@@ -113,7 +143,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], LoopState]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if metadata["digest"] != _digest(tensors, metadata["state"]):
             raise ValueError("its content has changed since it was written")
-        state = LoopState(**json.loads(metadata["state"]))
+        values = json.loads(metadata["state"])
+        state = LoopState(**values | {"sums": tuple(values.get("sums", ()))})
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"damaged: {error}", where=str(path), hint="Start the run anew.") from None
     return tensors, state

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,13 @@ from engine.data.dataset import TEST, TRAIN, VALID, Dataset
 from engine.data.passes import Passes
 from engine.errors import CheckpointError, StopRequested, TrainingError
 from engine.evaluate import encode, rank_targets
-from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, WeightsSampled
+from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, Warned, WeightsSampled
 from engine.metrics import grouped_metrics, ranking_metrics, subgroups
 from engine.models.sracl import SRACL, Losses, Semantics
 
-BEST, LAST = "best.safetensors", "last.safetensors"
+BEST, LAST, BEFORE = "best.safetensors", "last.safetensors", "previous.safetensors"
+SAVE_SECONDS = 30.0
+"""Between two checkpoints within an epoch."""
 FINITE_EVERY = 20
 """Steps between two looks at whether the loss is a number: a look makes a GPU wait."""
 REPORT_SECONDS = 0.5
@@ -35,7 +37,7 @@ WEIGHTS_AT_ONCE = 2048
 
 
 class Stopped(StopRequested):
-    """Training was asked to stop; the last whole epoch is in the checkpoint."""
+    """Training was asked to stop; all steps that were done are in the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -112,34 +114,47 @@ class Trainer:
             bad_epochs=0,
         )
         self.train_seconds = self.evaluate_seconds = 0.0
+        self._random = torch.get_rng_state()
 
     def resume(self) -> LoopState:
-        """Go on from the last whole epoch.
+        """Go on from the last checkpoint, or the one before where it is damaged; from the start where both are.
 
         Raises:
             CheckpointError: there is none, or it is of another config, dataset or seed.
         """
-        path = self.folder / LAST
-        state = checkpoint.read_state(path)
-        for name in ("config_hash", "dataset_sha256", "seed"):
-            theirs, ours = getattr(state, name), getattr(self.state, name)
-            if theirs != ours:
-                raise CheckpointError(
-                    f"its {name} is {theirs}, this run's is {ours}", where=str(path), hint="Start a new run."
-                )
-        self.state = checkpoint.load(path, model=self.model, optimizer=self._optimizer)
+        places = [self.folder / name for name in (LAST, BEFORE) if (self.folder / name).exists()]
+        for path in places or [self.folder / LAST]:
+            try:
+                state = checkpoint.read_state(path)
+                if state.best_epoch:
+                    checkpoint.read_state(self.folder / BEST)  # without it there is nothing to end with
+            except CheckpointError as error:
+                if not places:
+                    raise
+                self._report(Warned(message=f"a checkpoint cannot be used, the one before is taken: {error.message}"))
+                continue
+            for name in ("config_hash", "dataset_sha256", "seed"):
+                theirs, ours = getattr(state, name), getattr(self.state, name)
+                if theirs != ours:
+                    raise CheckpointError(
+                        f"its {name} is {theirs}, this run's is {ours}", where=str(path), hint="Start a new run."
+                    )
+            self.state = checkpoint.load(path, model=self.model, optimizer=self._optimizer)
+            return self.state
+        self._report(Warned(message="no checkpoint can be read: the training starts over"))
+        torch.set_rng_state(self._random)
         return self.state
 
     def run(self) -> TrainResult:
         """Train until the epochs or the patience are used up, then read validation and test with the best weights.
 
         Raises:
-            Stopped: the run was asked to stop; `resume` goes on from the last whole epoch.
+            Stopped: the run was asked to stop; `resume` goes on from that step.
             TrainingError: the loss is no longer a number.
         """
-        if self.state.epoch == 0:
+        if self.state.epoch == 0 and self.state.done == 0:
             self._sample_weights("initial")
-            checkpoint.save(self.folder / LAST, model=self.model, state=self.state, optimizer=self._optimizer)
+            self._save(self.state)
         while self.state.epoch < self.config.train.epochs and self.state.bad_epochs < self.config.train.patience:
             self._epoch()
         self._sample_weights("last")
@@ -201,8 +216,8 @@ class Trainer:
 
     def _epoch(self) -> None:
         epoch = self.state.epoch + 1
-        started = time.perf_counter()
-        sums, step = self._steps(epoch)
+        started = time.perf_counter() - self.state.seconds
+        sums, step = self._steps(epoch, started)
         trained = time.perf_counter()
         scores = ranking_metrics(self._ranks(self._valid), self.config.evaluate.ks)
         evaluated = time.perf_counter()
@@ -212,7 +227,7 @@ class Trainer:
         metrics += [Metric(split="valid", name=name, value=value) for name, value in scores.items()]
         if improved:
             checkpoint.save(self.folder / BEST, model=self.model, state=self.state)
-        checkpoint.save(self.folder / LAST, model=self.model, state=self.state, optimizer=self._optimizer)
+        self._save(self.state)
         self.train_seconds += trained - started
         self.evaluate_seconds += evaluated - trained
         self._report(
@@ -227,14 +242,19 @@ class Trainer:
             )
         )
 
-    def _steps(self, epoch: int) -> tuple[list[float], int]:
-        """Train on every prefix once; mean of the loss and its parts over the steps, and the step reached."""
+    def _save(self, state: LoopState) -> None:
+        before = self.folder / BEFORE
+        checkpoint.save(self.folder / LAST, model=self.model, state=state, optimizer=self._optimizer, before=before)
+
+    def _steps(self, epoch: int, started: float) -> tuple[list[float], int]:
+        """Train on every prefix once, or go on with that; mean of the loss and its parts, and the step reached."""
         self.model.train()
         generator = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + epoch)
         batches = self._passes.batches(torch.from_numpy(self._ids), self.config.train.batch, generator)
-        sums = torch.zeros(4, dtype=torch.float64, device=self.device)
-        reported = time.perf_counter()
-        for done, ids in enumerate(batches, 1):
+        first = self.state.sums or (0.0, 0.0, 0.0, 0.0)
+        sums = torch.tensor(first, dtype=torch.float64, device=self.device)
+        reported = saved = time.perf_counter()
+        for done, ids in enumerate(batches[self.state.done :], self.state.done + 1):
             losses = self.model.losses(ids, self._passes)
             self._optimizer.zero_grad(set_to_none=True)
             losses.total.backward()
@@ -254,7 +274,12 @@ class Trainer:
                         loss=float(losses.total.detach()),
                     )
                 )
-            if self._stop():
+            asked = self._stop()
+            if asked or now - saved > SAVE_SECONDS:
+                saved = now
+                self._check_finite(sums, losses, epoch, step)
+                self._save(replace(self.state, done=done, sums=tuple(sums.tolist()), seconds=now - started))
+            if asked:
                 raise Stopped
         return (sums / len(batches)).tolist(), self.state.step + len(batches)
 
@@ -266,9 +291,7 @@ class Trainer:
         raise TrainingError(
             f"the loss is no longer a number at epoch {epoch}, step {step}: {', '.join(bad) or 'the total'}",
             where=f"train.lr = {self.config.train.lr}, loss.temperature = {self.config.loss.temperature}",
-            hint=(
-                f"Lower train.lr or raise loss.temperature. The last whole epoch ({self.state.epoch}) is kept in {LAST}."
-            ),
+            hint=(f"Lower train.lr or raise loss.temperature. Epoch {self.state.epoch} is kept in {LAST} or {BEFORE}."),
         )
 
     def _judge(self, score: float, epoch: int, step: int) -> bool:

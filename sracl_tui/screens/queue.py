@@ -31,8 +31,8 @@ COLUMNS = (
     Column("seed", "seed", right=True),
     Column("worker", "worker"),
     Column("since", "since", right=True),
-    Column("group", "group", most=24),
     Column("reason", "reason", most=60),
+    Column("group", "group", most=24),
 )
 EMPTY = "Nothing waits. `sracl queue add` or `sracl run ... --queue` puts runs here."
 
@@ -46,11 +46,11 @@ class QueueScreen(Page):
         "fails does not stop the rest; one whose worker died goes on with the next worker. Workers outlive this app."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "pause", "Pause or start"),
+        Binding("p", "pause", "Pause"),
         Binding("K,shift+up", "shift(-1)", "Earlier", key_display="K"),
         Binding("J,shift+down", "shift(1)", "Later", key_display="J"),
-        Binding("t", "top", "Next of all"),
-        Binding("x", "remove", "Remove or stop"),
+        Binding("t", "top", "Top"),
+        Binding("x", "remove", "Remove"),
         Binding("w", "workers", "Workers"),
         Binding("i", "inspect", "Inspect", show=False),
         Binding("y", "copy", "Copy run id", show=False),
@@ -271,8 +271,8 @@ def _row(entry: dict[str, Any]) -> Row:
         "" if entry["seed"] is None else str(entry["seed"]),
         f"{worker} (gone)" if gone else worker,
         since,
-        words.line(entry["group"] or ""),
         words.line((entry["reason"] or "").splitlines()[0] if entry["reason"] else ""),
+        words.line(entry["group"] or ""),
     )
     styles = (
         "strong",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engine import checkpoint, train
 from engine.errors import CheckpointError
-from engine.events import EpochFinished
-from engine.train import LAST, Stopped
+from engine.events import EpochFinished, Warned
+from engine.train import BEFORE, BEST, LAST, Stopped
 
 
 class StopAt:
@@ -123,3 +124,53 @@ def test_what_cannot_change_the_result_may_change(run, prepare, tmp_path):
 def test_nothing_to_go_on_from(prepare):
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         prepare().trainer.resume()
+
+
+def test_a_stopped_run_does_no_step_twice(prepare, run, world, tmp_path):
+    stopped = prepare(epochs=2, folder=tmp_path, stop=StopAt(world.steps + 2))
+    with pytest.raises(Stopped):
+        stopped.trainer.run()
+    state = checkpoint.read_state(tmp_path / LAST)
+    assert (state.epoch, state.done, len(state.sums)) == (1, 2, 4)
+    asked = StopAt(0)
+    resumed(prepare, epochs=2, folder=tmp_path, stop=asked).trainer.run()
+    assert -asked.left == world.steps - 2
+
+
+def test_a_run_killed_within_an_epoch_goes_on_from_its_middle(prepare, run, world, tmp_path, monkeypatch):
+    whole = run(epochs=2)
+    monkeypatch.setattr(train, "SAVE_SECONDS", 0.0)
+
+    class Kill(StopAt):
+        def __call__(self):
+            if super().__call__():
+                raise KeyboardInterrupt
+            return False
+
+    killed = prepare(epochs=2, folder=tmp_path, stop=Kill(world.steps + 3))
+    with pytest.raises(KeyboardInterrupt):
+        killed.trainer.run()
+    last = resumed(prepare, epochs=2, folder=tmp_path)
+    assert last.trainer.state.done == 2
+    last.finish()
+    assert whole.equals(last)
+    assert killed.told + last.told == whole.told
+
+
+@pytest.mark.parametrize("damaged", [(LAST,), (LAST, BEFORE), (BEST,)], ids=str)
+@pytest.mark.parametrize("how", ["cut", "bit", "empty"])
+def test_a_damaged_checkpoint_falls_back(prepare, run, world, tmp_path, damaged, how):
+    whole = run(epochs=3)
+    stopped = prepare(epochs=3, folder=tmp_path, stop=StopAt(2 * world.steps + 1))
+    with pytest.raises(Stopped):
+        stopped.trainer.run()
+    for name in damaged:
+        data = bytearray((tmp_path / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (tmp_path / name).write_bytes({"cut": bytes(data[: len(data) // 2]), "bit": bytes(data), "empty": b""}[how])
+    last = resumed(prepare, epochs=3, folder=tmp_path)
+    assert last.trainer.state.epoch == (2 if damaged == (LAST,) else 0)
+    assert last.of(Warned)
+    last.finish()
+    assert whole.equals(last)
+    assert (last.result.valid, last.result.test) == (whole.result.valid, whole.result.test)
