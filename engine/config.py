@@ -49,7 +49,7 @@ class SemanticsConfig(Section):
     prompt: str = "auto"
     """Version of the prompt; `auto` takes the newest one for the dataset's domain."""
     encoder: str = "minilm"
-    """Text encoder: `minilm`, `tfidf`, or the name or folder of a sentence-transformers model."""
+    """Text encoder: `minilm`, `tfidf`, the name or folder of a sentence-transformers model, or `ENDPOINT:MODEL`."""
     vector: Literal["text", "item-mean", "collaborative"] = "text"
     """An anchor's vector: of its summary, the mean of its items' vectors, or the backbone's own (w/o semantic)."""
     budget: float | None = Field(default=None, ge=0)

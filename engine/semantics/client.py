@@ -15,8 +15,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from engine.errors import BudgetReached, SemanticsError
@@ -47,7 +49,8 @@ class Prompted:
     """One prompt to be answered."""
 
     key: str
-    kind: Kind
+    kind: Kind | Literal["text"]
+    """`text`: to be encoded, not answered."""
     body: dict[str, Any]
 
 
@@ -62,6 +65,8 @@ class Answer:
     usage: Usage
     """Of all its attempts together."""
     usd: float | None
+    vectors: NDArray[np.float32] | None = None
+    """Of encoded texts."""
 
 
 @dataclass
@@ -87,6 +92,7 @@ class _Outcome:
     refusal: str | None = None
     usage: Usage | None = None
     headers: Any = None
+    vectors: NDArray[np.float32] | None = None
 
 
 class Client:
@@ -208,7 +214,8 @@ class Client:
                 paid = _sum(paid, outcome.usage)
             usd = None if usd is None or cost is None else usd + cost
             if verdict is not None and verdict.problem is None:
-                await self._answer(Answer(prompt.key, verdict.text, outcome.finish_reason or "stop", paid, usd))
+                finish = outcome.finish_reason or "stop"
+                await self._answer(Answer(prompt.key, verdict.text, finish, paid, usd, outcome.vectors))
                 return
             reason = outcome.error or "error"
             if verdict is not None and verdict.problem is not None:
@@ -234,11 +241,12 @@ class Client:
         """Send it once, when pace and money allow it, and record it; none where the job was stopped before."""
         money, pacer = self._money, self._pacer
         text = "".join(message["content"] for message in messages)
-        await pacer.enter(len(text) / 4 + self._endpoint.max_tokens)
+        most_out = self._most_out
+        await pacer.enter(len(text) / 4 + most_out)
         try:
             if self._stopping.is_set():
                 return None
-            reserve = money.most(text, self._endpoint.max_tokens)
+            reserve = money.most(text, most_out)
             if not await money.reserve(reserve):
                 raise BudgetReached(money.cap or 0.0, money.spent)
             sent_at, started = time.time(), time.monotonic()
@@ -249,7 +257,7 @@ class Client:
             finally:  # also where the job is cancelled: the attempt may have been billed
                 verdict = None
                 if outcome.status == 200 and outcome.error is None:
-                    verdict = judge(prompt.kind, outcome.text, outcome.finish_reason, outcome.refusal)
+                    verdict = self._judge(prompt, outcome)
                     outcome.error = verdict.problem
                 billed = None if outcome.usage or outcome.status in (None, 200) else False
                 cost = await money.settle(reserve, outcome.usage, sent_at, billed=billed)
@@ -269,7 +277,7 @@ class Client:
         import openai
 
         try:
-            raw = await client.chat.completions.with_raw_response.create(**body)
+            raw = await self._create(client, body)
         except openai.APIStatusError as error:
             return _Outcome(
                 error.status_code,
@@ -282,18 +290,33 @@ class Client:
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             return _Outcome(None, "connection", self._scrub(f"{type(cause).__name__}: {cause}"))
-        usage = None
+        outcome = _Outcome(raw.status_code, headers=raw.headers)
         try:
-            made = raw.parse()
-            usage = _usage(made)
-            choice = made.choices[0]
-            message = choice.message
-            return _Outcome(
-                raw.status_code, None, "", message.content, choice.finish_reason, message.refusal, usage, raw.headers
-            )
+            self._read(raw.parse(), outcome)
         except Exception as error:  # a server may answer anything: half a document, no choices, a page of HTML
-            said = self._scrub(str(error)[:200])
-            return _Outcome(raw.status_code, MALFORMED, said, usage=usage, headers=raw.headers)
+            outcome.error, outcome.message = MALFORMED, self._scrub(str(error)[:200])
+        return outcome
+
+    @property
+    def _most_out(self) -> int:
+        """Tokens of an answer at most."""
+        return self._endpoint.max_tokens
+
+    async def _create(self, client: AsyncOpenAI, body: dict[str, Any]) -> Any:
+        """Send a request; the raw response."""
+        return await client.chat.completions.with_raw_response.create(**body)
+
+    def _read(self, made: Any, outcome: _Outcome) -> None:
+        """Take what an answer holds; raises anything where it is not what was asked for."""
+        outcome.usage = _usage(made)
+        choice = made.choices[0]
+        outcome.finish_reason = choice.finish_reason
+        outcome.text, outcome.refusal = choice.message.content, choice.message.refusal
+
+    def _judge(self, prompt: Prompted, outcome: _Outcome) -> Verdict:
+        """Whether the answer can be used."""
+        assert prompt.kind != "text"
+        return judge(prompt.kind, outcome.text, outcome.finish_reason, outcome.refusal)
 
     def _learn(self, outcome: _Outcome, sent: float) -> None:
         """Tell the pacer how it went; raises where going on makes no sense."""

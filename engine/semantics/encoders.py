@@ -46,12 +46,23 @@ class Encoder(Protocol):
         ...
 
 
-def build_encoder(name: str, corpus: Sequence[str]) -> Encoder:
+def build_encoder(
+    name: str, corpus: Sequence[str], *, home: Path | None = None, budget: float | None = None
+) -> Encoder:
     """The encoder that `semantics.encoder` names; nothing is loaded yet.
 
     Args:
         corpus: training texts, on which `tfidf` counts its words; the others do not look at it.
+        home: folder with `providers.toml`, where an endpoint is named.
+        budget: most dollars that an endpoint's calls may cost.
+
+    Raises:
+        ConfigError: there is no such endpoint, or its price is unknown and there is a budget.
     """
+    from engine.semantics.embedding import EndpointEncoder, names_endpoint
+
+    if names_endpoint(name):
+        return EndpointEncoder(name, home=home, cap=budget)
     if name == "minilm":
         return SentenceEncoder(name, source=None)
     if name == "tfidf":

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
+from engine.semantics.embedding import TEXTS_AT_ONCE, EndpointEncoder
 from engine.semantics.endpoint_provider import EndpointProvider
+from engine.semantics.endpoints import Endpoint
 from engine.semantics.prices import prices_of
 from engine.semantics.providers import Kind
 from engine.semantics.requests import ANALYSIS, SUMMARY, WORDS
@@ -78,7 +81,7 @@ def estimate(
         basis = f"a rule of thumb, {LETTERS_PER_TOKEN[1]:g} letters a token: no answer to a prompt of this set yet"
     return Estimate(
         count, tokens_in, tokens_out, _usd(provider, tokens_in, tokens_out, seen if measured else None),
-        _seconds(provider, count, tokens_in[1] + tokens_out[1], call_seconds or CALL_SECONDS), basis,
+        _seconds(provider.endpoint, count, tokens_in[1] + tokens_out[1], call_seconds or CALL_SECONDS), basis,
     )  # fmt: skip
 
 
@@ -97,9 +100,32 @@ def _usd(
     return low, prices.usd(round(tokens_in[2]), round(tokens_out[2]))
 
 
-def _seconds(provider: EndpointProvider, count: int, tokens: float, call_seconds: float) -> float:
+def estimate_vectors(
+    encoder: EndpointEncoder, *, written: int, letters: int, unwritten: int, call_seconds: float | None
+) -> dict[str, Any]:
+    """What encoding takes: `written` texts of so many letters in all, and texts that are not yet written.
+
+    Of those, 100 words are reckoned for each.
+    """
+    letters += round(unwritten * WORDS["user"] * TOKENS_PER_WORD * LETTERS_PER_TOKEN[1])
+    low, likely, high = (letters / rate for rate in LETTERS_PER_TOKEN)
+    prices = prices_of(encoder.endpoint, encoder.model, datetime.now(UTC))
+    calls = -(-(written + unwritten) // TEXTS_AT_ONCE)
+    return {
+        "to_encode": written + unwritten,
+        "tokens": round(likely),
+        "usd": {
+            "low": prices.usd(round(low), 0) if prices else None,
+            "high": prices.usd(round(high * RETRIES), 0) if prices else None,
+        },
+        "minutes": _seconds(encoder.endpoint, calls, likely, call_seconds or CALL_SECONDS) / 60,
+        "basis": f"a rule of thumb, {LETTERS_PER_TOKEN[1]:g} letters a token",
+    }
+
+
+def _seconds(endpoint: Endpoint, count: int, tokens: float, call_seconds: float) -> float:
     """At the limits that are set: of concurrency, requests and tokens; those that a server tells come on top."""
-    limits = provider.endpoint.limits
+    limits = endpoint.limits
     seconds = count * call_seconds / limits.concurrency
     if limits.requests_per_minute is not None:
         seconds = max(seconds, count / limits.requests_per_minute * 60)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from engine.semantics.providers import Kind
 from engine.semantics.requests import ANALYSIS, SUMMARY, WORDS, Message
 
-Problem = Literal["empty", "refused", "truncated", "too long", "wrong JSON"]
+Problem = Literal["empty", "refused", "truncated", "too long", "wrong JSON", "wrong count"]
 TOLERANCE = 1.5
 """An answer may have so many times the words that were asked for."""
 _FENCE = re.compile(r"^```[a-z]*\s*|\s*```$")

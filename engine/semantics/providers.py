@@ -14,6 +14,7 @@ from engine.config import SemanticsConfig
 from engine.data.dataset import Dataset
 from engine.errors import ConfigError
 from engine.events import Columns
+from engine.semantics.money import Money
 
 Kind = Literal["user", "item"]
 """`user`: of an anchor's prefix; `item`: of an item."""
@@ -116,6 +117,11 @@ class Provider(Protocol):
 @runtime_checkable
 class Costly(Protocol):
     """A provider whose answers cost something: it is asked to end before it is left."""
+
+    @property
+    def money(self) -> Money:
+        """What its calls have cost, and the cap."""
+        ...
 
     def count_spent(self, usd: float) -> None:
         """Count dollars that the job spent before against its cap."""

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from engine.data.dataset import Dataset
 from engine.errors import SemanticsError
-from engine.events import Report, StageProgress, VectorsMade, Warned
+from engine.events import ApiCalled, Report, StageProgress, VectorsMade, Warned
+from engine.semantics.embedding import RemoteEncoder
 from engine.semantics.encoders import Encoder
 from engine.semantics.histories import window_items
 from engine.semantics.summaries import Interrupted
@@ -58,11 +59,15 @@ def make_vectors(
     there = set(found)
     missing = sorted((text for text, sha in distinct.items() if sha not in there), key=lambda text: (len(text), text))
     names, parts = list(found), [vectors] if len(found) else []
+    if isinstance(encoder, RemoteEncoder):
+        shas = [distinct[text] for text in missing]
+        _ask(encoder, missing, shas, names, parts, total=total, report=report, stop=stop)
+        missing = []
     for start in range(0, len(missing), CHUNK):
         if stop():
             raise Interrupted
         chunk = missing[start : start + CHUNK]
-        parts.append(_encode(encoder, chunk, size=parts[0].shape[1] if parts else None))
+        parts.append(_checked(encoder, encoder.encode(chunk), size=parts[0].shape[1] if parts else None))
         shas = [distinct[text] for text in chunk]
         names += shas
         report(
@@ -78,8 +83,43 @@ def make_vectors(
     return _place(texts, distinct, names=names, parts=parts)
 
 
-def _encode(encoder: Encoder, texts: list[str], *, size: int | None) -> NDArray[np.float32]:
-    vectors = np.ascontiguousarray(encoder.encode(texts), np.float32)
+def _ask(
+    encoder: RemoteEncoder,
+    texts: list[str],
+    shas: list[str],
+    names: list[str],
+    parts: list[NDArray[np.float32]],
+    *,
+    total: int,
+    report: Report,
+    stop: Callable[[], bool],
+) -> None:
+    """Have an endpoint encode texts, and put hashes and vectors behind those that are there; calls are told first."""
+    if not texts:
+        return
+    if stop():
+        raise Interrupted
+    provider, _, model = encoder.name.partition(":")
+    for some in encoder.encode_remotely(texts):
+        if some.calls is not None:
+            report(ApiCalled(provider=provider, model=model, columns=some.calls))
+        if some.rows:
+            parts.append(_checked(encoder, some.vectors, size=parts[0].shape[1] if parts else None))
+            got = [shas[row] for row in some.rows]
+            names += got
+            columns = {"sha256": got, "vector": parts[-1]}
+            report(VectorsMade(encoder=encoder.name, dimension=parts[-1].shape[1], columns=columns))
+        report(StageProgress(stage=STAGE, done=len(names), total=total, detail=some.note))
+        if stop() and len(names) < total:
+            encoder.wind_down()
+    if len(names) < total:
+        raise Interrupted
+
+
+def _checked(
+    encoder: Encoder | RemoteEncoder, vectors: NDArray[np.float32], *, size: int | None
+) -> NDArray[np.float32]:
+    vectors = np.ascontiguousarray(vectors, np.float32)
     if size is not None and vectors.shape[1] != size:
         raise SemanticsError(
             f"the encoder {encoder.name!r} gives {vectors.shape[1]} numbers per text, the cached vectors have {size}",

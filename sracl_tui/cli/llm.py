@@ -102,6 +102,16 @@ def kind_line(part: dict[str, Any]) -> str:
     )
 
 
+def vectors_line(part: dict[str, Any]) -> str:
+    """What encoding by an endpoint takes, in a dry run."""
+    from sracl_tui.runner.quoting import cost_line
+
+    return (
+        f"{part['to_encode']:,} to encode of {part['texts']:,} texts ({part['cached']:,} cached), about {part['tokens']:,} "
+        f"tokens, {cost_line(part['usd'])}, {part['minutes']:.1f} minutes ({part['basis']})"
+    )
+
+
 def _print_quote(document: dict[str, Any], *, json_: bool) -> None:
     from sracl_tui.runner.quoting import cost_line
 
@@ -112,6 +122,8 @@ def _print_quote(document: dict[str, Any], *, json_: bool) -> None:
     asked = " ".join(filter(None, (document["provider"], document["model"])))
     pairs = {"asks": f"{asked}, prompt {document['prompt']}"}
     pairs |= {kind: kind_line(part) for kind, part in document["kinds"].items()}
+    if "vectors" in document:
+        pairs["vectors"] = vectors_line(document["vectors"])
     pairs |= {"cost": cost_line(document["usd"]), "time": f"about {document['minutes']:.1f} minutes at the set limits"}
     common.print_pairs(console, pairs)
 

@@ -291,7 +291,7 @@ def _sum(dollars: list[float | None]) -> float | None:
 
 
 def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
-    from sracl_tui.cli.llm import kind_line
+    from sracl_tui.cli.llm import kind_line, vectors_line
     from sracl_tui.runner.plan import plan
     from sracl_tui.runner.quoting import cost_line
 
@@ -313,6 +313,8 @@ def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
     for kind, part in document.get("kinds", {}).items():
         if part["tokens"]:
             console.print(f"{kind:10} {kind_line(part)}", markup=False, highlight=False)
+    if "vectors" in document:
+        console.print(f"{'vectors':10} {vectors_line(document['vectors'])}", markup=False, highlight=False)
     console.print(f"cost       {cost_line(document['usd'])}", highlight=False)
     console.print(
         f"time       about {document['minutes']:.1f} minutes ({document['basis']})",

@@ -17,7 +17,6 @@ from store.home import Home
 from store.publish import publish
 
 if TYPE_CHECKING:
-    from engine.semantics.providers import Provider
     from sracl_tui.runner.stages import Counter
 
 LOOK_SECONDS = 0.2
@@ -25,27 +24,29 @@ LOOK_SECONDS = 0.2
 
 @contextmanager
 def only_payer(
-    place: Home, provider: Provider, dataset: str, *, report: Report, stop: Callable[[], bool]
+    place: Home, paid: list[Any] | None, what: str, *, report: Report, stop: Callable[[], bool]
 ) -> Iterator[None]:
-    """Let one process at a time pay for summaries of a dataset by a model; a second one waits, then finds them made.
+    """Let one process at a time pay for the same answers; a second one waits, then finds them made.
 
-    Providers by rule cost nothing and wait for nobody.
+    Args:
+        paid: what names them, such as dataset and model; none where they cost nothing: these wait for nobody.
+        what: `summaries` or `vectors`.
 
     Raises:
         StopRequested: asked to stop while waiting.
     """
-    if provider.model is None:
+    if paid is None:
         yield
         return
-    name = content_hash([dataset, provider.name, provider.model, provider.prompt_version, provider.parameters])
-    path = place.cache / f"summaries-{name}.lock"
+    name = content_hash(paid)
+    path = place.cache / f"{what}-{name}.lock"
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         told = False
         while not _taken(file):
             if not told:
                 holder = os.pread(file, 20, 0).decode(errors="replace").strip() or "unknown"
-                report(Warned(message=f"process {holder} is having the same summaries written: waiting for it"))
+                report(Warned(message=f"process {holder} is having the same {what} made: waiting for it"))
                 told = True
             if stop():
                 raise StopRequested
@@ -67,15 +68,14 @@ def _taken(file: int) -> bool:
     return True
 
 
-def record_cost(cost: dict[str, Any], provider: Provider, counter: Counter, *, cached: int) -> None:
-    """Put dollars, calls and cached answers into a run's result; dollars are none where no price is known."""
-    if provider.model is None:
-        return
-    priced = counter.usd > 0 or counter.unknown == 0  # calls that were refused cost $0, whatever the price is
+def record_cost(cost: dict[str, Any], counter: Counter, *, cached: int) -> None:
+    """Add dollars, calls and cached answers to a run's result; dollars are none where no price is known."""
+    unpriced = cost.get("unpriced_calls", 0) + counter.unknown
+    usd = (cost.get("usd") or 0.0) + counter.usd
     cost |= {
-        "usd": round(counter.usd, 9) if priced else None,
-        "calls": counter.calls,
-        "cached": cached,
-        "unpriced_calls": counter.unknown,
-        "fallbacks": counter.fallbacks,
+        "usd": round(usd, 9) if usd > 0 or not unpriced else None,  # refused calls cost $0, whatever the price is
+        "calls": cost.get("calls", 0) + counter.calls,
+        "cached": cost.get("cached", 0) + cached,
+        "unpriced_calls": unpriced,
+        "fallbacks": cost.get("fallbacks", 0) + counter.fallbacks,
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from engine.config import Config
 from sracl_tui.runner.datasets import DEMO, open_dataset
 from store import caches, costs, datasets
@@ -15,23 +17,24 @@ if TYPE_CHECKING:
     from sracl_tui.runner.stages import Needs
 
 
-def quote(needs: Needs, store: Store, provider: Provider) -> dict[str, Any]:
+def quote(needs: Needs, store: Store, provider: Provider, *, vectors: bool = True) -> dict[str, Any]:
     """Counts by kind and in all; `usd` has null for a price that is not known, and 0 for what is written here."""
-    import numpy as np
-
     kinds = {
         kind: _quote_kind(store, provider, kind, np.unique(needs.asked(kind, owners)))
         for kind, owners in sorted(needs.summary_owners().items())
     }
-    priced = all(part["usd"]["high"] is not None for part in kinds.values())
+    encoding = _quote_vectors(needs, store, provider, kinds) if kinds and vectors else None
+    parts = [*kinds.values(), *([encoding] if encoding else [])]
+    priced = all(part["usd"]["high"] is not None for part in parts)
     return {
-        **{name: sum(part[name] for part in kinds.values()) for name in ("prompts", "cached", "identical", "tokens")},
+        **{name: sum(part[name] for part in kinds.values()) for name in ("prompts", "cached", "identical")},
+        "tokens": sum(part["tokens"] for part in parts),
         "usd": {
-            edge: round(sum(part["usd"][edge] for part in kinds.values()), 6) if priced else None
-            for edge in ("low", "high")
+            edge: round(sum(part["usd"][edge] for part in parts), 6) if priced else None for edge in ("low", "high")
         },
-        "minutes": round(sum(part["minutes"] for part in kinds.values()), 2),
+        "minutes": round(sum(part["minutes"] for part in parts), 2),
         "kinds": kinds,
+        **({"vectors": encoding} if encoding else {}),
     }
 
 
@@ -76,12 +79,38 @@ def _quote_kind(store: Store, provider: Provider, kind: Kind, owners: Any) -> di
     }
 
 
+def _quote_vectors(needs: Needs, store: Store, provider: Provider, kinds: dict[str, Any]) -> dict[str, Any] | None:
+    """What an endpoint's encoder would take; none where texts are encoded here."""
+    from engine.semantics.embedding import EndpointEncoder, names_endpoint
+    from engine.semantics.estimates import estimate_vectors
+    from engine.semantics.vectors import text_sha256
+
+    semantics = needs.config.semantics
+    if not names_endpoint(semantics.encoder):
+        return None
+    encoder = EndpointEncoder(semantics.encoder, home=store.home.path, cap=semantics.budget)
+    texts: set[str] = set()
+    unwritten = 0
+    for kind, owners in needs.summary_owners().items():
+        if kind == "item" or semantics.vector == "text":
+            keys = provider.request_keys(kind, np.unique(needs.asked(kind, owners)))
+            texts |= set(caches.known_summaries(store, list(dict.fromkeys(keys))).values())
+            unwritten += kinds[kind]["to_write"]
+    shas = {text_sha256(text): len(text) for text in texts}
+    done = caches.known_vectors(store, encoder.name, list(shas))[0] if shas else []
+    letters = sum(shas.values()) - sum(shas[sha] for sha in done)
+    pace = costs.pace(store, *encoder.name.split(":", 1))
+    return {"texts": len(shas) + unwritten, "cached": len(done)} | estimate_vectors(
+        encoder, written=len(shas) - len(done), letters=letters, unwritten=unwritten, call_seconds=pace
+    )
+
+
 def _letters(messages: list[dict[str, str]]) -> int:
     return sum(len(message["content"]) for message in messages)
 
 
-def quote_summaries(place: Home, config: Config, kinds: tuple[str, ...]) -> dict[str, Any]:
-    """The document behind `sracl summarize --dry-run`.
+def quote_summaries(place: Home, config: Config, kinds: tuple[str, ...], *, vectors: bool = False) -> dict[str, Any]:
+    """The document behind `sracl summarize --dry-run`; with `vectors`, what a run pays for beside the summaries too.
 
     Raises:
         LookupFailed: there is no such dataset.
@@ -100,7 +129,7 @@ def quote_summaries(place: Home, config: Config, kinds: tuple[str, ...]) -> dict
         needs = needs_of(config, dataset, kinds)
         provider = needs.provider(place)
         return {"provider": provider.name, "model": provider.model, "prompt": provider.prompt_version} | quote(
-            needs, store, provider
+            needs, store, provider, vectors=vectors
         )
 
 

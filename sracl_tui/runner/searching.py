@@ -201,7 +201,8 @@ def _encoder(store: Store, name: str, corpus: list[str]) -> Encoder:
     """The encoder of a set's run; `tfidf` counts the same words as it did."""
     from engine.semantics.encoders import build_encoder
 
-    return build_encoder(name, list(stored.texts(store, corpus).values()) if name == "tfidf" else [])
+    texts = list(stored.texts(store, corpus).values()) if name == "tfidf" else []
+    return build_encoder(name, texts, home=store.home.path)
 
 
 def _encode(encoder: Encoder, text: str) -> NDArray[np.float32]:

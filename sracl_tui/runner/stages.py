@@ -6,7 +6,7 @@ Legend: R anchors with a vector, V items, S size of a semantic vector.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from store.database import Store
 from store.home import Home
 
 if TYPE_CHECKING:
+    from engine.semantics.encoders import Encoder
     from engine.semantics.providers import Kind, Provider
     from engine.semantics.summaries import SummarySet
 
@@ -105,6 +106,17 @@ class Needs:
             home=place.path,
         )
 
+    def encoder(self, place: Home, corpus: Sequence[str]) -> Encoder:
+        """Who encodes texts; an endpoint's key is looked for at once."""
+        from engine.semantics.embedding import EndpointEncoder
+        from engine.semantics.encoders import build_encoder
+
+        semantics = self.config.semantics
+        encoder = build_encoder(semantics.encoder, corpus, home=place.path, budget=semantics.budget)
+        if isinstance(encoder, EndpointEncoder):
+            encoder.check_key()
+        return encoder
+
     def unit_of(self, kind: Kind) -> str:
         """What a summary is of: a prefix, every m-th one, a user, or an item."""
         return self.config.semantics.unit if kind == "user" else "item"
@@ -162,6 +174,8 @@ class Clock:
         """
         self.report, self.seconds = report, seconds
         self.cost, self.run_id = {} if cost is None else cost, run_id
+        self.spent: float | None = None
+        """Dollars that the run's calls have cost or may have cost, those of earlier starts too; none before the first."""
 
     @contextmanager
     def stage(self, name: str, *, total: int = 0) -> Iterator[dict[str, Any]]:
@@ -203,9 +217,9 @@ class Counter:
 def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], bool]) -> dict[str, SummarySet]:
     """Stage `summaries`: by kind, what is not yet known being written; nobody else pays for the same ones meanwhile."""
     from engine.semantics import summaries
+    from engine.semantics.embedding import names_endpoint
     from engine.semantics.providers import Costly
     from sracl_tui.runner.paying import only_payer, record_cost
-    from store import costs
 
     owners = needs.summary_owners()
     made: dict[str, SummarySet] = {}
@@ -214,6 +228,8 @@ def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], 
     with clock.stage("summaries", total=sum(map(len, owners.values()))) as outcome:
         counter = Counter(clock.report, needs.dataset.dataset_id)
         provider = needs.provider(store.home)
+        if names_endpoint(needs.config.semantics.encoder):
+            needs.encoder(store.home, [])  # what is wrong with it is said before anything is paid for
         known = [0]
 
         def look_up(keys: list[str]) -> dict[str, str]:
@@ -221,9 +237,11 @@ def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], 
             known[0] += len(found)
             return found
 
-        with only_payer(store.home, provider, needs.dataset.name, report=clock.report, stop=stop):
-            if isinstance(provider, Costly) and clock.run_id is not None:
-                provider.count_spent(costs.spent_by(store, clock.run_id))
+        own = (provider.name, provider.model, provider.prompt_version, provider.parameters)
+        paid = [needs.dataset.name, *own] if provider.model is not None else None
+        with only_payer(store.home, paid, "summaries", report=clock.report, stop=stop):
+            if isinstance(provider, Costly):
+                provider.count_spent(_spent(store, clock))
             try:
                 for kind, ids in owners.items():
                     made[kind] = summaries.make_summaries(
@@ -238,7 +256,9 @@ def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], 
                         asked=needs.asked(kind, ids),
                     )
             finally:
-                record_cost(clock.cost, provider, counter, cached=known[0])
+                if isinstance(provider, Costly):
+                    clock.spent = provider.money.spent
+                    record_cost(clock.cost, counter, cached=known[0])
         distinct = sum(len(set(found.keys)) for found in made.values())
         stand_ins = f", {counter.fallbacks:,} by rule instead" if counter.fallbacks else ""
         detail = f"{provider.name}: {distinct:,} texts, {counter.made:,} new{stand_ins}"
@@ -246,12 +266,46 @@ def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], 
     return made
 
 
+def encode(
+    encoder: Encoder, texts: list[str], store: Store, clock: Clock, counter: Counter, stop: Callable[[], bool]
+) -> Floats:
+    """Vectors (N, S) of texts; where an endpoint makes them, within the run's cap, and nobody else pays meanwhile."""
+    from engine.semantics.embedding import RemoteEncoder
+    from engine.semantics.vectors import make_vectors as make
+    from sracl_tui.runner.paying import only_payer, record_cost
+
+    remote = isinstance(encoder, RemoteEncoder)
+    with only_payer(store.home, [encoder.name] if remote else None, "vectors", report=clock.report, stop=stop):
+        if remote:
+            encoder.money.spent += _spent(store, clock)
+        try:
+            return make(
+                encoder,
+                texts,
+                known=lambda shas: caches.known_vectors(store, encoder.name, shas),
+                report=counter,
+                stop=stop,
+            )
+        finally:
+            if remote:
+                clock.spent = encoder.money.spent
+                record_cost(clock.cost, counter, cached=0)
+
+
+def _spent(store: Store, clock: Clock) -> float:
+    """What the run has spent so far."""
+    from store import costs
+
+    if clock.spent is None and clock.run_id is not None:
+        return costs.spent_by(store, clock.run_id)
+    return clock.spent or 0.0
+
+
 def make_vectors(
     needs: Needs, sets: dict[str, SummarySet], store: Store, clock: Clock, stop: Callable[[], bool]
 ) -> Vectors:
     """Stage `vectors` from text: of summaries, or the mean of the items' vectors."""
     from engine.semantics import vectors
-    from engine.semantics.encoders import build_encoder
 
     semantics = needs.config.semantics
     mean = semantics.vector == "item-mean"
@@ -259,10 +313,8 @@ def make_vectors(
     flat = [text for part in texts.values() for text in part]
     with clock.stage("vectors", total=len(set(flat))) as outcome:
         counter = Counter(clock.report, needs.dataset.dataset_id)
-        encoder = build_encoder(semantics.encoder, flat)
-        rows = vectors.make_vectors(
-            encoder, flat, known=lambda shas: caches.known_vectors(store, encoder.name, shas), report=counter, stop=stop
-        )
+        encoder = needs.encoder(store.home, flat)
+        rows = encode(encoder, flat, store, clock, counter, stop)
         by_kind: dict[str, Floats] = {}
         for kind, part in texts.items():
             by_kind[kind], rows = rows[: len(part)], rows[len(part) :]

@@ -206,18 +206,19 @@ class CostsScreen(Page):
     @work(thread=True, exclusive=True, exit_on_error=False, group="price")
     def _price(self, settings: str) -> None:
         from engine.config import load_config
-        from sracl_tui.cli.llm import kind_line
+        from sracl_tui.cli.llm import kind_line, vectors_line
         from sracl_tui.runner.quoting import cost_line, quote_summaries
 
         try:
             config, _ = load_config(assignments=tuple(settings.split()))
             kinds = tuple(kind for kind, on in (("user", config.loss.alpha > 0), ("item", config.loss.beta > 0)) if on)
-            found = quote_summaries(self.sracl.home, config, kinds)
+            found = quote_summaries(self.sracl.home, config, kinds, vectors=True)
         except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Priced(f"next run {settings}\n✗ {error}"))
             return
         lines = [f"next run {settings}: {cost_line(found['usd'])}, about {found['minutes']:.1f} minutes"]
         lines += [f"{kind}: {kind_line(part)}" for kind, part in found["kinds"].items()]
+        lines += [f"vectors: {vectors_line(found['vectors'])}"] if "vectors" in found else []
         self.post_message(self.Priced("\n".join(lines)))
 
     @on(Priced)

@@ -1,4 +1,4 @@
-"""A loopback server that speaks OpenAI's chat completions and misbehaves on request; it counts what it was asked and billed.
+"""A loopback server that speaks OpenAI's chat completions and embeddings and misbehaves on request; it counts what it was asked and billed.
 
     python tests/llm/server.py PORT_FILE LOG_FILE '{"latency": 0.2, "faults": 0.2}'
 
@@ -8,9 +8,11 @@ Plain asyncio: one line of JSON per request in the log, written and flushed befo
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import random
+import struct
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -164,7 +166,7 @@ class Server:
                 return False
             if fault == "html":
                 return await self._send(writer, 200, "<html>busy</html>")
-            return await self._answer(writer, body, fault)
+            return await (self._encode if "/embeddings" in line else self._answer)(writer, body, fault)
         finally:
             self.active -= 1
 
@@ -213,6 +215,32 @@ class Server:
         if self.behavior.log:
             with open(self.behavior.log, "a") as log:
                 log.write(json.dumps({"prompt": name, "usage": usage, "fault": fault}) + "\n")
+        return await self._send(writer, 200, document, self.behavior.headers)
+
+    async def _encode(self, writer: asyncio.StreamWriter, body: Any, fault: str) -> bool:
+        """Eight numbers for each text, from its hash; faults of answers lose the last vector."""
+        data = []
+        for place, text in enumerate(body["input"]):
+            digest = hashlib.sha256(text.encode()).digest()
+            numbers = struct.pack("<8f", *(byte / 255 for byte in digest[:8]))
+            data.append({"object": "embedding", "index": place, "embedding": base64.b64encode(numbers).decode()})
+        self._dice.shuffle(data)
+        tokens = sum(map(len, body["input"])) // 4
+        wrong = fault in ("empty", "refused", "truncated", "long", "nonsense")
+        usage: Any = {"prompt_tokens": tokens, "total_tokens": tokens}
+        if fault == "uncounted":
+            usage = {"prompt_tokens": "some"}
+        elif fault != "half":
+            self.billed["calls"] += 1
+            self.billed["in"] += tokens
+        if fault in ("", "uncounted"):
+            for text in body["input"]:
+                self.good[text] = self.good.get(text, 0) + 1
+        document = {"object": "list", "model": body["model"], "data": data[wrong:], "usage": usage}
+        if fault == "half":
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{")
+            await writer.drain()
+            return False
         return await self._send(writer, 200, document, self.behavior.headers)
 
     async def _send(self, writer: asyncio.StreamWriter, status: int, body: Any, more: Any = None) -> bool:
