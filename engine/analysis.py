@@ -80,16 +80,30 @@ def mean_cosine(vectors: Floats) -> float:
     return float((total @ total - count) / (count * (count - 1)))
 
 
-def spearman(similarity: Floats, weights: Floats, there: Mask) -> float:
-    """Mean over anchors of the rank correlation of similarity (A, K) and weight (A, K) of the neighbors that are `there`.
+def spearmans(similarity: Floats, weights: Floats, there: Mask) -> NDArray[np.float64]:
+    """(A,) rank correlation of similarity (A, K) and weight (A, K) of the neighbors that are `there`.
 
-    Equal values share the mean of their ranks. An anchor with fewer than two neighbors, or with equal values throughout
-    on either side, has no rank correlation and is left out.
+    Equal values share the mean of their ranks. NaN for an anchor with fewer than two neighbors, or with equal values
+    throughout on either side.
     """
     left, right = (_centered_ranks(side, there) for side in (similarity, weights))
     above = (left * right).sum(axis=1)
     below = np.sqrt((left * left).sum(axis=1) * (right * right).sum(axis=1))
-    return _mean(above[below > 0] / below[below > 0])
+    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+
+
+def spearman(similarity: Floats, weights: Floats, there: Mask) -> float:
+    """Mean of `spearmans` over the anchors that have one."""
+    values = spearmans(similarity, weights, there)
+    return _mean(values[~np.isnan(values)])
+
+
+def weight_entropies(weights: Floats, there: Mask) -> NDArray[np.float64]:
+    """(A,) entropy of the weights (A, K) in nats, from 0 to log k of the k neighbors `there`; NaN without any."""
+    shares = np.where(there, weights, 0.0).astype(np.float64)
+    sums = shares.sum(axis=1, keepdims=True)  # they are 1 up to the rounding of a float32
+    shares = np.divide(shares, sums, out=shares, where=sums > 0)
+    return np.where(there.any(axis=1), _entropies(shares), np.nan)
 
 
 def weight_entropy(weights: Floats, there: Mask) -> float:
@@ -99,9 +113,7 @@ def weight_entropy(weights: Floats, there: Mask) -> float:
     """
     counts = there.sum(axis=1)
     some = counts >= 2
-    shares = np.where(there, weights, 0.0)[some].astype(np.float64)
-    shares /= shares.sum(axis=1, keepdims=True)  # they are 1 up to the rounding of a float32
-    return _mean(_entropies(shares) / np.log(counts[some]))
+    return _mean(weight_entropies(weights[some], there[some]) / np.log(counts[some]))
 
 
 def movement(before: Floats, after: Floats, there: Mask) -> float:

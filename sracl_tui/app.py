@@ -182,6 +182,26 @@ class SraclApp(App[None]):
         self.run_id = run_id
         self._show(InspectorScreen(run_id, user, beside=beside))
 
+    def open_everyone(self, run_id: str, user_id: int | None = None) -> None:
+        """All users of a run, one of them marked; where that is open below, go back to it."""
+        from sracl_tui.screens.everyone import EveryoneScreen
+
+        self.run_id = run_id
+        open_ = next((s for s in self.screen_stack if isinstance(s, EveryoneScreen) and s.run_id == run_id), None)
+        if open_ is None:
+            self.push_screen(EveryoneScreen(run_id, user_id))
+            return
+        while self.screen is not open_:
+            self.pop_screen()
+        open_.see(user_id)
+
+    def open_item(self, run_id: str, item_id: int | None = None) -> None:
+        """An item of a run and its substitutes."""
+        from sracl_tui.screens.item import ItemScreen
+
+        self.run_id = run_id
+        self.push_screen(ItemScreen(run_id, item_id))
+
     def marked_runs(self) -> list[str]:
         """Runs that are marked in the list, and the one under its cursor where that is only one."""
         home = self.screen_stack[0]
@@ -213,6 +233,11 @@ class SraclApp(App[None]):
                 why = refusal(binding.action.partition("(")[0])
                 told = f"not now: {why}" if why else f"key {self.get_key_display(binding)}"
                 yield SystemCommand(binding.description, told, partial(self._act, node, binding.action, why))
+        for name, what in (
+            ("everyone", "all users of a run: histograms, maps"),
+            ("item", "an item and its substitutes"),
+        ):
+            yield SystemCommand(name.title(), what, partial(self.action_go, name))
         yield SystemCommand("Theme", "choose one of all themes", self.action_change_theme)
         for row in self.runs[:500]:
             told = f"{words.state(row['state'])}, {row['dataset_name'] or ''}, seed {row['seed']}"

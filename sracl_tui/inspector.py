@@ -12,16 +12,6 @@ from store.database import Store
 from store.home import Home
 
 PHASES = ("initial", "best", "last")
-ORDERS = {
-    "number": "by number",
-    "disagreement": "by disagreement of similarity and weight",
-    "peaked": "by entropy of the weights, lowest first",
-    "flat": "by entropy of the weights, highest first",
-    "rank": "by rank of the test target, best first",
-    "missed": "by rank of the test target, worst first",
-    "changed": "by change of the test target's rank between the two runs",
-}
-"""In which order one may walk through the users, and how that is said."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +37,8 @@ class Inspection:
     """Rank correlation of similarity and learned weight; none for fewer than two, or for equal weights."""
     entropy: float | None
     """Entropy of the weights in nats; log k when all are equal."""
+    epochs: dict[str, int]
+    """Epoch of the weights of each phase."""
     note: str
 
     def document(self) -> dict[str, Any]:
@@ -85,8 +77,9 @@ def inspect_user(store: Store, run_text: str, user_text: str, *, position: int |
         ranks=inspection.ranks(store, run["run_id"], user["user_id"]),
         summary=inspection.summary(store, run["user_set_id"], anchor["anchor_id"]) if anchor else None,
         neighbors=found,
-        spearman=_spearman([n["similarity"] for n in found], weights),
-        entropy=_entropy(weights),
+        spearman=spearman_of([n["similarity"] for n in found], weights),
+        entropy=entropy_of(weights),
+        epochs=inspection.weight_epochs(store, run["run_id"]),
         note=_note(run, anchor, found),
     )
 
@@ -126,7 +119,8 @@ def _stored_weights(home: Home, run_id: str, anchor_id: int) -> dict[int, float]
     return dict(zip(table["neighbor_id"].to_pylist(), table["weight"].to_pylist(), strict=True))
 
 
-def _spearman(similarities: list[float], weights: list[float]) -> float | None:
+def spearman_of(similarities: list[float], weights: list[float]) -> float | None:
+    """Rank correlation; none for fewer than two, or for equal values throughout on either side."""
     if len(weights) < 2 or len(weights) != len(similarities) or len(set(weights)) < 2 or len(set(similarities)) < 2:
         return None
     import numpy as np
@@ -142,7 +136,8 @@ def _mean_ranks(values: list[float]) -> Any:
     return (np.cumsum(counts) - (counts + 1) / 2)[place]
 
 
-def _entropy(weights: list[float]) -> float | None:
+def entropy_of(weights: list[float]) -> float | None:
+    """In nats; none without weights."""
     return -math.fsum(w * math.log(w) for w in weights if w > 0) if weights else None
 
 
@@ -157,28 +152,3 @@ def _note(run: dict[str, Any], anchor: dict[str, Any] | None, found: list[dict[s
     if config["semantics"]["unit"] == "user":
         return "One summary per user: it contains later training targets of the same user."
     return "" if found else "No neighbors are stored for this prefix."
-
-
-def in_order(measures: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:
-    """Users of `store.inspection.user_measures` in one of ORDERS; those without the measure come last, by number."""
-    column, sign = {
-        "number": ("user_id", 1),
-        "disagreement": ("spearman", 1),
-        "peaked": ("entropy", 1),
-        "flat": ("entropy", -1),
-        "rank": ("rank", 1),
-        "missed": ("rank", -1),
-        "changed": ("changed", -1),
-    }[order]
-    return sorted(
-        measures,
-        key=lambda user: (user.get(column) is None, sign * (user.get(column) or 0.0), user["user_id"]),
-    )
-
-
-def add_changes(measures: list[dict[str, Any]], ranks: dict[int, int]) -> None:
-    """Add `changed` to users: how much 1 / log2(1 + rank) differs from that with another run's ranks."""
-    for user in measures:
-        other = ranks.get(user["user_id"])
-        if user["rank"] is not None and other is not None:
-            user["changed"] = abs(1 / math.log2(1 + user["rank"]) - 1 / math.log2(1 + other))

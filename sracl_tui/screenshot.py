@@ -7,7 +7,7 @@ import re
 
 from engine.errors import ConfigError
 from sracl_tui.app import SraclApp
-from sracl_tui.screens import PAGES
+from sracl_tui.screens import DEEPER, PAGES
 
 
 def draw(app: SraclApp, screen: str, size: str) -> str:
@@ -19,8 +19,9 @@ def draw(app: SraclApp, screen: str, size: str) -> str:
     match = re.fullmatch(r"(\d{2,3})x(\d{2,3})", size)
     if match is None:
         raise ConfigError(f"{size!r} is not COLUMNSxLINES", where="--size", hint="Example: --size 120x40")
-    if screen not in PAGES:
-        raise ConfigError(f"there is no screen {screen!r}", where="--screenshot", hint=f"Screens: {', '.join(PAGES)}.")
+    if screen not in PAGES | DEEPER:
+        known = ", ".join(PAGES | DEEPER)
+        raise ConfigError(f"there is no screen {screen!r}", where="--screenshot", hint=f"Screens: {known}.")
     return asyncio.run(_draw(app, screen, (int(match[1]), int(match[2]))))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+
 from store.database import Store
 from store.errors import LookupFailed
 
@@ -108,39 +110,40 @@ def holders(store: Store, dataset_id: str, item_id: int, anchor_ids: list[int]) 
     return {anchor_id: word for anchor_id, word in found.items() if word}
 
 
-def user_measures(store: Store, run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every user of a run: length, Spearman of similarity and best weight, entropy in nats, rank of the test target.
-
-    Equal values share their mean rank. One query over all users' neighbors: 0.3 s for 22,000 users.
-    """
-    return store.rows(
-        """
-        WITH pairs AS (
-            SELECT n.anchor_id, n.similarity, w.weight
-            FROM synthesizer_weights w JOIN neighbors n
-            ON n.list_id = $3 AND n.anchor_id = w.anchor_id AND n.neighbor_id = w.neighbor_id
-            WHERE w.run_id = $2 AND w.phase = 'best'
-        ), ranked AS (
-            SELECT anchor_id, weight,
-                rank() OVER s + (count(*) OVER (PARTITION BY anchor_id, similarity) - 1) / 2 AS by_similarity,
-                rank() OVER v + (count(*) OVER (PARTITION BY anchor_id, weight) - 1) / 2 AS by_weight
-            FROM pairs
-            WINDOW s AS (PARTITION BY anchor_id ORDER BY similarity), v AS (PARTITION BY anchor_id ORDER BY weight)
-        ), measures AS (
-            SELECT anchor_id, corr(by_similarity, by_weight) AS spearman,
-                -sum(CASE WHEN weight > 0 THEN weight * ln(weight) ELSE 0 END) AS entropy
-            FROM ranked GROUP BY anchor_id
-        )
-        SELECT u.user_id, u.raw_id, a.length, CASE WHEN isfinite(m.spearman) THEN m.spearman END AS spearman, m.entropy,
-            r.rank
-        FROM users u
-        LEFT JOIN anchors a ON a.dataset_id = u.dataset_id AND a.user_id = u.user_id AND a.represents
-        LEFT JOIN measures m ON m.anchor_id = a.anchor_id
-        LEFT JOIN user_ranks r ON r.run_id = $2 AND r.split = 'test' AND r.user_id = u.user_id
-        WHERE u.dataset_id = $1 ORDER BY u.user_id
-        """,
-        [run["dataset_id"], run["run_id"], run["user_list_id"]],
+def everyone(store: Store, run: dict[str, Any]) -> pa.Table:
+    """Every user of a run's data by number: raw_id, the anchor that represents them, its length, rank of the test target."""
+    return store.table(
+        "SELECT u.user_id, u.raw_id, a.anchor_id, a.length, r.rank FROM users u "
+        "LEFT JOIN anchors a ON a.dataset_id = u.dataset_id AND a.user_id = u.user_id AND a.represents "
+        "LEFT JOIN user_ranks r ON r.run_id = $2 AND r.split = 'test' AND r.user_id = u.user_id "
+        "WHERE u.dataset_id = $1 ORDER BY u.user_id",
+        [run["dataset_id"], run["run_id"]],
     )
+
+
+def weighed_pairs(store: Store, run: dict[str, Any], phase: str) -> pa.Table:
+    """Similarity and weight of every neighbor of the anchors that represent users: anchor_id, rank, similarity, weight."""
+    return store.table(
+        "SELECT w.anchor_id, n.rank::INTEGER AS rank, n.similarity, w.weight FROM synthesizer_weights w "
+        "JOIN neighbors n ON n.list_id = $2 AND n.anchor_id = w.anchor_id AND n.neighbor_id = w.neighbor_id "
+        "WHERE w.run_id = $1 AND w.phase = $3",
+        [run["run_id"], run["user_list_id"], phase],
+    )
+
+
+def weight_epochs(store: Store, run_id: str) -> dict[str, int]:
+    """Epoch of the weights of each phase that is stored: initial, best, last."""
+    rows = store.rows("SELECT DISTINCT phase, epoch FROM synthesizer_weights WHERE run_id = ?", [run_id])
+    return {row["phase"]: row["epoch"] for row in rows}
+
+
+def analysis(store: Store, run_id: str) -> dict[str, dict[str, float]]:
+    """What the run measured of its vectors and weights, by subgroup (h, h_plus, weights) and name."""
+    rows = store.rows("SELECT subgroup, name, value FROM metrics WHERE run_id = ? AND split = 'analysis'", [run_id])
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        found.setdefault(row["subgroup"], {})[row["name"]] = row["value"]
+    return found
 
 
 def search_users(store: Store, run: dict[str, Any], text: str, *, limit: int = 500) -> list[dict[str, Any]]:
@@ -164,13 +167,3 @@ def search_users(store: Store, run: dict[str, Any], text: str, *, limit: int = 5
         """,
         [run["dataset_id"], run["user_set_id"], text.strip(), limit],
     )
-
-
-def item_summaries(store: Store, set_id: str | None, item_ids: list[int]) -> dict[int, str]:
-    """Texts of the items' own summaries, by item."""
-    rows = store.rows(
-        "SELECT l.owner_id, s.text FROM summary_links l JOIN summaries s USING (key) WHERE l.set_id = $1 "
-        "AND list_contains($2, l.owner_id)",
-        [set_id, item_ids],
-    )
-    return {row["owner_id"]: row["text"] for row in rows}

@@ -19,11 +19,13 @@ PAGES = {
     "queue": "QueueScreen",
 }
 """Module in this folder, and the class in it."""
+DEEPER = {"everyone": "EveryoneScreen", "item": "ItemScreen"}
+"""The same of screens without a number key: they are opened from others, and from the palette."""
 
 
 def page_class(name: str) -> type[Page]:
     """The class of a screen."""
-    return getattr(import_module(f"{__name__}.{name}"), PAGES[name])
+    return getattr(import_module(f"{__name__}.{name}"), (PAGES | DEEPER)[name])
 
 
 def page_title(name: str) -> str:

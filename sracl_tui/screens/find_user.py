@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
+import numpy as np
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,27 +14,22 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from sracl_tui.inspector import in_order
+from sracl_tui.people import ORDERS, People
 from sracl_tui.widgets import words
-from sracl_tui.widgets.table import Column, Row, Table, lay_out
+from sracl_tui.widgets.people import CHANGED, COLUMNS, FOUND, people_grid
+from sracl_tui.widgets.table import Grid, Table
 from store import inspection
 from store.errors import StoreError
 
-COLUMNS = (
-    Column("number", "user", right=True),
-    Column("raw", "id", most=24),
-    Column("length", "items", right=True),
-    Column("rank", "rank", right=True),
-    Column("spearman", "Spearman", right=True),
-    Column("entropy", "entropy", right=True),
-    Column("found", "found", flex=True, least=16),
-)
 SORTS = {
     "number": ("number",),
     "rank": ("rank", "missed"),
     "spearman": ("disagreement",),
     "entropy": ("peaked", "flat"),
+    "changed": ("changed",),
 }
+DESCENDING = ("flat", "missed", "changed")
+AT_MOST = 500
 
 
 class FindUser(ModalScreen[int | None]):
@@ -48,85 +44,87 @@ class FindUser(ModalScreen[int | None]):
 
     @dataclass
     class Found(Message):
-        """Users that fit."""
+        """Users that fit, laid out."""
 
-        rows: list[dict[str, Any]] | None
+        asked: tuple[str, str]
+        grid: Grid
+        told: str
         trouble: str = ""
 
-    def __init__(self, run: dict[str, Any], users: list[dict[str, Any]], order: str) -> None:
+    def __init__(self, run: dict[str, Any], people: People, order: str) -> None:
         super().__init__()
-        self._run, self._users = run, users
+        self._run, self._people = run, people
         self._order = order
-        self._found: dict[int, str] | None = None
+        self._text = ""
+        self._shown: tuple[str, str] | None = None
+        """Text and order of what is in the list."""
+        self._eager = False
+        """Enter was pressed before the list was there."""
 
     def compose(self) -> ComposeResult:
-        """Input, list, hint."""
+        """Input, list, what is shown, hint."""
         with Vertical(classes="dialog tall"):
             yield Static("Find a user", classes="dialog-title")
             yield Input(placeholder="number, id, title of an item, or words of the summary")
-            yield Table(empty="No user fits.")
+            yield Table(empty="looking ...")
+            yield Static("", id="found-told", markup=False)
             yield Static("enter opens   down: to the list   s or a click on a title: sort   esc: back", classes="muted")
 
     def on_mount(self) -> None:
         """All users first."""
-        self._draw()
+        self._search(self._text, self._order)
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
-        self._search(event.value.strip())
+        self._text = event.value.strip()
+        self._search(self._text, self._order)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="search")
-    def _search(self, text: str) -> None:
+    def _search(self, text: str, order: str) -> None:
         from sracl_tui.app import SraclApp
 
+        people = self._people
+        columns = (*COLUMNS, *((CHANGED,) if people.changed is not None else ()), FOUND)
         if not text:
-            self.post_message(self.Found(None))
+            places = people.order(order)
+            grid = people_grid(people, places, columns=columns)
+            self.post_message(self.Found((text, order), grid, _told(len(places), order)))
             return
         try:
-            store = cast(SraclApp, self.app).library.store()
-            self.post_message(self.Found(inspection.search_users(store, self._run, text)))
+            rows = inspection.search_users(cast(SraclApp, self.app).library.store(), self._run, text, limit=AT_MOST)
         except StoreError as error:
-            self.post_message(self.Found([], str(error)))
+            self.post_message(self.Found((text, order), Grid(), "", str(error)))
+            return
+        found = {row["user_id"]: row["found"] for row in rows}
+        places = np.searchsorted(people.ids, np.fromiter(found, np.int64, len(found)))
+        if order != "number":
+            rank = np.empty(len(people), np.int64)
+            rank[people.order(order)] = np.arange(len(people))
+            places = places[np.argsort(rank[places], kind="stable")]
+        grid = people_grid(people, places, columns=columns, found=found)
+        more = ", the best of them only: more words find fewer" if len(rows) == AT_MOST else ""
+        told = _told(len(places), "found" if order == "number" else order) + more
+        self.post_message(self.Found((text, order), grid, told))
 
     @on(Found)
     def _take(self, message: Found) -> None:
-        self._found = None if message.rows is None else {row["user_id"]: row["found"] for row in message.rows}
-        self.query_one(Table).say(words.line(message.trouble) or "No user fits.")
-        self._draw()
-
-    def _draw(self) -> None:
-        users = self._users
-        if self._found is not None:
-            known = {user["user_id"]: user for user in users}
-            users = [known[number] for number in self._found if number in known]
-        if self._found is None or self._order != "number":
-            users = in_order(users, self._order)
-        rows = [
-            Row(
-                user["user_id"],
-                (
-                    str(user["user_id"]),
-                    words.line(user["raw_id"]),
-                    str(user["length"] or "-"),
-                    "-" if user["rank"] is None else f"{user['rank']:,}",
-                    words.signed(user["spearman"], 2),
-                    words.decimal(user["entropy"], 3),
-                    words.line((self._found or {}).get(user["user_id"], "")),
-                ),
-                ("strong", "dim", "", "", "", "", "dim"),
-            )
-            for user in users
-        ]
+        if message.asked != (self._text, self._order):
+            return  # an earlier search was slower than the one that followed it
+        self._shown = message.asked
+        table = self.query_one(Table)
+        table.say(words.line(message.trouble) or "No user fits.")
         column = next(key for key, orders in SORTS.items() if self._order in orders)
-        self.query_one(Table).show(
-            lay_out(COLUMNS, rows), keep=False, sorted_by=(column, self._order in ("flat", "missed"))
-        )
+        table.show(message.grid, keep=False, sorted_by=(column, self._order in DESCENDING))
+        self.query_one("#found-told", Static).update(words.line(message.told))
+        if self._eager:
+            self._choose()
 
     @on(Input.Submitted)
     @on(Table.Chosen)
     def _choose(self) -> None:
+        self._eager = self._shown != (self._text, self._order)
         key = self.query_one(Table).key
-        if isinstance(key, int):
+        if isinstance(key, int) and not self._eager:
             self.dismiss(key)
 
     @on(Table.HeaderClicked)
@@ -134,14 +132,18 @@ class FindUser(ModalScreen[int | None]):
         orders = SORTS.get(message.key, ())
         if orders:
             at = orders.index(self._order) + 1 if self._order in orders else 0
-            self._order = orders[at % len(orders)]
-            self._draw()
+            self._sort(orders[at % len(orders)])
+
+    def _sort(self, order: str) -> None:
+        self._order = order
+        self._search(self._text, order)
 
     def action_sort(self) -> None:
         """The next order."""
         names = [order for orders in SORTS.values() for order in orders]
-        self._order = names[(names.index(self._order) + 1) % len(names)]
-        self._draw()
+        if self._people.changed is None:
+            names.remove("changed")
+        self._sort(names[(names.index(self._order) + 1) % len(names)])
 
     def action_to_table(self) -> None:
         """From the input to the list."""
@@ -154,3 +156,7 @@ class FindUser(ModalScreen[int | None]):
     def action_leave(self) -> None:
         """Nobody."""
         self.dismiss(None)
+
+
+def _told(count: int, order: str) -> str:
+    return f"{count:,} user{'' if count == 1 else 's'} {ORDERS.get(order, 'by how well they fit')}"

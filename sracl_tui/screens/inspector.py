@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,30 +11,31 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Static, Tab, Tabs
+from textual.widgets import Static
 
 from engine.errors import EngineError
-from sracl_tui.inspector import ORDERS, Inspection, add_changes, in_order, inspect_user
+from sracl_tui.inspector import Inspection, inspect_user
+from sracl_tui.people import ORDERS, People, everyone
 from sracl_tui.screens.base import Page
+from sracl_tui.screens.panes import PanesPage
+from sracl_tui.screens.second_run import choose_second
 from sracl_tui.widgets import user as shown
 from sracl_tui.widgets import words
-from sracl_tui.widgets.choose import Choose
 from sracl_tui.widgets.pair import pair_grid, pair_text
-from sracl_tui.widgets.table import Column, Row, Table
+from sracl_tui.widgets.table import Table
 from store import inspection, runs
 from store.errors import StoreError
 
 if TYPE_CHECKING:
     from sracl_tui.app import SraclApp
 
-PANES = ("items", "summary", "neighbors")
-TABLES = {"items": "items-table", "summary": "summary-scroll", "neighbors": "neighbors-table"}
 
-
-class InspectorScreen(Page):
+class InspectorScreen(PanesPage):
     """The reason for the app."""
 
     NAME = "Inspector"
+    PANES: ClassVar = {"items": "items-table", "summary": "summary-scroll", "neighbors": "neighbors-table"}
+    FIRST_PANE = "neighbors"
     ABOUT = (
         "Left the user's items: a line marks the prefix that is shown, an arrow its target. In the middle the summary of "
         "that prefix. Right its neighbors: rank by cosine similarity (#) and by learned weight (#w), and how many places "
@@ -52,9 +52,9 @@ class InspectorScreen(Page):
         Binding("P", "prefix(1)", "Longer prefix", show=False),
         Binding("o", "other_run", "Second run", show=False),
         Binding("i", "item_summary", "Summary of the item", show=False),
-        Binding("y", "copy", "Copy"),
-        Binding("tab", "pane(1)", "Next pane", show=False, priority=True),
-        Binding("shift+tab", "pane(-1)", "Previous pane", show=False, priority=True),
+        Binding("e", "everyone", "Everyone"),
+        Binding("I", "item", "Item and its substitutes", show=False),
+        Binding("y", "copy", "Copy", show=False),
     ]
 
     @dataclass
@@ -62,12 +62,14 @@ class InspectorScreen(Page):
         """Every user of the run, with what one may sort by."""
 
         run: dict[str, Any]
-        users: list[dict[str, Any]]
+        beside: str | None
+        people: People
 
     @dataclass
     class Looked(Message):
         """A user was read."""
 
+        asked: tuple[str, int | None, str | None]
         found: Inspection
         second: Inspection | None
         holders: dict[int, str]
@@ -91,14 +93,14 @@ class InspectorScreen(Page):
         self.second: Inspection | None = None
         self.found: Inspection | None = None
         self.run: dict[str, Any] | None = None
-        self.users: list[dict[str, Any]] = []
+        self.people: People | None = None
         self._wanted = user
-        self._asked: tuple[str, int | None] | None = None
+        self._asked: tuple[str, int | None, str | None] | None = None
 
     def body(self) -> ComposeResult:
         """Facts, then three panes: beside each other, or as tabs where it is narrow."""
         yield Static("", id="facts", markup=False)
-        yield Tabs(*(Tab(name.title(), id=f"tab-{name}") for name in PANES), active="tab-neighbors")
+        yield self.pane_tabs()
         with Horizontal(id="panes"):
             with Vertical(id="items", classes="pane") as items:
                 items.border_title = "Items, oldest first"
@@ -115,9 +117,11 @@ class InspectorScreen(Page):
                     yield Static("", id="neighbor-text", markup=False)
 
     def on_mount(self) -> None:
-        """Read the users, then the first of them."""
-        self.query_one(Tabs).can_focus = False
-        self._show_pane("neighbors")
+        """Read the first user at once, and all of them for the order in which one walks."""
+        if self._wanted is None and self.order == "number":
+            self._wanted = "1"
+        if self._wanted is not None:
+            self.look_at(self._wanted)
         self._measure(self.run_id, self.beside)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="measure")
@@ -128,53 +132,55 @@ class InspectorScreen(Page):
             if run["dataset_id"] is None:
                 self.post_message(self.Failed("This run did not get as far as its data: there is no user to look at."))
                 return
-            users = inspection.user_measures(store, run)
-            if beside is not None:
-                add_changes(users, inspection.target_ranks(store, beside, "test"))
-            self.post_message(self.Measured(run, users))
+            people = everyone(store, run, beside=beside)
+            for order in ORDERS:
+                people.order(order)
+            self.post_message(self.Measured(run, beside, people))
         except (StoreError, EngineError) as error:
             self.post_message(self.Failed(str(error)))
 
     @on(Measured)
     def _take_users(self, message: Measured) -> None:
-        self.run, self.users = message.run, message.users
-        first = self._ordered()
-        if self._wanted is None and first:
-            self._wanted = str(first[0]["user_id"])
-        if self._wanted is None:
+        if message.beside != self.beside:
+            return
+        self.run, self.people = message.run, message.people
+        if not len(self.people):
             self.post_message(self.Failed("This dataset has no user."))
-        else:
-            self.look_at(self._wanted)
-
-    def _ordered(self) -> list[dict[str, Any]]:
-        """The users in the order in which one walks."""
-        return in_order(self.users, self.order)
+        elif self._wanted is None:
+            self.look_at(str(self.people.ids[self.people.order(self.order)[0]]))
+        elif self.found is not None:
+            self._show_facts(self.found)
+        self.refresh_bindings()
 
     @property
     def order(self) -> str:
         """The chosen order; that of changes needs a second run."""
         chosen = self.sracl.preferences.order
-        return "number" if chosen == "changed" and self.beside is None else chosen
+        return chosen if chosen in ORDERS and (chosen != "changed" or self.beside) else "number"
 
     def look_at(self, user: str, position: int | None = None) -> None:
         """Show a user, at the prefix that represents them or at another one."""
-        self._asked = (user, position)
-        self._look(user, position)
+        self._asked = (user, position, self.beside)
+        self._look(self._asked)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="look")
-    def _look(self, user: str, position: int | None) -> None:
+    def _look(self, asked: tuple[str, int | None, str | None]) -> None:
+        user, position, beside = asked
         try:
             store = self.library.store()
+            run = runs.find_run(store, self.run_id)
+            if run["dataset_id"] is None:
+                return  # the other worker says so
             found = inspect_user(store, self.run_id, user, position=position)
-            second = inspect_user(store, self.beside, str(found.user_id), position=position) if self.beside else None
+            second = inspect_user(store, beside, str(found.user_id), position=position) if beside else None
             holders: dict[int, str] = {}
             ids = [n["neighbor_id"] for side in (found, second) if side for n in side.neighbors]
-            if self.run is not None and found.anchor is not None and ids:
-                holders = inspection.holders(store, self.run["dataset_id"], found.anchor["item_id"], ids)
+            if found.anchor is not None and ids:
+                holders = inspection.holders(store, run["dataset_id"], found.anchor["item_id"], ids)
         except (StoreError, EngineError) as error:
             self.post_message(self.Failed(str(error)))
         else:
-            self.post_message(self.Looked(found, second, holders))
+            self.post_message(self.Looked(asked, found, second, holders))
 
     @on(Failed)
     def _say(self, message: Failed) -> None:
@@ -185,6 +191,8 @@ class InspectorScreen(Page):
 
     @on(Looked)
     def _show(self, message: Looked) -> None:
+        if message.asked != self._asked:
+            return  # the reader has walked on
         before, found = self.found, message.found
         self.found, self.second, self._wanted = found, message.second, str(found.user_id)
         same = before is not None and before.user_id == found.user_id
@@ -193,7 +201,7 @@ class InspectorScreen(Page):
         items.show(shown.items_grid(found), keep=same)
         if found.anchor is not None and not same:
             items.move_to(found.anchor["position"] + 1)
-        self.query_one("#summary-text", Static).update(shown.summary_text(found))
+        self.query_one("#summary-text", Static).update(shown.summary_text(found.summary))
         if not same:
             self.query_one("#summary-scroll").scroll_home(animate=False)
         table = self.query_one("#neighbors-table", Table)
@@ -219,10 +227,9 @@ class InspectorScreen(Page):
             agreement.update(pair_text(found, second, (names[0], names[1])))
 
     def _show_facts(self, found: Inspection) -> None:
-        place, count = self.place, len(self.users)
-        order = ORDERS[self.order]
         self.entitle(f"{self.run['name'] if self.run else self.run_id} on {found.dataset}")
-        where = f"{place + 1} of {count} {order}" if place is not None else ""
+        place = None if self.people is None else self.people.place_in(self.order, found.user_id)
+        where = "" if place is None else f"{place + 1:,} of {len(self.people or ()):,} {ORDERS[self.order]}"
         rank = (
             ", ".join(f"{split} {rank:,}" for split, rank in sorted(found.ranks.items(), reverse=True))
             or "not measured"
@@ -238,12 +245,11 @@ class InspectorScreen(Page):
         self.query_one("#facts", Static).update("\n".join(map(words.line, lines)))
 
     @property
-    def place(self) -> int | None:
-        """Where the user stands in the chosen order."""
-        if self.found is None:
-            return None
-        ids = [user["user_id"] for user in self._ordered()]
-        return ids.index(self.found.user_id) if self.found.user_id in ids else None
+    def _epochs(self) -> dict[str, int]:
+        """Of the weights of the neighbor under the cursor."""
+        rows = self.found.neighbors if self.found else []
+        side = self.found if any(row is self.neighbor for row in rows) else self.second
+        return side.epochs if side else {}
 
     @property
     def neighbor(self) -> dict[str, Any] | None:
@@ -255,7 +261,7 @@ class InspectorScreen(Page):
     @on(Table.Highlighted, "#neighbors-table")
     def _show_neighbor(self) -> None:
         static = self.query_one("#neighbor-text", Static)
-        static.update(shown.neighbor_text(self.neighbor, static.size.width or 40))
+        static.update(shown.neighbor_text(self.neighbor, static.size.width or 40, self._epochs))
 
     @on(Table.Chosen, "#neighbors-table")
     def _open_neighbor(self) -> None:
@@ -276,33 +282,33 @@ class InspectorScreen(Page):
 
     def refusal(self, action: str) -> str:
         """Walking needs users, prefixes an anchor."""
-        if (
-            action in ("step", "surprise", "find", "order", "copy", "prefix", "other_run", "item_summary")
-            and not self.found
-        ):
+        if action in ("copy", "prefix", "item_summary", "item") and not self.found:
             return "No user is shown."
+        if action in ("step", "surprise", "find", "order", "other_run", "everyone") and not self.people:
+            return "The users are not read yet." if self.found else "No user is shown."
         if action == "item_summary" and self.run is not None and self.run["item_set_id"] is None:
             return "This run has no summaries of items."
         return ""
 
     def action_step(self, by: int) -> None:
         """The user before or after in the chosen order."""
-        ordered = self._ordered()
-        if ordered:
-            place = self.place
-            at = 0 if place is None else (place + by) % len(ordered)
-            self.look_at(str(ordered[at]["user_id"]))
+        assert self.people is not None
+        order = self.people.order(self.order)
+        place = None if self.found is None else self.people.place_in(self.order, self.found.user_id)
+        at = 0 if place is None else (place + by) % len(order)
+        self.look_at(str(self.people.ids[order[at]]))
 
     def action_order(self) -> None:
         """The next order."""
+        assert self.people is not None
         names = [name for name in ORDERS if name != "changed" or self.beside]
         self.sracl.preferences.order = names[(names.index(self.order) + 1) % len(names)]
-        ordered = self._ordered()
-        self.look_at(str(ordered[0]["user_id"]))
+        self.look_at(str(self.people.ids[self.people.order(self.order)[0]]))
 
     def action_surprise(self) -> None:
         """Any user."""
-        self.look_at(str(random.choice(self.users)["user_id"]))
+        assert self.people is not None
+        self.look_at(str(random.choice(self.people.ids)))
 
     def action_prefix(self, by: int) -> None:
         """The prefix that ends an item earlier or later."""
@@ -316,49 +322,49 @@ class InspectorScreen(Page):
         from sracl_tui.screens.find_user import FindUser
 
         assert self.run is not None
-        self.app.push_screen(
-            FindUser(self.run, self.users, "number" if self.order == "changed" else self.order), self._follow
-        )
+        assert self.people is not None
+        self.app.push_screen(FindUser(self.run, self.people, self.order), self._follow)
+
+    def action_everyone(self) -> None:
+        """All users at once, this one marked."""
+        assert self.people is not None
+        self.sracl.open_everyone(self.run_id, self.found.user_id if self.found else None)
 
     def action_other_run(self) -> None:
         """Choose a second run of the same data; the first row takes it away again."""
         assert self.run is not None
-        name = self.run["dataset_name"]
-        rows = [row for row in self.sracl.runs if row["dataset_name"] == name and row["run_id"] != self.run_id]
-        if not rows:
-            self.notify("There is no other run of this data.", severity="warning")
-            return
-        columns = (Column("name", "run", flex=True), Column("preset", "preset"), Column("state", "state"))
-        lines = [
-            Row(row["run_id"], (words.line(row["name"]), row["preset"] or "", words.state(row["state"])))
-            for row in rows
-        ]
-        if self.beside:
-            lines.insert(0, Row("", ("(none: this run alone)", "", "")))
-        self.app.push_screen(Choose("The same user in a second run", columns, lines), self._put_beside)
+        choose_second(self, self.run, self.beside, "The same user in a second run", self._put_beside)
 
-    def _put_beside(self, run_id: Hashable | None) -> None:
-        if run_id is not None:
-            self.beside = str(run_id) or None
-            self._measure(self.run_id, self.beside)
+    def _put_beside(self, run_id: str | None) -> None:
+        self.beside = run_id
+        self._measure(self.run_id, run_id)
+        self.look_at(self._wanted or "1")
+
+    @property
+    def item(self) -> dict[str, Any] | None:
+        """The item under the cursor."""
+        key = self.query_one("#items-table", Table).key
+        return next((item for item in self.found.items if item["position"] == key), None) if self.found else None
+
+    def action_item(self) -> None:
+        """The item under the cursor with its substitutes."""
+        if self.item is not None:
+            self.sracl.open_item(self.run_id, self.item["item_id"])
 
     def action_item_summary(self) -> None:
         """What the model says of the item under the cursor."""
-        key = self.query_one("#items-table", Table).key
-        items = self.found.items if self.found else []
-        item = next((item for item in items if item["position"] == key), None)
-        if item is not None:
-            self._read_item(item["item_id"], item["title"])
+        if self.item is not None:
+            self._read_item(self.item["item_id"], self.item["title"])
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="item")
     def _read_item(self, item_id: int, title: str) -> None:
         assert self.run is not None
         try:
-            texts = inspection.item_summaries(self.library.store(), self.run["item_set_id"], [item_id])
+            summary = inspection.summary(self.library.store(), self.run["item_set_id"], item_id)
         except StoreError as error:
             self.post_message(self.Failed(str(error)))
         else:
-            said = words.text(texts.get(item_id, "This item has no summary in this run."))
+            said = shown.summary_text(summary, of="item", brief=True).plain
             self.notify(said, title=words.line(title or f"item {item_id}"), timeout=12, markup=False)
 
     def action_copy(self) -> None:
@@ -372,21 +378,3 @@ class InspectorScreen(Page):
         lines = ["\t".join(column.key for column in table.grid.columns)]
         lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.grid.rows]
         self.copy("\n".join(lines), f"{len(table.grid.rows)} rows")
-
-    def action_pane(self, by: int) -> None:
-        """Focus the next pane; where it is narrow it takes the room."""
-        self._show_pane(PANES[(PANES.index(self._pane) + by) % len(PANES)])
-
-    def _show_pane(self, name: str) -> None:
-        self._pane = name
-        for pane in PANES:
-            self.query_one(f"#{pane}").set_class(pane == name, "shown")
-        with self.prevent(Tabs.TabActivated):  # else tabs and panes would set each other without end
-            self.query_one(Tabs).active = f"tab-{name}"
-        self.call_after_refresh(self.query_one(f"#{TABLES[name]}").focus)
-
-    @on(Tabs.TabActivated)
-    def _tab(self, event: Tabs.TabActivated) -> None:
-        name = (event.tab.id or "").removeprefix("tab-")
-        if name in PANES and name != self._pane and event.tabs.active == event.tab.id:
-            self._show_pane(name)

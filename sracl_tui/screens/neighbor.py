@@ -84,7 +84,7 @@ class NeighborScreen(ModalScreen[int | None]):
         table = self.query_one(Table)
         table.show(shown.items_grid(message.found, shared=shared), keep=False)
         table.move_to(self._neighbor["neighbor_position"])
-        self.query_one("#neighbor-summary-text", Static).update(shown.summary_text(message.found))
+        self.query_one("#neighbor-summary-text", Static).update(shown.summary_text(message.found.summary))
         self.query_one("#neighbor-hint", Static).update(
             f"● shared with user {self._from.user_id}: {len(shared)} items   → what follows the prefix   "
             "o: inspect this user   esc: back"

@@ -6,9 +6,9 @@ taken for markup.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -53,9 +53,9 @@ class Grid:
     """Rows and how wide each column must be; made in a worker, shown at once."""
 
     columns: tuple[Column, ...] = ()
-    rows: tuple[Row, ...] = ()
+    rows: Sequence[Row] = ()
     widths: tuple[int, ...] = ()
-    index: dict[Hashable, int] = field(default_factory=dict)
+    index: Mapping[Any, int] = field(default_factory=dict)
 
 
 def lay_out(columns: Sequence[Column], rows: Sequence[Row]) -> Grid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -81,18 +82,28 @@ def move(neighbor: dict[str, Any]) -> tuple[str, str]:
     return (f"▲{by}", "good") if by > 0 else (f"▼{-by}", "bad") if by < 0 else ("=", "dim")
 
 
-def summary_text(found: Inspection) -> Text:
-    """The summary, then who wrote it, from what prompt, with how many tokens, for how much."""
+def summary_text(summary: dict[str, Any] | None, *, of: str = "prefix", brief: bool = False) -> Text:
+    """The summary, then who wrote it, from what prompt, with how many tokens, for how much.
+
+    Args:
+        of: what it is a summary of, in a word.
+        brief: who wrote it in a line, and no more.
+    """
     said = Text()
-    if found.summary is None:
-        said.append("This run has no summary of this prefix.", "dim")
+    if summary is None:
+        said.append(f"This run has no summary of this {of}.", "dim")
         return said
-    summary = found.summary
+    if summary["fallback"]:
+        said.append("! fallback: the model failed, the offline rules stand in for it\n\n", "bold")
     said.append(words.text(summary["text"]) or "(an empty answer)")
+    model = summary["model"] or "rules, no language model"
+    if brief:
+        said.append(f"\n\n{words.line(summary['provider'])}: {words.line(model)}, {words.dollars(summary['usd'])}")
+        return said
     said.append("\n\n")
     facts = {
         "provider": summary["provider"],
-        "model": summary["model"] or "none: rules, no language model",
+        "model": model,
         "prompt": summary["prompt_version"],
         "unit": f"one per {summary['unit']}",
         "tokens": f"{summary['tokens_in'] or 0:,} in, {summary['tokens_out'] or 0:,} out, "
@@ -104,29 +115,31 @@ def summary_text(found: Inspection) -> Text:
     for name, value in facts.items():
         said.append(f"{name:<9}", "bold")
         said.append(f"{words.line(value)}\n")
-    if summary["fallback"]:
-        said.append("The model failed: the offline rules stand in for it.\n", "bold")
+    said.rstrip()
     return said
 
 
 def agreement_text(found: Inspection) -> Text:
     """How far the two orders agree, and how even the weights are."""
-    said = Text()
-    if found.neighbors:
-        import math
+    return orders_text(found.neighbors, found.spearman, found.entropy, found.note)
 
-        count = sum(n["weight"] is not None for n in found.neighbors)
+
+def orders_text(neighbors: list[dict[str, Any]], spearman: float | None, entropy: float | None, note: str = "") -> Text:
+    """Rank correlation, entropy against log k, and a note."""
+    said = Text()
+    count = sum(n["weight"] is not None for n in neighbors)
+    if count:
         even = f" of {math.log(count):.3f} if all were equal" if count > 1 else ""
-        agree = "- (equal or too few values)" if found.spearman is None else f"{found.spearman:+.2f}"
-        spread = "-" if found.entropy is None else f"{found.entropy:.3f} nats{even}"
+        agree = "- (equal or too few values)" if spearman is None else f"{spearman:+.2f}"
+        spread = "-" if entropy is None else f"{entropy:.3f}{even}"
         said.append("Spearman ", "bold").append(f"{agree}   ")
-        said.append("entropy ", "bold").append(f"{spread}\n")
-    if found.note:
-        said.append(words.text(found.note), "italic")
+        said.append("entropy ", "bold").append(spread)
+    if note:
+        said.append("\n" if count else "").append(words.text(note), "italic")
     return said
 
 
-def neighbor_text(neighbor: dict[str, Any] | None, columns: int) -> Text:
+def neighbor_text(neighbor: dict[str, Any] | None, columns: int, epochs: dict[str, int]) -> Text:
     """A neighbor's weights over the training as bars, and its items, newest first."""
     said = Text()
     if neighbor is None:
@@ -137,9 +150,11 @@ def neighbor_text(neighbor: dict[str, Any] | None, columns: int) -> Text:
     said.append(f", items 1 to {neighbor['neighbor_position']}\n")
     for phase in PHASES:
         value = values[phase]
+        name = "epoch 0" if phase == "initial" else f"{phase} {epochs.get(phase, '')}"
         drawn = words.bar((value or 0.0) / most, max(6, min(24, columns - 22)))
-        said.append(f"{phase:<8}{words.decimal(value, 4):>7} {drawn}\n")
+        said.append(f"{name:<9}{words.decimal(value, 4):>7} ").append(f"{drawn}\n", "dim")
     said.append("then ", "bold").append(f"{words.line(neighbor['next_title'] or '-')}\n")
     for title in (neighbor["titles"] or [])[:6]:
         said.append(f"- {words.line(title)}\n")
+    said.rstrip()
     return said

@@ -30,7 +30,7 @@ async def test_a_user_with_neighbors(home, settled, size):
         assert len(screen.query_one("#neighbors-table", Table).grid.rows) == 10
         assert "Spearman" in text(app, "#agreement")
         assert "provider" in text(app, "#summary-text")
-        assert "initial" in text(app, "#neighbor-text")
+        assert all(phase in text(app, "#neighbor-text") for phase in ("epoch 0", "best ", "last 2"))
         items = screen.query_one("#items-table", Table).grid.rows
         assert [row.sign for row in items].count("→") == 1
         await pilot.press("right_square_bracket")

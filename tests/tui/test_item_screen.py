@@ -1,0 +1,116 @@
+"""An item and its substitutes on a real home, wide and narrow."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from textual.widgets import Input, Static
+
+from sracl_tui.app import SraclApp
+from sracl_tui.screens.find_item import FindItem
+from sracl_tui.screens.inspector import InspectorScreen
+from sracl_tui.screens.item import ItemScreen
+from sracl_tui.screens.substitute import SubstituteScreen
+from sracl_tui.widgets.table import Table
+
+
+def text(app, name: str) -> str:
+    return str(app.screen.query_one(name, Static).content)
+
+
+async def opened(app, pilot, settled) -> ItemScreen:
+    await settled(app, pilot)
+    await pilot.press("i")
+    await settled(app, pilot)
+    await pilot.press("I")
+    await settled(app, pilot)
+    assert isinstance(app.screen, ItemScreen)
+    return app.screen
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_an_item_with_its_substitutes(home, settled, size):
+    app = SraclApp(home)
+    async with app.run_test(size=size) as pilot:
+        screen = await opened(app, pilot, settled)
+        found = screen.found
+        assert found is not None
+        table = screen.query_one("#substitutes-table", Table)
+        assert len(table.grid.rows) == len(found.substitutes) == 10
+        similarities = [one["similarity"] for one in found.substitutes]
+        assert similarities == sorted(similarities, reverse=True)
+        assert f"item {found.item['item_id']} of" in text(app, "#facts")
+        assert "provider" in text(app, "#summary-text")
+        assert "no language model" in text(app, "#summary-text")
+        assert "draws one of these at random" in text(app, "#agreement")
+        assert "weight" not in [column.key for column in table.grid.columns]
+        holders = screen.query_one("#holders-table", Table)
+        assert len(holders.grid.rows) == found.item["interactions"]
+        assert 1 in [row.key[0] for row in holders.grid.rows]  # the user whom we came from
+        second = found.substitutes[1]["neighbor_id"]
+        await pilot.press("down", "enter")
+        await settled(app, pilot)
+        assert isinstance(app.screen, SubstituteScreen)
+        assert "provider" in text(app, "#substitute-summary")
+        await pilot.press("o")
+        await settled(app, pilot)
+        assert screen.found is not None
+        assert screen.found.item["item_id"] == second
+
+
+async def test_items_are_found_by_title_and_lead_to_their_users(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, settled)
+        assert screen.found is not None
+        title = screen.found.substitutes[0]["title"]
+        await pilot.press("slash")
+        await settled(app, pilot)
+        assert isinstance(app.screen, FindItem)
+        assert len(app.screen.query_one(Table).grid.rows) > 20
+        app.screen.query_one(Input).value = title.upper()
+        await pilot.press("enter")  # before the list is there: it waits for it
+        await settled(app, pilot)
+        assert app.screen is screen
+        assert screen.found.item["title"] == title
+        holders = screen.query_one("#holders-table", Table)
+        await pilot.press("tab")
+        await settled(app, pilot)
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert isinstance(app.screen, InspectorScreen)
+        assert app.screen.found is not None
+        assert app.screen.found.user_id == holders.key[0]  # type: ignore[index]
+
+
+async def test_learned_weights_of_substitutes_stand_beside_their_similarity(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, settled)
+        assert screen.found is not None
+        item, ids = screen.found.item["item_id"], [one["neighbor_id"] for one in screen.found.substitutes]
+        weights = pa.table(
+            {"item_id": [item] * 10, "neighbor_id": ids, "weight": [0.01 * n + 0.055 for n in range(10)]}
+        )
+        pq.write_table(weights, home.run_folder(screen.run_id) / "item_weights.parquet")
+        screen.look_at(item)
+        await settled(app, pilot)
+        rows = screen.query_one("#substitutes-table", Table).grid.rows
+        assert [row.cells[2] for row in rows] == [str(n) for n in range(10, 0, -1)]
+        assert (rows[0].cells[3], rows[-1].cells[3]) == ("▼9", "▲9")
+        assert "Spearman -1.00" in text(app, "#agreement")
+
+
+async def test_a_backbone_run_has_no_substitutes_and_says_so(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("down", "i")
+        await settled(app, pilot)
+        await pilot.press("I")
+        await settled(app, pilot)
+        table = app.screen.query_one("#substitutes-table", Table)
+        assert not table.grid.rows
+        assert "beta = 0" in table.render_line(1).text
+        assert "no summary of this item" in text(app, "#summary-text")
