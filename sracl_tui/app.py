@@ -207,11 +207,24 @@ class SraclApp(App[None]):
         home = self.screen_stack[0]
         return home.marked_runs() if isinstance(home, RunsScreen) else []
 
-    def open_launch(self, run_id: str | None) -> None:
-        """Prepare a run, from the settings of another where one is named."""
+    def open_launch(self, run_id: str | None, *, dataset: str | None = None) -> None:
+        """Prepare a run, from the settings of another where one is named, or on a data set."""
         from sracl_tui.screens.launch import LaunchScreen
 
-        self._show(LaunchScreen(run_id))
+        self._show(LaunchScreen(run_id, dataset=dataset))
+
+    def open_data(self, dataset_id: str) -> None:
+        """Look at a data set."""
+        from sracl_tui.screens.data import DataScreen
+
+        self._show(DataScreen(dataset_id))
+
+    def open_runs(self, text: str) -> None:
+        """The list of runs with a filter."""
+        self.action_go("runs")
+        home = self.screen_stack[0]
+        if isinstance(home, RunsScreen):
+            home.narrow(text)
 
     def action_turn_theme(self) -> None:
         """Light to dark and back."""

@@ -11,6 +11,8 @@ from typing import Any
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 LEVELS = " ▁▂▃▄▅▆▇█"
 WIDEST = 8
+_GROWTHS = (0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1, 1.5, 2, 4, 9, 99, 10**6, 10**12)
+"""Share of its first value by which a range is long: the finest one that fits is taken."""
 _EACH = {
     "month": (1, 2, 3, 4, 6, 12, 24, 36, 60, 120, 240, 600, 1200, 12_000, 120_000),
     "day": (1, 2, 7, 14, 28, 56, 112, 224),
@@ -36,14 +38,21 @@ def buckets(spread: Sequence[dict[str, Any]], bins: int) -> list[tuple[int, int,
     """
     if not spread:
         return []
-    edges, edge, end = [spread[0]["value"]], spread[0]["value"], spread[-1]["value"]
-    while edge <= end:
-        edge = min(edge + max(1, round(edge * 0.6)) if len(edges) < bins else end + 1, end + 1)
-        edges.append(edge)
+    first, last = spread[0]["value"], spread[-1]["value"]
+    tried = (_edges(first, last, growth, bins) for growth in _GROWTHS)
+    edges = next((edges for edges in tried if len(edges) <= bins + 1), [first, last + 1])
     return [
         (low, high - 1, sum(row["count"] for row in spread if low <= row["value"] < high))
         for low, high in itertools.pairwise(edges)
     ]
+
+
+def _edges(first: int, last: int, growth: float, bins: int) -> list[int]:
+    """Where ranges begin, and the end; one more than asked for where they would be too many."""
+    edges = [first]
+    while edges[-1] <= last and len(edges) <= bins + 1:
+        edges.append(min(edges[-1] + max(1, round(edges[-1] * growth)), last + 1))
+    return edges
 
 
 def bars(spread: Sequence[dict[str, Any]], *, bins: int = 12, width: int = 60) -> list[Bar]:

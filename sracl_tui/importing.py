@@ -69,6 +69,7 @@ _KINDS: dict[str, type[DataError] | type[StoreError]] = {
     "DataError": DataError,
 }
 _FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
+_ENDINGS = re.compile(r"(\.(inter|csv|tsv|txt|parquet|pq|jsonl?|ndjson|jl|dat|data))?(\.gz)?$", re.IGNORECASE)
 _ODD = re.compile(r"[^\w.-]+")
 
 
@@ -105,9 +106,7 @@ def place_of(error: EngineError | StoreError) -> str | None:
 
 def name_for(path: Path, taken: set[str]) -> str:
     """A name after the file or folder, that no dataset has yet."""
-    stem = path.name
-    while Path(stem).suffix.lower() in (".gz", ".csv", ".tsv", ".txt", ".parquet", ".pq", ".inter"):
-        stem = Path(stem).stem
+    stem = _ENDINGS.sub("", path.name)
     name = _ODD.sub("-", stem).strip("-.") or "data"
     numbered = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
     return next(one for one in numbered if one not in taken)

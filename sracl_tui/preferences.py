@@ -26,6 +26,11 @@ class Preferences:
     query: str = ""
     """What stood in the SQL editor."""
 
+    data_sort: str = "name"
+    data_descending: bool = False
+    import_folder: str = ""
+    """Where the file picker stood."""
+
     @classmethod
     def read(cls, home: Home) -> Preferences:
         """What the last start left."""

@@ -14,7 +14,9 @@ def spread(counts: dict) -> list[dict]:
 
 
 @pytest.mark.parametrize("bins", [1, 2, 5, 12])
-@pytest.mark.parametrize("counts", [{3: 4}, {1: 5, 2: 1}, {5: 9, 6: 7, 80: 1}, {n: n for n in range(1, 300)}])
+@pytest.mark.parametrize(
+    "counts", [{3: 4}, {1: 5, 2: 1}, {5: 9, 6: 7, 80: 1}, {n: n for n in range(1, 300)}, {0: 1, 10**9: 1}]
+)
 def test_buckets_hold_all_and_follow_each_other(bins, counts):
     found = buckets(spread(counts), bins)
     assert len(found) <= bins
@@ -24,11 +26,12 @@ def test_buckets_hold_all_and_follow_each_other(bins, counts):
 
 
 def test_bars_fill_their_width_and_the_smallest_shows():
-    lines = bars(spread({1: 100_000, 2: 1, 50: 100_000}), bins=4, width=40)
-    assert [line.label.strip() for line in lines] == ["1", "2", "3-4", "5-50"]
+    lines = bars(spread({1: 100_000, 5: 1, 50: 100_000}), bins=4, width=40)
+    assert [line.label.strip() for line in lines] == ["1-2", "3-8", "9-26", "27-50"]
     assert len(lines[0].label + lines[0].count + lines[0].bar) == 37  # and blanks between
     assert lines[1].bar == "▏"
     assert lines[2].bar == ""
+    assert [line.label for line in bars(spread({4: 1, 7: 1}), bins=4)] == ["4", "5", "6", "7"]
     assert bars([], width=40) == []
 
 

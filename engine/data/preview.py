@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.data.importing import ImportOptions, check_options, wanted_of
-from engine.data.readers import items_head, locate, unreadable
-from engine.data.readers.base import Head
+from engine.data.readers import items_head, items_in, locate, unreadable
+from engine.data.readers.base import USUAL_TITLE, Head
+from engine.data.readers.grid import names_only
 from engine.errors import DataError
 
 ROWS = 50
@@ -26,6 +27,10 @@ class Preview:
     items: Path | None = None
     """File with the items' texts; none where there is none, or where the rows of `file` have a title."""
     items_head: Head | None = None
+    title: str | None = None
+    """The column of the titles, in whichever file has them."""
+    beside: Path | None = None
+    """A file in the same folder that may have the items' texts, where none is read."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -46,9 +51,14 @@ def preview(path: Path, *, options: ImportOptions = ImportOptions(), rows: int =
         raise unreadable(error, path) from None
     if head.roles is None:
         raise DataError("its columns are not known", where=str(found.file))
-    warnings = list(found.warnings)
-    if items is None and head.roles.title is None:
-        warnings.append("no item has text; name a file with item texts with --items")
+    title = head.roles.title
+    if texts is not None and items is not None:
+        title = names_only(items, texts.names).pick(options.title_column, USUAL_TITLE, "--title-column")
+    warnings, beside = list(found.warnings), None
+    if items is None and title is None:
+        beside = None if path.is_dir() else items_in(path.parent, path, found.wanted)[0]
+        which = f"{beside.name} may have some" if beside else "name a file with item texts"
+        warnings.append(f"no item has text; {which}: --items")
     if head.roles.time is None:
         warnings.append("there is no column of times, so the order of the rows is taken as the order in time")
     return Preview(
@@ -58,5 +68,7 @@ def preview(path: Path, *, options: ImportOptions = ImportOptions(), rows: int =
         head=head,
         items=items,
         items_head=texts,
+        title=title,
+        beside=beside,
         warnings=warnings,
     )

@@ -14,6 +14,7 @@ PAGES = {
     "inspector": "InspectorScreen",
     "launch": "LaunchScreen",
     "compare": "CompareScreen",
+    "data": "DataScreen",
     "sql": "SqlScreen",
     "costs": "CostsScreen",
     "queue": "QueueScreen",

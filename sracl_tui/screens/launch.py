@@ -100,11 +100,11 @@ class LaunchScreen(Page):
         """With the settings of no other run."""
         return cls(None)
 
-    def __init__(self, clone: str | None = None) -> None:
+    def __init__(self, clone: str | None = None, *, dataset: str | None = None) -> None:
         super().__init__()
         self._clone = clone
         self.preset = "default"
-        self.changes: dict[str, Any] = {}
+        self.changes: dict[str, Any] = {} if dataset in (None, Config().data.dataset) else {"data.dataset": dataset}
         """What differs from the preset, by path."""
         self.labels = dict.fromkeys(WORDS, "")
         self.errors: dict[str, str] = {}

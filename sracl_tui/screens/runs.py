@@ -199,6 +199,11 @@ class RunsScreen(Page):
         self.query_one("#filter-line").display = True
         self.query_one("#filter").focus()
 
+    def narrow(self, text: str) -> None:
+        """Filter the list."""
+        self.query_one("#filter", Input).value = text
+        self._to_table()
+
     @on(Input.Changed, "#filter")
     def _filter(self, event: Input.Changed) -> None:
         self.sracl.preferences.filter = event.value

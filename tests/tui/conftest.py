@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from textual.worker import WorkerCancelled
 
 from sracl_tui.app import SraclApp
 from store.home import Home
@@ -48,7 +50,8 @@ async def wait(app: SraclApp, pilot) -> None:
     """Wait for the workers, and for those that their answers start."""
     for _ in range(4):
         await pilot.pause()
-        await asyncio.wait_for(app.workers.wait_for_complete(), 20)
+        with suppress(WorkerCancelled):  # by the next one of its group
+            await asyncio.wait_for(app.workers.wait_for_complete(), 20)
     await pilot.pause()
 
 

@@ -57,7 +57,7 @@ def locate(path: Path, *, format: str | None, wanted: Wanted) -> Source:
     reader, file = _choose(path, readers, wanted)
     if wanted.items is not None:
         return Source(reader, file, wanted)
-    items, warnings = _items_in(path, file, wanted)
+    items, warnings = items_in(path, file, wanted)
     return Source(reader, file, replace(wanted, items=items), warnings)
 
 
@@ -177,7 +177,7 @@ def _choose(folder: Path, readers: list[Reader], wanted: Wanted) -> tuple[Reader
     )
 
 
-def _items_in(folder: Path, file: Path, wanted: Wanted) -> tuple[Path | None, list[str]]:
+def items_in(folder: Path, file: Path, wanted: Wanted) -> tuple[Path | None, list[str]]:
     """The table of items in a folder, where there is one only, and a warning where there are several."""
     if suffix_of(file) == ".inter":  # its `.item` belongs to it
         return None, []

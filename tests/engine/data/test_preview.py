@@ -89,3 +89,14 @@ def test_columns_that_a_person_names(tmp_path: Path):
     assert found.head.rows == [["a", "b", "Two\nlines"]]
     assert found.head.roles is not None
     assert found.head.roles.title == "title"
+
+
+def test_texts_in_the_same_folder_are_proposed(tmp_path: Path):
+    (tmp_path / "log.csv").write_text("user,item\na,b\n")
+    (tmp_path / "things.csv").write_text("item,title\nb,Pen\n")
+    alone = preview(tmp_path / "log.csv")
+    assert alone.beside == tmp_path / "things.csv"
+    assert "things.csv may have some" in alone.warnings[0]
+    named = preview(tmp_path / "log.csv", options=ImportOptions(items=alone.beside))
+    assert (named.beside, named.title) == (None, "title")
+    assert preview(tmp_path).items == tmp_path / "things.csv"

@@ -1,0 +1,383 @@
+"""Data and Import, driven by a pilot on real homes, with sets that were really imported."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from textual.widgets import Input, Static, Tabs
+
+from engine.data.importing import ImportOptions
+from sracl_tui.app import SraclApp
+from sracl_tui.importing import import_into
+from sracl_tui.screens.data import DataScreen
+from sracl_tui.screens.import_progress import ImportProgress
+from sracl_tui.screens.importing import ImportScreen
+from sracl_tui.screens.launch import LaunchScreen
+from sracl_tui.screens.runs import RunsScreen
+from sracl_tui.widgets.chart import Chart
+from sracl_tui.widgets.choose import Choose
+from sracl_tui.widgets.dialogs import Ask, Confirm
+from sracl_tui.widgets.files import Files
+from sracl_tui.widgets.table import Table
+from store import datasets
+from store.database import Store
+from store.home import Home
+from store.journal import Journal
+
+DAY = 86_400
+TITLES = ["Red [red]pen[/red]", "日本のノート 🎉", "מחברת אדומה", "plain \x1b[31mpad\x07", "&lt;b&gt; bold"]
+CREATED = {
+    "kind": "train",
+    "name": "night [red]",
+    "preset": "backbone",
+    "group_name": None,
+    "config": {"data": {"dataset": "shop"}},
+    "config_hash": "0" * 16,
+    "seed": 3,
+    "tags": [],
+    "note": "",
+}
+
+
+@pytest.fixture(autouse=True)
+def children(monkeypatch):
+    """A child process finds the packages of this checkout."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A folder with a shop's files, and a home with two sets of it and a run that uses the second."""
+    place = tmp_path_factory.mktemp("made")
+    folder, home = place / "shop", Home(place / "home")
+    folder.mkdir()
+    rows = [
+        f"u{user},i{(user + n) % 5},{1_600_000_000 + (user * 30 + n // 2) * DAY}"
+        for user in range(12)
+        for n in range(6)
+    ]
+    (folder / "shop.csv").write_text("user,item,time\n" + "\n".join(rows) + "\n")
+    (folder / "items.csv").write_text("item,title\n" + "".join(f"i{n},{title}\n" for n, title in enumerate(TITLES)))
+    (folder / "notes.md").write_text("not data")
+    for name, longest in (("[red]日本 🎉", 5), ("shop", None)):
+        import_into(home, folder, name=name, options=ImportOptions(max_length=longest, items=folder / "items.csv"))
+    journal = Journal(home.runs / "night-1")
+    journal.append("run_created", {"run_id": "night-1", **CREATED})
+    with Store.open(home) as store:
+        row = datasets.get(store, "shop")
+    used = {"dataset_id": row["dataset_id"], "dataset_name": "shop", "dataset_sha256": row["sha256"]}
+    journal.append("dataset_used", used)
+    journal.close()
+    Store.open(home).close()
+    return place
+
+
+@pytest.fixture
+def shop(made: Path) -> Path:
+    """12 users, 5 items with strange titles, two years, ties."""
+    return made / "shop"
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path) -> Home:
+    """Two sets; a run uses the second."""
+    return Home(shutil.copytree(made / "home", tmp_path / "home"))
+
+
+def content(app, name: str) -> str:
+    """What a widget shows, as plain text."""
+    console = Console(width=300, force_terminal=False, color_system=None)
+    with console.capture() as captured:
+        console.print(app.screen.query_one(name, Static).content, markup=False)
+    return captured.get()
+
+
+def drawn(app, name: str) -> str:
+    return app.screen.query_one(f"#{name}-chart", Chart).render().plain
+
+
+def sets(app) -> Table:
+    return app.screen.query_one("#sets", Table)
+
+
+async def until(pilot, condition, seconds: float = 20) -> None:
+    """Wait for what a child process brings."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)  # a pilot waits in vain for a screen that closes meanwhile
+    await pilot.pause()
+
+
+async def opened(app, pilot, settled) -> DataScreen:
+    await settled(app, pilot)
+    await pilot.press("6")
+    await settled(app, pilot)
+    assert isinstance(app.screen, DataScreen)
+    return app.screen
+
+
+async def importing(app, pilot, settled, folder: Path) -> ImportScreen:
+    """The import screen with its cursor on the first file of a folder."""
+    app.preferences.import_folder = str(folder)
+    await opened(app, pilot, settled)
+    await pilot.press("n")
+    await settled(app, pilot)
+    assert isinstance(app.screen, ImportScreen)
+    return app.screen
+
+
+async def test_an_empty_home_says_what_to_do(tmp_path, settled):
+    app = SraclApp(Home(tmp_path))
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(app, pilot, settled)
+        assert screen.query_one("#hint").display
+        assert "press n" in content(app, "#hint")
+        assert not screen.query_one("#panes").display
+        await pilot.press("x")
+        assert [n.message for n in app._notifications] == ["There is no data set under the cursor."]
+
+
+async def test_facts_and_plots_with_strange_texts(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, settled)
+        assert [row.cells[0] for row in sets(app).grid.rows] == ["[red]日本 🎉", "shop"]
+        facts = content(app, "#facts-text")
+        assert "[red]日本 🎉" in facts
+        assert "12 interactions beyond the maximum length" in facts
+        for title in ("Red [red]pen[/red]", "日本のノート 🎉", "מחברת אדומה", "plain pad", "<b> bold"):
+            assert title in facts
+        assert "\x1b[31mpad" not in facts
+        assert drawn(app, "lengths").split()[:2] == ["5", "12"]
+        await pilot.press("j")
+        await settled(app, pilot)
+        facts = content(app, "#facts-text")
+        assert "1 run: night [red]" in facts
+        assert "median 6, mean 6.0" in facts
+        assert drawn(app, "lengths").split()[:2] == ["6", "12"]
+        assert drawn(app, "ties").split()[:2] == ["2", "36"]
+        assert "2020" in drawn(app, "times")
+        assert screen.query_one("#times").border_subtitle == "interactions by month"
+        assert sum(int(line.split()[1]) for line in drawn(app, "popularity").splitlines()) == 5
+
+
+async def test_narrow_panes_by_key_and_mouse(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(app, pilot, settled)
+        assert sets(app).grid.rows[0].cells[-1] == "shop.csv (csv)"
+        seen = []
+        for _ in range(5):
+            seen.append([pane for pane in ("facts", "lengths", "popularity", "times", "ties") if shown(screen, pane)])
+            await pilot.press("tab")
+            await settled(app, pilot)
+        assert seen == [["facts"], ["lengths"], ["popularity"], ["times"], ["ties"]]
+        assert drawn(app, "ties").startswith("moments by interactions\n")
+        await pilot.click("#tab-times")
+        await settled(app, pilot)
+        assert screen.query_one(Tabs).active == "tab-times"
+        assert shown(screen, "times")
+        assert drawn(app, "times").startswith("interactions by month\n")
+        await pilot.resize_terminal(40, 10)
+        await settled(app, pilot)
+        await pilot.resize_terminal(120, 40)
+        await settled(app, pilot)
+        assert all(shown(screen, pane) for pane in ("facts", "lengths", "ties"))
+        assert len(sets(app).grid.columns) == 8
+
+
+def shown(screen, pane: str) -> bool:
+    return screen.query_one(f"#{pane}").region.area > 0
+
+
+async def test_sort_filter_and_copy(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, settled)
+        await pilot.press("s", "s", "s")  # users, items, interactions
+        await settled(app, pilot)
+        assert [row.cells[0] for row in sets(app).grid.rows] == ["shop", "[red]日本 🎉"]
+        assert app.preferences.data_sort == "interactions"
+        await pilot.press("S")
+        assert sets(app).grid.rows[1].cells[0] == "shop"
+        await pilot.press("slash", *"日本", "enter")
+        await settled(app, pilot)
+        assert len(sets(app).grid.rows) == 1
+        await pilot.press("Y")
+        assert app.clipboard == "sracl data show '[red]日本 🎉'"
+        await pilot.press("y")
+        assert app.clipboard == "[red]日本 🎉"
+        await pilot.press("slash", *"zz")
+        await settled(app, pilot)
+        assert not sets(app).grid.rows
+        assert screen.refusal("launch")
+        await pilot.press("escape")
+        await settled(app, pilot)
+        assert len(sets(app).grid.rows) == 2
+        await pilot.press("escape")
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_launch_and_runs_with_the_set(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(app, pilot, settled)
+        await pilot.press("l")
+        await settled(app, pilot)
+        assert isinstance(app.screen, LaunchScreen)
+        assert app.screen.config is not None
+        assert app.screen.config.data.dataset == "[red]日本 🎉"
+        await pilot.press("6")
+        await settled(app, pilot)
+        await pilot.press("r")
+        assert [n.message for n in app._notifications] == ["No run uses it."]
+        await pilot.press("down", "r")
+        await settled(app, pilot)
+        assert isinstance(app.screen, RunsScreen)
+        assert app.screen.query_one("#filter", Input).value == "data=shop"
+        assert len(app.screen.query_one(Table).grid.rows) == 1
+
+
+async def test_removing_asks_and_what_runs_use_stays(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, settled)
+        await pilot.press("down", "x")
+        assert "Run night [red] uses it" in next(n.message for n in app._notifications)
+        await pilot.press("up", "x")
+        assert isinstance(app.screen, Confirm)
+        assert "[red]日本 🎉" in str(app.screen.query_one(".dialog-title", Static).content)
+        await pilot.press("n", "x", "y")
+        await settled(app, pilot)
+        assert [row["name"] for row in screen.sets.values()] == ["shop"]
+        assert sets(app).key == next(iter(screen.sets))
+        screen._remove("shop")  # a run that the list does not know yet: the store itself refuses
+        await settled(app, pilot)
+        assert "1 runs were made with 'shop'" in [n.message for n in app._notifications][-1]
+        assert len(screen.sets) == 1
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_an_import_from_the_file_to_the_list(home, shop, settled, size):
+    app = SraclApp(home)
+    async with app.run_test(size=size) as pilot:
+        screen = await importing(app, pilot, settled, shop)
+        files = screen.query_one(Files)
+        assert [row.key for row in files.grid.rows] == ["..", "items.csv", "shop.csv"]
+        assert screen.query_one("#files").border_subtitle == "1 other files"
+        assert "shop.csv" in content(app, "#what")  # of the folder, the one file with interactions
+        assert "items.csv" in content(app, "#what")
+        await pilot.press("down")
+        await settled(app, pilot)
+        assert "column with the user ids" in content(app, "#what") or "not recognized" in content(app, "#what")
+        assert screen.refusal("start")
+        await pilot.press("down", "enter")
+        await settled(app, pilot)
+        assert app.focused is screen.query_one("#form")
+        assert screen.draft.name == "shop-2"
+        await until(pilot, lambda: screen.kept is not None)
+        assert "keeps 12 users, 5 items, 72 interactions of 72 rows" in " ".join(content(app, "#kept").split())
+        screen.query_one("#form", Table).move_to("items")
+        await pilot.press("enter")
+        assert app.screen.query_one(Input).value == str(shop / "items.csv")  # proposed, as it lies beside
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.kept is not None and screen.kept.with_text == 5)
+        screen.query_one("#form", Table).move_to("max_length")
+        await pilot.press("enter")
+        assert isinstance(app.screen, Ask)
+        app.screen.query_one(Input).value = "none at all"
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert "max_length: must be a whole number" in screen.refusal("start")
+        assert "✗ must be" in screen.query_one("#form", Table).grid.rows[3].cells[2]
+        await pilot.press("enter")
+        app.screen.query_one(Input).value = "4"
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.kept is not None)
+        assert "drops 24 interactions beyond the maximum length" in content(app, "#kept")
+        await pilot.press("y")
+        assert (
+            app.clipboard == f"sracl data import {shop}/shop.csv --name shop-2 --max-length 4 --items {shop}/items.csv"
+        )
+        await pilot.press("ctrl+s")
+        assert isinstance(app.screen, ImportProgress)
+        await until(pilot, lambda: isinstance(app.screen, DataScreen))
+        await settled(app, pilot)
+        assert app.screen.row["name"] == "shop-2"
+        assert app.screen.row["interactions"] == 48
+        assert len(app.screen_stack) == 2
+        await pilot.press("escape")
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_columns_are_chosen_and_errors_stand_at_their_fields(home, tmp_path, settled):
+    path = tmp_path / "log.csv"
+    path.write_text("customer,sku,when\n" + "".join(f"c{n % 9},s{n % 4},{n}\n" for n in range(900)) + "c1,,7\n")
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await importing(app, pilot, settled, tmp_path)
+        await pilot.press("slash")
+        field = screen.query_one("#path", Input)
+        field.value = str(tmp_path / "lo")
+        await until(pilot, lambda: field._suggestion == str(path))
+        field.cursor_position = len(field.value)
+        await pilot.press("right", "enter")
+        await settled(app, pilot)
+        assert field.value == str(path)
+        assert app.focused is screen.query_one("#form")
+        assert "there is no column with the user ids" in screen.draft.errors["user_column"]
+        assert "its columns are customer, sku, when" in content(app, "#what")
+        for key, name in (("format", "csv"), ("user_column", "customer"), ("item_column", "sku")):
+            screen.query_one("#form", Table).move_to(key)
+            await pilot.press("enter")
+            if isinstance(app.screen, Choose):
+                await pilot.press(*name, "enter")
+            else:
+                app.screen.query_one(Input).value = name
+                await pilot.press("enter")
+            await settled(app, pilot)
+        assert screen.draft.errors == {}
+        heads = [column.title for column in screen.query_one("#rows", Table).grid.columns]
+        assert heads == ["customer = user", "sku = item", "when"]
+        screen.query_one("#form", Table).move_to("name")
+        await pilot.press("enter")
+        app.screen.query_one(Input).value = "shop"
+        await pilot.press("enter")
+        assert "name: there is a data set of this name" in screen.refusal("start")
+        await pilot.press("z")
+        assert screen.draft.name == "log"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: app.screen is screen)
+        await settled(app, pilot)
+        assert "log.csv:902" in content(app, "#what")
+        assert "is empty" in content(app, "#what")
+        with Store.open(home) as store:
+            assert len(datasets.listed(store)) == 2
+
+
+async def test_a_canceled_import_stores_nothing(home, shop, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await importing(app, pilot, settled, shop)
+        with (home.path / "publish.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # as if a run was publishing: the last step waits for it
+            await pilot.press("ctrl+s")
+            assert isinstance(app.screen, ImportProgress)
+            progress = app.screen
+            await until(pilot, lambda: "5 of 5: storing" in str(progress.query_one("#step", Static).content))
+            await pilot.press("escape")
+            await until(pilot, lambda: app.screen is screen)
+        assert [n.message for n in app._notifications] == ["Canceled: nothing is stored."]
+        with Store.open(home) as store:
+            assert len(datasets.listed(store)) == 2
+        assert not list(home.path.glob("*.new-*"))
+        await pilot.press("ctrl+s")  # what is there already is refused with a reason, at the name
+        await until(pilot, lambda: "name" in screen.draft.errors and app.screen is screen)
+        assert "this very content is here already, as 'shop'" in screen.refusal("start")
