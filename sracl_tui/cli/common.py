@@ -67,6 +67,15 @@ class Commands(TyperGroup):
                 raise
             print_error(error)
             raise typer.Exit(exit_code(error)) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a full disk, a place without permission
+            if _debug:
+                raise
+            where = error.filename if isinstance(error.filename, str) else None
+            hint = "Nothing that was written is lost. --debug shows where it happened."
+            print_error(StoreError(error.strerror or str(error), where=where, hint=hint))
+            raise typer.Exit(4) from None
 
 
 def exit_code(error: BaseException) -> int:

@@ -15,7 +15,7 @@ from engine.errors import ConfigError
 from sracl_tui.cli import common
 from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
 from sracl_tui.runner.asking import Asked
-from sracl_tui.runner.request import RunRequest
+from sracl_tui.runner.request import RunRequest, new_run_id
 
 if TYPE_CHECKING:
     from sracl_tui.runner.result import RunResult
@@ -70,14 +70,17 @@ def run(
         bool, typer.Option("--queue", help="Put the runs into the queue instead; each file is a run of its own then.")
     ] = False,
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a stopped or dead run from its last epoch.")
+        str | None, typer.Option(metavar="RUN", help="Go on with a stopped or dead run from its last checkpoint.")
     ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what is cached, what it costs and how long it may take; run nothing."),
     ] = False,
     budget: Annotated[float | None, typer.Option(min=0, metavar="USD", help="Hard cap on what calls may cost.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run even if the group has a finished equal run.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Run even if the group has a finished equal run; with --resume, as a new run."),
+    ] = False,
     headless: Annotated[
         bool,
         typer.Option("--headless", help="One line per step instead of bars: for logs, CI and background."),
@@ -112,7 +115,7 @@ def run(
         )
     place = common.home_of(home)
     if resume is not None:
-        results = [_resume(place, resume, headless=headless, budget=budget)]
+        results = [_resume(place, resume, headless=headless, budget=budget, force=force)]
     else:
         asked = Asked(
             configs=tuple(configs or ()), dataset=dataset, preset=preset, assignments=tuple(assignments or ()),
@@ -213,22 +216,29 @@ def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: b
     return results
 
 
-def _resume(place: Home, text: str, *, headless: bool, budget: float | None) -> RunResult:
-    from sracl_tui.runner.pipeline import execute
+def _resume(place: Home, text: str, *, headless: bool, budget: float | None, force: bool) -> RunResult:
+    """Go on with a run; the result of one that is finished; a new run where it has changed and `force` is given."""
+    from sracl_tui.runner import resuming
+    from sracl_tui.runner.pipeline import execute, read_result
     from sracl_tui.runner.queueing import keep_going
     from store.database import Store
     from store.runs import find_run
 
     with Store.open(place) as store:
         row = find_run(store, text)
-    if row["state"] == "finished":
-        raise ConfigError(f"run {row['run_id']} is finished", where="--resume", hint="Nothing is left to do.")
+        if row["state"] == "finished" and not force:
+            common.talk().print(f"{row['run_id']} is finished: this is its result.", markup=False, highlight=False)
+            return read_result(store, row["run_id"])
     request = RunRequest.read(place.run_folder(row["run_id"]))
     if budget is not None:
         semantics = request.config.semantics.model_copy(update={"budget": budget})
         request = replace(request, config=request.config.model_copy(update={"semantics": semantics}))
+    if force:
+        request = replace(request, run_id=new_run_id(), note=request.note or f"{row['run_id']} anew")
+    else:
+        resuming.check(place.run_folder(row["run_id"]), request)
     try:
-        return watched(request, lambda listener: execute(place, request, listener=listener, resume=True), headless)
+        return watched(request, lambda listener: execute(place, request, listener=listener, resume=not force), headless)
     finally:
         keep_going(place)
 

@@ -8,6 +8,7 @@ import typer
 
 from sracl_tui.cli import common
 from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
+from sracl_tui.runner.deaths import log_lines
 
 COLUMNS = (
     "run",
@@ -74,13 +75,20 @@ def run_cells(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def show(run: RunArgument, home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
+def show(
+    run: RunArgument,
+    log: Annotated[bool, typer.Option("--log", help="Print the last 50 lines of its log instead.")] = False,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
     """A run: state, settings that differ from the default, curves, test metrics by subgroup, vectors and weights, times, machine.
 
     \b
     Examples:
       sracl show last
       sracl show 20260401-1200 --json
+      sracl show last --log
     """
     from store import runs as stored
 
@@ -90,8 +98,13 @@ def show(run: RunArgument, home: HomeOption = None, json_: JsonOption = False, d
         curves = stored.curves(store, row["run_id"])
         analysis = stored.analysis_metrics(store, row["run_id"])
         folder = store.home.run_folder(row["run_id"])
+    if log and not json_:
+        for line in log_lines(folder):
+            common.out().print(line, markup=False, highlight=False)
+        return
     if json_:
         document = {"metrics": final, "analysis": analysis, "curves": curves, "folder": str(folder)}
+        document["log"] = log_lines(folder)
         common.print_json(_plain(row) | document)
         return
     console = common.out()
@@ -129,6 +142,7 @@ def _facts(row: dict[str, Any]) -> dict[str, str]:
         "group": row["group_name"] or "",
         "tags": " ".join(row["tags"]),
         "note": row["note"],
+        "exit": " ".join(str(row[name]) for name in ("exit_code", "signal") if row[name] is not None),
         "epochs": f"{row['epoch']}, best {row['best_epoch'] or '-'}; started {row['segments']} times",
         "time": ", ".join(f"{name} {common.duration(value)}" for name, value in timings.items()),
         "memory": f"{row['peak_memory_bytes'] / 2**30:.2f} GiB at most" if row["peak_memory_bytes"] else "",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sracl_tui.live import LiveRun
 from store.home import Home
-from store.journal import Journal, RunLock
+from store.journal import Journal, RunLock, read_events
 
 LOG_LINES = 50
 
@@ -70,16 +72,21 @@ def memory_kills() -> int:
 
 
 def log_tail(folder: Path, lines: int = LOG_LINES) -> list[str]:
-    """The last lines that a run's process said."""
-    found: list[str] = []
-    for name in ("run.log", "launch.log"):
-        try:
-            with (folder / name).open("rb") as file:
-                file.seek(max(0, file.seek(0, 2) - 200 * lines))
-                text = file.read().decode("utf-8", errors="replace")
-        except OSError:
-            continue
-        found = text.splitlines()[-lines:]
-        if found:
-            break
-    return found
+    """The last lines that a run's process said, where it ran in the background."""
+    try:
+        with (folder / "launch.log").open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 400 * lines))
+            return file.read().decode("utf-8", errors="replace").splitlines()[-lines:]
+    except OSError:
+        return []
+
+
+def log_lines(folder: Path, lines: int = LOG_LINES) -> list[str]:
+    """The last lines of a run's log: what its journal tells, and after an end without a word what its process said."""
+    live = LiveRun()
+    live.take(line for _, line in read_events(folder))
+    told = [f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} {text}" for at, text in live.log]
+    if live.state in ("failed", "killed", "running", "stopping"):
+        said = log_tail(folder, lines)
+        told += [f"process: {line}" for line in said[-(lines // 2) :] if line.strip()]
+    return told[-lines:]

@@ -11,7 +11,8 @@ from typing import Any
 
 from engine.config import Config, flatten, load_config
 from engine.errors import ConfigError
-from sracl_tui.runner.request import FILE, new_run_id
+from sracl_tui.runner import resuming
+from sracl_tui.runner.request import FILE, RunRequest, new_run_id
 from store.home import VARIABLE, Home
 from store.journal import lock_held
 
@@ -57,7 +58,7 @@ def resume(home: Home, run_id: str) -> int:
     """Go on with a run that was stopped or died; the PID of its process.
 
     Raises:
-        ConfigError: it is at work, or cannot be read back.
+        ConfigError: it is at work, cannot be read back, or has changed since it began.
         OSError: the process cannot be started.
     """
     folder = home.run_folder(run_id)
@@ -65,6 +66,7 @@ def resume(home: Home, run_id: str) -> int:
         raise ConfigError(f"run {run_id} is at work", where=run_id)
     if not (folder / FILE).exists():
         raise ConfigError(f"run {run_id} has no {FILE} in its folder", where=str(folder), hint="Clone it instead.")
+    resuming.check(folder, RunRequest.read(folder))
     return _start(home, ["run", "--resume", run_id, "--headless"], folder)
 
 

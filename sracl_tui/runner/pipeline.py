@@ -13,7 +13,7 @@ from engine.config import Config, load_config
 from engine.errors import BudgetReached, ConfigError, DataError, EngineError, StopRequested
 from engine.events import Report, ignore
 from engine.models import naming
-from sracl_tui.runner import environment
+from sracl_tui.runner import environment, reasons, resuming
 from sracl_tui.runner.recorder import Recorder, StopSwitch
 from sracl_tui.runner.request import FILE, RunRequest, new_run_id
 from sracl_tui.runner.result import RunResult
@@ -34,7 +34,7 @@ def execute(place: Home, request: RunRequest, *, listener: Report = ignore, resu
     """Run a request to its end, whatever that is; the result says which.
 
     Args:
-        resume: go on in the run's own folder, from its last whole epoch.
+        resume: go on in the run's own folder, from its last checkpoint.
 
     Raises:
         ConfigError: the run id is taken.
@@ -62,9 +62,7 @@ def execute(place: Home, request: RunRequest, *, listener: Report = ignore, resu
         with StopSwitch(lambda name: recorder.write("stopping", reason=name)).installed() as switch:
             _guarded(run, switch)
     finally:
-        recorder.write(
-            "run_ended",
-            durable=True,
+        recorder.end(
             state=result.state,
             reason=result.reason,
             timings=result.seconds,
@@ -126,13 +124,15 @@ def _guarded(run: _Run, switch: StopSwitch) -> None:
             return
         usage = isinstance(error, ConfigError | DataError | LookupFailed)
         result.state, result.error, result.exit_code = "failed", error, 2 if usage else 1
+        result.reason = reasons.known(error, run.request.run_id)
+        if result.reason is not None:
+            return
         if isinstance(error, EngineError | StoreError):
             result.reason = str(error)
             return
         (run.recorder.folder / "traceback.txt").write_text(traceback.format_exc(), "utf-8")
         place = run.recorder.folder / "traceback.txt"
-        what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
-        result.reason = f"{what} (traceback in {place})"
+        result.reason = f"{type(error).__name__}: {error} (traceback in {place})"
         if not isinstance(error, Exception):
             raise
 
@@ -179,9 +179,14 @@ class _Run:
         with clock.stage("import") as outcome:
             dataset = open_dataset(store, data.dataset, max_users=data.max_users)
             outcome["detail"] = f"{dataset.name}: {dataset.users:,} users, {len(dataset.items):,} items"
-        self.recorder.write(
-            "dataset_used", dataset_id=dataset.dataset_id, dataset_sha256=dataset.sha256, dataset_name=dataset.name
-        )
+        used: dict[str, Any] = {
+            "dataset_id": dataset.dataset_id,
+            "dataset_sha256": dataset.sha256,
+            "dataset_name": dataset.name,
+        }
+        if self._resume:
+            resuming.check_data(self.recorder.folder, used, self.request.run_id)
+        self.recorder.write("dataset_used", **used)
         return dataset
 
     def _trainer(self, store: Store, dataset: Dataset, clock: Clock, stop: StopSwitch) -> Trainer:
@@ -222,11 +227,11 @@ class _Run:
         return vectors
 
     def _train(self, trainer: Trainer) -> None:
-        from engine.train import LAST
+        from engine.train import BEFORE, LAST
         from sracl_tui.runner.measuring import measure
 
         folder = self.recorder.folder
-        if self._resume and (folder / LAST).exists():
+        if self._resume and ((folder / LAST).exists() or (folder / BEFORE).exists()):
             state = trainer.resume()
             best = state.best_epoch or None
             self.recorder.write("run_resumed", durable=True, epoch=state.epoch, step=state.step, best_epoch=best)

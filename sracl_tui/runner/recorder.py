@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from engine.events import Event, Report, Tabular
@@ -18,6 +18,8 @@ from store.processes import boot_id, start_of
 from store.publish import Publisher
 
 HEARTBEAT_SECONDS = 10.0
+RESERVE_BYTES = 65536
+"""Kept so that a run that a full disk ends can say so."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -35,6 +37,9 @@ class Recorder:
         self._lock = RunLock(self.folder)
         self._lock.acquire()
         self._journal = Journal(self.folder)
+        self._reserve = self.folder / ".reserve"
+        with suppress(OSError):
+            self._reserve.write_bytes(bytes(RESERVE_BYTES))
         self.publisher = Publisher(home)
         self._closed = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -68,18 +73,30 @@ class Recorder:
             **environment.describe(),
         )
 
+    def end(self, **fields: Any) -> None:
+        """Write how it ended; on a full disk in the room that was kept for it, and else not at all."""
+        try:
+            self.write("run_ended", durable=True, **fields)
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.write("run_ended", durable=True, **fields)
+
     def close(self) -> None:
         """Publish what is left and let the run go."""
         self._closed.set()
         if self._pulse.is_alive():
             self._pulse.join()
-        self._journal.close()
+        self._reserve.unlink(missing_ok=True)
+        with suppress(OSError):  # on a full disk what is written is there; the next command takes it in
+            self._journal.close()
         self.publisher.close()  # before the lock goes, so that nobody takes the run for dead
         self._lock.release()
 
     def _beat(self) -> None:
         while not self._closed.wait(HEARTBEAT_SECONDS):
-            self.write("heartbeat")
+            with suppress(OSError):  # a full disk ends the run where it matters, not here
+                self.write("heartbeat")
 
 
 class StopSwitch:
@@ -93,12 +110,16 @@ class StopSwitch:
     def __call__(self) -> bool:
         return self.signal_name is not None
 
+    def _tell(self, name: str) -> None:
+        with suppress(OSError):
+            self._on_signal(name)
+
     def _handle(self, number: int, frame: object) -> None:
         if self.signal_name is not None:
             raise KeyboardInterrupt
         self.signal_name = signal.Signals(number).name
         # In a thread: the interrupted main thread may hold the journal's lock.
-        self._telling = threading.Thread(target=self._on_signal, args=(self.signal_name,), daemon=True)
+        self._telling = threading.Thread(target=self._tell, args=(self.signal_name,), daemon=True)
         self._telling.start()
 
     @contextmanager
