@@ -185,6 +185,25 @@ class Trainer:
             weights = torch.cat([self.model.neighbor_weights(part) for part in ids.split(WEIGHTS_AT_ONCE)])
         return self.model.semantics.neighbors[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
 
+    @property
+    def weighs_items(self) -> bool:
+        """Whether substitutes of items are weighed by the synthesizer, not drawn."""
+        return (
+            self.model.semantics is not None
+            and self.config.loss.beta > 0
+            and (self.config.synthesizer.item_kind == "synthesize")
+        )
+
+    def item_weights(self, item_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids of the substitutes (M, K') of items, 0 where there are fewer, and their weights (M, K') without dropout."""
+        if self.model.semantics is None:
+            raise ValueError("a run without contrasts has no substitutes")
+        self.model.eval()
+        ids = torch.from_numpy(item_ids).to(self.device)
+        with torch.no_grad():
+            weights = torch.cat([self.model.item_weights(part) for part in ids.split(WEIGHTS_AT_ONCE)])
+        return self.model.semantics.substitutes[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
+
     def user_vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]:
         """Representing anchors (R,), their h (R, D) and their synthesized sample h+ (R, D); none without neighbors."""
         ids = self.dataset.anchors.representing

@@ -151,4 +151,6 @@ def _note(run: dict[str, Any], anchor: dict[str, Any] | None, found: list[dict[s
         return "Neighbors were found by the mean of the items' vectors; the summary is for reading only."
     if config["semantics"]["unit"] == "user":
         return "One summary per user: it contains later training targets of the same user."
+    if config["semantics"]["unit"].startswith("every-"):
+        return "Prefixes share summaries: this one is of the latest prefix that has one of its own, here or before."
     return "" if found else "No neighbors are stored for this prefix."

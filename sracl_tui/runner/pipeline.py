@@ -340,7 +340,7 @@ def _earlier_seconds(folder: Path, seconds: dict[str, float]) -> float:
 
 
 def _write_arrays(trainer: Trainer, folder: Path) -> tuple[Any, Any]:
-    """Weights of all training anchors, h and h+ of the representing ones, at the best checkpoint; these two."""
+    """Weights of all training anchors and items, h and h+ of the representing anchors, at the best checkpoint; these two."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -352,14 +352,23 @@ def _write_arrays(trainer: Trainer, folder: Path) -> tuple[Any, Any]:
     if samples is not None:
         columns["h_plus"] = _lists(samples)
         anchors = trainer.dataset.anchors.ids(TRAIN)
-        neighbors, weights = trainer.weights(anchors)
-        rows, places = np.nonzero(neighbors)
-        table = pa.table(
-            {"anchor_id": anchors[rows], "neighbor_id": neighbors[rows, places], "weight": weights[rows, places]}
-        )
-        pq.write_table(table, folder / "weights.parquet", compression="zstd")
+        _write_weights(folder / "weights.parquet", "anchor_id", anchors, *trainer.weights(anchors))
+    if trainer.weighs_items:
+        items = np.arange(1, len(trainer.dataset.items) + 1)
+        _write_weights(folder / "item_weights.parquet", "item_id", items, *trainer.item_weights(items))
     pq.write_table(pa.table(columns), folder / "user_vectors.parquet", compression="zstd")
     return own, samples
+
+
+def _write_weights(path: Path, owner: str, ids: Any, neighbors: Any, weights: Any) -> None:
+    """A line for each neighbor that there is."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows, places = np.nonzero(neighbors)
+    table = pa.table({owner: ids[rows], "neighbor_id": neighbors[rows, places], "weight": weights[rows, places]})
+    pq.write_table(table, path, compression="zstd")
 
 
 def _lists(matrix):

@@ -108,7 +108,7 @@ class FindItem(ModalScreen[int | None]):
         table.say(words.line(message.trouble) or "No item fits.")
         table.show(message.grid, keep=False)
         how = "by how well they fit" if message.text else "by number of users"
-        more = ", the first of them only: more words find fewer" if count == AT_MOST else ""
+        more = ", the first only: say more to find fewer" if count == AT_MOST else ""
         self.query_one("#found-told", Static).update(f"{count:,} item{'' if count == 1 else 's'} {how}{more}")
         if self._eager:
             self._choose()

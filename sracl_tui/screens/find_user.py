@@ -68,7 +68,7 @@ class FindUser(ModalScreen[int | None]):
             yield Input(placeholder="number, id, title of an item, or words of the summary")
             yield Table(empty="looking ...")
             yield Static("", id="found-told", markup=False)
-            yield Static("enter opens   down: to the list   s or a click on a title: sort   esc: back", classes="muted")
+            yield Static("enter opens   down: list   in it s, or a click on a title: sort", classes="muted")
 
     def on_mount(self) -> None:
         """All users first."""
@@ -102,7 +102,7 @@ class FindUser(ModalScreen[int | None]):
             rank[people.order(order)] = np.arange(len(people))
             places = places[np.argsort(rank[places], kind="stable")]
         grid = people_grid(people, places, columns=columns, found=found)
-        more = ", the best of them only: more words find fewer" if len(rows) == AT_MOST else ""
+        more = ", the first only: say more to find fewer" if len(rows) == AT_MOST else ""
         told = _told(len(places), "found" if order == "number" else order) + more
         self.post_message(self.Found((text, order), grid, told))
 

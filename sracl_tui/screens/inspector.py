@@ -92,6 +92,8 @@ class InspectorScreen(PanesPage):
         """A second run, whose neighbors of the same prefix stand beside."""
         self.second: Inspection | None = None
         self.found: Inspection | None = None
+        self._looked: InspectorScreen.Looked | None = None
+        self._titled = False
         self.run: dict[str, Any] | None = None
         self.people: People | None = None
         self._wanted = user
@@ -195,6 +197,7 @@ class InspectorScreen(PanesPage):
             return  # the reader has walked on
         before, found = self.found, message.found
         self.found, self.second, self._wanted = found, message.second, str(found.user_id)
+        self._looked = message
         same = before is not None and before.user_id == found.user_id
         self._show_facts(found)
         items = self.query_one("#items-table", Table)
@@ -214,17 +217,29 @@ class InspectorScreen(PanesPage):
         """Of one run, or of two beside each other."""
         found, second = message.found, message.second
         table, agreement = self.query_one("#neighbors-table", Table), self.query_one("#agreement", Static)
+        self._titled = self._roomy
         self.query_one("#neighbors").border_title = (
             "Neighbors in A and B" if second else "Neighbors, most similar first"
         )
         if second is None:
-            table.show(shown.neighbors_grid(found, message.holders), keep=False)
+            table.show(shown.neighbors_grid(found, message.holders, titles=self._roomy), keep=False)
             agreement.update(shown.agreement_text(found))
         else:
             table.show(pair_grid(found, second, message.holders), keep=False)
             rows = [self.sracl.row_of(run_id) for run_id in (self.run_id, self.beside)]
             names = [str(row["name"]) if row else "" for row in rows]
             agreement.update(pair_text(found, second, (names[0], names[1])))
+
+    @property
+    def _roomy(self) -> bool:
+        """Whether the neighbors' titles fit beside their numbers."""
+        width = self.app.size.width
+        return (width if width < 100 else width * 14 // 32) >= 78
+
+    def on_resize(self) -> None:
+        """With titles or without."""
+        if self._looked is not None and self.second is None and self._roomy != self._titled:
+            self._show_neighbors(self._looked)
 
     def _show_facts(self, found: Inspection) -> None:
         self.entitle(f"{self.run['name'] if self.run else self.run_id} on {found.dataset}")

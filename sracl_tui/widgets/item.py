@@ -23,7 +23,6 @@ REST = (
 HOLDERS = (
     Column("user", "user", right=True),
     Column("raw", "id", flex=True, least=6),
-    Column("position", "#", right=True),
     Column("when", "date"),
     Column("role", "as"),
 )
@@ -59,11 +58,10 @@ def holders_grid(found: ItemInspection) -> Grid:
             (
                 str(one["user_id"]),
                 words.line(one["raw_id"]),
-                str(one["position"]),
                 f"{one['ts']:%y-%m-%d}" if one["ts"] else "",
                 one["role"] or "",
             ),
-            ("strong", "dim", "dim", "dim", "accent" if one["role"] in ("valid", "test") else "dim"),
+            ("strong", "dim", "dim", "accent" if one["role"] in ("valid", "test") else "dim"),
         )
         for one in found.holders
     ]
@@ -83,7 +81,7 @@ def substitute_text(one: dict[str, Any] | None) -> Text:
     said = Text()
     if one is not None:
         said.append(words.line(title_of(one, one["neighbor_id"])), "bold")
-        said.append(f"\n{one['users']:,} users have it, {one['shared']:,} of them have both\n", "dim")
+        said.append(f"\n{one['users']:,} users have it, {one['shared']:,} of them have both items\n", "dim")
         said.append(words.text(one["text"]) or "The source has no text of it.")
     return said
 

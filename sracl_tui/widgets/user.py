@@ -50,10 +50,11 @@ def items_grid(found: Inspection, *, shared: Collection[int] = (), marked: str =
     return lay_out(ITEMS, rows)
 
 
-def neighbors_grid(found: Inspection, holders: dict[int, str]) -> Grid:
-    """The neighbors, most similar first."""
+def neighbors_grid(found: Inspection, holders: dict[int, str], *, titles: bool = True) -> Grid:
+    """The neighbors, most similar first; without their titles where there is no room for them."""
     most = max((n["weight"] or 0.0 for n in found.neighbors), default=0.0) or 1.0
-    return lay_out(NEIGHBORS, [_neighbor(n, most, holders) for n in found.neighbors])
+    columns = NEIGHBORS if titles else NEIGHBORS[:-1]
+    return lay_out(columns, [_neighbor(n, most, holders) for n in found.neighbors])
 
 
 def _neighbor(neighbor: dict[str, Any], most: float, holders: dict[int, str]) -> Row:
@@ -105,7 +106,7 @@ def summary_text(summary: dict[str, Any] | None, *, of: str = "prefix", brief: b
         "provider": summary["provider"],
         "model": model,
         "prompt": summary["prompt_version"],
-        "unit": f"one per {summary['unit']}",
+        "unit": _unit(summary["unit"]),
         "tokens": f"{summary['tokens_in'] or 0:,} in, {summary['tokens_out'] or 0:,} out, "
         f"{summary['tokens_cached'] or 0:,} cached",
         "price": words.dollars(summary["usd"]),
@@ -117,6 +118,11 @@ def summary_text(summary: dict[str, Any] | None, *, of: str = "prefix", brief: b
         said.append(f"{words.line(value)}\n")
     said.rstrip()
     return said
+
+
+def _unit(unit: str) -> str:
+    every = unit.removeprefix("every-")
+    return f"one per {unit}" if every == unit else f"one per {every} prefixes"
 
 
 def agreement_text(found: Inspection) -> Text:

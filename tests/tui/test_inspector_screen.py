@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
 import pytest
 from textual.widgets import Input, Static
 
@@ -9,7 +14,9 @@ from sracl_tui.app import SraclApp
 from sracl_tui.screens.find_user import FindUser
 from sracl_tui.screens.inspector import InspectorScreen
 from sracl_tui.screens.neighbor import NeighborScreen
+from sracl_tui.widgets.people import people_grid
 from sracl_tui.widgets.table import Table
+from sracl_tui.widgets.user import summary_text
 
 
 def text(app, name: str) -> str:
@@ -90,3 +97,78 @@ async def test_a_backbone_run_has_no_neighbors_and_says_so(home, settled):
         await settled(app, pilot)
         assert "alpha = 0" in text(app, "#agreement")
         assert not app.screen.query_one("#neighbors-table", Table).grid.rows
+
+
+async def test_enter_waits_for_the_search_that_was_typed(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("i")
+        await settled(app, pilot)
+        await pilot.press("slash", "4", "2", "enter")
+        await settled(app, pilot)
+        assert isinstance(app.screen, InspectorScreen)
+        assert app.screen.found is not None
+        assert app.screen.found.user_id == 42
+
+
+async def test_users_are_sorted_by_what_changed_beside_a_second_run(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        rows = {row["name"]: row["run_id"] for row in app.runs}
+        other = next(run_id for name, run_id in rows.items() if name != "whole")
+        app.open_inspector(rows["whole"], "1", beside=other)
+        await settled(app, pilot)
+        await pilot.press("slash")
+        await settled(app, pilot)
+        assert isinstance(app.screen, FindUser)
+        await pilot.press("down", "s", "s", "s", "s", "s", "s")
+        await settled(app, pilot)
+        table = app.screen.query_one(Table)
+        assert table.sorted_by == ("changed", True)
+        changes = [float(row.cells[6]) for row in table.grid.rows]
+        assert changes == sorted(changes, reverse=True)
+        assert changes[0] > 0
+        assert "60 users by change of the test target's rank" in text(app, "#found-told")
+
+
+async def test_a_hundred_thousand_users_are_written_when_they_are_drawn(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("i")
+        await settled(app, pilot)
+        few = app.screen.people
+        times = 2_000
+        many = replace(
+            few,
+            ids=np.arange(1, 60 * times + 1, dtype=np.int32),
+            raw_ids=pa.chunked_array(few.raw_ids.chunks * times),
+            **{name: np.tile(getattr(few, name), times) for name in ("lengths", "ranks", "spearman", "entropy")},
+            _orders={},
+        )
+        made = []
+        grid = people_grid(many, many.order("disagreement"))
+        grid.rows._make, make = lambda at: made.append(at) or make(at), grid.rows._make
+        app.push_screen(FindUser(app.screen.run, many, "number"))
+        await settled(app, pilot)
+        table = app.screen.query_one(Table)
+        assert len(table.grid.rows) == 120_000
+        table.show(grid, keep=False)
+        await pilot.press("down", "end")
+        await settled(app, pilot)
+        assert table.key == many.ids[many.order("disagreement")[-1]]
+        assert len(set(made)) < 200
+
+
+def test_a_summary_that_stands_in_for_a_model_says_so_first():
+    row = dict.fromkeys(("tokens_in", "tokens_out", "tokens_cached", "usd", "finish_reason", "run_id", "model"))
+    row |= {"text": "[red]calm[/red]", "provider": "deepseek", "prompt_version": "p1", "unit": "every-4"}
+    row |= {"fallback": True, "created_at": datetime(2026, 1, 2, 3, 4)}
+    said = summary_text(row).plain
+    assert said.startswith("! fallback: the model failed")
+    assert "[red]calm[/red]" in said
+    assert "one per 4 prefixes" in said
+    assert "price unknown" in said
+    assert "fallback" not in summary_text(row | {"fallback": False}).plain

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pyarrow.parquet as pq
 import pytest
 from textual.widgets import Input, Static
@@ -13,6 +17,8 @@ from sracl_tui.screens.inspector import InspectorScreen
 from sracl_tui.screens.item import ItemScreen
 from sracl_tui.screens.substitute import SubstituteScreen
 from sracl_tui.widgets.table import Table
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def text(app, name: str) -> str:
@@ -85,21 +91,31 @@ async def test_items_are_found_by_title_and_lead_to_their_users(home, settled):
 
 
 async def test_learned_weights_of_substitutes_stand_beside_their_similarity(home, settled):
+    words = ["--set", "item_kind=synthesize", "--set", "max_users=60", "--set", "encoder=tfidf", "--set", "epochs=2"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "sracl_tui.cli", "run", *words, "--set", "threads=1", "--headless"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SRACL_HOME": str(home.path), "PYTHONPATH": str(ROOT)},
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
     app = SraclApp(home)
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await opened(app, pilot, settled)
         assert screen.found is not None
-        item, ids = screen.found.item["item_id"], [one["neighbor_id"] for one in screen.found.substitutes]
-        weights = pa.table(
-            {"item_id": [item] * 10, "neighbor_id": ids, "weight": [0.01 * n + 0.055 for n in range(10)]}
-        )
-        pq.write_table(weights, home.run_folder(screen.run_id) / "item_weights.parquet")
-        screen.look_at(item)
-        await settled(app, pilot)
+        kept = pq.read_table(home.run_folder(screen.run_id) / "item_weights.parquet").to_pylist()
+        item = screen.found.item["item_id"]
+        weights = {row["neighbor_id"]: row["weight"] for row in kept if row["item_id"] == item}
+        assert sum(weights.values()) == pytest.approx(1.0, abs=1e-5)
         rows = screen.query_one("#substitutes-table", Table).grid.rows
-        assert [row.cells[2] for row in rows] == [str(n) for n in range(10, 0, -1)]
-        assert (rows[0].cells[3], rows[-1].cells[3]) == ("▼9", "▲9")
-        assert "Spearman -1.00" in text(app, "#agreement")
+        assert [row.cells[4] for row in rows] == [f"{weights[row.key]:.4f}" for row in rows]
+        order = sorted(weights, key=lambda one: -weights[one])
+        assert [int(row.cells[2]) for row in rows] == [order.index(row.key) + 1 for row in rows]
+        for row in rows:
+            by = int(row.cells[0]) - int(row.cells[2])
+            assert row.cells[3] == (f"▲{by}" if by > 0 else f"▼{-by}" if by else "=")
+        assert f"entropy {screen.found.entropy:.3f} of 2.303" in text(app, "#agreement")
 
 
 async def test_a_backbone_run_has_no_substitutes_and_says_so(home, settled):
