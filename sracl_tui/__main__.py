@@ -23,7 +23,12 @@ def _version(value: bool) -> None:
 
 @cli.callback(invoke_without_command=True)
 def start(
-    once: Annotated[bool, typer.Option("--once", help="Print the first screen as text and leave.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print one frame of the first screen as text, --size large, and leave.")
+    ] = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Print a keys.toml with every action and its keys, and leave.")
+    ] = False,
     screenshot: Annotated[
         str | None, typer.Option(metavar="SCREEN", help="Draw runs, run, inspector or launch as SVG and leave.")
     ] = None,
@@ -45,17 +50,18 @@ def start(
     Examples:
       sracl-tui
       sracl-tui --once
+      sracl-tui --keys > keys.toml
       sracl-tui --home /data/sracl
       sracl-tui --screenshot inspector --out inspector.svg --size 100x30 --theme sracl-light
     """
     place = common.home_of(home)
-    if once:
-        from sracl_tui.cli.runs import runs
-
-        runs(group=None, tag=None, limit=None, home=place.path, json_=False, debug=debug)
-        return
     from sracl_tui.app import SraclApp
 
+    if keys:
+        from sracl_tui.keys import template
+
+        typer.echo(template(place), nl=False)
+        return
     app = SraclApp(place)
     if theme is not None:
         if theme not in app.available_themes:
@@ -65,6 +71,11 @@ def start(
                 hint=f"Themes: {', '.join(sorted(app.available_themes))}.",
             )
         app.theme = theme
+    if once:
+        from sracl_tui.screenshot import frame
+
+        typer.echo(frame(app, size))
+        return
     if screenshot is not None:
         from sracl_tui.screenshot import draw
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
@@ -18,7 +18,9 @@ from textual.screen import Screen
 from textual.widgets import Input, Select
 from textual.worker import WorkerError
 
-from sracl_tui.library import Library
+from sracl_tui import keys
+from sracl_tui.keys import Keyed
+from sracl_tui.library import Library, Look
 from sracl_tui.preferences import Preferences
 from sracl_tui.screens import PAGES, page_class, page_title
 from sracl_tui.screens.base import NotNow, Page
@@ -26,18 +28,18 @@ from sracl_tui.screens.runs import RunsScreen
 from sracl_tui.widgets import words
 from sracl_tui.widgets.status import Facts
 from sracl_tui.widgets.themes import THEMES
-from store.errors import StoreError
 from store.home import Home
 from store.runs import ACTIVE
 
 STYLES: list[str | PurePath] = [
     Path("styles", path.name) for path in sorted(Path(__file__).with_name("styles").glob("*.tcss"))
 ]
-REFRESH_SECONDS = 2.0
+LOOK_SECONDS = 0.5
+KEEP_SECONDS = 5.0
 LEAVE_SECONDS = 2.0
 
 
-class SraclApp(App[None]):
+class SraclApp(Keyed, App[None]):
     """The workbench."""
 
     TITLE = "sracl"
@@ -55,16 +57,10 @@ class SraclApp(App[None]):
     ]
 
     @dataclass
-    class Read(Message):
+    class Looked(Message):
         """The runs as they stand."""
 
-        rows: list[dict[str, Any]]
-
-    @dataclass
-    class Failed(Message):
-        """The store could not be read."""
-
-        reason: str
+        look: Look
 
     def __init__(self, home: Home, *, theme: str | None = None) -> None:
         super().__init__()
@@ -74,7 +70,10 @@ class SraclApp(App[None]):
         self.facts = Facts(place=str(home.database))
         self.runs: list[dict[str, Any]] = []
         self.runs_known = False
-        self.run_id: str | None = None
+        self._kept = replace(self.preferences)
+        self.keeps = True
+        """Whether this start leaves its choices for the next one."""
+        self.run_id: str | None = self.preferences.run or None
         """The run that screens open with where none is named."""
         for made in THEMES:
             self.register_theme(made)
@@ -90,44 +89,60 @@ class SraclApp(App[None]):
 
     def on_mount(self) -> None:
         """Begin to look."""
-        self.set_interval(REFRESH_SECONDS, self.look)
+        chosen = keys.read(self.home)
+        self.set_keymap(chosen.keys)
+        if chosen.problems:
+            told = "\n".join(chosen.problems[:8])
+            self.notify(words.text(told), title="Not used of keys.toml", severity="warning", timeout=15, markup=False)
+        self.set_interval(LOOK_SECONDS, self.look)
+        self.set_interval(KEEP_SECONDS, self._keep)
         self.look()
 
     async def on_unmount(self) -> None:
         """Keep what the next start shall find; close the files, unless a long query still reads them."""
-        self.preferences.write(self.home)
+        self._keep()
         with suppress(TimeoutError, WorkerError):
             await asyncio.wait_for(self.workers.wait_for_complete(), LEAVE_SECONDS)
             self.library.close()
 
-    def look(self) -> None:
-        """Read the runs anew."""
-        self._read_runs()
+    def _keep(self) -> None:
+        """Write down what has changed, so that it is kept even where the terminal is just closed."""
+        self.preferences.run = self.run_id or ""
+        if self.keeps and self.preferences != self._kept:
+            self._kept = replace(self.preferences)
+            self.preferences.write(self.home)
 
-    @work(thread=True, exclusive=True, exit_on_error=False, group="runs")
-    def _read_runs(self) -> None:
-        try:
-            rows = self.library.runs()
-        except StoreError as error:
-            self.post_message(self.Failed(str(error)))
-        else:
-            self.post_message(self.Read(rows))
+    def look(self, *, now: bool = False) -> None:
+        """See how the runs are: their journals at every look, the database where it is another one, or `now`."""
+        if not self._is_at_work("runs"):
+            self._look()
+        if now or (self.library.is_stale and not self._is_at_work("store")):
+            self._read()
 
-    @on(Read)
-    def _take_runs(self, message: Read) -> None:
-        changed = not self.runs_known or message.rows != self.runs
-        self.runs, self.runs_known = message.rows, True
-        live = sum(row["state"] in ACTIVE for row in message.rows)
-        spent = sum(row["usd_known"] for row in message.rows)
-        self._tell(Facts(str(self.home.database), len(message.rows), live, spent))
-        if changed:
+    def _is_at_work(self, group: str) -> bool:
+        return any(worker.group == group and not worker.is_finished for worker in self.workers)
+
+    @work(thread=True, exit_on_error=False, group="runs")
+    def _look(self) -> None:
+        self.post_message(self.Looked(self.library.look()))
+
+    @work(thread=True, exit_on_error=False, group="store")
+    def _read(self) -> None:
+        self.library.read()
+        self.post_message(self.Looked(self.library.look()))
+
+    @on(Looked)
+    def _take_runs(self, message: Looked) -> None:
+        look = message.look
+        changed = look.rows is not self.runs or look.known != self.runs_known
+        self.runs, self.runs_known = look.rows, look.known
+        if changed or look.trouble != self.facts.trouble:
+            live = sum(row["state"] in ACTIVE for row in look.rows)
+            spent = sum(row["usd_known"] for row in look.rows)
+            self._tell(Facts(str(self.home.database), len(look.rows), live, spent, look.trouble))
             for screen in self.screen_stack:
                 if isinstance(screen, Page):
                     screen.runs_read()
-
-    @on(Failed)
-    def _say_failed(self, message: Failed) -> None:
-        self._tell(Facts(str(self.home.database), len(self.runs), self.facts.live, self.facts.usd, message.reason))
 
     def _tell(self, facts: Facts) -> None:
         self.facts = facts
@@ -156,7 +171,8 @@ class SraclApp(App[None]):
         Raises:
             NotNow: there is none.
         """
-        run_id = self.run_id or (self.runs[0]["run_id"] if self.runs else None)
+        known = not self.runs_known or self.row_of(self.run_id) is not None
+        run_id = (self.run_id if known else None) or (self.runs[0]["run_id"] if self.runs else None)
         if run_id is None:
             raise NotNow("There is no run yet: start one with 4 (Launch).")
         self.run_id = run_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ COLUMNS = (
     Column("ndcg", "NDCG@20", right=True),
     Column("epoch", "epoch", right=True),
     Column("time", "time", right=True),
+    Column("usd", "cost", right=True),
     Column("seed", "seed", right=True),
     Column("preset", "preset", most=18),
     Column("differs", "differs in", flex=True, least=18, most=48),
@@ -72,31 +73,37 @@ def lines_of(rows: Sequence[Run], *, folded: bool) -> list[Line]:
 
 
 def sort_lines(lines: list[Line], column: str, *, descending: bool) -> list[Line]:
-    """Lines by a column; those without a value come last either way."""
-    keyed = [(value, line) for line in lines if (value := _sort_value(line, column)) is not None]
-    empty = [line for line in lines if _sort_value(line, column) is None]
+    """Lines by a column; those without a value come last either way, and a column that there is not changes nothing."""
+    if column not in _SORT_VALUES:
+        return lines
+    values = [_sort_value(line, column) for line in lines]
+    keyed = [pair for pair in zip(values, lines, strict=True) if pair[0] is not None]
+    empty = [line for value, line in zip(values, lines, strict=True) if value is None]
     return [line for _, line in sorted(keyed, key=lambda pair: pair[0], reverse=descending)] + empty
 
 
 def _sort_value(line: Line, column: str) -> Any:
-    run = line.first
-    if column in ("hr", "ndcg"):
-        return line.mean(METRICS[column == "ndcg"])
-    found = {
-        "name": run["name"],
-        "state": run["state"],
-        "data": run["dataset_name"],
-        "epoch": run["epoch"],
-        "time": (run["timings"] or {}).get("total"),
-        "seed": run["seed"],
-        "preset": run["preset"],
-        "tags": " ".join(run["tags"]),
-        "group": run["group_name"],
-        "note": run["note"],
-        "created": run["created_at"],
-        "differs": run["config_hash"],
-    }[column]
+    found = _SORT_VALUES[column](line)
     return None if found == "" else found
+
+
+_SORT_VALUES: dict[str, Callable[[Line], Any]] = {
+    "name": lambda line: line.first["name"],
+    "state": lambda line: line.first["state"],
+    "data": lambda line: line.first["dataset_name"],
+    "hr": lambda line: line.mean(METRICS[0]),
+    "ndcg": lambda line: line.mean(METRICS[1]),
+    "epoch": lambda line: line.first["epoch"],
+    "time": lambda line: (line.first["timings"] or {}).get("total"),
+    "usd": lambda line: sum(run["usd_known"] for run in line.runs),
+    "seed": lambda line: line.first["seed"],
+    "preset": lambda line: line.first["preset"],
+    "tags": lambda line: " ".join(line.first["tags"]),
+    "group": lambda line: line.first["group_name"],
+    "note": lambda line: line.first["note"],
+    "created": lambda line: line.first["created_at"],
+    "differs": lambda line: line.first["config_hash"],
+}
 
 
 def distinctions(rows: Sequence[Run]) -> dict[str, str]:
@@ -123,9 +130,41 @@ def _short(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def grid_of(lines: Sequence[Line], *, marked: Collection[str], baseline: Line | None, told: dict[str, str]) -> Grid:
-    """The table."""
-    return lay_out(COLUMNS, [_row(line, marked, baseline, told) for line in lines])
+class Painter:
+    """Lines as a table. Rows are kept: only those of runs that have changed are written anew."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, tuple[Any, ...]] = {}
+        self._hashes: set[str] = set()
+        self._told: dict[str, str] = {}
+
+    def told(self, rows: Sequence[Run]) -> dict[str, str]:
+        """`distinctions`, found anew where there are other settings."""
+        hashes = {row["config_hash"] for row in rows}
+        if hashes != self._hashes:
+            self._hashes, self._told = hashes, distinctions(rows)
+        return self._told
+
+    def grid(
+        self, lines: Sequence[Line], *, marked: Collection[str], baseline: Line | None, told: dict[str, str]
+    ) -> Grid:
+        """The table."""
+        kept, self._rows = self._rows, {}
+        base = baseline.runs if baseline is not None else ()
+        rows = []
+        for line in lines:
+            looks = (line.key in marked, base, told.get(line.first["config_hash"], ""))
+            known = kept.get(line.key)
+            if known is None or not _same(known[0], line.runs) or known[1] != looks:
+                known = line.runs, looks, _row(line, marked, baseline, told)
+            self._rows[line.key] = known
+            rows.append(known[2])
+        return lay_out(COLUMNS, rows)
+
+
+def _same(some: tuple[Run, ...], others: tuple[Run, ...]) -> bool:
+    """Whether these are the very same rows: unchanged ones are handed on as they are."""
+    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
 
 
 def _row(line: Line, marked: Collection[str], baseline: Line | None, told: dict[str, str]) -> Row:
@@ -141,6 +180,7 @@ def _row(line: Line, marked: Collection[str], baseline: Line | None, told: dict[
         *metrics,
         _epoch(line),
         _time(line),
+        _cost(line),
         ",".join(str(r["seed"]) for r in reversed(line.runs)) if line.folded else str(run["seed"]),
         words.line(run["preset"] or ""),
         words.line(told.get(run["config_hash"], "")),
@@ -150,7 +190,10 @@ def _row(line: Line, marked: Collection[str], baseline: Line | None, told: dict[
         words.line(run["note"]),
     )
     return Row(
-        line.key, cells, ("strong", style, "", *looks, "", "dim", "dim", "", "accent", "accent", "dim", "dim"), sign
+        line.key,
+        cells,
+        ("strong", style, "", *looks, "", "dim", "dim", "dim", "dim", "", "accent", "accent", "dim", "dim"),
+        sign,
     )
 
 
@@ -179,14 +222,32 @@ def _metric(line: Line, name: str, baseline: Line | None) -> tuple[str, str]:
 
 
 def _epoch(line: Line) -> str:
+    """Epochs done; of a run at work also how far it is."""
     run = line.first
     if line.folded:
         return f"{min(r['epoch'] for r in line.runs)}-{max(r['epoch'] for r in line.runs)}"
     most = run["config"].get("train", {}).get("epochs")
-    return f"{run['epoch']}/{most}" if run["state"] in ACTIVE and most else str(run["epoch"])
+    if run["state"] not in ACTIVE or not most:
+        return str(run["epoch"])
+    progress = run.get("progress") or {}
+    percent = f" {progress['percent']} %" if progress.get("percent") is not None else ""
+    if progress and progress["stage"] != "train":
+        return f"{progress['stage']}{percent}"
+    return f"{run['epoch']}/{most}{percent}"
 
 
 def _time(line: Line) -> str:
+    """Seconds that it took, of all seeds; of a run at work those that are left at most."""
+    left = (line.first.get("progress") or {}).get("left")
+    if left is not None and not line.folded:
+        return f"{words.clock(left)} left"
     times = [(run["timings"] or {}).get("total") for run in line.runs]
     known = [time for time in times if time is not None]
     return duration(sum(known)) if known else "-"
+
+
+def _cost(line: Line) -> str:
+    """What its calls have cost; a plus where the price of some is unknown."""
+    usd = sum(run["usd_known"] for run in line.runs)
+    unknown = any(run["usd"] is None for run in line.runs)
+    return f"{words.dollars(usd)}{'+' if unknown else ''}" if usd else "?" if unknown else "-"

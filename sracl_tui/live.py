@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from store.journal import Line
 
@@ -13,6 +18,9 @@ Series = dict[tuple[str, str], list[tuple[int, float]]]
 QUIET = frozenset(
     {"step_finished", "stage_progress", "heartbeat", "summaries_made", "summaries_linked", "vectors_made"}
 )
+
+
+BLOCK = 64
 
 
 @dataclass
@@ -39,6 +47,9 @@ class LiveRun:
     """What the lines read so far say."""
 
     created: dict[str, Any] = field(default_factory=dict)
+    started: dict[str, Any] = field(default_factory=dict)
+    """Process, machine and time of the newest start."""
+    ended: dict[str, Any] = field(default_factory=dict)
     dataset: str = ""
     state: str = "queued"
     reason: str | None = None
@@ -53,6 +64,7 @@ class LiveRun:
     test: dict[str, float] = field(default_factory=dict)
     log: list[tuple[float, str]] = field(default_factory=list)
     lines: int = 0
+    first_at: float = 0.0
     last_at: float = 0.0
 
     @property
@@ -69,7 +81,7 @@ class LiveRun:
         """Fold further lines in."""
         for line in lines:
             self.lines += 1
-            self.last_at = line.at
+            self.first_at, self.last_at = self.first_at or line.at, line.at
             handler = getattr(self, f"_on_{line.event}", None)
             said = handler(line.at, **line.fields) if handler else None
             if said is None and line.event not in QUIET:
@@ -83,6 +95,8 @@ class LiveRun:
 
     def _on_run_started(self, at: float, **fields: Any) -> str:
         self.state, self.reason = "running", None
+        self.started = {name: fields.get(name) for name in ("pid", "host", "boot_id")}
+        self.started["started_at"] = datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
         return f"process {fields.get('pid')} started on {fields.get('machine') or fields.get('host')}"
 
     def _on_dataset_used(self, at: float, **fields: Any) -> str:
@@ -106,7 +120,7 @@ class LiveRun:
         return f"resumed after epoch {self.epoch}"
 
     def _on_run_ended(self, at: float, **fields: Any) -> str:
-        self.state, self.reason = fields["state"], fields.get("reason")
+        self.state, self.reason, self.ended = fields["state"], fields.get("reason"), fields
         self.best_epoch = fields.get("best_epoch") or self.best_epoch
         return f"{self.state}{f': {self.reason}' if self.reason else ''}"
 
@@ -154,6 +168,22 @@ class LiveRun:
         told = "  ".join(f"{n.upper()} {values[n]:.4f}" for n in ("hr@20", "ndcg@20") if values.get(n) is not None)
         return f"{fields['split']} with the weights of epoch {fields['epoch']}: {told}"
 
+    @property
+    def share(self) -> float:
+        """How much of the training is done, 0 to 1."""
+        within = self.step[0] / self.step[1] if self.step[1] else 0.0
+        return min(1.0, (self.epoch + within) / self.epochs) if self.epochs else 0.0
+
+    def progress(self, now: float) -> dict[str, Any]:
+        """The stage at work, how many percent of it are done, and seconds left; what is not known is none."""
+        stage = next((stage for stage in reversed(self.stages.values()) if stage.seconds is None), None)
+        if stage is None or self.epoch or self.step[1]:
+            left = self.remaining()
+            return {"stage": "train", "percent": int(self.share * 100), "left": None if left is None else int(left)}
+        left = stage.remaining(now)
+        percent = 100 * stage.done // stage.total if stage.total else None
+        return {"stage": stage.name, "percent": percent, "left": None if left is None else int(left)}
+
     def remaining(self) -> float | None:
         """Seconds of training left if it runs all its epochs."""
         if self.epoch_seconds is None or self.state not in ("running", "stopping"):
@@ -162,11 +192,30 @@ class LiveRun:
         return max(0.0, self.epochs - done) * self.epoch_seconds
 
 
-def smooth(values: list[float], strength: float) -> list[float]:
-    """Exponential moving average, corrected for its start; strength 0 changes nothing."""
-    total = weight = 0.0
-    found = []
-    for value in values:
-        total, weight = strength * total + (1 - strength) * value, strength * weight + 1 - strength
-        found.append(total / weight)
+def smooth(values: ArrayLike, strength: float) -> NDArray[np.float64]:
+    """Exponential moving average, corrected for its start; strength 0 changes nothing, gaps stay gaps."""
+    found = np.array(values, dtype=np.float64)
+    good = np.isfinite(found)
+    if strength and good.any():
+        total = _decayed((1 - strength) * found[good], strength)
+        early = total[
+            : int(-40 / math.log(strength)) + 1
+        ]  # beyond that the correction is smaller than a rounding error
+        early /= 1 - strength ** np.arange(1, len(early) + 1)
+        found[good] = total
     return found
+
+
+def _decayed(values: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """The sums s(t) = factor s(t-1) + values(t), in blocks, so that a million values take no million steps."""
+    if len(values) <= BLOCK:
+        total, found = 0.0, []
+        for value in values.tolist():
+            total = factor * total + value
+            found.append(total)
+        return np.array(found)
+    blocks = np.pad(values, (0, -len(values) % BLOCK)).reshape(-1, BLOCK)
+    age = np.arange(BLOCK)[:, None] - np.arange(BLOCK)
+    inside = blocks @ np.where(age >= 0, factor ** np.maximum(age, 0), 0.0).T
+    carried = np.concatenate([[0.0], _decayed(inside[:, -1], factor**BLOCK)[:-1]])
+    return (inside + carried[:, None] * factor ** np.arange(1, BLOCK + 1)).ravel()[: len(values)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 
@@ -13,7 +14,7 @@ FILE = "ui.json"
 
 @dataclass
 class Preferences:
-    """Theme, filter, sort and folding of the list of runs."""
+    """Theme, list of runs, curves, and what was looked at last."""
 
     theme: str = "sracl-dark"
     filter: str = ""
@@ -23,6 +24,16 @@ class Preferences:
     baseline: str = ""
     order: str = "number"
     """Order in which the Inspector walks through the users."""
+    smoothing: int = 0
+    logarithmic: bool = False
+    metric: str = ""
+    loss: str = ""
+    plots: str = "both"
+    compare_metric: str = "mrr@10"
+    compare_order: str = "change"
+    run_tab: str = "curves"
+    run: str = ""
+    """The run last looked at."""
     query: str = ""
     """What stood in the SQL editor."""
 
@@ -38,7 +49,7 @@ class Preferences:
         with suppress(OSError, ValueError, TypeError, AttributeError):
             values = json.loads((home.path / FILE).read_text("utf-8"))
             for name in fields(cls):
-                if isinstance(values.get(name.name), type(getattr(found, name.name))):
+                if type(values.get(name.name)) is type(getattr(found, name.name)):
                     setattr(found, name.name, values[name.name])
         if found.theme not in ("sracl-dark", "sracl-light"):
             found.theme = "sracl-dark"
@@ -46,5 +57,7 @@ class Preferences:
 
     def write(self, home: Home) -> None:
         """Keep it; a home that cannot be written is no trouble."""
+        temporary = home.path / f".{FILE}.{os.getpid()}"
         with suppress(OSError):
-            (home.path / FILE).write_text(json.dumps(asdict(self), indent=1), "utf-8")
+            temporary.write_text(json.dumps(asdict(self), indent=1), "utf-8")
+            temporary.replace(home.path / FILE)

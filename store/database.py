@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -118,6 +118,16 @@ class _Instance:
             connection.close()
             raise explain(error, self._home.vectors) from None
         return connection
+
+
+def signature(home: Home) -> tuple[int, ...]:
+    """Changes whenever another state of a home is published."""
+    found: list[int] = []
+    for path in (home.database, home.vectors):
+        with suppress(OSError):
+            told = path.stat()
+            found += [told.st_ino, told.st_mtime_ns, told.st_size]
+    return tuple(found)
 
 
 _instances: dict[Path, _Instance] = {}

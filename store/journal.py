@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ from store.processes import start_of
 _SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
 DURABLE = frozenset({"summaries_made", "api_called"})
 """Events that may have cost money: on the disk before `append` returns."""
+_HEAD = 120
+"""Bytes of a line in which its number, time and event stand."""
 INLINE_ROWS = 100
 """Durable events with so few rows keep them in their line: they come many times a minute."""
 
@@ -144,11 +146,15 @@ class Line:
     table: Path | None
 
 
-def read_lines(path: Path, offset: int = 0) -> tuple[list[Line], int, list[str]]:
+def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tuple[list[Line], int, list[str]]:
     """Whole lines of a segment from a byte offset on: the events, the offset behind them, and what was unreadable.
 
     A torn last line, which a writer may be at, is left for the next time.
+
+    Args:
+        skip: events that are passed over without being decoded, such as those that carry many texts.
     """
+    signs = [f'"event":"{event}"'.encode() for event in skip]
     with path.open("rb") as file:
         file.seek(offset)
         data = file.read()
@@ -156,7 +162,8 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[Line], int, list[str]]
     lines: list[Line] = []
     problems: list[str] = []
     for raw in data[:end].split(b"\n"):
-        if not raw.strip():
+        head = raw[:_HEAD]
+        if not head.strip() or any(sign in head for sign in signs):
             continue
         try:
             fields = json.loads(raw)
@@ -178,19 +185,33 @@ def read_events(folder: Path) -> Iterator[tuple[int, Line]]:
 
 
 class Tail:
-    """Follows a folder's journal: each call gives what has been added since the last one."""
+    """Follows a folder's journal: each call gives what has been added since the last one, for a few `stat` where that is nothing."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._offsets: dict[Path, int] = {}
+    def __init__(self, folder: Path, *, skip: Collection[str] = ()) -> None:
+        """Args: skip: events that are passed over (see `read_lines`)."""
+        self._folder, self._skip = folder, skip
+        self._number, self._offset = 0, 0
 
     def read(self) -> list[Line]:
         """New events, oldest first."""
         found: list[Line] = []
-        for path in segments(self._folder):
-            lines, self._offsets[path], _ = read_lines(path, self._offsets.get(path, 0))
-            found += lines
-        return found
+        if not self._number and not self._begin():
+            return found
+        while True:
+            further = (self._folder / segment_name(self._number + 1)).exists()  # then nobody adds to this one any more
+            path = self._folder / segment_name(self._number)
+            if path.stat().st_size > self._offset:
+                lines, self._offset, _ = read_lines(path, self._offset, skip=self._skip)
+                found += lines
+            if not further:
+                return found
+            self._number, self._offset = self._number + 1, 0
+
+    def _begin(self) -> bool:
+        """Find the first segment; whether there is one."""
+        there = [1] if (self._folder / segment_name(1)).exists() else map(segment_number, segments(self._folder))
+        self._number = next(iter(there), 0)
+        return self._number > 0
 
 
 class RunLock:

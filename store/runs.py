@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from store.database import Store
 from store.errors import LookupFailed
+from store.home import Home
 from store.ingest import verdict_of
 from store.journal import Journal
 from store.queue import Queue
@@ -33,10 +34,8 @@ LEFT JOIN (SELECT run_id, sum(usd) AS usd FROM api_calls GROUP BY run_id) k USIN
 def list_runs(
     store: Store, *, group: str | None = None, tag: str | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """Runs, newest first, each with its state of this moment."""
-    rows = store.rows(_listed(limit), [group, tag])
-    queued = _queued(store, rows)
-    return [_now(store, row, queued) for row in rows]
+    """Runs, newest first, each with its state of this moment. Runs with equal settings share one `config`."""
+    return _many_now(store, store.rows(_listed(limit), [group, tag]))
 
 
 def list_runs_json(
@@ -61,6 +60,34 @@ def _listed(limit: int | None) -> str:
         "WHERE ($1 IS NULL OR r.group_name = $1) AND ($2 IS NULL OR list_contains(r.tags, $2)) "
         f"ORDER BY r.created_at DESC, r.run_id DESC{'' if limit is None else f' LIMIT {int(limit)}'}"
     )
+
+
+def list_changed(
+    store: Store, prints: Mapping[str, int], rows: Mapping[str, dict[str, Any]]
+) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+    """The list, newest first by id, of which an older state is known: only what differs from that is read and decoded.
+
+    Args:
+        prints: run id to the fingerprint of its row; with it comes the next one.
+        rows: run id to its row; those that have not changed are the same objects in the answer.
+    """
+    table = store.table(f"SELECT run_id, hash(listed) AS print FROM ({_listed(None)}) listed", [None, None])
+    fresh = dict(zip(table["run_id"].to_pylist(), table["print"].to_pylist(), strict=True))
+    changed = [run_id for run_id, print_ in fresh.items() if run_id not in rows or prints.get(run_id) != print_]
+    query = f"SELECT * FROM ({_listed(None)}) listed" + (
+        " WHERE list_contains($3, run_id)" if 2 * len(changed) < len(fresh) else ""
+    )
+    found: dict[str, dict[str, Any]] = {}
+    if changed:
+        parameters = [None, None, changed] if "$3" in query else [None, None]
+        found = {row["run_id"]: row for row in _many_now(store, store.rows(query, parameters))}
+    known = {run_id: found.get(run_id) or rows.get(run_id) for run_id in fresh}
+    return fresh, {run_id: row for run_id, row in known.items() if row is not None}
+
+
+def judged(home: Home, row: dict[str, Any]) -> tuple[str, str] | None:
+    """State and reason of an active run whose process is dead; none while it lives or may live."""
+    return verdict_of(home, row)
 
 
 def find_run(store: Store, text: str) -> dict[str, Any]:
@@ -92,6 +119,18 @@ def find_run(store: Store, text: str) -> dict[str, Any]:
 def _queued(store: Store, rows: Sequence[dict[str, Any]]) -> set[str]:
     """Runs in the queue, where any of these rows may be one."""
     return Queue(store.home).active() if any(row["state"] == "queued" for row in rows) else set()
+
+
+def _many_now(store: Store, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`_now` of many rows, where equal settings are decoded once."""
+    decoded: dict[str, Any] = {}
+    for row in rows:
+        text = row["config"]
+        if text not in decoded:
+            decoded[text] = json.loads(text)
+        row["config"] = decoded[text]
+    queued = _queued(store, rows)
+    return [_now(store, row, queued) for row in rows]
 
 
 def _now(store: Store, row: dict[str, Any], queued: set[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from store.home import VARIABLE, Home
 from store.journal import lock_held
 
 LOG = "launch.log"
+SILENT_SECONDS = 2.0
 SETTINGS = "settings.toml"
 
 
@@ -89,6 +91,21 @@ def spawn(home: Home, words: list[str], log: Path, variables: dict[str, str] | N
     _children.append(process)
     _children[:] = [child for child in _children if child.poll() is None]
     return process
+
+
+def last_words(home: Home, run_id: str) -> str:
+    """The last line that the process said, once it has been silent for a moment; empty before."""
+    try:
+        silent = time.time() - (home.run_folder(run_id) / LOG).stat().st_mtime
+    except OSError:
+        return ""
+    said = launch_log(home, run_id).strip()
+    return said.splitlines()[-1] if said and silent > SILENT_SECONDS else ""
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process that was started here is still there."""
+    return any(child.pid == pid and child.poll() is None for child in _children)
 
 
 _children: list[subprocess.Popen[bytes]] = []

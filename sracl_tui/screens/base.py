@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
+from sracl_tui.keys import Keyed
 from sracl_tui.widgets import words
 from sracl_tui.widgets.dialogs import Keys
 from sracl_tui.widgets.status import Facts, StatusLine
@@ -23,9 +24,10 @@ class NotNow(Exception):
     """A screen cannot be opened now; the message says why."""
 
 
-class Page(Screen[None]):
+class Page(Keyed, Screen[None]):
     """A screen of the app."""
 
+    SECTION = "app"
     NAME: ClassVar[str] = ""
     ABOUT: ClassVar[str] = ""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - an instance variable of Screen

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,7 +16,9 @@ from textual.widgets import Static, TabbedContent, TabPane
 
 from engine.errors import EngineError
 from sracl_tui.cli.compare import TEST_HEADS, metric_rows, setting_text, test_cells
+from sracl_tui.live import smooth
 from sracl_tui.screens.base import NotNow, Page
+from sracl_tui.screens.plotted import PlottedPage
 from sracl_tui.widgets import words
 from sracl_tui.widgets.curves import Curve, Curves
 from sracl_tui.widgets.table import Column, Grid, Row, Table, lay_out
@@ -40,7 +43,7 @@ USERS = (
 ORDERS = {"change": "biggest change first", "won": "biggest winners first", "lost": "biggest losers first"}
 
 
-class CompareScreen(Page):
+class CompareScreen(PlottedPage):
     """Is the difference real, and for whom?"""
 
     NAME = "Compare"
@@ -118,6 +121,9 @@ class CompareScreen(Page):
     def on_mount(self) -> None:
         """Compare."""
         self.tell(self.sracl.facts)
+        likes = self.sracl.preferences
+        self._metric = METRICS.index(likes.compare_metric) if likes.compare_metric in METRICS else 0
+        self._order = likes.compare_order if likes.compare_order in ORDERS else "change"
         self._compare()
         self._focus_tab()
 
@@ -163,25 +169,27 @@ class CompareScreen(Page):
         self.query_one("#metrics-table", Table).show(_metrics(found))
         self.query_one("#tests-table", Table).show(_tests(found))
         self.query_one("#notes", Static).update(words.text("\n".join(found.notes)))
-        self._draw()
+        self.draw_plots()
         self._rank()
         self.refresh_bindings()
 
-    def _draw(self) -> None:
-        assert self.found is not None
-        name = METRICS[self._metric]
+    def draw_plots(self) -> None:
+        """A metric of all sets."""
+        if self.found is None:
+            return
+        name, log = METRICS[self._metric], self.sracl.preferences.logarithmic
         curves = [Curve(words.line(one.label)[:24], *self._mean_curve(one, name)) for one in self.found.sets]
-        title = f"validation {name.upper()}, mean over seeds"
-        self.query_one("#overlaid", Curves).draw(title, curves)
+        title = f"validation {name.upper()}, mean over seeds{self.smoothed()}{', log' if log else ''}"
+        self.query_one("#overlaid", Curves).draw(title, curves, log=log)
 
-    def _mean_curve(self, one: SeedSet, name: str) -> tuple[list[int], list[float]]:
+    def _mean_curve(self, one: SeedSet, name: str) -> tuple[list[int], NDArray[np.float64]]:
         values: dict[int, list[float]] = {}
         for run_id in one.run_ids:
             for row in self._curves.get(run_id, []):
                 if row["split"] == "valid" and row["name"] == name and row["value"] is not None:
                     values.setdefault(row["epoch"], []).append(row["value"])
         epochs = sorted(values)
-        return epochs, [float(np.mean(values[epoch])) for epoch in epochs]
+        return epochs, smooth([float(np.mean(values[epoch])) for epoch in epochs], self.smoothing)
 
     @property
     def pair(self) -> tuple[SeedSet, SeedSet] | None:
@@ -239,12 +247,14 @@ class CompareScreen(Page):
     def action_metric(self) -> None:
         """The next metric of the curves."""
         self._metric = (self._metric + 1) % len(METRICS)
-        self._draw()
+        self.sracl.preferences.compare_metric = METRICS[self._metric]
+        self.draw_plots()
 
     def action_order(self) -> None:
         """Users by change, winners first, losers first."""
         names = list(ORDERS)
         self._order = names[(names.index(self._order) + 1) % len(names)]
+        self.sracl.preferences.compare_order = self._order
         self.notify(ORDERS[self._order])
         self._rank()
 

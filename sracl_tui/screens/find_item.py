@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from sracl_tui.keys import Keyed
 from sracl_tui.widgets import words
 from sracl_tui.widgets.item import title_of
 from sracl_tui.widgets.table import Column, Grid, Row, Table, lay_out
@@ -29,7 +30,7 @@ COLUMNS = (
 AT_MOST = 500
 
 
-class FindItem(ModalScreen[int | None]):
+class FindItem(Keyed, ModalScreen[int | None]):
     """Gives the number of the item that was chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

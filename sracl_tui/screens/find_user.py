@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from sracl_tui.keys import Keyed
 from sracl_tui.people import ORDERS, People
 from sracl_tui.widgets import words
 from sracl_tui.widgets.people import CHANGED, COLUMNS, FOUND, people_grid
@@ -32,7 +33,7 @@ DESCENDING = ("flat", "missed", "changed")
 AT_MOST = 500
 
 
-class FindUser(ModalScreen[int | None]):
+class FindUser(Keyed, ModalScreen[int | None]):
     """Gives the number of the user that was chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

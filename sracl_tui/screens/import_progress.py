@@ -16,6 +16,7 @@ from textual.widgets import Button, Static
 
 from engine.errors import EngineError
 from sracl_tui.importing import Imported, ImportProcess, Step
+from sracl_tui.keys import Keyed
 from sracl_tui.widgets import words
 from store.errors import StoreError
 
@@ -26,7 +27,7 @@ PATIENCE = 2.0
 BAR = 40
 
 
-class ImportProgress(ModalScreen[Outcome]):
+class ImportProgress(Keyed, ModalScreen[Outcome]):
     """Runs an import to its end."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,c", "cancel", "Cancel")]

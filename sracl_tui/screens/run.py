@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
@@ -14,16 +15,17 @@ from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input, Static, TabbedContent, TabPane
 
-from engine.config import Config, load_config
-from engine.errors import ConfigError, EngineError
-from sracl_tui.live import LiveRun, Stage, smooth
+from engine.errors import EngineError
+from sracl_tui.following import Follower
+from sracl_tui.live import LiveRun, smooth
 from sracl_tui.screens.base import Page
-from sracl_tui.screens.running import STOP_DETAIL, stop
-from sracl_tui.widgets import words
+from sracl_tui.screens.plotted import PlottedPage
+from sracl_tui.screens.running import STOP_DETAIL, resume, stop
+from sracl_tui.widgets import runtext, words
 from sracl_tui.widgets.curves import Curve, Curves
-from sracl_tui.widgets.dialogs import Confirm
+from sracl_tui.widgets.dialogs import Confirm, Keys
+from sracl_tui.widgets.table import Table
 from store.errors import StoreError
-from store.journal import Tail, lock_held
 from store.runs import ACTIVE
 
 if TYPE_CHECKING:
@@ -31,25 +33,27 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.5
 LOSSES = {"loss": "all", "loss_rec": "L_rec", "loss_cs": "L_CS", "loss_is": "L_IS"}
-METRICS = ("select", "hr@20", "ndcg@20", "hr@10", "ndcg@10", "mrr@20")
-SMOOTHINGS = (0.0, 0.5, 0.8, 0.95)
-LOG_LINES = 2000
-BAR = 24
+METRICS = ("", "hr@20", "ndcg@20", "hr@10", "ndcg@10", "mrr@20")
+"""Validation metrics; the first stands for the one that picks the best epoch."""
+PLOTS = {"both": "losses and a metric", "losses": "losses alone", "metrics": "a metric alone"}
+TABS = {"curves": "ContentTabs", "log": "#log-table", "settings": "#settings-scroll"}
+ENDED = ("stopped", "failed", "killed", "lost")
 
 
-class RunScreen(Page):
+class RunScreen(PlottedPage):
     """What a run does now."""
 
     NAME = "Run"
     ABOUT = (
         "Curves of the losses and of a validation metric by epoch; the vertical line is the best epoch. Runs that were "
-        "marked in the list are drawn too. Everything comes from the journal that the run writes, within half a second."
+        "marked in the list are drawn too. + and - zoom, comma and full stop move, 0 shows all epochs; the wheel and dragging "
+        "do so too. Everything comes from the journal that the run writes, within half a second."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "inspect", "Inspect"),
         Binding("v", "metric", "Metric"),
-        Binding("w", "smooth", "Smooth"),
-        Binding("o", "log_scale", "Log scale"),
+        Binding("l", "loss", "Loss: its parts, or one of them", show=False),
+        Binding("p", "plots", "Plots"),
         Binding("slash", "search", "Search log", key_display="/"),
         Binding("tab", "tab(1)", "Next tab", show=False, priority=True),
         Binding("shift+tab", "tab(-1)", "Previous tab", show=False, priority=True),
@@ -59,12 +63,8 @@ class RunScreen(Page):
         Binding("y", "copy", "Copy run id", show=False),
     ]
 
-    @dataclass
     class Changed(Message):
-        """The journal has new lines, or the process has gone."""
-
-        runs: dict[str, LiveRun]
-        held: bool
+        """The journal has new lines, or the process has come or gone."""
 
     @dataclass
     class Said(Message):
@@ -80,168 +80,143 @@ class RunScreen(Page):
 
     def __init__(self, run_id: str, others: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.run_id, self._others = run_id, others[:5]
-        self.live = LiveRun()
-        self.held = False
-        self.logarithmic, self._smoothing, self._metric = False, 0, 0
-        self._runs: dict[str, LiveRun] = {}
-        self._tails: dict[str, Tail] = {}
-        self._first = True
+        self.run_id, self._others = run_id, others[:7]
+        self.follower: Follower | None = None
         self._configured = False
-        self._drawn: tuple[int, bool] | None = None
-        """How many lines of the journal the curves and the log show: the run itself is folded in place."""
+        self._reading = False
+
+    @property
+    def live(self) -> LiveRun:
+        """The run as its journal tells it."""
+        return self.follower.runs[self.run_id] if self.follower else LiveRun()
+
+    @property
+    def state(self) -> str:
+        """State now."""
+        return self.follower.state if self.follower else "queued"
 
     def body(self) -> ComposeResult:
         """Progress above; curves, log and settings as tabs."""
         yield Static("reading ...", id="progress", markup=False)
-        with TabbedContent(id="run-tabs"):
+        with TabbedContent(id="run-tabs", initial=self._tab()):
             with TabPane("Curves", id="curves"), Vertical(id="plots"):
                 yield Curves(id="losses")
                 yield Curves(id="metrics")
             with TabPane("Log", id="log"):
                 yield Input(placeholder="only lines with these words", id="log-search", compact=True)
-                with VerticalScroll(id="log-scroll"):
-                    yield Static("", id="log-text", markup=False)
+                yield Table(id="log-table", empty="no line")
             with TabPane("Settings", id="settings"), VerticalScroll(id="settings-scroll"):
                 yield Static("", id="settings-text", markup=False)
 
+    def _tab(self) -> str:
+        tab = self.sracl.preferences.run_tab
+        return tab if tab in TABS else "curves"
+
     def on_mount(self) -> None:
         """Begin to follow the journal."""
+        self.tell(self.sracl.facts)
         self.query_one("#log-search").display = False
+        self._choose_plots()
+        self.follower = Follower(self.sracl.home, (self.run_id, *self._others))
         self.set_interval(LOOK_SECONDS, self._look)
         self._look()
-        self.query_one(TabbedContent).query_one("ContentTabs").focus()
-
-    @work(thread=True, exclusive=False, exit_on_error=False, group="tail")
-    def _follow(self) -> None:
-        try:
-            fresh = False
-            for run_id in (self.run_id, *self._others):
-                if run_id not in self._tails:
-                    self._tails[run_id] = Tail(self.sracl.home.run_folder(run_id))
-                    self._runs[run_id] = LiveRun()
-                lines = self._tails[run_id].read()
-                self._runs[run_id].take(lines)
-                fresh = fresh or bool(lines)
-            held = lock_held(self.sracl.home.run_folder(self.run_id))
-        except (OSError, StoreError) as error:
-            self.post_message(self.Said(str(error), failed=True))
-            return
-        if fresh or held != self.held or self._first or held:
-            self._first = False
-            self.post_message(self.Changed(self._runs, held))
+        self._focus_tab()
 
     def _look(self) -> None:
-        if not any(worker.group == "tail" and worker.is_running for worker in self.workers):
-            self._follow()
+        if not self._reading:
+            self._reading = True
+            self._read()
+        if self.state in ACTIVE:
+            self._show_progress()  # the time that is left goes on
 
-    @property
-    def state(self) -> str:
-        """State now: a run whose lock is free and that did not say goodbye is dead."""
-        if self.live.state in ACTIVE and not self.held:
-            row = self.sracl.row_of(self.run_id)
-            return row["state"] if row and row["state"] not in ACTIVE else "killed"
-        return self.live.state
+    @work(thread=True, exit_on_error=False, group="tail")
+    def _read(self) -> None:
+        assert self.follower is not None
+        try:
+            if self.follower.read():
+                self.post_message(self.Changed())
+        except (OSError, StoreError) as error:
+            self.post_message(self.Said(str(error), failed=True))
+        finally:
+            self._reading = False
 
     @on(Changed)
-    def _show(self, message: Changed) -> None:
-        self.live, self.held = message.runs[self.run_id], message.held
+    def _show(self) -> None:
+        assert self.follower is not None
         self.entitle(f"{self.live.created.get('name') or self.run_id}  {words.state(self.state)}")
         self._show_progress()
-        now = (self.live.lines, self.held)
-        if now != self._drawn:
-            self._drawn = now
-            self._draw()
-            self._show_log()
-            if self.live.created and not self._configured:
-                self._show_settings()
-            self.refresh_bindings()
+        self.draw_plots()
+        self._show_log()
+        if self.live.created and not self._configured:
+            self._configured = True
+            self.query_one("#settings-text", Static).update(runtext.settings(self.live.created))
+        self.refresh_bindings()
 
     def _show_progress(self) -> None:
-        live, now, said = self.live, time.time(), Text()
-        if not live.lines:
-            from sracl_tui.runner.launching import launch_log
-
-            said.append("waiting for the run to begin ...\n", "italic")
-            said.append(words.text(launch_log(self.sracl.home, self.run_id)[-2000:]))
-            self.query_one("#progress", Static).update(said)
-            return
-        said.append(words.state(self.state), "bold")
-        said.append(f"  {words.line(live.dataset)}  seed {live.created.get('seed', '-')}")
-        said.append(f"  {words.line(live.reason)}" if live.reason else "").append("\n")
-        done = [s for s in live.stages.values() if s.seconds is not None]
-        if done:
-            told = (f"{s.name} {'reused' if s.cached else words.clock(s.seconds)}" for s in done)
-            said.append(f"{'done':<10}{', '.join(told)}\n")
-        for stage in live.stages.values():
-            if stage.seconds is None and self.state in ACTIVE:
-                said.append(f"{_stage_line(stage, now)}\n")
-        if live.epochs:
-            share = min(1.0, (live.epoch + (live.step[0] / live.step[1] if live.step[1] else 0)) / live.epochs)
-            said.append(f"{'train':<10}{words.bar(share, BAR):<{BAR}}  epoch {live.epoch} of {live.epochs} at most")
-            left = live.remaining()
-            said.append(f", {words.clock(left)} left at most" if left is not None else "")
-            if live.best_epoch:
-                said.append(f", best {live.best_epoch}, {live.bad_epochs} without gain")
-        if live.test:
-            shown = (
-                f"{n.upper()} {live.test[n]:.4f}" for n in ("hr@10", "ndcg@10", "hr@20", "ndcg@20") if n in live.test
-            )
-            said.append(f"\ntest      {'  '.join(shown)}", "bold")
+        follower = self.follower
+        assert follower is not None
+        if not self.live.lines and self.state == "queued":
+            said = Text("waiting for the run to begin ...", "italic")
+        else:
+            with follower.lock:
+                said = runtext.progress(self.live, follower.state, follower.reason, time.time())
         self.query_one("#progress", Static).update(said)
 
     def _points(self, live: LiveRun, split: str, name: str, label: str) -> Curve:
-        points = live.series.get((split, name), [])
-        values = smooth([value for _, value in points], SMOOTHINGS[self._smoothing])
-        return Curve(label, [epoch for epoch, _ in points], values)
+        points = np.array(live.series.get((split, name), []), dtype=np.float64).reshape(-1, 2)
+        return Curve(label, points[:, 0], smooth(points[:, 1], self.smoothing))
 
-    def _draw(self) -> None:
-        name = self.live.select if self._metric == 0 else METRICS[self._metric]
-        many = len(self._runs) > 1
-        losses, metrics = [], []
-        for live in self._runs.values():
-            who = f"{live.created.get('name', '')}"[:20]
-            if many:
-                losses.append(self._points(live, "train", "loss", who))
+    def _metric(self) -> str:
+        name = self.sracl.preferences.metric
+        return name if name in METRICS and name else self.live.select
+
+    def draw_plots(self) -> None:
+        """Losses, and a validation metric."""
+        likes, follower = self.sracl.preferences, self.follower
+        assert follower is not None
+        loss = likes.loss if likes.loss in LOSSES else ""
+        with follower.lock:
+            who = _names(follower.runs)
+            if loss or len(who) > 1:
+                losses = [self._points(live, "train", loss or "loss", who[run]) for run, live in follower.runs.items()]
             else:
-                losses += [self._points(live, "train", key, label) for key, label in LOSSES.items()]
-            metrics.append(self._points(live, "valid", name, who if many else name.upper()))
-        how = f", smoothed {SMOOTHINGS[self._smoothing]}" if self._smoothing else ""
-        scale = ", log scale" if self.logarithmic else ""
-        best = self.live.best_epoch
-        self.query_one("#losses", Curves).draw(f"training loss{how}{scale}", losses, log=self.logarithmic, mark=best)
-        self.query_one("#metrics", Curves).draw(f"validation {name.upper()}{how}", metrics, mark=best)
+                losses = self._parts()
+            metrics = [self._points(live, "valid", self._metric(), who[run]) for run, live in follower.runs.items()]
+            best = self.live.best_epoch
+        how = self.smoothed()
+        which = f" {LOSSES[loss]}" if loss else ""
+        scale = ", log" if likes.logarithmic else ""
+        self.query_one("#losses", Curves).draw(
+            f"training loss{which}{how}{scale}", losses, log=likes.logarithmic, mark=best
+        )
+        self.query_one("#metrics", Curves).draw(f"validation {self._metric().upper()}{how}", metrics, mark=best)
+
+    def _parts(self) -> list[Curve]:
+        """The loss and its parts; those that this run does not have are zero throughout."""
+        parts = [self._points(self.live, "train", key, label) for key, label in LOSSES.items()]
+        told = [part for part in parts if np.any(part.values)]
+        return told if len(told) > 2 else parts[:1]
 
     def _show_log(self) -> None:
-        wanted = self.query_one("#log-search", Input).value.lower().split()
-        lines = [f"{words.local_time(at)}  {words.line(said)}" for at, said in self.live.log]
-        if wanted:
-            lines = [line for line in lines if all(word in line.lower() for word in wanted)]
-        scroll = self.query_one("#log-scroll", VerticalScroll)
-        at_end = scroll.scroll_offset.y >= scroll.max_scroll_y - 1
-        self.query_one("#log-text", Static).update("\n".join(lines[-LOG_LINES:]) or "no line")
+        assert self.follower is not None
+        wanted = self.query_one("#log-search", Input).value
+        table = self.query_one("#log-table", Table)
+        at_end = table.cursor >= len(table.grid.rows) - 1
+        with self.follower.lock:
+            grid = runtext.log_grid(self.live, wanted)
+            count = len(self.live.log)
+        table.say("No line has all these words." if wanted else "no line")
+        table.show(grid)
         if at_end:
-            scroll.scroll_end(animate=False)
+            table.action_jump(-1)
+        label = f"Log: {len(grid.rows):,} of {count:,}" if wanted.strip() else "Log"
+        self.query_one(TabbedContent).get_tab("log").label = label  # type: ignore[assignment]
 
-    def _show_settings(self) -> None:
-        self._configured = True
-        preset = self.live.created.get("preset") or "default"
-        said = Text()
-        try:
-            config = Config.model_validate(self.live.created["config"])
-            differences = config.differences(load_config(preset=preset)[0])
-        except (ConfigError, ValueError, KeyError) as error:
-            said.append(words.text(error))
-        else:
-            said.append(f"preset {preset}, config {self.live.created.get('config_hash')}\n\n", "bold")
-            said.append("differs from the preset in\n" if differences else "as in the preset\n")
-            for path, (theirs, ours) in differences.items():
-                said.append(f"  {path:<28}", "bold").append(f"{words.line(ours)}  (preset: {words.line(theirs)})\n")
-            said.append("\nall settings\n")
-            for section, values in config.model_dump(mode="json").items():
-                for leaf, value in values.items():
-                    said.append(f"  {section}.{leaf:<{26 - len(section)}} {words.line(value)}\n")
-        self.query_one("#settings-text", Static).update(said)
+    @on(Table.Chosen, "#log-table")
+    def _show_line(self, message: Table.Chosen) -> None:
+        assert isinstance(message.key, int)
+        at, said = self.live.log[message.key]
+        self.app.push_screen(Keys(words.local_time(at), said, []))
 
     def runs_read(self) -> None:
         """The database may know more of a dead run."""
@@ -252,7 +227,7 @@ class RunScreen(Page):
         state = self.state
         if action == "stop" and state not in ACTIVE:
             return f"This run is {state}: only a live run can be stopped."
-        if action == "resume" and state not in ("stopped", "failed", "killed", "lost"):
+        if action == "resume" and state not in ENDED:
             return f"This run is {state}: only one that was stopped or died can be resumed."
         return ""
 
@@ -266,29 +241,45 @@ class RunScreen(Page):
 
     def action_metric(self) -> None:
         """The next metric."""
-        self._metric = (self._metric + 1) % len(METRICS)
-        self._draw()
+        likes = self.sracl.preferences
+        place = METRICS.index(likes.metric) if likes.metric in METRICS else 0
+        likes.metric = METRICS[(place + 1) % len(METRICS)]
+        self.draw_plots()
 
-    def action_smooth(self) -> None:
-        """Smoother, then as it is."""
-        self._smoothing = (self._smoothing + 1) % len(SMOOTHINGS)
-        self._draw()
+    def action_loss(self) -> None:
+        """The next loss: the sum, its parts one by one, then all together."""
+        names = ["", *LOSSES]
+        likes = self.sracl.preferences
+        likes.loss = names[(names.index(likes.loss) + 1) % len(names)] if likes.loss in names else ""
+        self.draw_plots()
 
-    def action_log_scale(self) -> None:
-        """Losses on a logarithmic axis, or not."""
-        self.logarithmic = not self.logarithmic
-        self._draw()
+    def action_plots(self) -> None:
+        """Both plots, or one of them with all the room."""
+        names = list(PLOTS)
+        likes = self.sracl.preferences
+        likes.plots = names[(names.index(likes.plots) + 1) % len(names)] if likes.plots in names else names[0]
+        self._choose_plots()
+        self.query_one(TabbedContent).active = "curves"
+
+    def _choose_plots(self) -> None:
+        for name in ("losses", "metrics"):
+            self.query_one(f"#{name}").display = self.sracl.preferences.plots in ("both", name)
 
     def action_tab(self, by: int) -> None:
         """The next tab."""
-        tabs = self.query_one(TabbedContent)
-        names = ["curves", "log", "settings"]
+        tabs, names = self.query_one(TabbedContent), list(TABS)
         tabs.active = names[(names.index(tabs.active) + by) % len(names)]
         self._focus_tab()
 
+    @on(TabbedContent.TabActivated)
+    def _remember_tab(self) -> None:
+        self.sracl.preferences.run_tab = self.query_one(TabbedContent).active
+        self._focus_tab()
+
     def _focus_tab(self) -> None:
-        place = {"log": "#log-scroll", "settings": "#settings-scroll"}.get(self.query_one(TabbedContent).active)
-        self.query_one(place or "ContentTabs").focus()
+        field = self.query_one("#log-search", Input)
+        if not field.has_focus:
+            self.query_one(TABS.get(self.query_one(TabbedContent).active, "ContentTabs")).focus()
 
     def action_search(self) -> None:
         """Only lines of the log with some words."""
@@ -303,14 +294,14 @@ class RunScreen(Page):
 
     @on(Input.Submitted, "#log-search")
     def _search_done(self) -> None:
-        self._focus_tab()
+        self.query_one("#log-table").focus()
 
     def action_back(self) -> None:
         """Leave the search, then the screen."""
         field = self.query_one("#log-search", Input)
         if field.display:
             field.value, field.display = "", False
-            self._focus_tab()
+            self.query_one("#log-table").focus()
         else:
             super().action_back()
 
@@ -341,10 +332,9 @@ class RunScreen(Page):
 
     @work(thread=True, exit_on_error=False, group="start")
     def _resume(self) -> None:
-        from sracl_tui.runner.launching import resume
-
         try:
-            self.post_message(self.Said(f"goes on as process {resume(self.sracl.home, self.run_id)}"))
+            self.library.expect(self.run_id)
+            self.post_message(self.Said(resume(self.sracl.home, self.run_id)))
         except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Said(str(error), failed=True))
 
@@ -353,9 +343,11 @@ class RunScreen(Page):
         self.notify(message.text, severity="error" if message.failed else "information", markup=False)
 
 
-def _stage_line(stage: Stage, now: float) -> str:
-    share = stage.done / stage.total if stage.total else 0.0
-    left = stage.remaining(now)
-    count = f"{stage.done:,} of {stage.total:,}" if stage.total else "at work"
-    told = [count, f"{words.clock(left)} left" if left else "", words.line(stage.detail)]
-    return f"{stage.name:<10}{words.bar(share, BAR):<{BAR}}  {', '.join(filter(None, told))}"
+def _names(runs: dict[str, LiveRun]) -> dict[str, str]:
+    """A short name for each run; runs with the same name also have their seed."""
+    names = {run_id: str(live.created.get("name") or run_id) for run_id, live in runs.items()}
+    often = {name for name in names.values() if list(names.values()).count(name) > 1}
+    return {
+        run_id: f"{name[:20]} seed {runs[run_id].created.get('seed')}" if name in often else name[:24]
+        for run_id, name in names.items()
+    }

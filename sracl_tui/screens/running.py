@@ -1,11 +1,16 @@
-"""Stopping a run from any screen."""
+"""Stopping a run, and going on with it, from any screen."""
 
 from __future__ import annotations
 
+import time
+
+from engine.errors import EngineError
+from sracl_tui.runner import launching
 from sracl_tui.runner.stopping import stop_run
 from store.home import Home
-from store.journal import read_lines, segments
+from store.journal import lock_held, read_lines, segments
 
+BEGIN_SECONDS = 15.0
 STOP_DETAIL = "Its last whole epoch is kept, and u (Resume) goes on from there."
 
 
@@ -27,3 +32,21 @@ def _asked(home: Home, run_id: str) -> bool:
     """Whether the process that is at work has been asked to stop."""
     found = segments(home.run_folder(run_id))
     return bool(found) and any(line.event == "stopping" for line in read_lines(found[-1])[0])
+
+
+def resume(home: Home, run_id: str) -> str:
+    """Go on with a run in a process of its own; what to tell. Blocks until it is at work: call it in a worker.
+
+    Raises:
+        EngineError: it cannot go on, with the process's own last words.
+        OSError: the process cannot be started.
+    """
+    before = len(launching.launch_log(home, run_id))
+    pid = launching.resume(home, run_id)
+    deadline = time.monotonic() + BEGIN_SECONDS
+    while not lock_held(home.run_folder(run_id)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+        said = launching.launch_log(home, run_id)[before:].strip()
+        if said and not launching.is_alive(pid) and not lock_held(home.run_folder(run_id)):
+            raise EngineError(said.splitlines()[-1])
+    return f"{run_id} goes on as process {pid}"

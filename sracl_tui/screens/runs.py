@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -76,6 +77,7 @@ class RunsScreen(Page):
         super().__init__()
         self.lines: dict[str, listing.Line] = {}
         self.marked: set[str] = set()
+        self._painter, self._painting = listing.Painter(), threading.Lock()
 
     def body(self) -> ComposeResult:
         """Filter, table, welcome."""
@@ -120,21 +122,35 @@ class RunsScreen(Page):
             chosen, trouble = rows, error.message
         lines = listing.lines_of(chosen, folded=likes.folded)
         lines = listing.sort_lines(lines, likes.sort, descending=likes.descending)
-        every = listing.lines_of(rows, folded=likes.folded)
-        baseline = next((line for line in every if any(run["run_id"] == likes.baseline for run in line.runs)), None)
-        grid = listing.grid_of(lines, marked=self.marked, baseline=baseline, told=listing.distinctions(rows))
+        baseline = self._baseline(rows)
+        with self._painting:
+            told = self._painter.told(rows)
+            grid = self._painter.grid(lines, marked=self.marked, baseline=baseline, told=told)
         self.post_message(self.Laid(grid, {line.key: line for line in lines}, trouble))
+
+    def _baseline(self, rows: list[dict[str, Any]]) -> listing.Line | None:
+        """The line of the pinned run."""
+        likes = self.sracl.preferences
+        if not likes.baseline:
+            return None
+        every = listing.lines_of(rows, folded=likes.folded)
+        return next((line for line in every if any(run["run_id"] == likes.baseline for run in line.runs)), None)
 
     @on(Laid)
     def _show(self, message: Laid) -> None:
         likes = self.sracl.preferences
         self.lines = message.lines
         table = self.query_one(Table)
-        table.say("No run fits the filter: esc takes it away.")
+        table.say("No run fits the filter: esc takes it away." if self.sracl.runs_known else "reading ...")
+        first = not table.grid.rows
         table.show(message.grid, sorted_by=(likes.sort, likes.descending))
-        empty = self.sracl.runs_known and not self.sracl.runs
-        self.query_one("#hint").display = empty
-        table.display = not empty
+        if first and self.sracl.run_id is not None:  # where the last start ended
+            table.move_to(self.sracl.run_id)
+        trouble = "" if self.sracl.runs_known else self.sracl.facts.trouble
+        empty = bool(self.sracl.runs_known or trouble) and not self.sracl.runs
+        hint = self.query_one("#hint", Static)
+        hint.update(words.text(trouble) or WELCOME)
+        hint.display, table.display = empty, not empty
         shown = "" if len(message.lines) == len(self.sracl.runs) else f"{len(message.lines)} of {len(self.sracl.runs)}"
         pinned = self.sracl.row_of(likes.baseline)
         notes = [shown, "seeds folded" if likes.folded else "", f"baseline {pinned['name']}" if pinned else ""]
@@ -241,7 +257,9 @@ class RunsScreen(Page):
     def _sort(self, column: str) -> None:
         likes = self.sracl.preferences
         again = likes.sort == column
-        likes.descending = not likes.descending if again else column in ("hr", "ndcg", "created", "time", "epoch")
+        likes.descending = (
+            not likes.descending if again else column in ("hr", "ndcg", "created", "time", "epoch", "usd")
+        )
         likes.sort = column
         self._lay()
 
@@ -266,7 +284,7 @@ class RunsScreen(Page):
 
     def action_refresh(self) -> None:
         """Read anew, now."""
-        self.sracl.look()
+        self.sracl.look(now=True)
 
     def action_copy(self) -> None:
         """The run's id."""
@@ -362,11 +380,11 @@ class RunsScreen(Page):
 
     @work(thread=True, exit_on_error=False, group="start")
     def _start(self, run_id: str) -> None:
-        from sracl_tui.runner.launching import resume
+        from sracl_tui.screens.running import resume
 
         try:
-            pid = resume(self.sracl.home, run_id)
-            self.post_message(self.Done(f"{run_id} goes on as process {pid}"))
+            self.library.expect(run_id)
+            self.post_message(self.Done(resume(self.sracl.home, run_id)))
         except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Done(str(error), failed=True))
 

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from sracl_tui.items import ItemInspection
+from sracl_tui.keys import Keyed
 from sracl_tui.widgets import item as shown
 from sracl_tui.widgets import words
 from sracl_tui.widgets.user import summary_text
@@ -21,7 +22,7 @@ from store import inspection
 from store.errors import StoreError
 
 
-class SubstituteScreen(ModalScreen[int | None]):
+class SubstituteScreen(Keyed, ModalScreen[int | None]):
     """Gives the substitute's number when the reader wants to go there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -12,11 +12,12 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from sracl_tui.keys import Keyed
 from sracl_tui.widgets import words
 from sracl_tui.widgets.table import Column, Row, Table, lay_out
 
 
-class Choose(ModalScreen[Hashable | None]):
+class Choose(Keyed, ModalScreen[Hashable | None]):
     """Gives the key of the chosen row; none when left by `esc`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

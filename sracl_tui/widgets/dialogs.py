@@ -11,10 +11,11 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from sracl_tui.keys import Keyed
 from sracl_tui.widgets import words
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(Keyed, ModalScreen[bool]):
     """A yes-or-no question that names its object. `y` is yes; no is what has focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,7 +50,7 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(event.button.id == "yes")
 
 
-class Ask(ModalScreen[str | None]):
+class Ask(Keyed, ModalScreen[str | None]):
     """One line of text; none when left by `esc`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel")]
@@ -57,12 +58,13 @@ class Ask(ModalScreen[str | None]):
     def __init__(self, title: str, *, value: str = "", hint: str = "") -> None:
         super().__init__()
         self._title, self._value, self._hint = title, value, hint
+        self._shown = words.line(value)
 
     def compose(self) -> ComposeResult:
         """Title, input, hint."""
         with Vertical(classes="dialog"):
             yield Static(words.line(self._title), classes="dialog-title", markup=False)
-            yield Input(self._value)
+            yield Input(self._shown)
             yield Static(self._hint or "enter keeps it, esc leaves it as it was", classes="muted", markup=False)
 
     def action_leave(self) -> None:
@@ -71,10 +73,10 @@ class Ask(ModalScreen[str | None]):
 
     @on(Input.Submitted)
     def _done(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value)
+        self.dismiss(self._value if event.value == self._shown else event.value)
 
 
-class Keys(ModalScreen[None]):
+class Keys(Keyed, ModalScreen[None]):
     """Every key of the screen, from its bindings."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "leave", "Close")]
@@ -99,7 +101,7 @@ class Keys(ModalScreen[None]):
         self.dismiss(None)
 
 
-class Told(ModalScreen[None]):
+class Told(Keyed, ModalScreen[None]):
     """A long text to read."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "leave", "Close")]

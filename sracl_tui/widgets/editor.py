@@ -13,6 +13,8 @@ from textual.binding import Binding, BindingType
 from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
 
+from sracl_tui.keys import Keyed
+
 KEYWORDS = [
     "SELECT",
     "FROM",
@@ -190,7 +192,7 @@ class Candidates(OptionList, can_focus=False):
     """The list under the cursor."""
 
 
-class Editor(TextArea):
+class Editor(Keyed, TextArea):
     """A text of several lines. Candidates come as one types; `tab` takes one, `down` the next, `esc` none."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

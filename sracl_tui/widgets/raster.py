@@ -17,6 +17,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sracl_tui.everyone import GRAIN, Cloud
+from sracl_tui.keys import Keyed
 from sracl_tui.people import Places
 from sracl_tui.widgets import words
 
@@ -27,7 +28,7 @@ AXIS = 7
 NOBODY = np.zeros(0, np.int64)
 
 
-class Raster(Widget, can_focus=True):
+class Raster(Keyed, Widget, can_focus=True):
     """Counts of points by cell; darker is more. Cells are told apart by their sign alone, never by color."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"raster--{name}" for name in ("point", "axis", "mark", "cursor", "line")}

@@ -31,7 +31,8 @@ class StatusLine(Static):
         """Show facts."""
         self.set_class(bool(facts.trouble), "trouble")
         if facts.trouble:
-            self.update(words.line(f"✗ {facts.trouble.splitlines()[0]} - showing what was read before"))
+            told = " - showing what was read before" if facts.runs else ""
+            self.update(words.line(f"✗ {facts.trouble.splitlines()[0]}{told}"))
             return
         live = f"● {facts.live} live" if facts.live else "no live run"
         self.update(words.line(f"{facts.runs} runs, {live}, {words.dollars(facts.usd)} spent   {facts.place}"))

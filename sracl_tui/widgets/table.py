@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from rich.segment import Segment
@@ -19,6 +20,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from sracl_tui.keys import Keyed
 from sracl_tui.widgets import words
 
 GAP = 2
@@ -47,6 +49,11 @@ class Row:
     styles: tuple[str, ...] = ()
     sign: str = ""
 
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Columns that each cell takes; measured once, however often the row is laid out."""
+        return tuple(map(words.width, self.cells))
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -62,13 +69,13 @@ def lay_out(columns: Sequence[Column], rows: Sequence[Row]) -> Grid:
     """Measure the columns; takes 0.1 s for 10,000 rows of ten cells at most."""
     widths = []
     for place, column in enumerate(columns):
-        widest = max((words.width(row.cells[place]) for row in rows), default=0)
+        widest = max((row.widths[place] for row in rows), default=0)
         widest = max(widest, words.width(column.title))
         widths.append(min(widest, column.most) if column.most else widest)
     return Grid(tuple(columns), tuple(rows), tuple(widths), {row.key: place for place, row in enumerate(rows)})
 
 
-class Table(ScrollView, can_focus=True):
+class Table(Keyed, ScrollView, can_focus=True):
     """A list of rows with a cursor."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

@@ -90,7 +90,7 @@ async def test_a_live_run_is_followed_within_a_second(home, settled):
         journal.append("epoch_finished", {**epoch, "metrics": metrics})
         await pilot.pause(1.0)
         assert screen.live.epoch == 1
-        assert "MRR@10 0.2500" in str(screen.query_one("#log-text", Static).content)
+        assert "MRR@10 0.2500" in screen.query_one("#log-table", Table).grid.rows[-1].cells[1]
         await pilot.press("x")
         assert isinstance(app.screen, Confirm)
         await pilot.press("n")
