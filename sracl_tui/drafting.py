@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.data.importing import ImportOptions
 from engine.data.preview import Preview
+from engine.data.readers.base import Head
 from engine.errors import ConfigError, EngineError
 from sracl_tui import importing
 from sracl_tui.importing import FIELDS
@@ -25,6 +26,8 @@ class Draft:
         self.sets = dict(sets)
         self.path: Path | None = None
         self.found: Preview | None = None
+        self.glance: Head | None = None
+        """The first rows where no preview is possible, such as where a column has to be named."""
         self.values: dict[str, Any] = {field.key: self._standard(field.key) for field in FIELDS}
         self.trouble = ""
         """Why the source cannot be read or stored, with its place and what to do."""
@@ -112,10 +115,14 @@ class Draft:
             from engine.data.importing import FORMATS
 
             return ["", *FORMATS]
-        if self.found is None or not key.endswith("_column"):
-            return []
-        head = self.found.items_head if key == "title_column" and self.found.items_head else self.found.head
-        return ["", *dict.fromkeys(head.names)]
+        head = self.head(texts=key == "title_column")
+        return ["", *dict.fromkeys(head.names)] if head is not None and key.endswith("_column") else []
+
+    def head(self, *, texts: bool) -> Head | None:
+        """The first rows of the interactions, or of the items' texts where another file has them."""
+        if self.found is None:
+            return self.glance
+        return self.found.items_head if texts and self.found.items_head else self.found.head
 
     @property
     def command(self) -> str:

@@ -72,3 +72,12 @@ def preview(path: Path, *, options: ImportOptions = ImportOptions(), rows: int =
         beside=beside,
         warnings=warnings,
     )
+
+
+def glance(path: Path, *, rows: int = ROWS) -> Head | None:
+    """The first rows of a table whose columns are not recognized, to choose columns by; none where it is no table."""
+    try:
+        head = items_head(path, rows)
+    except (DataError, OSError):
+        return None
+    return head if len(head.names) > 1 else None

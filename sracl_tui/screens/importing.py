@@ -17,8 +17,9 @@ from textual.timer import Timer
 from textual.widgets import Input, Static, Tab, Tabs
 
 from engine.data.importing import ImportOptions
-from engine.data.preview import Preview, preview
+from engine.data.preview import Preview, glance, preview
 from engine.data.readers import ENDINGS
+from engine.data.readers.base import Head
 from engine.errors import EngineError
 from sracl_tui.drafting import SOURCE, Draft
 from sracl_tui.importing import BY_KEY, Imported, ImportProcess, Step
@@ -66,6 +67,7 @@ class ImportScreen(Page):
         options: ImportOptions
         found: Preview | None
         error: EngineError | None = None
+        glance: Head | None = None
 
     @dataclass
     class Counted(Message):
@@ -81,6 +83,8 @@ class ImportScreen(Page):
         self.kept: Imported | None = None
         self._texts = False
         self._pane = "files"
+        self._picked_now = False
+        """A file was chosen: it is counted as soon as it is seen that it can be read."""
         self._counting: ImportProcess | None = None
         self._pause: Timer | None = None
 
@@ -153,9 +157,9 @@ class ImportScreen(Page):
 
     @on(Files.Picked)
     def _picked(self, message: Files.Picked) -> None:
+        self._picked_now = True
         self.look_at(message.path)
         self._show_pane("options")
-        self.action_count()
 
     def look_at(self, path: Path) -> None:
         """See how a source begins."""
@@ -176,14 +180,17 @@ class ImportScreen(Page):
         try:
             self.post_message(self.Seen(path, options, preview(path, options=options)))
         except EngineError as error:
-            self.post_message(self.Seen(path, options, None, error))
+            self.post_message(self.Seen(path, options, None, error, glance(path)))
 
     @on(Seen)
     def _show_seen(self, message: Seen) -> None:
         if message.path == self.draft.path and message.options == self.draft.options:
-            self.draft.found = message.found
+            self.draft.found, self.draft.glance = message.found, message.glance
             self.draft.blame(message.error)
             self._draw()
+            if self._picked_now and message.found is not None:
+                self.action_count()
+            self._picked_now = False
 
     def _draw(self) -> None:
         """What is known, all of it."""
@@ -192,7 +199,9 @@ class ImportScreen(Page):
         what = self.query_one("#what", Static)
         what.update(source.source_text(draft))
         what.set_class(found is None, "trouble")
-        self.query_one("#rows", Table).show(source.rows_grid(found, texts=self._texts), keep=False)
+        rows, grid = self.query_one("#rows", Table), source.rows_grid(draft.head(texts=self._texts))
+        rows.show(grid, keep=False)
+        rows.visible = bool(grid.columns)
         shown = None if found is None else found.items if self._texts and found.items else found.file
         self.query_one("#preview").border_subtitle = words.line(shown.name) if shown else ""
         self.query_one("#form", Table).show(source.form_grid(draft))
@@ -243,7 +252,7 @@ class ImportScreen(Page):
             self.query_one("#kept", Static).update(source.kept_text(told, self.draft.sets))
             return
         self.draft.blame(told)
-        self.query_one("#kept", Static).update(words.text(f"✗ {told}"))
+        self.query_one("#kept", Static).update(words.line(f"✗ {str(told).splitlines()[0]}"))
         self._draw()
 
     @on(Table.Chosen, "#form")
@@ -273,11 +282,9 @@ class ImportScreen(Page):
         self._draw()
         if key == "name" or self.draft.path is None:
             return
-        again = self._counting is not None
+        self._picked_now = self._counting is not None
         self._forget_count()
         self.look_at(self.draft.path)
-        if again:
-            self.action_count()
 
     def action_texts(self) -> None:
         """The rows of the items' file, or of the interactions."""

@@ -14,6 +14,7 @@ from sracl_tui.widgets.table import Column, Grid, Row, lay_out
 
 if TYPE_CHECKING:
     from engine.data.preview import Preview
+    from engine.data.readers.base import Head
     from sracl_tui.drafting import Draft
 
 WIDEST = 44
@@ -59,9 +60,8 @@ def _round(count: int) -> int:
     )
 
 
-def rows_grid(found: Preview | None, *, texts: bool) -> Grid:
-    """The first rows: of the interactions, or of the items' texts."""
-    head = None if found is None else found.items_head if texts and found.items_head else found.head
+def rows_grid(head: Head | None) -> Grid:
+    """The first rows, with what each column is read as."""
     if head is None:
         return Grid()
     roles = {getattr(head.roles, name): name for name in ROLES} if head.roles else {}
