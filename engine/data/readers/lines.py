@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from engine.errors import DataError
 
@@ -108,7 +109,7 @@ def older(line: bytes) -> str:
         return line.decode("latin-1")
 
 
-def _opened(path: Path) -> io.BufferedIOBase:
+def _opened(path: Path) -> BinaryIO | io.BufferedReader:
     if path.suffix.lower() == ".gz":
         return io.BufferedReader(gzip.open(path), 1 << 20)  # type: ignore[arg-type]
     return path.open("rb", buffering=1 << 20)
