@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Select
 from textual.worker import WorkerError
 
@@ -184,12 +184,12 @@ class SraclApp(Keyed, App[None]):
             self.pop_screen()
         self.push_screen(page)
 
-    def open_run(self, run_id: str, others: tuple[str, ...] = ()) -> None:
-        """Watch a run, with the curves of others."""
+    def open_run(self, run_id: str, others: tuple[str, ...] = (), *, then_inspect: bool = False) -> None:
+        """Watch a run, with the curves of others; when it has finished, open the Inspector on it where that is asked for."""
         from sracl_tui.screens.run import RunScreen
 
         self.run_id = run_id
-        self._show(RunScreen(run_id, others))
+        self._show(RunScreen(run_id, others, then_inspect=then_inspect))
 
     def open_inspector(self, run_id: str, user: str | None = None, *, beside: str | None = None) -> None:
         """Look at users of a run, with the neighbors of a second one beside where it is named."""
@@ -246,6 +246,11 @@ class SraclApp(Keyed, App[None]):
         """Light to dark and back."""
         self.theme = "sracl-light" if self.current_theme.dark else "sracl-dark"
         self.preferences.theme = self.theme
+
+    def on_click(self, event: events.Click) -> None:
+        """A click beside a dialog leaves it, as esc does."""
+        if isinstance(self.screen, ModalScreen) and event.widget is self.screen:
+            self.simulate_key("escape")
 
     def action_leave(self) -> None:
         """Quit, unless a field has focus."""

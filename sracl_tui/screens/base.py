@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from sracl_tui.keys import Keyed
 from sracl_tui.widgets import words
 from sracl_tui.widgets.dialogs import Keys
+from sracl_tui.widgets.press import Press
 from sracl_tui.widgets.status import Facts, StatusLine
 
 if TYPE_CHECKING:
@@ -57,7 +59,10 @@ class Page(Keyed, Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Title, body, status, keys."""
-        yield Static(self.NAME, id="title", markup=False)
+        with Horizontal(id="head"):
+            yield Press("‹", "screen.back", id="head-back")
+            yield Static(self.NAME, id="title", markup=False)
+            yield Press("≡", "app.command_palette", id="head-palette")
         yield from self.body()
         yield StatusLine()
         yield Footer(show_command_palette=False)

@@ -78,9 +78,10 @@ class RunScreen(PlottedPage):
         """On the run last looked at."""
         return cls(app.current_run())
 
-    def __init__(self, run_id: str, others: tuple[str, ...] = ()) -> None:
+    def __init__(self, run_id: str, others: tuple[str, ...] = (), *, then_inspect: bool = False) -> None:
         super().__init__()
         self.run_id, self._others = run_id, others[:7]
+        self._then_inspect = then_inspect
         self.follower: Follower | None = None
         self._configured = False
         self._reading = False
@@ -151,6 +152,9 @@ class RunScreen(PlottedPage):
             self._configured = True
             self.query_one("#settings-text", Static).update(runtext.settings(self.live.created))
         self.refresh_bindings()
+        if self._then_inspect and self.state == "finished" and self.app.screen is self:
+            self._then_inspect = False
+            self.action_inspect()
 
     def _show_progress(self) -> None:
         follower = self.follower

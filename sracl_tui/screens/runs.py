@@ -24,7 +24,7 @@ from store.errors import StoreError
 
 ENDED = ("stopped", "failed", "killed", "lost")
 WELCOME = (
-    "No runs here yet.\n\nd  makes the synthetic demo set, starts SRA-CL on it (2 minutes) and opens the run\n"
+    "No runs here yet.\n\nd  makes the synthetic demo set, trains SRA-CL on it (2 minutes) and opens the Inspector\n"
     "4  opens the form for a run with your own settings\n\nOr in a shell:  sracl run"
 )
 
@@ -389,7 +389,7 @@ class RunsScreen(Page):
             self.post_message(self.Done(str(error), failed=True))
 
     def action_demo(self) -> None:
-        """Start the default run on the demo set and watch it."""
+        """Start the default run on the demo set, watch it, and then look at its users."""
         self._demo()
 
     @work(thread=True, exit_on_error=False, group="start")
@@ -402,7 +402,7 @@ class RunsScreen(Page):
         except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Done(str(error), failed=True))
         else:
-            self.app.call_from_thread(self.sracl.open_run, run_id)
+            self.app.call_from_thread(self.sracl.open_run, run_id, then_inspect=True)
 
     @on(Done)
     def _say_done(self, message: Done) -> None:

@@ -66,14 +66,23 @@ class Ask(Keyed, ModalScreen[str | None]):
             yield Static(words.line(self._title), classes="dialog-title", markup=False)
             yield Input(self._shown)
             yield Static(self._hint or "enter keeps it, esc leaves it as it was", classes="muted", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Keep (enter)", id="keep")
+                yield Button("Cancel (esc)", id="leave")
 
     def action_leave(self) -> None:
         """Change nothing."""
         self.dismiss(None)
 
+    @on(Button.Pressed, "#leave")
+    def _left(self) -> None:
+        self.dismiss(None)
+
+    @on(Button.Pressed, "#keep")
     @on(Input.Submitted)
-    def _done(self, event: Input.Submitted) -> None:
-        self.dismiss(self._value if event.value == self._shown else event.value)
+    def _done(self) -> None:
+        value = self.query_one(Input).value
+        self.dismiss(self._value if value == self._shown else value)
 
 
 class Keys(Keyed, ModalScreen[None]):

@@ -1,0 +1,79 @@
+"""The app with the mouse alone: open, go back, reach every screen and action, answer and leave a dialog."""
+
+from __future__ import annotations
+
+from textual.command import CommandPalette
+from textual.widgets import OptionList
+from textual.widgets._footer import FooterKey
+
+from sracl_tui.app import SraclApp
+from sracl_tui.screens import PAGES, page_title
+from sracl_tui.screens.inspector import InspectorScreen
+from sracl_tui.screens.run import RunScreen
+from sracl_tui.screens.runs import RunsScreen
+from sracl_tui.widgets.dialogs import Ask
+from sracl_tui.widgets.table import Table
+
+
+async def click_row(app, pilot, place: int, *, times: int = 1) -> None:
+    await pilot.click(app.screen.query(Table).first(), offset=(6, 1 + place), times=times)
+
+
+async def click_footer(pilot, description: str) -> None:
+    key = next(key for key in pilot.app.screen.query(FooterKey) if key.description == description)
+    await pilot.click(key)
+
+
+async def test_open_and_go_back(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        await click_row(app, pilot, 1, times=2)
+        await settled(app, pilot)
+        assert isinstance(app.screen, RunScreen)
+        assert app.screen.run_id == app.runs[1]["run_id"]
+        await pilot.click("#head-back")
+        await settled(app, pilot)
+        assert isinstance(app.screen, RunsScreen)
+        whole = next(place for place, row in enumerate(app.runs) if row["name"] == "whole")
+        await click_row(app, pilot, whole)
+        await click_footer(pilot, "Inspect")
+        await settled(app, pilot)
+        assert isinstance(app.screen, InspectorScreen)
+
+
+async def test_the_palette_has_every_screen(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        await pilot.click("#head-palette")
+        await pilot.pause(0.5)
+        assert isinstance(app.screen, CommandPalette)
+        names = [str(option.prompt) for option in app.screen.query_one(OptionList).options]
+        for page in PAGES:
+            assert any(name.startswith(page_title(page)) for name in names), page
+
+
+async def test_a_sort_a_dialog_and_a_click_beside_it(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        table = app.screen.query_one(Table)
+        before = table.sorted_by
+        await pilot.click(table, offset=(4, 0))
+        await settled(app, pilot)
+        assert app.screen.query_one(Table).sorted_by != before
+        app.screen.action_note()
+        await pilot.pause()
+        assert isinstance(app.screen, Ask)
+        await pilot.click(app.screen, offset=(1, 1))
+        await settled(app, pilot)
+        assert isinstance(app.screen, RunsScreen)
+        app.screen.action_note()
+        await pilot.pause()
+        app.screen.query_one("Input").value = "kept by a click"
+        await pilot.click("#keep")
+        await settled(app, pilot)
+        app.look()
+        await settled(app, pilot)
+        assert any(row["note"] == "kept by a click" for row in app.runs)
