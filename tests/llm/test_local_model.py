@@ -52,18 +52,20 @@ def url(tmp_path_factory) -> Iterator[str]:
 def test_a_real_model_writes_summaries(url: str, tmp_path: Path) -> None:
     (tmp_path / "providers.toml").write_text(
         f'[llamacpp]\nbase_url = "{url}"\nmodel = "smollm2"\nmax_tokens = 120\n'
-        "extra_body = {repeat_penalty = 1.15}\nlimits = {concurrency = 2}\n"
+        "extra_body = {repeat_penalty = 1.15}\nlimits = {concurrency = 2, answers = 3}\n"
     )
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "short-1.toml").write_text(PROMPT)
     done = json.loads(
         sracl(
             tmp_path, "summarize", "--provider", "llamacpp", "--kind", "user", "--unit", "user", "--headless", "--json",
-            *("--set", "prompt=small-1", "--set", "max_users=4"),
+            *("--set", "prompt=short-1", "--set", "max_users=2"),
         ).stdout
     )  # fmt: skip
     assert done["cost"]["usd"] == 0.0
-    assert done["cost"]["calls"] >= 4
+    assert done["cost"]["calls"] >= 2
     rows = sql(tmp_path, "SELECT text, fallback, tokens_in, tokens_out FROM summaries")
-    assert len(rows) == 4
+    assert len(rows) == 2
     written = [row for row in rows if not row["fallback"]]
     assert written, rows
     for row in written:
