@@ -40,7 +40,8 @@ class InspectorScreen(PanesPage):
         "Left the user's items: a line marks the prefix that is shown, an arrow its target. In the middle the summary of "
         "that prefix. Right its neighbors: rank by cosine similarity (#) and by learned weight (#w), and how many places "
         "learning moved each. `target` says whether a neighbor has the target (has) or buys it next (next). With a second run "
-        "(o) A is this run, B the second; A or B at the left marks a neighbor that only one has."
+        "(o) A is this run, B the second; A or B at the left marks a neighbor that only one has. e shows all users at once, I the "
+        "item under the cursor with its substitutes."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "find", "Find", key_display="/"),

@@ -81,7 +81,8 @@ def substitute_text(one: dict[str, Any] | None) -> Text:
     said = Text()
     if one is not None:
         said.append(words.line(title_of(one, one["neighbor_id"])), "bold")
-        said.append(f"\n{one['users']:,} users have it, {one['shared']:,} of them have both items\n", "dim")
+        who = "user has" if one["users"] == 1 else "users have"
+        said.append(f"\n{one['users']:,} {who} it, {one['shared']:,} with both items\n", "dim")
         said.append(words.text(one["text"]) or "The source has no text of it.")
     return said
 
