@@ -144,6 +144,8 @@ class Line:
     at: float
     fields: dict[str, Any]
     table: Path | None
+    folder: Path = Path()
+    """Where its segment lies."""
 
 
 def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tuple[list[Line], int, list[str]]:
@@ -169,7 +171,9 @@ def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tu
             fields = json.loads(raw)
             table = fields.pop("table", None)
             fields.pop("n", None)
-            line = Line(fields.pop("event"), fields.pop("at"), fields, path.parent / table if table else None)
+            line = Line(
+                fields.pop("event"), fields.pop("at"), fields, path.parent / table if table else None, path.parent
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             problems.append(f"{path}: a damaged line was skipped: {raw[:80]!r}")
         else:

@@ -242,6 +242,43 @@ def _copy(home: Home, which: Which) -> Iterator[duckdb.DuckDBPyConnection]:
         _discard(temporary)
 
 
+def copy_of(home: Home, path: Path, to: Path, *, wait: float = 30.0) -> None:
+    """Copy a published file, while nobody publishes.
+
+    Raises:
+        StoreBusy: somebody writes.
+        StoreError: the copy cannot be written.
+    """
+    with _side_lock(home, time.monotonic() + wait):
+        _copied(path, to)
+
+
+@contextmanager
+def replacing(home: Home, which: Which, *, wait: float = 30.0) -> Iterator[tuple[Path, Path]]:
+    """A copy of a published file and the place of the one that replaces it when the block ends well.
+
+    Raises:
+        StoreBusy: somebody writes.
+        StoreError: there is no room; nothing was changed.
+    """
+    path = _path(home, which)
+    copied = path.with_name(f"{path.name}.new-{os.getpid()}-old")
+    fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
+    with _side_lock(home, time.monotonic() + wait):
+        try:
+            before = _copied(path, copied)
+            yield copied, fresh
+            with fresh.open("rb+") as file:
+                os.fsync(file.fileno())
+            answer = _ask("replace", path, fresh, json.dumps(before))
+            if not answer["done"]:
+                raise _busy(path, answer["writer"])
+            _sync_folder(path.parent)
+        finally:
+            _discard(copied)
+            _discard(fresh)
+
+
 def _copied(path: Path, temporary: Path) -> dict[str, Any]:
     """Copy the published file, where there is one and nobody writes to it, with the log of a session that was killed.
 

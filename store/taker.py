@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from store.errors import StoreError
 from store.journal import Line
 from store.rows import RunRows
 
@@ -203,6 +204,15 @@ class Taker:
                     _utc(line.at),
                 ],
             )
+
+    def _on_bundle_imported(self, source: str, segment: int, line: Line) -> None:
+        from store.bundles import take
+
+        self._rows.flush()
+        try:
+            take(self._connection, line.folder, line.fields["file"])
+        except StoreError as error:
+            self._warnings.append(str(error))
 
     def _on_run_tagged(self, source: str, segment: int, line: Line) -> None:
         """Added and taken away, not set: two people may do so at once."""

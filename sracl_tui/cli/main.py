@@ -31,6 +31,9 @@ COMMANDS = {
     "note": "runs.note",
     "rename": "runs.rename",
     "sql": "sql.sql",
+    "export": "bundle.export",
+    "import-bundle": "bundle.import_bundle",
+    "db": "db.app",
     "doctor": "doctor.doctor",
 }
 """Module in this folder and what it calls the command: a function, or a Typer with commands of its own."""

@@ -64,6 +64,9 @@ def proof(machine: Any, *, kills: int, epochs: int, seed: int, longest: float) -
             begun = (folder / "events-0001.jsonl").exists()
             process = machine.begin("run", *(("--resume", run_id) if begun else (*settings, "--run-id", run_id)))
             deadline = time.monotonic() + (by.uniform(0, longest) if seen["kills"] < kills else 600)
+            if seen["kills"] < kills and by.random() < 0.6:  # else most would die before they train
+                _await_training(folder, process, process.pid)
+                deadline = time.monotonic() + by.uniform(0, 3)
             while process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.01)
             if process.poll() is not None:
@@ -77,6 +80,16 @@ def proof(machine: Any, *, kills: int, epochs: int, seed: int, longest: float) -
         assert outcome(machine.home, run_id) == whole, f"{run_id} differs"
         seen["resumed"] += sum(line.event == "run_resumed" for _, line in read_events(folder))
     return seen
+
+
+def _await_training(folder: Path, process: Any, pid: int) -> None:
+    """Wait until this very process reports steps or epochs, or has ended."""
+    while process.poll() is None:
+        events = [line for _, line in read_events(folder)] if folder.exists() else []
+        starts = [place for place, line in enumerate(events) if line.fields.get("pid") == pid]
+        if starts and any(line.event in ("step_finished", "epoch_finished") for line in events[starts[-1] :]):
+            return
+        time.sleep(0.05)
 
 
 def _look(machine: Any, folder: Path, at: float, seen: dict[str, Any]) -> None:
