@@ -22,6 +22,13 @@ pytestmark = [
 ]
 
 
+PROMPT = """
+domain = "products"
+user = "Read the shopping history. Answer with one short sentence of at most 20 words about what this person likes. Example: Likes sturdy camping gear and bright colors, lately cooking pots."
+item = "Describe the product in one short sentence, as JSON with the fields item summary and potential user analysis."
+"""
+
+
 @pytest.fixture
 def url(tmp_path_factory) -> Iterator[str]:
     """The address of `sracl llm serve` with the real model."""
