@@ -216,6 +216,8 @@ def verdict_of(home: Home, run: dict[str, Any]) -> tuple[str, str] | None:
         return "killed", "its process ended before it began"
     if run["host"] != platform.node():
         beat = run["heartbeat_at"]
+        if isinstance(beat, str):  # of a row that the database wrote as JSON
+            beat = datetime.fromisoformat(beat)
         silent = (datetime.now(UTC).replace(tzinfo=None) - beat).total_seconds() if beat else 0.0
         return (
             ("lost", f"it ran on {run['host']} and has been silent since {beat:%Y-%m-%d %H:%M}")

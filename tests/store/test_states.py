@@ -138,6 +138,8 @@ def test_a_silent_run_of_another_machine_is_lost(
     Store.open(home).close()
     found = rows("SELECT state, reason FROM runs")
     assert found[0][0] == state
+    with Store.open(home) as store:
+        assert [json.loads(text)["state"] for text in runs.list_runs_json(store)] == [state]
     assert state == "running" or "elsewhere" in found[0][1]
 
 
