@@ -36,9 +36,7 @@ def url(tmp_path_factory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     quiet = subprocess.DEVNULL
-    line, environment = command(
-        tmp_path_factory.mktemp("serve"), "llm", "serve", "--port", str(port), "--threads", "1"
-    )
+    line, environment = command(tmp_path_factory.mktemp("serve"), "llm", "serve", "--port", str(port), "--threads", "1")
     process = subprocess.Popen(line, env=environment, stdout=quiet, stderr=quiet)
     address, deadline = f"http://127.0.0.1:{port}/v1", monotonic() + 60
     try:
