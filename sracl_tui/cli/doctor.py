@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -12,13 +13,22 @@ from sracl_tui.cli import common
 from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
 
 
-def doctor(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
+def doctor(
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write what a report of a bug needs, without keys or personal data."),
+    ] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
     """Print where everything is, and check that the store, the text encoder and the search work.
 
     \b
     Examples:
       sracl doctor
       sracl doctor --json
+      sracl doctor --report report.txt
     """
     from sracl_tui.runner import environment
 
@@ -41,6 +51,8 @@ def doctor(home: HomeOption = None, json_: JsonOption = False, debug: DebugOptio
         )
     ]
     good = all(check["ok"] for check in checks)
+    if report is not None:
+        _write_report(place, report, facts, checks)
     if json_:
         common.print_json({**facts, "checks": checks, "ok": good})
     else:
@@ -50,6 +62,20 @@ def doctor(home: HomeOption = None, json_: JsonOption = False, debug: DebugOptio
             mark = "[green]ok[/green]    " if check["ok"] else "[red]failed[/red]"
             console.print(f"{mark} {check['name']}:", check["detail"], highlight=False)
     raise typer.Exit(0 if good else 4)
+
+
+def _write_report(place: Any, path: Path, facts: dict[str, Any], checks: list[dict[str, Any]]) -> None:
+    from sracl_tui.runner.report import text_of
+    from store.errors import StoreError
+    from store.runs import list_runs
+
+    try:
+        with common.open_store(place) as store:
+            rows = list_runs(store)
+    except StoreError:  # the checks say why
+        rows = []
+    path.write_text(text_of(place, facts, checks, rows), "utf-8")
+    common.talk().print(f"{path}: look through it before you send it.", markup=False, highlight=False)
 
 
 def _checked(name: str, check: Callable[[], str]) -> dict[str, Any]:
