@@ -274,6 +274,22 @@ class Store:
             except duckdb.Error as error:
                 raise _failed(error) from None
 
+    def save_rows(self, query: str, parameters: Sequence[Any], path: Path, **tables: pa.Table) -> int:
+        """Write the rows of one of our own queries to a file, as `save_sql` does; `tables` are there under their names.
+
+        Raises:
+            StoreError: the database cannot be read, or the file cannot be written.
+        """
+        from store.saving import save
+
+        try:
+            with self._cursor() as cursor:
+                for name, table in tables.items():
+                    cursor.register(name, table)
+                return save(cursor.sql(query, params=list(parameters)), path)
+        except duckdb.Error as error:
+            raise explain(error, self.home.database) from None
+
     def vocabulary(self) -> dict[str, list[str]]:
         """Tables and views with their columns, as a person's SQL names them."""
         rows = self.rows(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.data.dataset import Dataset
@@ -77,17 +78,7 @@ class Windows:
 
     def pack(self, anchor_ids: Tensor, device: torch.device | str = "cpu") -> Packed:
         """The windows of B anchors (ids, on the CPU), packed and moved to a device."""
-        lengths, order = torch.sort(self._lengths[anchor_ids], stable=True)  # (B,)
-        stops = torch.cumsum(lengths, 0)
-        index = torch.arange(int(stops[-1]) if len(stops) else 0)  # (T,)
-        place = index - torch.repeat_interleave(stops - lengths, lengths)
-        items = self._sequence[torch.repeat_interleave(self._starts[anchor_ids[order]], lengths) + place]
-        positions = place + torch.repeat_interleave(self.max_length - lengths, lengths)
-        restore = torch.empty_like(order)
-        restore[order] = torch.arange(len(order))
-        counts = torch.bincount(lengths).tolist()
-        blocks = tuple((count, length) for length, count in enumerate(counts) if count)
-        return Packed(items, positions, stops - 1, restore, blocks).to(device)
+        return lay_out(self._sequence, self._starts[anchor_ids], self._lengths[anchor_ids], self.max_length).to(device)
 
     def gather(self, groups: Sequence[Tensor], device: torch.device | str = "cpu") -> Batch:
         """Groups of prefixes, each prefix a sequence of its own."""
@@ -101,6 +92,28 @@ class Windows:
         """All prefixes once, in random order, `size` in each batch; a last one of one prefix is left out."""
         order = ids[torch.randperm(len(ids), generator=generator)]
         return [part for part in order.split(size) if len(part) > 1] or [order]
+
+
+def lay_out(sequence: Tensor, starts: Tensor, lengths: Tensor, max_length: int) -> Packed:
+    """B windows, each `lengths` (B,) items of `sequence` (N,) from `starts` (B,) on; at most `max_length` ones."""
+    lengths, order = torch.sort(lengths, stable=True)  # (B,)
+    stops = torch.cumsum(lengths, 0)
+    index = torch.arange(int(stops[-1]) if len(stops) else 0)  # (T,)
+    place = index - torch.repeat_interleave(stops - lengths, lengths)
+    items = sequence[torch.repeat_interleave(starts[order], lengths) + place]
+    positions = place + torch.repeat_interleave(max_length - lengths, lengths)
+    restore = torch.empty_like(order)
+    restore[order] = torch.arange(len(order))
+    counts = torch.bincount(lengths).tolist()
+    blocks = tuple((count, length) for length, count in enumerate(counts) if count)
+    return Packed(items, positions, stops - 1, restore, blocks)
+
+
+def pack_histories(histories: Sequence[NDArray[np.integer]], max_length: int) -> Packed:
+    """The last `max_length` items of B histories, each with at least one."""
+    lengths = torch.tensor([min(len(history), max_length) for history in histories], dtype=torch.long)
+    flat = np.concatenate([history[-max_length:] for history in histories]).astype(np.int64)
+    return lay_out(torch.from_numpy(flat), torch.cumsum(lengths, 0) - lengths, lengths, max_length)
 
 
 def _by_id(values: np.ndarray) -> Tensor:

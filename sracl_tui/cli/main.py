@@ -27,6 +27,8 @@ COMMANDS = {
     "llm": "llm.app",
     "leaks": "leaks.leaks",
     "compare": "compare.compare",
+    "export": "export.export",
+    "recommend": "recommend.recommend",
     "tag": "runs.tag",
     "note": "runs.note",
     "rename": "runs.rename",

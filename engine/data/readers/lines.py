@@ -111,5 +111,5 @@ def older(line: bytes) -> str:
 
 def _opened(path: Path) -> BinaryIO | io.BufferedReader:
     if path.suffix.lower() == ".gz":
-        return io.BufferedReader(gzip.open(path), 1 << 20)  # type: ignore[arg-type]
+        return io.BufferedReader(gzip.open(path), 1 << 20)
     return path.open("rb", buffering=1 << 20)

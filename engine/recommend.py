@@ -1,0 +1,185 @@
+"""A trained backbone on its own: what recommends. Kept as a folder of `model.safetensors` and `model.json`.
+
+Nothing else of SRA-CL is needed for it: no text, no vectors, no neighbors, no synthesizer.
+
+Legend: B histories, K recommendations, V items.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from engine.config import ModelConfig
+from engine.data.batches import pack_histories
+from engine.errors import CheckpointError, ConfigError, DataError
+from engine.models import naming
+from engine.models.backbone import Backbone, build_backbone
+
+FORMAT = "sracl-model-1"
+WEIGHTS, ABOUT = "model.safetensors", "model.json"
+BATCH = 512
+"""Histories at a time: their scores of all items are in memory."""
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """A backbone f with the names of the items that it knows."""
+
+    backbone: Backbone
+    """In evaluation mode."""
+    model: ModelConfig
+    max_length: int
+    """Items of a history that f sees, the last ones."""
+    item_ids: list[str]
+    """The source's own ids, by item number - 1."""
+    titles: list[str]
+    about: dict[str, Any] = field(default_factory=dict)
+    """Where it comes from: run, dataset, metrics."""
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Item number by the source's own id."""
+        return {raw_id: number for number, raw_id in enumerate(self.item_ids, 1)}
+
+    def recommend(
+        self, histories: Sequence[Sequence[str]], *, k: int = 20, mask_seen: bool = False
+    ) -> list[list[tuple[str, float]]]:
+        """The k best next items of each history, as (id, score), best first.
+
+        Args:
+            histories: the source's own item ids, oldest first.
+            mask_seen: leave out what is in the history.
+
+        Raises:
+            DataError: a history is empty, or has an item that the model does not know.
+        """
+        unknown = {item for history in histories for item in history if item not in self.numbers}
+        if unknown:
+            raise DataError(f"{len(unknown)} items are not known to the model, such as {sorted(unknown)[0]!r}")
+        numbered = [np.array([self.numbers[item] for item in history], np.int64) for history in histories]
+        ids, scores = self.top(numbered, k=k, mask_seen=mask_seen)
+        rows = zip(ids.tolist(), scores.tolist(), strict=True)
+        return [
+            [(self.item_ids[n - 1], score) for n, score in zip(*row, strict=True) if score != float("-inf")]
+            for row in rows
+        ]
+
+    @torch.no_grad()
+    def top(
+        self, histories: Sequence[NDArray[np.integer]], *, k: int = 20, mask_seen: bool = False
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Item numbers and scores, each (B, K), best first; of equal scores the lower number first.
+
+        With `mask_seen` a score of -inf stands where there are fewer items left than k.
+
+        Raises:
+            DataError: a history is empty.
+        """
+        if not all(len(history) for history in histories):
+            raise DataError("a history is empty", hint="One item is enough.")
+        ids, scores = [torch.zeros(0, k, dtype=torch.long)], [torch.zeros(0, k)]
+        k = min(k, len(self.item_ids))
+        for start in range(0, len(histories), BATCH):
+            part = histories[start : start + BATCH]
+            found = self.scores(part)
+            if mask_seen:
+                rows = torch.repeat_interleave(torch.arange(len(part)), torch.tensor([len(h) for h in part]))
+                found[rows, torch.from_numpy(np.concatenate(part).astype(np.int64)) - 1] = -torch.inf
+            values, places = found.topk(k)  # (B, K)
+            order = torch.from_numpy(np.lexsort((places.numpy(), -values.numpy())))
+            ids.append(places.gather(1, order) + 1)
+            scores.append(values.gather(1, order))
+        return torch.cat(ids[1:] or ids).numpy(), torch.cat(scores[1:] or scores).numpy()
+
+    @torch.no_grad()
+    def scores(self, histories: Sequence[NDArray[np.integer]]) -> Tensor:
+        """(B, V) scores of items 1..V."""
+        return self.backbone.scores(self.backbone(pack_histories(histories, self.max_length)))
+
+
+def build(weights: dict[str, Tensor], model: ModelConfig, *, max_length: int, items: int, where: Path) -> Backbone:
+    """A backbone with weights, ready to recommend.
+
+    Raises:
+        CheckpointError: the weights do not fit.
+        ConfigError: it cannot be built.
+    """
+    backbone = build_backbone(model, items=items, max_length=max_length)
+    try:
+        backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"does not fit this model: {error}", where=str(where)) from None
+    return backbone.eval()
+
+
+def save_model(recommender: Recommender, folder: Path) -> None:
+    """Write a model's folder, which must not be there yet or be empty; a backbone of one's own comes along.
+
+    Raises:
+        CheckpointError: the folder has something in it, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise CheckpointError("the folder is not empty", where=str(folder), hint="Name a new one.")
+        parts = naming.split_file(recommender.model.backbone)
+        if parts is not None:
+            (folder / naming.KEPT).write_bytes(parts[0].read_bytes())
+        tensors = {name: value.detach().cpu().contiguous() for name, value in recommender.backbone.state_dict().items()}
+        save_file(tensors, folder / WEIGHTS, {"format": FORMAT})
+        model = recommender.model.model_dump(mode="json")
+        model["backbone"] = f"{naming.KEPT}:{parts[1]}" if parts else model["backbone"]
+        document = {
+            "format": FORMAT,
+            "model": model,
+            "max_length": recommender.max_length,
+            "about": recommender.about,
+            "items": recommender.item_ids,
+            "titles": recommender.titles,
+        }
+        (folder / ABOUT).write_text(json.dumps(document, ensure_ascii=False, indent=1), "utf-8")
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot be written: {error}", where=str(folder)) from error
+
+
+def load_model(folder: Path | str, *, own_code: bool = False) -> Recommender:
+    """A model from its folder.
+
+    Args:
+        own_code: run the `own_backbone.py` that lies in the folder, where the backbone is somebody's own.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of another format.
+        ConfigError: the backbone is somebody's own and `own_code` is not set, or it cannot be built.
+    """
+    folder = Path(folder)
+    try:
+        document = json.loads((folder / ABOUT).read_text("utf-8"))
+        if document["format"] != FORMAT:
+            raise ValueError(f"its format is {document['format']!r}")
+        weights = load_file(folder / WEIGHTS)
+        values = dict(document["model"])
+        own = naming.split_file(values["backbone"])
+        if own is not None:
+            values["backbone"] = f"{folder.resolve() / naming.KEPT}:{own[1]}"
+        model = ModelConfig.model_validate(values)
+        items, titles, max_length = document["items"], document["titles"], int(document["max_length"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"not a model of ours: {error}", where=str(folder)) from None
+    if own is not None and not own_code:
+        hint = "Read it, and say own_code=True."
+        raise ConfigError(f"its backbone is code of its own, {naming.KEPT}", where=str(folder), hint=hint)
+    backbone = build(weights, model, max_length=max_length, items=len(items), where=folder / WEIGHTS)
+    return Recommender(backbone, model, max_length, items, titles, document["about"])

@@ -1,0 +1,155 @@
+"""`sracl export`: what runs made, as files for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from engine.errors import ConfigError
+from sracl_tui.cli import common
+from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+
+if TYPE_CHECKING:
+    from store.database import Store
+
+What = Literal["results", "neighbors", "weights", "users", "items", "texts", "model"]
+COLUMNS = ("hr", "ndcg", "mrr")
+
+
+def export(
+    names: Annotated[
+        list[str], typer.Argument(help="Runs or groups; all but results take one run.", metavar="RUN|GROUP...")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="File: .csv, .parquet, .json; results also .tex, .md. A folder for a model."),
+    ],
+    what: Annotated[
+        What,
+        typer.Option(
+            help="results: a row per run. neighbors, weights: the lists and what was learned. users: h and h+. items: E. "
+            "texts: summaries and their vectors. model: the backbone alone, to recommend with elsewhere."
+        ),
+    ] = "results",
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write what runs made to a file.
+
+    \b
+    Examples:
+      sracl export office-ablations --out results.csv
+      sracl export office-ablations --out table.tex
+      sracl export last --what neighbors --out neighbors.parquet
+      sracl export last --what weights --out weights.parquet
+      sracl export last --what model --out my-model     then: python examples/load_model.py my-model
+    """
+    from store.runs import chosen
+
+    check_out(out)
+    with common.open_store(common.home_of(home)) as store:
+        rows = chosen(store, names)
+        if what == "results":
+            count = _results(store, [row["run_id"] for row in rows], out)
+        else:
+            if len(rows) != 1:
+                raise ConfigError(f"{what} are of one run; these are {len(rows)}", where="--what", hint="Name one run.")
+            count = WRITERS[what](store, rows[0], out)
+    if json_:
+        common.print_json({"path": str(out), "what": what, "rows": count})
+    else:
+        common.talk().print(
+            f"{count:,} {'items' if what == 'model' else 'rows'} are in {out}", markup=False, highlight=False
+        )
+
+
+def check_out(path: Path) -> None:
+    """A file that cannot be is refused before the work.
+
+    Raises:
+        ConfigError: its folder is not there.
+    """
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"there is no folder {path.absolute().parent}", where="--out", hint="Make it first.")
+
+
+def _results(store: Store, run_ids: list[str], out: Path) -> int:
+    from store import exporting
+
+    format_ = {".tex": "latex", ".md": "md"}.get(out.suffix.lower())
+    if format_ is None:
+        return exporting.results(store, run_ids, out)
+    from sracl_tui.cli.tables import render
+
+    rows = exporting.result_rows(store, run_ids)
+    metrics = [name for name in (rows[0] if rows else {}) if name.startswith("test_")]
+    metrics = [name for name in metrics if any(row[name] is not None for row in rows)]
+    heads = ["run", "data", "seed", *(name.removeprefix("test_").upper().replace("_", "@") for name in metrics)]
+    cells = [
+        [row["name"], row["dataset_name"] or "", str(row["seed"]), *(common.number(row[m]) for m in metrics)]
+        for row in rows
+    ]
+    try:
+        out.write_text(render(heads, cells, format_="latex" if format_ == "latex" else "md"), "utf-8")
+    except OSError as error:
+        raise ConfigError(f"the file cannot be written: {error.strerror or error}", where=str(out)) from None
+    return len(rows)
+
+
+def _neighbors(store: Store, run: dict[str, Any], out: Path) -> int:
+    from store import exporting
+
+    return exporting.neighbors(store, run, out)
+
+
+def _weights(store: Store, run: dict[str, Any], out: Path) -> int:
+    from store import exporting
+
+    return exporting.weights(store, run, out)
+
+
+def _users(store: Store, run: dict[str, Any], out: Path) -> int:
+    from store import exporting
+
+    return exporting.user_vectors(store, run, out)
+
+
+def _texts(store: Store, run: dict[str, Any], out: Path) -> int:
+    from store import exporting
+
+    return exporting.text_vectors(store, run, out)
+
+
+def _items(store: Store, run: dict[str, Any], out: Path) -> int:
+    import pyarrow as pa
+
+    from sracl_tui.recommending import recommender_of
+    from store import exporting
+
+    model, _ = recommender_of(store, run)
+    matrix = model.backbone.item_embedding.weight.detach().numpy()[1:]  # (V, D)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
+    return exporting.embeddings(store, run, range(1, len(matrix) + 1), vectors, out)
+
+
+def _model(store: Store, run: dict[str, Any], out: Path) -> int:
+    from engine.recommend import save_model
+    from sracl_tui.recommending import recommender_of
+
+    model, _ = recommender_of(store, run)
+    save_model(model, out)
+    return len(model.item_ids)
+
+
+WRITERS: dict[str, Callable[[Store, dict[str, Any], Path], int]] = {
+    "neighbors": _neighbors,
+    "weights": _weights,
+    "users": _users,
+    "items": _items,
+    "texts": _texts,
+    "model": _model,
+}
