@@ -70,3 +70,9 @@ class CheckpointError(EngineError):
     """A checkpoint that is missing, damaged, or made by another configuration."""
 
     title = "Checkpoint error"
+
+
+class FetchError(EngineError):
+    """A data set that could not be downloaded; what came is kept, and the next try goes on from there."""
+
+    title = "Download error"

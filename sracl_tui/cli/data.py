@@ -1,4 +1,4 @@
-"""`sracl data`: import, list, show and remove datasets."""
+"""`sracl data`: import, fetch, list, show and remove datasets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from rich.text import Text
 from engine.events import StageProgress
 from sracl_tui.cli import common
 from sracl_tui.cli.common import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.cli.fetch import fetch
 from sracl_tui.importing import BY_KEY
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, help="Import, list, show and remove datasets.")
+app = typer.Typer(cls=Commands, no_args_is_help=True, help="Import, fetch, list, show and remove datasets.")
 NameArgument = Annotated[str, typer.Argument(help="Name or id of a dataset.", metavar="NAME")]
 
 
@@ -98,6 +99,9 @@ def import_(
 
 def _step(event: StageProgress) -> Text:
     return Text(f"{event.done + 1}/{event.total} {event.detail}")
+
+
+app.command("fetch")(fetch)
 
 
 @app.command("list")

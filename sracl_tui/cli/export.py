@@ -24,9 +24,13 @@ def export(
         list[str], typer.Argument(help="Runs or groups; all but results take one run.", metavar="RUN|GROUP...")
     ],
     out: Annotated[
-        Path,
-        typer.Option("--out", "-o", help="File: .csv, .parquet, .json; results also .tex, .md. A folder for a model."),
-    ],
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="File: .csv, .parquet, .json; results also .tex, .md. A folder for a model. Of a bundle RUN.sracl.zip by default.",
+        ),
+    ] = None,
     what: Annotated[
         What,
         typer.Option(
@@ -34,11 +38,12 @@ def export(
             "texts: summaries and their vectors. model: the backbone alone, to recommend with elsewhere."
         ),
     ] = "results",
+    bundle: Annotated[bool, typer.Option("--bundle", help="A whole run as one file for another home.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Write what runs made to a file.
+    """Write what runs made to a file: a table, a model, or a whole run for `sracl import-bundle`.
 
     \b
     Examples:
@@ -47,24 +52,38 @@ def export(
       sracl export last --what neighbors --out neighbors.parquet
       sracl export last --what weights --out weights.parquet
       sracl export last --what model --out my-model     then: python examples/load_model.py my-model
+      sracl export last --bundle --out night.zip
     """
+    from sracl_tui.cli.bundle import bundled
     from store.runs import chosen
 
-    check_out(out)
+    if out is None and not bundle:
+        raise ConfigError(
+            "say where to", where="--out", hint="--out FILE; or --bundle for a whole run as one file for another home."
+        )
+    if out is not None:
+        check_out(out)
     with common.open_store(common.home_of(home)) as store:
         rows = chosen(store, names)
-        if what == "results":
-            count = _results(store, [row["run_id"] for row in rows], out)
+        if (bundle or what != "results") and len(rows) != 1:
+            raise ConfigError(f"it is of one run; these are {len(rows)}", where="export", hint="Name one run.")
+        if bundle:
+            document = bundled(store, rows[0], out)
         else:
-            if len(rows) != 1:
-                raise ConfigError(f"{what} are of one run; these are {len(rows)}", where="--what", hint="Name one run.")
-            count = WRITERS[what](store, rows[0], out)
+            document = {"path": str(out), "what": what, "rows": _written(store, rows, what, out or Path())}
     if json_:
-        common.print_json({"path": str(out), "what": what, "rows": count})
+        common.print_json(document)
+    elif bundle:
+        common.out().print(document["path"], markup=False, highlight=False)
     else:
-        common.talk().print(
-            f"{count:,} {'items' if what == 'model' else 'rows'} are in {out}", markup=False, highlight=False
-        )
+        text = f"{document['rows']:,} {'items' if what == 'model' else 'rows'} are in {out}"
+        common.talk().print(text, markup=False, highlight=False)
+
+
+def _written(store: Store, rows: list[dict[str, Any]], what: What, out: Path) -> int:
+    if what == "results":
+        return _results(store, [row["run_id"] for row in rows], out)
+    return WRITERS[what](store, rows[0], out)
 
 
 def check_out(path: Path) -> None:

@@ -33,7 +33,6 @@ COMMANDS = {
     "note": "runs.note",
     "rename": "runs.rename",
     "sql": "sql.sql",
-    "export": "bundle.export",
     "import-bundle": "bundle.import_bundle",
     "db": "db.app",
     "doctor": "doctor.doctor",

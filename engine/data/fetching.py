@@ -1,0 +1,227 @@
+"""Known data sets by name, from their publishers' addresses: resumed where a download broke off, checked, unpacked.
+
+pooch checks and unpacks; the download itself is ours, as pooch's begins anew each time. A file grows as `NAME.part` and gets
+its name when its checksum is right.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine.errors import ConfigError, FetchError
+
+Progress = Callable[[str, int, int | None], None]
+"""Is told the name of a file, the bytes that are there, and how many there will be, where that is known."""
+RECORD = "fetched.json"
+OWN = "datasets.toml"
+"""In a home: more data sets, in the same form; they win over ours."""
+TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class File:
+    """One download."""
+
+    url: str
+    bytes: int | None = None
+    checksum: str | None = None
+    """`sha256:...` or `md5:...`."""
+
+    @property
+    def name(self) -> str:
+        return Path(urlsplit(self.url).path).name
+
+
+@dataclass(frozen=True)
+class Known:
+    """A data set that can be fetched."""
+
+    name: str
+    what: str
+    page: str
+    licence: str
+    files: tuple[File, ...]
+
+
+def known(own: Path | None = None) -> dict[str, Known]:
+    """Every data set by name.
+
+    Args:
+        own: a file of a person's own ones; it need not be there.
+
+    Raises:
+        ConfigError: that file is wrong.
+    """
+    found = _parsed(resources.files("engine.data").joinpath("published.toml").read_text("utf-8"))
+    if own is not None and own.exists():
+        try:
+            found |= _parsed(own.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+            hint = "Each is [NAME] with files = [{ url = ... }]; what, page, licence, bytes and checksum are optional."
+            raise ConfigError(f"not readable as data sets: {error!r}", where=str(own), hint=hint) from None
+    return found
+
+
+def _parsed(text: str) -> dict[str, Known]:
+    return {
+        name: Known(
+            name,
+            entry.get("what", ""),
+            entry.get("page", ""),
+            entry.get("licence", "unknown"),
+            tuple(File(**file) for file in entry["files"]),
+        )
+        for name, entry in tomllib.loads(text).items()
+    }
+
+
+def checksum_of(file: File, folder: Path) -> str | None:
+    """The checksum that a download is held against: the publisher's, else that of the first download."""
+    return file.checksum or _record(folder).get(file.url)
+
+
+def fetch(entry: Known, folder: Path, *, progress: Progress = lambda name, done, total: None) -> Path:
+    """The folder with a data set's files, of which those that are not there yet are downloaded.
+
+    Raises:
+        FetchError: the network cannot be reached, a download breaks off, or a checksum is another. What came is kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder
+    for file in entry.files:
+        path = _fetched(entry, file, folder, progress)
+        if path.suffix == ".zip":
+            place = _unpacked(path)
+    return place
+
+
+def _fetched(entry: Known, file: File, folder: Path, progress: Progress) -> Path:
+    pooch: Any = importlib.import_module("pooch")
+    pooch.get_logger().setLevel("ERROR")
+    wanted = checksum_of(file, folder)
+    path = folder / file.name
+    if (
+        path.exists()
+        and wanted is not None
+        and pooch.file_hash(path, alg=_algorithm(wanted)) == wanted.partition(":")[2]
+    ):
+        return path
+    path.unlink(missing_ok=True)  # not of this checksum, or of a first download that nobody recorded
+    part = folder / f"{file.name}.part"
+
+    def download(url: str, output: str, _: Any) -> None:
+        _resume(entry, file, part, progress)
+        os.replace(part, output)
+
+    try:
+        pooch.retrieve(url=file.url, known_hash=wanted, fname=file.name, path=folder, downloader=download)
+    except ValueError as error:  # what pooch raises where the hash is another
+        raise FetchError(
+            f"its checksum is not {wanted}: the file was changed at its source, or on its way",
+            where=file.url,
+            hint=f"If you know why it changed, remove {folder} and fetch it again. {_by_hand(entry)}",
+        ) from error
+    record = _record(folder) | {file.url: f"sha256:{pooch.file_hash(path, alg='sha256')}"}
+    (folder / RECORD).write_text(json.dumps(record, indent=1), "utf-8")
+    _notes(part).unlink(missing_ok=True)
+    return path
+
+
+def _algorithm(checksum: str) -> str:
+    return checksum.partition(":")[0]
+
+
+def _record(folder: Path) -> dict[str, str]:
+    try:
+        return json.loads((folder / RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _resume(entry: Known, file: File, part: Path, progress: Progress) -> None:
+    """Bring `part` to its full length."""
+    import httpx2 as http
+
+    try:
+        with http.Client(follow_redirects=True, timeout=TIMEOUT) as client:
+            have = part.stat().st_size if part.exists() else 0
+            version = _notes(part).read_text("utf-8") if have and _notes(part).exists() else ""
+            headers = {"Accept-Encoding": "identity"}
+            if have and version:
+                headers |= {"Range": f"bytes={have}-", "If-Range": version}
+            with client.stream("GET", file.url, headers=headers) as answer:
+                if answer.status_code == 416:  # all of it is there, or it has become shorter: ask for all of it
+                    part.unlink()
+                elif answer.status_code not in (200, 206):
+                    raise FetchError(
+                        f"the server answers {answer.status_code} {answer.reason_phrase}",
+                        where=file.url,
+                        hint=_by_hand(entry),
+                    )
+                else:
+                    _append(file, part, answer, have if answer.status_code == 206 else 0, progress)
+                    return
+        _resume(entry, file, part, progress)
+    except http.TransportError as error:
+        cause = str(error) or type(error).__name__
+        raise FetchError(f"cannot be reached, or broke off: {cause}", where=file.url, hint=_by_hand(entry)) from None
+    except OSError as error:
+        raise FetchError(f"cannot be written: {error.strerror or error}", where=str(part)) from None
+
+
+def _append(file: File, part: Path, answer: Any, have: int, progress: Progress) -> None:
+    version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+    if version and not version.startswith("W/"):  # a weak one promises too little to go on from
+        _notes(part).write_text(version, "utf-8")
+    else:
+        _notes(part).unlink(missing_ok=True)
+    length = answer.headers.get("Content-Length", "")
+    total = have + int(length) if length.isdigit() else file.bytes
+    with part.open("ab" if have else "wb") as output:
+        progress(file.name, have, total)
+        for chunk in answer.iter_raw():
+            output.write(chunk)
+            have += len(chunk)
+            progress(file.name, have, total)
+    if total is not None and have != total:
+        raise FetchError(
+            f"broke off after {have:,} of {total:,} bytes", where=file.url, hint="Again goes on from there."
+        )
+
+
+def _notes(part: Path) -> Path:
+    """The file with the version that a part is of, as the server names it."""
+    return part.with_name(f"{part.name}.version")
+
+
+def _by_hand(entry: Known) -> str:
+    addresses = " and ".join(file.url for file in entry.files)
+    return f"Or download {addresses} elsewhere, and: sracl data import PATH --name {entry.name}"
+
+
+def _unpacked(path: Path) -> Path:
+    """The one folder in an archive, beside it; else a folder of its name.
+
+    Raises:
+        FetchError: it is damaged.
+    """
+    import zipfile
+
+    target = path.with_suffix("")
+    try:
+        importlib.import_module("pooch").Unzip(extract_dir=target.name)(str(path), "download", None)
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise FetchError(
+            f"not readable as zip: {error}", where=str(path), hint="Remove it and fetch it again."
+        ) from None
+    inside = [other for other in target.iterdir() if not other.name.startswith((".", "__MACOSX"))]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else target

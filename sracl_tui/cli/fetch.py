@@ -1,0 +1,129 @@
+"""`sracl data fetch`: a known data set from its publisher, into the store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from engine.errors import ConfigError
+from sracl_tui.cli import common
+from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+
+if TYPE_CHECKING:
+    from engine.data.fetching import Known
+
+
+def fetch(
+    name: Annotated[str | None, typer.Argument(help="Name of a known data set; none lists them.")] = None,
+    as_: Annotated[str | None, typer.Option("--as", help="Name to call the dataset by. Default: its own.")] = None,
+    k_core: Annotated[int, typer.Option(min=0, help="Keep users and items with so many interactions.")] = 0,
+    download_only: Annotated[bool, typer.Option("--download-only", help="Do not import it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Download a known data set from its publisher and import it. Size, licence and checksum are shown first.
+
+    A download that broke off goes on where it was. `datasets.toml` in the home adds data sets of your own.
+
+    \b
+    Examples:
+      sracl data fetch
+      sracl data fetch ml-1m
+      sracl data fetch amazon-beauty-2014 --as beauty --yes
+    """
+    from engine.data.fetching import OWN, known
+
+    place = common.home_of(home)
+    entries = known(place.path / OWN)
+    if name is None:
+        _list(entries, json_=json_)
+        return
+    entry = entries.get(name)
+    if entry is None:
+        raise ConfigError(f"there is no known data set {name!r}", where="NAME", hint=f"Known: {', '.join(entries)}.")
+    folder = place.cache / "data" / name
+    facts = _facts(entry, folder)
+    talk = common.talk()
+    common.print_pairs(talk, {"data set": f"{entry.name}: {entry.what}", "licence": entry.licence, "page": entry.page})
+    for fact in facts:
+        size = "size unknown" if fact["bytes"] is None else f"{fact['bytes']:,} bytes"
+        talk.print(
+            f"  {fact['url']}\n    {size}, checksum {fact['checksum'] or 'unknown'}", markup=False, highlight=False
+        )
+    if not entry.files:
+        raise ConfigError(
+            "it cannot be downloaded directly",
+            where=name,
+            hint=f"Get it from {entry.page}, then: sracl data import PATH --name {name}",
+        )
+    if not yes:
+        typer.confirm("Download it?", abort=True, err=True)
+    path = _fetched(entry, folder)
+    document: dict[str, Any] = {"name": name, "path": str(path), "files": _facts(entry, folder)}
+    if not download_only:
+        document["dataset"] = _imported(place, path, as_ or name, k_core)
+    if json_:
+        common.print_json(document)
+        return
+    for fact in document["files"]:
+        talk.print(f"  {Path(fact['url']).name}: {fact['checksum']}", markup=False, highlight=False)
+    common.out().print(f"{name}: {document.get('dataset', {}).get('text', path)}", markup=False, highlight=False)
+
+
+def _facts(entry: Known, folder: Path) -> list[dict[str, Any]]:
+    """What is known of each file now."""
+    from engine.data.fetching import checksum_of
+
+    return [
+        {
+            "url": file.url,
+            "bytes": (folder / file.name).stat().st_size if (folder / file.name).exists() else file.bytes,
+            "checksum": checksum_of(file, folder),
+        }
+        for file in entry.files
+    ]
+
+
+def _fetched(entry: Known, folder: Path) -> Path:
+    from engine.data.fetching import fetch
+
+    talk = common.talk()
+    if not sys.stderr.isatty():
+        return fetch(entry, folder)
+    with talk.status("downloading") as status:
+
+        def told(name: str, done: int, total: int | None) -> None:
+            status.update(
+                Text(f"{name}: {done / 2**20:,.1f} of {'?' if total is None else f'{total / 2**20:,.1f}'} MiB")
+            )
+
+        return fetch(entry, folder, progress=told)
+
+
+def _imported(place: Any, path: Path, name: str, k_core: int) -> dict[str, Any]:
+    from engine.data.importing import ImportOptions
+    from sracl_tui.importing import import_into
+
+    dataset, report = import_into(place, path, name=name, options=ImportOptions(k_core=k_core))
+    for warning in report.warnings:
+        common.talk().print(f"warning: {warning}", markup=False, highlight=False)
+    for reason, count in report.dropped.items():
+        common.talk().print(f"dropped: {count:,} {reason}", markup=False, highlight=False)
+    text = f"{dataset.users:,} users, {len(dataset.items):,} items, {len(dataset.sequence):,} interactions ({report.format})"
+    return {"name": name, "dataset_id": dataset.dataset_id, "format": report.format, "text": text}
+
+
+def _list(entries: dict[str, Known], *, json_: bool) -> None:
+    if json_:
+        common.print_json(
+            [{"name": e.name, "what": e.what, "licence": e.licence, "page": e.page} for e in entries.values()]
+        )
+        return
+    cells = [(e.name, e.what, e.licence) for e in entries.values()]
+    common.out().print(common.table(("name", "what it is", "licence"), cells))
