@@ -1,0 +1,131 @@
+"""A picture of every screen, at three sizes, dark and light, of runs that were recorded (`tests/tui/record.py`).
+
+After a wanted change: `pytest tests/tui/test_snapshots.py --snapshot-update`, and look at what changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sracl_tui.app import SraclApp
+from sracl_tui.runner.datasets import open_dataset
+from store.database import Store
+from store.home import Home
+from store.publish import write_sql
+
+RECORDED = Path(__file__).with_name("recorded")
+SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x60": (200, 60)}
+THEMES = ("sracl-dark", "sracl-light")
+RUN = "20260101-092000-0003"
+SCREENS: dict[str, tuple[str, ...]] = {
+    # what is drawn: keys that lead there from the list of runs
+    "runs": (),
+    "runs folded": ("f",),
+    "help": ("question_mark",),
+    "run": ("open",),
+    "run log": ("open", "tab"),
+    "run settings": ("open", "tab", "tab"),
+    "inspector": ("inspect",),
+    "find user": ("inspect", "slash"),
+    "launch": ("go launch",),
+    "compare": ("go compare",),
+    "compare users": ("go compare", "tab", "tab"),
+    "sql": ("go sql",),
+}
+FEW = ("help", "runs folded", "run settings", "find user", "compare users")
+"""Drawn at one size: they are laid out as their neighbors are."""
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the recorded runs, its times fixed."""
+    home = Home(tmp_path_factory.mktemp("recorded") / "home")
+    home.create()
+    with Store.open(home) as store:
+        open_dataset(store, "demo", max_users=60)
+    shutil.copytree(RECORDED, home.runs, dirs_exist_ok=True)
+    with Store.open(home) as store:
+        assert len(store.rows("FROM runs")) == 5
+    write_sql(home, "UPDATE datasets SET imported_at = TIMESTAMP '2026-01-01 08:50:00'")
+    return home.path
+
+
+@pytest.fixture
+def drawn(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SraclApp]:
+    """The app on that home, with nothing in it that moves."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.chdir(recorded.parent)
+    monkeypatch.setattr("sracl_tui.preferences.Preferences.write", lambda self, home: None)
+    monkeypatch.setattr("sracl_tui.history.add", lambda *words, **named: None)
+
+    def make(theme: str) -> SraclApp:
+        app = SraclApp(Home(Path("home")), theme=theme)
+        app.animation_level = "none"
+        return app
+
+    return make
+
+
+def leads_to(steps: tuple[str, ...]) -> Callable[[Any], Awaitable[None]]:
+    """Presses the keys, and waits for what they start."""
+
+    async def settle(pilot: Any) -> None:
+        for _ in range(4):
+            await pilot.pause()
+            await asyncio.wait_for(pilot.app.workers.wait_for_complete(), 30)
+        await pilot.pause()
+
+    async def lead(pilot: Any) -> None:
+        app = pilot.app
+        await settle(pilot)
+        for step in steps:
+            if step == "open":
+                app.open_run(RUN)
+            elif step == "inspect":
+                app.open_inspector(RUN, "7")
+            elif step == "go compare":
+                await pilot.press("j", *["space"] * 4)
+                app.action_go("compare")
+            elif step.startswith("go "):
+                app.run_id = RUN
+                app.action_go(step.removeprefix("go "))
+            else:
+                await pilot.press(step)
+            await settle(pilot)
+        _still(app)
+        await pilot.pause()
+
+    return lead
+
+
+def _still(app: SraclApp) -> None:
+    """No blinking cursor, no measured time."""
+    from textual.widgets import Input, Static, TextArea
+
+    for field in app.screen.query(Input):
+        field.cursor_blink = False
+    for area in app.screen.query(TextArea):
+        area.cursor_blink = False
+    if type(app.screen).__name__ == "SqlScreen":
+        app.screen.query_one("#told", Static).update("rows, seconds")
+
+
+CASES = [
+    pytest.param(screen, size, theme, id=f"{screen}-{size}-{theme}".replace(" ", "-"))
+    for screen in SCREENS
+    for size in (SIZES if screen not in FEW else ["120x40"])
+    for theme in THEMES
+]
+
+
+@pytest.mark.parametrize(("screen", "size", "theme"), CASES)
+def test_picture(drawn: Callable[[str], SraclApp], snap_compare: Any, screen: str, size: str, theme: str) -> None:
+    assert snap_compare(drawn(theme), terminal_size=SIZES[size], run_before=leads_to(SCREENS[screen]))
