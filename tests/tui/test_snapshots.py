@@ -38,8 +38,13 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "compare": ("go compare",),
     "compare users": ("go compare", "tab", "tab"),
     "sql": ("go sql",),
+    "everyone": ("inspect", "e"),
+    "everyone map": ("inspect", "e", "tab", "tab", "tab"),
+    "data": ("go data",),
+    "costs": ("go costs",),
+    "queue": ("go queue",),
 }
-FEW = ("help", "runs folded", "run settings", "find user", "compare users")
+FEW = ("help", "runs folded", "run settings", "find user", "compare users", "everyone map")
 """Drawn at one size: they are laid out as their neighbors are."""
 
 
