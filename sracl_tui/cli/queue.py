@@ -256,15 +256,26 @@ def start(
 
 
 @app.command(hidden=True)
-def work(slot: str, home: HomeOption = None, debug: DebugOption = False) -> None:
-    """Run entries until none waits: what `start` starts."""
+def work(
+    slot: Annotated[str, typer.Argument(help="Device and number, such as cpu-0.")],
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Run entries until none waits: what `start` starts.
+
+    \b
+    Examples:
+      sracl queue work cpu-0
+    """
     import re
 
     from sracl_tui.runner import queueing
 
     if not re.fullmatch(r"(cpu|cuda\d+)-\d+", slot):
         raise ConfigError(f"{slot!r} is no slot", where="SLOT", hint="`sracl queue start` starts the workers.")
-    queueing.work(common.home_of(home), slot)
+    done = queueing.work(common.home_of(home), slot)
+    _done({"slot": slot, "runs": done}, f"{done} runs; nothing more waits.", json_)
 
 
 def _run_id(place: Home, text: str) -> str:

@@ -192,5 +192,7 @@ def test_a_taken_run_id_is_refused(sracl, home):
     assert "--resume" in sracl("run", "--run-id", run_id, home=home, code=2).stderr
 
 
-def test_a_finished_run_is_not_resumed(sracl, home):
-    assert "is finished" in sracl("run", "--resume", "full", home=home, code=2).stderr
+def test_a_finished_run_is_shown_and_not_resumed(sracl, home):
+    before = len(list((home / "runs").iterdir()))
+    assert "is finished" in sracl("run", "--resume", "full", home=home).stderr
+    assert len(list((home / "runs").iterdir())) == before
