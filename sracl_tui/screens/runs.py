@@ -92,8 +92,13 @@ class RunsScreen(Page):
     def on_mount(self) -> None:
         """What the last start left."""
         self.query_one("#filter", Input).value = self.sracl.preferences.filter
-        self.query_one("#filter-line").display = bool(self.sracl.preferences.filter)
+        self._show_filter(bool(self.sracl.preferences.filter))
         self.query_one(Table).focus()
+
+    def _show_filter(self, shown: bool) -> None:
+        """A field that is not seen must not take what is typed."""
+        self.query_one("#filter-line").display = shown
+        self.query_one("#filter").disabled = not shown
 
     @property
     def line(self) -> listing.Line | None:
@@ -212,7 +217,7 @@ class RunsScreen(Page):
 
     def action_filter(self) -> None:
         """Show and focus the filter."""
-        self.query_one("#filter-line").display = True
+        self._show_filter(True)
         self.query_one("#filter").focus()
 
     def narrow(self, text: str) -> None:
@@ -227,7 +232,7 @@ class RunsScreen(Page):
 
     @on(Input.Submitted, "#filter")
     def _to_table(self) -> None:
-        self.query_one("#filter-line").display = bool(self.sracl.preferences.filter)
+        self._show_filter(bool(self.sracl.preferences.filter))
         self.query_one(Table).focus()
 
     def action_back(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sracl_tui.widgets.dialogs import Ask, Confirm, Keys
 from sracl_tui.widgets.table import Table
 from store.home import Home
 from store.journal import Journal, RunLock
+from store.publish import publish
 
 CREATED = {
     "kind": "train",
@@ -141,3 +143,24 @@ async def test_help_lists_the_keys_and_q_leaves(home, settled):
         assert "Run whole" in titles
         await pilot.press("q")
     assert app.return_code == 0
+
+
+async def test_the_first_run_of_a_home_leaves_the_keys_to_the_list(written, tmp_path, settled):
+    """The field of the filter is hidden: it must not take the focus that the empty list does not."""
+    home = Home(tmp_path / "new")
+    app = SraclApp(home)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(app, pilot)
+        assert app.runs == []
+        await pilot.press("tab")
+        assert not isinstance(app.focused, Input)
+        shutil.copytree(written / "runs", home.runs, dirs_exist_ok=True)
+        publish(home)
+        app.look()
+        await settled(app, pilot)
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("escape", "space")
+        await settled(app, pilot)
+        assert app.screen.marked
+        assert isinstance(app.focused, Table)
