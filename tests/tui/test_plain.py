@@ -111,7 +111,7 @@ def test_once_prints_a_frame_of_the_list(home):
     done = sracl_tui(home.path, "--once", "--size", "100x20")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].strip() == "Runs"
+    assert lines[0].split() == ["Runs", "≡"]
     assert sum("✓ finished" in line for line in lines) == 3
     assert all(len(line) <= 100 for line in lines)
     assert "\x1b" not in done.stdout
