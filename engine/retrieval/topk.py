@@ -8,6 +8,7 @@ size, threads or the library's order of summation, and equal candidates always s
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -152,9 +153,22 @@ class ExactSearch:
 
 def _equal_rows(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     """(N,) a number per row that equal rows share."""
-    plain = np.ascontiguousarray(vectors + np.float32(0.0))  # -0 becomes 0
-    whole = plain.view(np.dtype((np.void, plain.dtype.itemsize * plain.shape[1])))[:, 0]
+    plain = np.ascontiguousarray(vectors + np.float32(0.0)).view(np.uint32)  # -0 becomes 0
+    factors = np.random.default_rng(1).integers(2**63, size=plain.shape[1], dtype=np.uint64) * 2 + 1
+    hashes = np.concatenate([(part * factors).sum(axis=1, dtype=np.uint64) for part in _parts(plain)])
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1).astype(np.int64)
+    partners = _parts(first[inverse][:, None], plain.shape[1])
+    if all(np.array_equal(part, plain[at[:, 0]]) for part, at in zip(_parts(plain), partners, strict=True)):
+        return inverse
+    whole = plain.view(np.dtype((np.void, plain.dtype.itemsize * plain.shape[1])))[:, 0]  # two rows share a hash
     return np.unique(whole, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _parts(rows: NDArray[Any], width: int | None = None) -> list[NDArray[Any]]:
+    """Consecutive rows of at most NUMBERS_AT_ONCE numbers."""
+    step = max(1, NUMBERS_AT_ONCE // max(1, width or rows.shape[1]))
+    return [rows[start : start + step] for start in range(0, max(1, len(rows)), step)]
 
 
 def _places(keys: NDArray[np.int64]) -> NDArray[np.int64]:
