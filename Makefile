@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO_HOME ?= .demo
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test check format bench docs clean
 
 demo: $(STAMP)  ## run the main job on the synthetic demo set: the backbone and SRA-CL, side by side
 	$(BIN)/sracl demo --home $(DEMO_HOME)
@@ -23,6 +23,9 @@ check: $(STAMP)  ## lint, types, layers
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## every benchmark beside its plain way; needs the real data sets beside the project
+	$(BIN)/python -m pytest benchmarks/bench_*.py --benchmark-columns=min,median,max,rounds
 
 docs: $(STAMP)  ## write docs/schema.md anew from the migrations
 	$(BIN)/python -m store.schema docs/schema.md

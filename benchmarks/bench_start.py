@@ -36,7 +36,7 @@ def _until(home: Home, sign: bytes) -> None:
     if pid == 0:
         os.chdir(ROOT)
         os.environ.update(TERM="xterm-256color", PYTHONPATH=str(ROOT), SRACL_HOME=str(home.path))
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "sracl_tui"])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "sracl_tui"])
     fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     seen = b""
     try:

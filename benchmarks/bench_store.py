@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.many import make_runs
 from store.caches import known_neighbors
-from store.database import Store, open_for_writing
+from store.database import Store, open_for_writing, reading
 from store.home import Home
 from store.journal import Journal
 from store.publish import publish
@@ -93,7 +93,7 @@ def test_write(benchmark, tmp_path, lists, way):
 
 
 @pytest.mark.benchmark(group="131,413 x 100 neighbors from the store")
-@pytest.mark.parametrize("way", ["ours", "plain: fetchall"])
+@pytest.mark.parametrize("way", ["ours", "plain: fetchall, a tenth"])
 def test_read(benchmark, tmp_path_factory, lists, way, request):
     home = request.config.stash.get(_FILLED, None)
     if home is None:
@@ -106,9 +106,11 @@ def test_read(benchmark, tmp_path_factory, lists, way, request):
             found = benchmark.pedantic(known_neighbors, (store, "bench"), rounds=3)
             assert len(found[0]) == ANCHORS * K
         else:
-            cursor = store._cursor().__enter__()
-            query = "SELECT anchor_id, rank, neighbor_id, similarity FROM neighbors ORDER BY anchor_id, rank"
-            assert len(benchmark.pedantic(lambda: cursor.execute(query).fetchall(), rounds=1)) == ANCHORS * K
+            query = "SELECT anchor_id, rank, neighbor_id, similarity FROM neighbors ORDER BY anchor_id, rank "
+            query += f"LIMIT {ANCHORS * K // 10}"
+            with reading(home) as cursor:
+                rows = benchmark.pedantic(lambda: cursor.execute(query).fetchall(), rounds=1)
+            assert len(rows) == ANCHORS * K // 10
 
 
 _FILLED = pytest.StashKey[Home]()

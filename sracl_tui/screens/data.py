@@ -168,7 +168,13 @@ class DataScreen(Page):
         self.query_one("#hint").display = empty
         for name in ("#sets", "#panes", "Tabs"):
             self.query_one(name).set_class(empty, "gone")
-        self.entitle(f"{len(rows)} of {len(self.sets)}" if wanted else f"{len(rows)} data set{'' if len(rows) == 1 else 's'}" if rows else "")
+        self.entitle(
+            f"{len(rows)} of {len(self.sets)}"
+            if wanted
+            else f"{len(rows)} data set{'' if len(rows) == 1 else 's'}"
+            if rows
+            else ""
+        )
         self._show()
 
     @property

@@ -35,4 +35,8 @@ class StatusLine(Static):
             self.update(words.line(f"✗ {facts.trouble.splitlines()[0]}{told}"))
             return
         live = f"● {facts.live} live" if facts.live else "no live run"
-        self.update(words.line(f"{facts.runs} run{'' if facts.runs == 1 else 's'}, {live}, {words.dollars(facts.usd)} spent   {facts.place}"))
+        self.update(
+            words.line(
+                f"{facts.runs} run{'' if facts.runs == 1 else 's'}, {live}, {words.dollars(facts.usd)} spent   {facts.place}"
+            )
+        )
