@@ -19,6 +19,7 @@ from textual.widgets import Input, Select
 from textual.worker import WorkerError
 
 from sracl_tui import keys
+from sracl_tui.idle import Collector
 from sracl_tui.keys import Keyed
 from sracl_tui.library import Library, Look
 from sracl_tui.preferences import Preferences
@@ -66,6 +67,7 @@ class SraclApp(Keyed, App[None]):
         super().__init__()
         self.home = home
         self.library = Library(home)
+        self.collector = Collector()
         self.preferences = Preferences.read(home)
         self.facts = Facts(place=str(home.database))
         self.runs: list[dict[str, Any]] = []
@@ -96,11 +98,20 @@ class SraclApp(Keyed, App[None]):
             self.notify(words.text(told), title="Not used of keys.toml", severity="warning", timeout=15, markup=False)
         self.set_interval(LOOK_SECONDS, self.look)
         self.set_interval(KEEP_SECONDS, self._keep)
+        self.set_interval(KEEP_SECONDS, self.collector.look)
+        self.call_after_refresh(self.collector.start)
         self.look()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note that somebody is there."""
+        if isinstance(event, events.InputEvent):
+            self.collector.touch()
+        await super().on_event(event)
 
     async def on_unmount(self) -> None:
         """Keep what the next start shall find; close the files, unless a long query still reads them."""
         self._keep()
+        self.collector.stop()
         with suppress(TimeoutError, WorkerError):
             await asyncio.wait_for(self.workers.wait_for_complete(), LEAVE_SECONDS)
             self.library.close()
