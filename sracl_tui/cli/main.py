@@ -27,6 +27,7 @@ COMMANDS = {
     "llm": "llm.app",
     "leaks": "leaks.leaks",
     "compare": "compare.compare",
+    "reproduce": "reproduce.reproduce",
     "export": "export.export",
     "recommend": "recommend.recommend",
     "tag": "runs.tag",

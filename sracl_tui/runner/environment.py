@@ -45,6 +45,11 @@ def machine() -> str:
     return f"{platform.system()} {platform.release()}, {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
 
+def processor_of(machine: str) -> str:
+    """The processor in such a line."""
+    return ", ".join(machine.split(", ")[1:-2])
+
+
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

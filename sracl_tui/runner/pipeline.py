@@ -216,13 +216,18 @@ class _Run:
 
     def _vectors(self, needs: Needs, store: Store, clock: Clock, stop: StopSwitch) -> Vectors:
         """Semantic vectors from text, or from a backbone."""
-        from sracl_tui.runner import stages
+        from sracl_tui.runner import reusing, stages
 
         if not needs.textual:
             return self._collaborative(needs, clock)
-        sets = stages.make_summaries(needs, store, clock, stop)
+        given = self.request.job.get(reusing.JOB)
+        if given is not None:
+            sets = reusing.stored_sets(needs, store, given, clock)
+        else:
+            sets = stages.make_summaries(needs, store, clock, stop)
         _check(stop)
-        vectors = stages.make_vectors(needs, sets, store, clock, stop)
+        encoder = None if given is None else reusing.encoder_for(needs)
+        vectors = stages.make_vectors(needs, sets, store, clock, stop, encoder=encoder)
         _check(stop)
         return vectors
 

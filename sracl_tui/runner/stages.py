@@ -302,9 +302,15 @@ def _spent(store: Store, clock: Clock) -> float:
 
 
 def make_vectors(
-    needs: Needs, sets: dict[str, SummarySet], store: Store, clock: Clock, stop: Callable[[], bool]
+    needs: Needs,
+    sets: dict[str, SummarySet],
+    store: Store,
+    clock: Clock,
+    stop: Callable[[], bool],
+    *,
+    encoder: Encoder | None = None,
 ) -> Vectors:
-    """Stage `vectors` from text: of summaries, or the mean of the items' vectors."""
+    """Stage `vectors` from text: of summaries, or the mean of the items' vectors; by another encoder where one is given."""
     from engine.semantics import vectors
 
     semantics = needs.config.semantics
@@ -313,7 +319,7 @@ def make_vectors(
     flat = [text for part in texts.values() for text in part]
     with clock.stage("vectors", total=len(set(flat))) as outcome:
         counter = Counter(clock.report, needs.dataset.dataset_id)
-        encoder = needs.encoder(store.home, flat)
+        encoder = encoder or needs.encoder(store.home, flat)
         rows = encode(encoder, flat, store, clock, counter, stop)
         by_kind: dict[str, Floats] = {}
         for kind, part in texts.items():
