@@ -45,8 +45,9 @@ def reproduce(
     """Run a finished run again in a scratch home, and say PASS or FAIL for every metric.
 
     Data are the same by their hash, summaries are the stored ones (nothing is paid for), the seed is the same. Where
-    device, threads, processor and libraries are the same CPU's, every bit must be equal; else a tolerance is named. What
-    differs, such as the commit of the code, is named too. Exit code 0: every metric passes; 1: one does not.
+    device (a CPU), threads, processor and libraries are the same, every bit must be equal; where only these differ,
+    a metric may be off by 0.001 or by what three users make of it; between a CPU and a GPU, which draw other random
+    numbers, by 0.002 or a tenth. What differs, such as the commit, is named. Exit code 0: all pass; 1: one does not.
 
     \b
     Examples:
@@ -138,6 +139,7 @@ def _document(found: Reproduction, keep: Path | None) -> dict[str, Any]:
         "run_id": found.run_id,
         "pass": found.passed,
         "exact": found.exact,
+        "expects": found.expects,
         "differences": found.differences,
         "notes": found.notes,
         "checks": [check.document() for check in found.checks],

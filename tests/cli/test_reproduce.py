@@ -79,6 +79,14 @@ def test_a_number_that_is_another_one_fails_and_is_named_and_the_second_run_can_
     assert any("Another Processor" in line for line in found.differences)
     assert "valid: 1 of 80 users have another rank" in found.notes
     assert [check.what for check in strict.checks if not check.passed] == [("test", "all", "hr@10")]
+    assert {check.tolerance for check in found.checks if check.what[1] == "all"} == {0.0, 3 / 80}, "n, and the others"
+
+    write_sql(place, f"UPDATE runs SET device = 'cuda:0' WHERE {changed}")
+    write_sql(place, f"UPDATE metrics SET value = value + 0.2 WHERE {changed} AND split = 'test' AND name = 'mrr@5'")
+    with Store.open(place) as store:
+        found = reproducing.compare(store, find_run(store, "plain"), Home(kept), checks=[])
+    assert found.expects == "draws"
+    assert {check.what[2] for check in found.checks if not check.passed} == {"mrr@5"}
 
 
 def test_what_cannot_be_repeated_says_why_and_what_to_do(place):
