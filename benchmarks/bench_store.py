@@ -32,14 +32,12 @@ def many(request: pytest.FixtureRequest) -> Home:
 
 
 def _command(*words: str, home: Path | None = None) -> bytes:
-    place = {} if home is None else {"SRACL_HOME": str(home)}
-    done = subprocess.run(
-        [sys.executable, "-P", *words],
-        capture_output=True,
-        check=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **place},
-    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):  # an installed package lies there compiled
+        environment.pop(name, None)
+    if home is not None:
+        environment["SRACL_HOME"] = str(home)
+    done = subprocess.run([sys.executable, "-P", *words], capture_output=True, check=True, cwd=ROOT, env=environment)
     return done.stdout
 
 

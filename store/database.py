@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyarrow as pa
 
 from store.errors import QueryFailed, StoreBusy, StoreError
 from store.home import Home
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMAT: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.2.0"}
 """Older clients (1.2 and on) can read what we write."""
@@ -39,6 +41,13 @@ def open_for_writing(path: Path) -> duckdb.DuckDBPyConnection:
 def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
     """The rows of a query as an Arrow table."""
     return connection.sql(query, params=list(parameters)).to_arrow_table()
+
+
+def fetch_few(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    """The rows of a query as dictionaries, without the import of pyarrow, which takes longer than a few rows do."""
+    found = connection.execute(query)
+    names = [column[0] for column in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 class _Instance:
@@ -231,6 +240,14 @@ class Store:
         """Rows of one of our own queries as dictionaries."""
         return self.table(query, parameters, **tables).to_pylist()
 
+    def tuples(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The same as tuples, without the import of pyarrow."""
+        try:
+            with self._cursor() as cursor:
+                return cursor.execute(query, list(parameters)).fetchall()
+        except duckdb.Error as error:
+            raise explain(error, self.home.database) from None
+
     def user_sql(
         self, query: str, *, limit: int | None = None, started: Callable[[Cancel], None] | None = None
     ) -> pa.Table | None:
@@ -321,6 +338,8 @@ def run_sql(connection: duckdb.DuckDBPyConnection, query: str, *, limit: int | N
     try:
         if relation is None or limit is None:
             return None if relation is None else relation.to_arrow_table()
+        import pyarrow as pa
+
         reader, batches, left = relation.to_arrow_reader(_BATCH), [], limit + 1
         for batch in reader:
             batches.append(batch.slice(0, left))

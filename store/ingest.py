@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from store.home import Home
 from store.journal import Line, lock_held, read_lines, segment_name, segment_number, segments
@@ -64,31 +65,37 @@ def pending_segments(home: Home, offsets: dict[tuple[str, int], int]) -> Iterato
     for source, number in offsets:
         last[source] = max(number, last.get(source, 0))
     sources = sorted(entry.name for entry in os.scandir(home.runs) if entry.is_dir())
+    runs = str(
+        home.runs
+    )  # made once: a path of pathlib for each of ten thousand runs takes longer than to ask for its size
     for source in [*sources, EDITS]:
-        folder = str(home.edits) if source == EDITS else f"{home.runs}/{source}"
+        folder = str(home.edits) if source == EDITS else f"{runs}/{source}"
         for number, path, size in _sizes(folder, last.get(source, 0)):
             start = offsets.get((source, number), 0)
             if size > start:
                 yield Segment(source, number, Path(path), start)
 
 
-def _sizes(folder: str, last: int) -> Iterator[tuple[int, str, int]]:
+def _sizes(folder: str, last: int) -> list[tuple[int, str, int]]:
     """Number, path and bytes of a folder's segments, of which `last` is known.
 
     Numbers count from 1, so asking for one name after the other does; listing ten thousand folders takes three times as long.
     """
+    found: list[tuple[int, str, int]] = []
     number = 1
     while True:
-        path = f"{folder}/{segment_name(number)}"
-        try:
-            yield number, path, os.stat(path).st_size
-        except (FileNotFoundError, NotADirectoryError):
-            if number > last:
-                break
+        path = f"{folder}/{_name(number)}"
+        if number > last and not os.access(path, os.F_OK):  # without the exception that `stat` raises
+            break
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found.append((number, path, os.stat(path).st_size))
         number += 1
     if number == 1:  # the first one is not there: are others?
-        for found in segments(Path(folder)):
-            yield segment_number(found), str(found), found.stat().st_size
+        return [(segment_number(path), str(path), path.stat().st_size) for path in segments(Path(folder))]
+    return found
+
+
+_name = cache(segment_name)
 
 
 def has_lines(segment: Segment) -> bool:
@@ -157,6 +164,8 @@ def take_events(connection: duckdb.DuckDBPyConnection, batches: list[Batch], war
     warnings += found
     if batches:
         offsets = [(batch.source, batch.number, batch.end) for batch in batches]
+        import pyarrow as pa
+
         columns = dict(zip(("source", "segment", "position"), map(list, zip(*offsets, strict=True)), strict=True))
         connection.register("incoming", pa.table(columns))
         connection.execute(
@@ -234,9 +243,9 @@ def bury(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
 
     A run that ended after its journal was read has said so since, and is left to the next publish.
     """
-    from store.database import fetch
+    from store.database import fetch_few
 
-    dead = dead_runs(home, fetch(connection, ACTIVE).to_pylist())
+    dead = dead_runs(home, fetch_few(connection, ACTIVE))
     if not dead:
         return
     spoke = {part.source for part in pending_segments(home, offsets_of(connection)) if has_lines(part)}

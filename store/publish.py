@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -24,7 +23,7 @@ from typing import Any
 import duckdb
 
 from store import ingest, queue
-from store.database import explain, fetch, open_for_writing, reading
+from store.database import explain, fetch_few, open_for_writing, reading
 from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.migrate import Which, migrate, migrations, version_of
@@ -116,7 +115,7 @@ def catch_up(home: Home) -> StoreError | None:
         StoreError: the database cannot be read.
     """
     with reading(home) as cursor:
-        offsets, active = ingest.offsets_of(cursor), fetch(cursor, ingest.ACTIVE).to_pylist()
+        offsets, active = ingest.offsets_of(cursor), fetch_few(cursor, ingest.ACTIVE)
     left = (part for part in ingest.pending_segments(home, offsets) if not ingest.is_live(home, part.source))
     if any(map(ingest.has_lines, left)) or ingest.dead_runs(home, active):
         try:
@@ -306,6 +305,8 @@ def _busy(path: Path, writer: int | None) -> StoreBusy:
 
 
 def _ask(action: str, path: Path, temporary: Path, *more: str) -> dict[str, Any]:
+    import subprocess
+
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(_SCRIPT), action, str(path), str(temporary), *more],
         capture_output=True,

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 _JSON = frozenset({"config", "packages", "timings"})
 _UPDATABLE = frozenset({
@@ -17,10 +16,11 @@ _UPDATABLE = frozenset({
     "machine", "device", "threads", "code_version", "git_sha", "git_patch", "packages", "epoch", "best_epoch", "timings",
     "peak_memory_bytes", "exit_code", "signal", "process_started",
 })  # fmt: skip
-_METRICS = pa.schema([
-    ("run_id", pa.string()), ("epoch", pa.int32()), ("step", pa.int32()), ("split", pa.string()),
-    ("subgroup", pa.string()), ("name", pa.string()), ("value", pa.float64()), ("wall_time", pa.timestamp("us")),
-])  # fmt: skip
+_METRICS = {
+    "run_id": "string", "epoch": "int32", "step": "int32", "split": "string", "subgroup": "string", "name": "string",
+    "value": "float64", "wall_time": "timestamp[us]",
+}  # fmt: skip
+"""Columns and their types in Arrow."""
 
 
 class RunRows:
@@ -65,9 +65,11 @@ class RunRows:
             self._connection.execute(f"UPDATE runs SET {columns} WHERE run_id = ?", [*plain, run_id])
         self._changes.clear()
         if self._metrics:
-            columns = zip(*self._metrics, strict=True)
-            arrays = [pa.array(column, kind.type) for column, kind in zip(columns, _METRICS, strict=True)]
-            self._connection.register("incoming", pa.table(arrays, schema=_METRICS))
+            import pyarrow as pa
+
+            columns = zip(_METRICS.items(), zip(*self._metrics, strict=True), strict=True)
+            table = pa.table({name: pa.array(values, kind) for (name, kind), values in columns})
+            self._connection.register("incoming", table)
             self._connection.execute("INSERT INTO metrics SELECT * FROM incoming")
             self._connection.unregister("incoming")
             self._metrics.clear()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from store.database import Store
 from store.errors import LookupFailed
@@ -15,6 +12,10 @@ from store.home import Home
 from store.ingest import verdict_of
 from store.journal import Journal
 from store.queue import Queue
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ACTIVE = frozenset({"running", "stopping"})
 OPEN = ACTIVE | {"queued"}
@@ -43,11 +44,9 @@ def list_runs_json(
 ) -> list[str]:
     """The same, each as a JSON document that the database wrote: five times as fast as by way of Python."""
     query = f"SELECT state, to_json(listed)::VARCHAR AS document FROM ({_listed(limit)}) listed"
-    found = store.table(query, [group, tag])
-    documents = found["document"].to_pylist()
-    open_ = {
-        place: json.loads(documents[place]) for place, state in enumerate(found["state"].to_pylist()) if state in OPEN
-    }
+    found = store.tuples(query, [group, tag])
+    documents = [document for _, document in found]
+    open_ = {place: json.loads(document) for place, (state, document) in enumerate(found) if state in OPEN}
     queued = _queued(store, list(open_.values()))
     for place, row in open_.items():
         documents[place] = json.dumps(_now(store, row, queued), ensure_ascii=False, default=str)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyarrow as pa
 
 from store.errors import StoreError
 from store.journal import Line
 from store.rows import RunRows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 EDITS = "edits"
 """The source of what people change; every other source is a run."""
@@ -19,6 +21,7 @@ EDITS = "edits"
 
 def read_table(line: Line, warnings: list[str]) -> pa.Table | None:
     """The table of an event; none, with a warning, where it cannot be read."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if "columns" in line.fields:

@@ -47,6 +47,24 @@ def test_light_commands_import_nothing_heavy(arguments, tmp_path):
     assert "HEAVY []" in done.stdout
 
 
+def test_the_list_of_runs_as_json_imports_neither_arrow_nor_numpy_nor_rich(tmp_path):
+    made = run(
+        f"from pathlib import Path; from store.database import Store; from store.home import Home\nStore.open(Home(Path({str(tmp_path)!r})))",
+        tmp_path,
+    )
+    assert made.returncode == 0, made.stderr
+    done = run(
+        "import sys; sys.argv = ['sracl', 'runs', '--json']\n"
+        "from sracl_tui.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print('HEAVY', sorted({'numpy', 'pyarrow', 'rich.console', 'engine.config'} & set(sys.modules)))",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[]", "HEAVY []"]
+
+
 def test_the_first_screen_imports_nothing_heavy(tmp_path):
     done = run(
         "import asyncio, sys\n"

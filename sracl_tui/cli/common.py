@@ -11,15 +11,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from engine.errors import BudgetReached, ConfigError, DataError, EngineError
 from store.errors import LookupFailed, QueryFailed, StoreError
 from store.home import Home
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 GLYPHS = {
     "queued": "◌",
@@ -98,11 +100,15 @@ def print_error(error: EngineError | StoreError) -> None:
 
 def talk() -> Console:
     """The console for people, on stderr."""
+    from rich.console import Console
+
     return Console(stderr=True, soft_wrap=True)
 
 
 def out() -> Console:
     """The console for data, on stdout; wide enough in a pipe that no cell is wrapped or cut."""
+    from rich.console import Console
+
     return Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=WIDE)
 
 
@@ -143,14 +149,19 @@ def home_of(path: Path | None) -> Home:
     return home
 
 
-def open_store(place: Home) -> Any:
+def open_store(place: Home, *, ingest: bool = True) -> Any:
     """The home's store, open for reading."""
     from store.database import Store
 
-    store = Store.open(place)
-    if store.behind is not None:
-        talk().print(f"warning: the newest events are not in the database yet: {store.behind.message}", style="yellow")
+    store = Store.open(place, ingest=ingest)
+    warn_behind(store.behind)
     return store
+
+
+def warn_behind(behind: StoreError | None) -> None:
+    """Say that journals wait, and why."""
+    if behind is not None:
+        talk().print(f"warning: the newest events are not in the database yet: {behind.message}", style="yellow")
 
 
 def state_text(state: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -94,4 +95,7 @@ def sracl(
 
 def main() -> None:
     """Entry point of `sracl`."""
+    gc.set_threshold(
+        50_000, 20, 50
+    )  # commands make few cycles, and thousands of rows; looking through those takes time
     app()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
 
 from sracl_tui.cli import common
 from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
-from sracl_tui.runner.deaths import log_lines
+from store.home import Home
 
 COLUMNS = (
     "run",
@@ -24,6 +25,8 @@ COLUMNS = (
     "group",
     "tags",
 )
+_TOGETHER = 100
+"""Documents written at once."""
 
 
 def runs(
@@ -42,18 +45,31 @@ def runs(
       sracl runs --group backbone --json
       sracl runs --tag paper -n 10
     """
-    from store.runs import list_runs, list_runs_json
+    from store.runs import list_runs
 
-    with common.open_store(common.home_of(home)) as store:
-        if json_:
-            documents = list_runs_json(store, group=group, tag=tag, limit=limit)
-            typer.echo("[" + ",\n".join(documents) + "]")
-            return
+    place = common.home_of(home)
+    if json_:
+        _print_documents(place, group=group, tag=tag, limit=limit)
+        return
+    with common.open_store(place) as store:
         rows = list_runs(store, group=group, tag=tag, limit=limit)
     if not rows:
         common.talk().print("No runs here yet. `sracl run` makes the first one, on a synthetic demo set.")
     else:
         common.out().print(common.table(COLUMNS, [run_cells(row) for row in rows]))
+
+
+def _print_documents(place: Home, **wanted: Any) -> None:
+    from store.beside import read_beside
+    from store.runs import list_runs_json
+
+    with common.open_store(place, ingest=False) as store:
+        documents, behind = read_beside(place, lambda: list_runs_json(store, **wanted))
+    common.warn_behind(behind)
+    sys.stdout.write("[")
+    for first in range(0, len(documents), _TOGETHER):  # one text of all of them would be made and then encoded again
+        sys.stdout.write(",\n" * bool(first) + ",\n".join(documents[first : first + _TOGETHER]))
+    sys.stdout.write("]\n")
 
 
 def run_cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -90,6 +106,7 @@ def show(
       sracl show 20260401-1200 --json
       sracl show last --log
     """
+    from sracl_tui.runner.deaths import log_lines
     from store import runs as stored
 
     with common.open_store(common.home_of(home)) as store:

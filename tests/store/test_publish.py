@@ -12,8 +12,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from store import publish as publishing
+from store.beside import read_beside
 from store.database import Store, explain
-from store.errors import StoreBusy
+from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.journal import Journal
 from store.publish import Publisher, publish
@@ -333,3 +335,39 @@ def test_a_lock_of_an_unknown_process_is_busy_too() -> None:
     found = explain(error, Path("x"))
     assert isinstance(found, StoreBusy)
     assert found.pid is None
+
+
+def test_what_is_read_beside_the_catching_up_is_read_again_only_where_something_was_left(
+    home: Home, new_run: NewRun
+) -> None:
+    looks: list[list[str]] = []
+    with Store.open(home) as store:
+
+        def look() -> list[str]:
+            looks.append([row["run_id"] for row in store.rows("SELECT run_id FROM runs")])
+            return looks[-1]
+
+        assert read_beside(home, look) == ([], None)
+        assert len(looks) == 1
+        new_run("one", started={"boot_id": "another start"}).close()
+        assert read_beside(home, look) == (["one"], None)
+        assert len(looks) == 3
+        assert read_beside(home, look) == (["one"], None)
+        assert len(looks) == 4
+
+
+def test_what_hinders_the_catching_up_beside_a_read_is_told_and_what_it_cannot_read_is_raised(
+    home: Home, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_run("one", started={"boot_id": "another start"}).close()
+
+    def busy(_: Home) -> None:
+        raise StoreBusy("another process is publishing", pid=None)
+
+    monkeypatch.setattr(publishing, "publish", busy)
+    found, behind = read_beside(home, lambda: "rows")
+    assert found == "rows"
+    assert isinstance(behind, StoreBusy)
+    home.database.write_bytes(b"no database")
+    with pytest.raises(StoreError):
+        read_beside(home, lambda: "rows")
