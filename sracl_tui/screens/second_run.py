@@ -17,10 +17,12 @@ def choose_second(
     page: Page, run: dict[str, Any], beside: str | None, title: str, answer: Callable[[str | None], None]
 ) -> None:
     """Ask for another run of the data of `run`; `answer` gets its id, or none where the reader wants none any more."""
+    others = [
+        row for row in page.sracl.runs if row["dataset_name"] == run["dataset_name"] and row["run_id"] != run["run_id"]
+    ]
+    others.sort(key=lambda row: row["best_epoch"] is None)  # a run without an epoch has little to show
     rows = [
-        Row(row["run_id"], (words.line(row["name"]), row["preset"] or "", words.state(row["state"])))
-        for row in page.sracl.runs
-        if row["dataset_name"] == run["dataset_name"] and row["run_id"] != run["run_id"]
+        Row(row["run_id"], (words.line(row["name"]), row["preset"] or "", words.state(row["state"]))) for row in others
     ]
     if not rows:
         page.notify("There is no other run of this data.", severity="warning")

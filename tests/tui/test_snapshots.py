@@ -43,9 +43,47 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "data": ("go data",),
     "costs": ("go costs",),
     "queue": ("go queue",),
+    "import": ("go data", "n", "G", "enter"),
+    "item": ("inspect", "I"),
+    "neighbor": ("inspect", "j", "enter"),
+    "substitute": ("inspect", "I", "enter"),
+    "inspector of two runs": ("inspect", "o", "enter"),
+    "find item": ("inspect", "I", "slash"),
+    "runs filtered": ("slash", "type:state:finished ndcg@20>0.05 -preset:backbone"),
+    "tag": ("t",),
+    "note": ("e",),
+    "palette": ("ctrl+p",),
+    "everyone weights": ("inspect", "e", "tab", "tab"),
+    "remove data": ("go data", "x"),
+    "launch field": ("go launch", "j", "j", "j", "enter"),
+    "compare curves": ("go compare", "tab"),
+    "sql rows": ("go sql", "f7", "delete", "type:SELECT name, state, seed FROM runs ORDER BY name", "f5"),
+    "sql tables": ("go sql", "f2"),
+    "costs price": ("go costs", "p"),
+    "queue workers": ("go queue", "w"),
 }
-FEW = ("help", "runs folded", "run settings", "find user", "compare users", "everyone map")
+SMALL = ("import", "item", "neighbor", "substitute", "inspector of two runs")
+"""Drawn at the two usual sizes."""
+FEW = (
+    *(
+        "help",
+        "runs folded",
+        "run settings",
+        "find user",
+        "compare users",
+        "everyone map",
+        "find item",
+        "runs filtered",
+    ),
+    *("tag", "note", "palette", "everyone weights", "remove data", "launch field"),
+    *("compare curves", "sql rows", "sql tables", "costs price", "queue workers"),
+)
 """Drawn at one size: they are laid out as their neighbors are."""
+RATINGS = "user_id,item_id,title,rating,timestamp\n" + "".join(
+    f"{user},f{(3 * user + place) % 11},Film {(3 * user + place) % 11},{3 + place % 3},{1_600_000_000 + 86_400 * (7 * user + place)}\n"
+    for user in range(12)
+    for place in range(8)
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +96,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(RECORDED, home.runs, dirs_exist_ok=True)
     with Store.open(home) as store:
         assert len(store.rows("FROM runs")) == 5
+    (home.path.parent / "ratings.csv").write_text(RATINGS)
     write_sql(home, "UPDATE datasets SET imported_at = TIMESTAMP '2026-01-01 08:50:00'")
     return home.path
 
@@ -66,6 +105,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drawn(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SraclApp]:
     """The app on that home, with nothing in it that moves."""
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     time.tzset()
     monkeypatch.chdir(recorded.parent)
     monkeypatch.setattr("sracl_tui.preferences.Preferences.write", lambda self, home: None)
@@ -102,6 +142,8 @@ def leads_to(steps: tuple[str, ...]) -> Callable[[Any], Awaitable[None]]:
             elif step.startswith("go "):
                 app.run_id = RUN
                 app.action_go(step.removeprefix("go "))
+            elif step.startswith("type:"):
+                await pilot.press(*step.removeprefix("type:"))
             else:
                 await pilot.press(step)
             await settle(pilot)
@@ -112,7 +154,7 @@ def leads_to(steps: tuple[str, ...]) -> Callable[[Any], Awaitable[None]]:
 
 
 def _still(app: SraclApp) -> None:
-    """No blinking cursor, no measured time."""
+    """No blinking cursor, no measured time, no temporary folder."""
     from textual.widgets import Input, Static, TextArea
 
     for field in app.screen.query(Input):
@@ -121,12 +163,20 @@ def _still(app: SraclApp) -> None:
         area.cursor_blink = False
     if type(app.screen).__name__ == "SqlScreen":
         app.screen.query_one("#told", Static).update("rows, seconds")
+    for field in app.screen.query("#path").results(Input):
+        with app.screen.prevent(Input.Changed):
+            field.value = Path(field.value).name
+
+
+def sizes_of(screen: str) -> list[str]:
+    """At which sizes a screen is drawn."""
+    return ["120x40"] if screen in FEW else [*SIZES][: 2 if screen in SMALL else 3]
 
 
 CASES = [
     pytest.param(screen, size, theme, id=f"{screen}-{size}-{theme}".replace(" ", "-"))
     for screen in SCREENS
-    for size in (SIZES if screen not in FEW else ["120x40"])
+    for size in sizes_of(screen)
     for theme in THEMES
 ]
 
