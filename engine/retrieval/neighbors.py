@@ -34,12 +34,13 @@ class NeighborTable:
 
     def columns(self) -> Columns:
         """The table of `NeighborsFound`: one row per neighbor that is there."""
-        rows, places = np.nonzero(self.ids)
+        there = self.ids != 0
+        ranks = np.arange(1, self.ids.shape[1] + 1, dtype=np.int32)
         return {
-            "anchor_id": self.query_ids[rows],
-            "rank": (places + 1).astype(np.int32),
-            "neighbor_id": self.ids[rows, places],
-            "similarity": self.similarity[rows, places],
+            "anchor_id": np.repeat(self.query_ids.astype(np.int32), there.sum(1)),
+            "rank": np.broadcast_to(ranks, there.shape)[there],
+            "neighbor_id": self.ids[there].astype(np.int32),
+            "similarity": self.similarity[there],
         }
 
 

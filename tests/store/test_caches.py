@@ -101,5 +101,31 @@ def test_neighbors_of_a_list(store: Store) -> None:
     assert [len(column) for column in empty] == [0] * 4
 
 
+def test_a_long_list_comes_back_as_it_was_and_its_rows_fill_whole_groups(home: Home) -> None:
+    rows = 2 * 122_880 + 7
+    draw = np.random.default_rng(3)
+    columns = {
+        "anchor_id": np.arange(rows, dtype=np.int32) // 10 + 1,
+        "rank": np.arange(rows, dtype=np.int32) % 10 + 1,
+        "neighbor_id": draw.integers(1, 100_000, rows).astype(np.int32),
+        "similarity": draw.random(rows, dtype=np.float32),
+    }
+    journal = Journal(home.run_folder("r"))
+    fields = {"list_id": "long", "dataset_id": "d", "kind": "user", "parameters": {}, "recall": None}
+    journal.append("neighbors_found", fields, columns=columns)
+    journal.close()
+    publish(home)
+    with Store.open(home, ingest=False) as store:
+        found = caches.known_neighbors(store, "long")
+        groups = store.rows(
+            "SELECT row_group_id, max(start + count) - min(start) AS rows FROM pragma_storage_info('neighbors') "
+            "WHERE column_name = 'anchor_id' AND segment_type = 'INTEGER' GROUP BY ALL ORDER BY ALL"
+        )
+    assert found is not None
+    for column, wanted in zip(found, columns.values(), strict=True):
+        np.testing.assert_array_equal(column, wanted)
+    assert [row["rows"] for row in groups] == [122_880, 122_880, 7]
+
+
 def test_counts(store: Store) -> None:
     assert caches.counts(store) == {"summaries": 3, "vectors": 4, "neighbor_lists": 2, "runs": 1, "datasets": 0}
