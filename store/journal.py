@@ -137,7 +137,7 @@ def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
         else:
             arrays[name] = pa.array(values)
     temporary = path.with_suffix(".tmp")
-    texts = [name for name, array in arrays.items() if pa.types.is_string(array.type)]
+    texts: Any = [name for name, array in arrays.items() if pa.types.is_string(array.type)]  # its type is told as bool
     pq.write_table(pa.table(arrays), temporary, compression="zstd", use_dictionary=texts, row_group_size=_GROUP)
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
