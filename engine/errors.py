@@ -29,6 +29,13 @@ class StopRequested(Exception):
     """Someone asked the work to stop; it is no error, and what was reported or saved until then is kept."""
 
 
+class AtProvider(StopRequested):
+    """No error: all that could be sent is at the provider, and nobody wants to wait for it."""
+
+    def __init__(self, requests: int) -> None:
+        super().__init__(f"{requests:,} requests are at the provider: `sracl llm batches list` shows how far they are")
+
+
 class ConfigError(EngineError):
     """A setting that is unknown, out of range, or at odds with another; all problems at once."""
 

@@ -102,12 +102,14 @@ class ApiCalled(Tabular):
     """HTTP attempts, failed ones too, told before the answers that they brought.
 
     Columns: key, attempt, sent_at (Unix seconds), status, error, latency_seconds, tokens_in, tokens_out, tokens_cached,
-    usd_per_million_in, usd_per_million_out, usd_per_million_cached, usd.
+    usd_per_million_in, usd_per_million_out, usd_per_million_cached, usd, usd_reserved (of an unknown usd), batch.
     """
 
     name = "api_called"
     provider: str
     model: str | None
+    run_id: str | None = None
+    """The run that sent them, where it is not the one that reports."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,8 +91,15 @@ def gains(store: Store) -> list[dict[str, Any]]:
 
 
 def spent_by(store: Store, run_id: str) -> float:
-    """Known dollars that a run has spent."""
-    return store.rows("SELECT coalesce(sum(usd), 0) AS usd FROM api_calls WHERE run_id = ?", [run_id])[0]["usd"]
+    """Dollars that a run has spent or may have spent: a call of unknown cost counts with what was set aside for it."""
+    query = "SELECT coalesce(sum(coalesce(usd, usd_reserved)), 0) AS usd FROM api_calls WHERE run_id = ?"
+    return store.rows(query, [run_id])[0]["usd"]
+
+
+def recorded(store: Store, batch: str) -> set[str]:
+    """Keys of a batch's requests that stand in `api_calls`."""
+    found = store.table("SELECT key FROM api_calls WHERE batch = ?", [batch])
+    return set(found["key"].to_pylist())
 
 
 def tokens_of(store: Store, keys: list[str]) -> dict[str, tuple[int, int, int]]:

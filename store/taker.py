@@ -167,13 +167,13 @@ class Taker:
         self._insert(line, better, values, then=new)
 
     def _on_api_called(self, source: str, segment: int, line: Line) -> None:
+        """Calls belong to the run that sent them; another one may have collected the answers of a batch."""
         f = line.fields
         self._insert(
             line,
-            "INSERT INTO api_calls SELECT ?, key, attempt, make_timestamp(CAST(sent_at * 1000000 AS BIGINT)), ?, ?, status, "
-            "error, latency_seconds, tokens_in, tokens_out, tokens_cached, usd_per_million_in, usd_per_million_out, "
-            "usd_per_million_cached, usd FROM incoming",
-            [source, f["provider"], f["model"]],
+            "INSERT INTO api_calls BY NAME SELECT $1 AS run_id, $2 AS provider, $3 AS model, "
+            "* REPLACE (make_timestamp(CAST(sent_at * 1000000 AS BIGINT)) AS sent_at) FROM incoming",
+            [f.get("run_id") or source, f["provider"], f["model"]],
         )
 
     def _on_summaries_linked(self, source: str, segment: int, line: Line) -> None:

@@ -8,98 +8,58 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from engine.errors import BudgetReached, SemanticsError
-from engine.semantics import pacing
+from engine.semantics import attempts, pacing
+from engine.semantics.attempts import (
+    MALFORMED,
+    OF_THE_PROMPT,
+    RETRIED,
+    Answer,
+    Asker,
+    Course,
+    Outcome,
+    Prompted,
+    backoff,
+    wire,
+)
 from engine.semantics.endpoints import Endpoint
-from engine.semantics.judging import Verdict, judge, repair
-from engine.semantics.money import Call, Money, Usage
-from engine.semantics.providers import Kind
+from engine.semantics.judging import Verdict
+from engine.semantics.money import Call, Money
 from engine.semantics.requests import Message
 
 if TYPE_CHECKING:
+    import httpx2 as http
     from openai import AsyncOpenAI
 
 CHUNK_SECONDS = 0.1
 """Between two chunks at least: an answer is kept after about so long, and until then its prompt counts as in flight."""
 IDLE_SECONDS = 0.5
 """After so long without anything an empty chunk tells that the job lives."""
-RETRIED = frozenset({408, 409, 425, 429})
-"""Statuses below 500 that may go better a second time."""
-OF_THE_PROMPT = frozenset({400, 413, 422})
-"""Statuses that, once others have worked, blame the single prompt."""
-MALFORMED = "malformed answer"
-BACKOFF_SECONDS, BACKOFF_MOST = 0.5, 20.0
-
-
-@dataclass(frozen=True)
-class Prompted:
-    """One prompt to be answered."""
-
-    key: str
-    kind: Kind | Literal["text"]
-    """`text`: to be encoded, not answered."""
-    body: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of a prompt."""
-
-    key: str
-    text: str | None
-    """None where no usable answer could be had."""
-    finish_reason: str
-    usage: Usage
-    """Of all its attempts together."""
-    usd: float | None
-    vectors: NDArray[np.float32] | None = None
-    """Of encoded texts."""
 
 
 @dataclass
-class Chunk:
-    """What has come since the last one; calls are to be kept before the answers count."""
+class Chunk(attempts.Chunk):
+    """What has come, and a sign that it was taken."""
 
-    calls: list[Call] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
-    note: str = ""
     kept: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the caller has come back for more."""
 
 
-@dataclass
-class _Outcome:
-    """What one attempt brought."""
-
-    status: int | None
-    error: str | None = None
-    message: str = ""
-    text: str | None = None
-    finish_reason: str | None = None
-    refusal: str | None = None
-    usage: Usage | None = None
-    headers: Any = None
-    vectors: NDArray[np.float32] | None = None
-
-
-class Client:
-    """Asks one endpoint; made for one job."""
+class Client(Asker):
+    """Asks one endpoint, one call for each prompt; made for one job."""
 
     def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Money) -> None:
-        self._name, self._endpoint, self._key, self._money = name, endpoint, key, money
+        super().__init__(name, endpoint, key, money)
         self._chunks: queue.Queue[Chunk | BaseException | None] = queue.Queue()
         self._pending = Chunk()
         self._stopping = threading.Event()
@@ -200,46 +160,30 @@ class Client:
     async def _one(self, client: AsyncOpenAI, prompt: Prompted) -> None:
         """Ask one prompt until there is a usable answer or no more hope for one."""
         limits = self._endpoint.limits
-        messages: list[Message] = prompt.body["messages"]
-        paid = Usage(0, 0, 0)
-        usd: float | None = 0.0
-        failed = unusable = attempt = 0
+        course = Course(prompt.key, prompt.kind)
         while True:
-            attempt += 1
-            sent = await self._attempt(client, prompt, messages, attempt)
+            sent = await self._attempt(client, prompt, course)
             if sent is None:  # stopped before it was sent
                 return
             outcome, verdict, cost = sent
-            if outcome.usage is not None:
-                paid = _sum(paid, outcome.usage)
-            usd = None if usd is None or cost is None else usd + cost
-            if verdict is not None and verdict.problem is None:
-                finish = outcome.finish_reason or "stop"
-                await self._answer(Answer(prompt.key, verdict.text, finish, paid, usd, outcome.vectors))
-                return
-            reason = outcome.error or "error"
-            if verdict is not None and verdict.problem is not None:
-                unusable += 1
-                messages = repair(prompt.body["messages"], outcome.text, verdict.problem)
-            else:
-                failed += outcome.status != 429
-            self._retries += 1
-            hopeless = outcome.status in OF_THE_PROMPT
-            if hopeless or unusable >= limits.answers or failed >= limits.attempts:
-                if not hopeless and failed >= limits.attempts and self._pacer.nothing_works(limits.attempts):
+            answer = course.take(outcome, verdict, cost, limits)
+            self._retries += answer is None or answer.text is None
+            if answer is not None:
+                worn_out = course.failed >= limits.attempts and outcome.status not in OF_THE_PROMPT
+                if worn_out and answer.text is None and self._pacer.nothing_works(limits.attempts):
                     raise self._blame(outcome)
-                await self._answer(Answer(prompt.key, None, reason, paid, usd))
+                await self._answer(answer)
                 return
             if self._stopping.is_set():
                 return
             if verdict is None:
-                await self._pacer.nap(_backoff(failed, outcome))
+                await self._pacer.nap(backoff(course.failed, outcome))
 
     async def _attempt(
-        self, client: AsyncOpenAI, prompt: Prompted, messages: list[Message], attempt: int
-    ) -> tuple[_Outcome, Verdict | None, float | None] | None:
+        self, client: AsyncOpenAI, prompt: Prompted, course: Course
+    ) -> tuple[Outcome, Verdict | None, float | None] | None:
         """Send it once, when pace and money allow it, and record it; none where the job was stopped before."""
-        money, pacer = self._money, self._pacer
+        money, pacer, messages = self._money, self._pacer, course.messages(prompt)
         text = "".join(message["content"] for message in messages)
         most_out = self._most_out
         await pacer.enter(len(text) / 4 + most_out)
@@ -250,21 +194,21 @@ class Client:
             if not await money.reserve(reserve):
                 raise BudgetReached(money.cap or 0.0, money.spent)
             sent_at, started = time.time(), time.monotonic()
-            outcome = _Outcome(None, "cancelled")
+            outcome = Outcome(None, "cancelled")
             cost: float | None = None
             try:
-                outcome = await self._send(client, prompt.body | {"messages": messages})
+                outcome = await self._send(client, prompt.body, messages)
             finally:  # also where the job is cancelled: the attempt may have been billed
                 verdict = None
                 if outcome.status == 200 and outcome.error is None:
-                    verdict = self._judge(prompt, outcome)
+                    verdict = self._judge(course, outcome)
                     outcome.error = verdict.problem
                 billed = None if outcome.usage or outcome.status in (None, 200) else False
                 cost = await money.settle(reserve, outcome.usage, sent_at, billed=billed)
-                seconds = time.monotonic() - started
+                course.attempt += 1
                 call = Call(
-                    prompt.key, attempt, sent_at, outcome.status, outcome.error, seconds, outcome.usage,
-                    money.prices(sent_at), cost,
+                    prompt.key, course.attempt, sent_at, outcome.status, outcome.error, time.monotonic() - started,
+                    outcome.usage, money.prices(sent_at), cost, reserve if cost is None else None,
                 )  # fmt: skip
                 self._pending.calls.append(call)
             self._learn(outcome, started)
@@ -272,29 +216,14 @@ class Client:
         finally:
             await pacer.leave()
 
-    async def _send(self, client: AsyncOpenAI, body: dict[str, Any]) -> _Outcome:
+    async def _send(self, client: AsyncOpenAI, body: dict[str, Any], messages: list[Message]) -> Outcome:
         """One HTTP attempt, whatever comes of it."""
-        import openai
-
         try:
-            raw = await self._create(client, body)
-        except openai.APIStatusError as error:
-            return _Outcome(
-                error.status_code,
-                f"HTTP {error.status_code}",
-                self._scrub(_first_line(error.message)),
-                headers=error.response.headers,
-            )
-        except openai.APITimeoutError:
-            return _Outcome(None, "timeout", f"no answer within {self._endpoint.limits.timeout:g} s")
-        except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            return _Outcome(None, "connection", self._scrub(f"{type(cause).__name__}: {cause}"))
-        outcome = _Outcome(raw.status_code, headers=raw.headers)
-        try:
-            self._read(raw.parse(), outcome)
-        except Exception as error:  # a server may answer anything: half a document, no choices, a page of HTML
-            outcome.error, outcome.message = MALFORMED, self._scrub(str(error)[:200])
+            response = await self._create(client, body, messages)
+        except Exception as error:
+            return self._failed(error)
+        outcome = Outcome(response.status_code, headers=response.headers)
+        self._understand(response.content, outcome)
         return outcome
 
     @property
@@ -302,23 +231,14 @@ class Client:
         """Tokens of an answer at most."""
         return self._endpoint.max_tokens
 
-    async def _create(self, client: AsyncOpenAI, body: dict[str, Any]) -> Any:
-        """Send a request; the raw response."""
-        return await client.chat.completions.with_raw_response.create(**body)
+    async def _create(self, client: AsyncOpenAI, body: dict[str, Any], messages: list[Message]) -> http.Response:
+        """Send a request; the raw response: building the library's models of it would take a third of the call's time."""
+        import httpx2
 
-    def _read(self, made: Any, outcome: _Outcome) -> None:
-        """Take what an answer holds; raises anything where it is not what was asked for."""
-        outcome.usage = _usage(made)
-        choice = made.choices[0]
-        outcome.finish_reason = choice.finish_reason
-        outcome.text, outcome.refusal = choice.message.content, choice.message.refusal
+        own = wire(body) | {"messages": messages}
+        return await client.post("/chat/completions", body=own, cast_to=httpx2.Response)
 
-    def _judge(self, prompt: Prompted, outcome: _Outcome) -> Verdict:
-        """Whether the answer can be used."""
-        assert prompt.kind != "text"
-        return judge(prompt.kind, outcome.text, outcome.finish_reason, outcome.refusal)
-
-    def _learn(self, outcome: _Outcome, sent: float) -> None:
+    def _learn(self, outcome: Outcome, sent: float) -> None:
         """Tell the pacer how it went; raises where going on makes no sense."""
         pacer, status = self._pacer, outcome.status
         if outcome.headers is not None:
@@ -336,28 +256,6 @@ class Client:
             pacer.worked()
         elif not (status in OF_THE_PROMPT and pacer.ever_worked):
             raise self._blame(outcome)
-
-    def _blame(self, outcome: _Outcome) -> SemanticsError:
-        """One clear error instead of ten thousand."""
-        hints = {
-            400: "The request was refused: look at model, max_tokens, tokens_field and structured in providers.toml.",
-            401: f"The key was refused: look at {self._endpoint.key_env or 'key_env in providers.toml'}.",
-            402: "The account has no money left.",
-            403: "The key may not do this.",
-            404: "There is no such model or address: look at model and base_url.",
-        }
-        return SemanticsError(
-            ": ".join(part for part in (outcome.error, outcome.message) if part),
-            where=f"{self._name} ({self._endpoint.base_url}, {self._money.model})",
-            hint=hints.get(
-                outcome.status or 0, "Nothing worked any more. Run it again: the answers that came are kept."
-            ),
-        )
-
-    def _scrub(self, text: str) -> str:
-        """A server's words without the key, which some repeat."""
-        key = self._key.get_secret_value() if self._key else ""
-        return text.replace(key, "***") if key else text
 
     async def _answer(self, answer: Answer) -> None:
         chunk = self._pending
@@ -380,32 +278,3 @@ class Client:
         dollars = f"${self._money.paid:.4f}" if self._money.known else "price unknown"
         chunk.note = f"{rate:.1f} calls/s, {self._pacer.in_flight} in flight, {self._retries} retries, {dollars}"
         self._chunks.put(chunk)
-
-
-def _usage(made: Any) -> Usage | None:
-    """Tokens as the server counts them, with cached ones where it says so; none where it says nothing sensible."""
-    used: Any = getattr(made, "usage", None)
-    try:
-        details = used.prompt_tokens_details
-        cached = (details.cached_tokens if details else None) or (used.model_extra or {}).get("prompt_cache_hit_tokens")
-        counts = used.prompt_tokens, used.completion_tokens, cached or 0
-    except AttributeError:  # none, or no table
-        return None
-    if any(not isinstance(count, int) or count < 0 for count in counts) or counts[2] > counts[0]:
-        return None
-    return Usage(*counts)
-
-
-def _sum(a: Usage, b: Usage) -> Usage:
-    return Usage(a.tokens_in + b.tokens_in, a.tokens_out + b.tokens_out, a.tokens_cached + b.tokens_cached)
-
-
-def _first_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[0][:300]
-
-
-def _backoff(failed: int, outcome: _Outcome) -> float:
-    """Seconds until the next attempt: doubling, with jitter, so that those that failed together come back apart."""
-    if outcome.status == 429 and outcome.headers is not None and pacing.retry_after(outcome.headers) is not None:
-        return random.uniform(0, 0.2)  # the pacer waits for all
-    return min(BACKOFF_MOST, BACKOFF_SECONDS * 2 ** max(0, failed - 1)) * random.uniform(0.5, 1.5)

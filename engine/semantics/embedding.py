@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import SecretStr
 
 from engine.config import content_hash
 from engine.errors import ConfigError, SemanticsError
 from engine.events import Columns
-from engine.semantics.client import Client, Prompted
-from engine.semantics.endpoints import find_endpoint, find_key
+from engine.semantics.attempts import Course, Outcome, Prompted
+from engine.semantics.client import Client
+from engine.semantics.endpoints import Endpoint, find_endpoint, find_key
 from engine.semantics.judging import Verdict
 from engine.semantics.money import Call, Money, Usage
 from engine.semantics.providers import KEY_LENGTH
+from engine.semantics.requests import Message
 
 if TYPE_CHECKING:
+    import httpx2 as http
     from openai import AsyncOpenAI
 
 TEXTS_AT_ONCE = 64
@@ -137,11 +141,12 @@ class EndpointEncoder:
             SemanticsError: the endpoint refuses, or some texts got no vectors.
         """
         key = find_key(self._provider, self.endpoint, self._home)
-        self._client = client = _Client(self._provider, self.endpoint, key, self.money)
         starts = range(0, len(texts), TEXTS_AT_ONCE)
         keys = {self._key(texts[start : start + TEXTS_AT_ONCE]): start for start in starts}
+        wanted = {own: len(texts[start : start + TEXTS_AT_ONCE]) for own, start in keys.items()}
+        self._client = client = _Client(self._provider, self.endpoint, key, self.money, wanted=wanted)
         lost = 0
-        for chunk in client.ask(self._prompt(key, texts[start : start + TEXTS_AT_ONCE]) for key, start in keys.items()):
+        for chunk in client.ask(self._prompt(own, texts[start : start + TEXTS_AT_ONCE]) for own, start in keys.items()):
             rows: list[int] = []
             parts: list[NDArray[np.float32]] = []
             for answer in chunk.answers:
@@ -179,32 +184,43 @@ class EndpointEncoder:
 class _Client(Client):
     """Asks for vectors instead of answers; a request's messages are the texts."""
 
+    def __init__(
+        self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Money, *, wanted: dict[str, int]
+    ) -> None:
+        """Args:
+        wanted: texts of a request, by its key.
+        """
+        super().__init__(name, endpoint, key, money)
+        self._wanted = wanted
+
     @property
     def _most_out(self) -> int:
         return 0
 
-    async def _create(self, client: AsyncOpenAI, body: dict[str, Any]) -> Any:
-        texts = [message["content"] for message in body["messages"]]
-        return await client.embeddings.with_raw_response.create(
-            model=body["model"], input=texts, encoding_format="base64"
-        )
+    async def _create(self, client: AsyncOpenAI, body: dict[str, Any], messages: list[Message]) -> http.Response:
+        import httpx2
 
-    def _read(self, made: Any, outcome: Any) -> None:
+        texts = [message["content"] for message in messages]
+        own = {"model": body["model"], "input": texts, "encoding_format": "base64"}
+        return await client.post("/embeddings", body=own, cast_to=httpx2.Response)
+
+    def _read(self, tree: Any, outcome: Outcome) -> None:
         """Take the vectors in the order of their `index`."""
-        tokens = getattr(made.usage, "prompt_tokens", None)
+        used = tree.get("usage")
+        tokens = used.get("prompt_tokens") if isinstance(used, dict) else None
         if isinstance(tokens, int) and tokens >= 0:
             outcome.usage = Usage(tokens, 0, 0)
-        data = sorted(made.data, key=lambda one: one.index)
-        if [one.index for one in data] != list(range(len(data))):
+        data = sorted(tree["data"], key=lambda one: one["index"])
+        if [one["index"] for one in data] != list(range(len(data))):
             raise ValueError("places are missing or given twice")
-        vectors = np.stack([_numbers(one.embedding) for one in data])
+        vectors = np.stack([_numbers(one["embedding"]) for one in data])
         if not np.isfinite(vectors).all() or not vectors.shape[1]:
             raise ValueError("a vector holds something that is not a number")
         outcome.vectors = vectors
 
-    def _judge(self, prompt: Prompted, outcome: Any) -> Verdict:
-        wanted = len(prompt.body["messages"])
-        return Verdict("", None if len(outcome.vectors) == wanted else "wrong count")
+    def _judge(self, course: Course, outcome: Outcome) -> Verdict:
+        assert outcome.vectors is not None
+        return Verdict("", None if len(outcome.vectors) == self._wanted[course.key] else "wrong count")
 
 
 def _numbers(embedding: Any) -> NDArray[np.float32]:

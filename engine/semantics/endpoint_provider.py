@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import SecretStr
 
 from engine.config import SemanticsConfig
 from engine.data.dataset import Dataset
-from engine.errors import ConfigError
+from engine.errors import ConfigError, SemanticsError
+from engine.semantics.attempts import Chunk, Prompted
+from engine.semantics.batches import Files
 from engine.semantics.endpoints import Endpoint, find_endpoint, find_key
 from engine.semantics.money import Call, Money
 from engine.semantics.offline import OfflineProvider
@@ -20,8 +24,28 @@ from engine.semantics.prompts import Prompt, choose_prompt
 from engine.semantics.providers import Answers, Kind
 from engine.semantics.requests import Requests
 
+if TYPE_CHECKING:
+    from engine.semantics.batch_client import BatchClient
+
 RENDERED_AT_ONCE = 500
 """Prompts that are written ahead of the calls."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPlan:
+    """How a job uses the provider's Batch API, and where what is at the provider is kept."""
+
+    files: Files
+    run_id: str
+    """The run that asks."""
+    payer: str
+    """The lock that it holds."""
+    recorded: Callable[[str], set[str]]
+    """For a batch, the keys whose calls are kept."""
+    send: bool = False
+    """Ask by batches; else what others have at the provider is looked after, and all else is asked for at once."""
+    wait: bool = True
+    """Until all is answered."""
 
 
 class EndpointProvider:
@@ -44,6 +68,7 @@ class EndpointProvider:
         self.requests = Requests(dataset, prompt, endpoint, model, max_length=max_length)
         self._dataset, self._max_length, self._home = dataset, max_length, home
         self._client: Any = None
+        self._plan: BatchPlan | None = None
 
     @classmethod
     def build(
@@ -88,6 +113,30 @@ class EndpointProvider:
         """Count dollars that the job spent before against its cap."""
         self.money.spent += usd
 
+    def use_batches(self, plan: BatchPlan) -> None:
+        """Ask by batches, or mind what is at the provider.
+
+        Raises:
+            ConfigError: the provider has no Batch API.
+        """
+        self._plan = plan
+        if plan.send:
+            self.money.factor = self.batch_factor()
+
+    def batch_factor(self) -> float:
+        """What a batch multiplies prices by.
+
+        Raises:
+            ConfigError: the provider has no Batch API.
+        """
+        if self.endpoint.batch is None:
+            raise ConfigError(
+                f"provider {self.name!r} has no Batch API, as far as is known",
+                where="--batch",
+                hint=f"If it has one, say so in providers.toml: [{self.name}.batch] with price_factor (docs/llm.md).",
+            )
+        return self.endpoint.batch.price_factor
+
     def wind_down(self) -> None:
         """Send nothing more; what is in flight is waited for."""
         if self._client is not None:
@@ -100,35 +149,66 @@ class EndpointProvider:
             ConfigError: there is no key.
             BudgetReached: the next call could go over the cap.
             SemanticsError: the endpoint refuses, or nothing works any more.
+            AtProvider: asked by batches, and nobody wants to wait.
         """
-        from engine.semantics.client import Client, Prompted
-
         key = find_key(self.name, self.endpoint, self._home)
         owners = dict(zip(keys, owner_ids.tolist(), strict=True))
-        self._client = client = Client(self.name, self.endpoint, key, self.money)
-
-        def prompts() -> Iterator[Prompted]:
-            for start in range(0, len(keys), RENDERED_AT_ONCE):
-                part = slice(start, start + RENDERED_AT_ONCE)
-                for own, messages in zip(keys[part], self.requests.messages(kind, owner_ids[part]), strict=True):
-                    yield Prompted(own, kind, self.requests.body(kind, messages))
-
-        for chunk in client.ask(prompts()):
-            missing = [answer.key for answer in chunk.answers if answer.text is None]
+        for chunk in self._chunks(kind, owners, key):
+            answers = [answer for answer in chunk.answers if answer.text is not None or answer.key in owners]
+            missing = [answer.key for answer in answers if answer.text is None]
             texts = self._stand_ins(kind, [owners[own] for own in missing])
             stand_ins = dict(zip(missing, texts, strict=True))
-            yield Answers(
-                keys=[answer.key for answer in chunk.answers],
-                texts=[stand_ins[a.key] if a.text is None else a.text for a in chunk.answers],
-                tokens_in=[answer.usage.tokens_in for answer in chunk.answers],
-                tokens_out=[answer.usage.tokens_out for answer in chunk.answers],
-                tokens_cached=[answer.usage.tokens_cached for answer in chunk.answers],
-                usd=[answer.usd for answer in chunk.answers],
-                finish_reason=[answer.finish_reason for answer in chunk.answers],
-                fallback=[answer.text is None for answer in chunk.answers],
-                calls=Call.columns(chunk.calls) if chunk.calls else None,
-                note=chunk.note,
+            calls = Call.columns(chunk.calls) if chunk.calls else None
+            yield Answers.paid(answers, stand_ins, calls=calls, note=chunk.note, run_id=chunk.run_id)
+
+    def _chunks(self, kind: Kind, owners: dict[str, int], key: SecretStr | None) -> Iterator[Chunk]:
+        """Calls and answers as they come, one by one or by batches."""
+        from engine.semantics.client import Client
+
+        def render(keys: list[str]) -> Iterator[Prompted]:
+            for start in range(0, len(keys), RENDERED_AT_ONCE):
+                part = keys[start : start + RENDERED_AT_ONCE]
+                ids = np.array([owners[own] for own in part], np.int64)
+                for own, messages in zip(part, self.requests.messages(kind, ids), strict=True):
+                    yield Prompted(own, kind, self.requests.body(kind, messages))
+
+        left, plan = list(owners), self._plan
+        if plan is not None and plan.send:
+            self._client = client = self.batch_client(plan, key, self.money)
+            yield from client.ask(left, kind, render, wait=plan.wait)
+            return
+        if plan is not None and plan.files.read():
+            done: set[str] = set()
+            for chunk in self._mind(plan, key, set(left)):
+                done |= {answer.key for answer in chunk.answers if answer.text is not None}
+                yield chunk
+            left = [own for own in left if own not in done]
+        self._client = client = Client(self.name, self.endpoint, key, self.money)
+        yield from client.ask(render(left))
+
+    def _mind(self, plan: BatchPlan, key: SecretStr | None, wanted: set[str]) -> Iterator[Chunk]:
+        """Take in batches of others that hold wanted answers, rather than paying for these twice.
+
+        Raises:
+            SemanticsError: some are still at the provider.
+        """
+        factor = self.batch_factor() if self.endpoint.batch is not None else 1.0
+        client = self.batch_client(plan, key, Money(self.endpoint, self.money.model, factor=factor))
+        yield from client.collect(wanted)
+        if left := client.in_flight & wanted:
+            raise SemanticsError(
+                f"{len(left):,} of {len(wanted):,} prompts are at the provider in a batch",
+                where=f"semantics.provider = {self.name}",
+                hint="`sracl llm batches list` shows how far it is; wait for it, or cancel it, rather than paying twice.",
             )
+
+    def batch_client(self, plan: BatchPlan, key: SecretStr | None, money: Money) -> BatchClient:
+        """Who talks to the provider about batches."""
+        from engine.semantics.batch_client import BatchClient
+
+        return BatchClient(
+            self.name, self.endpoint, key, money, files=plan.files, run_id=plan.run_id, payer=plan.payer, recorded=plan.recorded
+        )  # fmt: skip
 
     @cached_property
     def _offline(self) -> OfflineProvider:

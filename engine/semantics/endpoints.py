@@ -30,8 +30,6 @@ class PriceTable(Section):
     """Of the answer."""
     cached: float | None = Field(default=None, ge=0)
     """Of prompt tokens that the provider had cached; none means that they cost as much as the others."""
-    batch_factor: float = Field(default=1.0, gt=0, le=1)
-    """What the prices are multiplied by, such as 0.5 where the account is billed at a batch rate."""
 
 
 class Limits(Section):
@@ -49,6 +47,21 @@ class Limits(Section):
     """Attempts of one prompt where the server or the line fails."""
     answers: int = Field(default=3, ge=1, le=10)
     """Answers that one prompt may take where they are unusable (empty, refused, cut off, too long, wrong JSON)."""
+
+
+class Batches(Section):
+    """A provider's Batch API: files of requests that are answered within a day, for less."""
+
+    price_factor: float = Field(default=0.5, gt=0, le=1)
+    """What prices are multiplied by."""
+    requests: int = Field(default=50_000, ge=1)
+    """Requests of a batch at most."""
+    megabytes: float = Field(default=190.0, gt=0)
+    """Size of its file at most."""
+    window: str = "24h"
+    """Within what time the provider is asked to answer."""
+    poll_seconds: float = Field(default=60.0, gt=0)
+    """Between two questions how far it has come."""
 
 
 class Endpoint(Section):
@@ -75,6 +88,8 @@ class Endpoint(Section):
     prices: PriceTable | None = None
     """Goes over the built-in price list."""
     limits: Limits = Limits()
+    batch: Batches | None = None
+    """None where the provider has no Batch API."""
     local: bool = False
     """One's own machine: calls cost nothing."""
 
@@ -107,6 +122,7 @@ READY: dict[str, dict[str, Any]] = {
         "model": "gpt-4.1-nano",
         "key_env": "OPENAI_API_KEY",
         "structured": "schema",
+        "batch": {},
     },
     "vllm": {"base_url": "http://127.0.0.1:8000/v1", "structured": "schema", "local": True},
     "llamacpp": {

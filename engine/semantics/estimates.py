@@ -95,6 +95,7 @@ def _usd(
     prices = prices_of(provider.endpoint, provider.model or "", datetime.now(UTC))
     if prices is None:
         return None
+    prices = prices.times(provider.money.factor)
     share = seen.tokens_cached / max(1, seen.tokens_in) if seen else 0.0
     low = prices.usd(round(tokens_in[0]), round(tokens_out[0]), round(tokens_in[0] * share))
     return low, prices.usd(round(tokens_in[2]), round(tokens_out[2]))

@@ -23,6 +23,13 @@ class Usage:
     tokens_out: int
     tokens_cached: int
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.tokens_cached + other.tokens_cached,
+        )
+
 
 @dataclass(frozen=True)
 class Call:
@@ -34,16 +41,21 @@ class Call:
     """Unix seconds."""
     status: int | None
     error: str | None
-    latency_seconds: float
+    latency_seconds: float | None
+    """None for a request of a batch."""
     usage: Usage | None
     prices: Prices | None
     usd: float | None
     """None where the price is unknown, or where nobody knows whether the attempt was billed."""
+    usd_reserved: float | None = None
+    """What an attempt of unknown cost may have cost at most."""
+    batch: str | None = None
+    """The batch that it was part of."""
 
     @classmethod
     def columns(cls, calls: list[Call]) -> Columns:
         """The table of `ApiCalled`."""
-        plain = ("key", "attempt", "sent_at", "status", "error", "latency_seconds", "usd")
+        plain = ("key", "attempt", "sent_at", "status", "error", "latency_seconds", "usd", "usd_reserved", "batch")
         table: dict[str, list[object]] = {name: [getattr(call, name) for call in calls] for name in plain}
         for name in ("tokens_in", "tokens_out", "tokens_cached"):
             table[name] = [getattr(call.usage, name) if call.usage else None for call in calls]
@@ -59,6 +71,8 @@ class Money:
     endpoint: Endpoint
     model: str
     cap: float | None = None
+    factor: float = 1.0
+    """What prices are multiplied by, as for a batch."""
     spent: float = 0.0
     """Settled calls, those of the job's earlier starts too, and the reserves of attempts that may have been billed."""
     paid: float = 0.0
@@ -85,7 +99,7 @@ class Money:
         if self._highest is None:
             return 0.0
         tokens = len(prompt.encode()) + MESSAGE_TOKENS * 4
-        return self._highest.usd(tokens, max_tokens)
+        return self._highest.usd(tokens, max_tokens) * self.factor
 
     async def reserve(self, usd: float) -> bool:
         """Set money aside for a call; waits for calls in flight where they may leave enough; false if the cap forbids it."""
@@ -93,16 +107,17 @@ class Money:
             self.reserved += usd
             return True
         async with self._freed:
-            await self._freed.wait_for(lambda: self._fits(usd) or self.reserved <= 1e-12)
-            if not self._fits(usd):
+            await self._freed.wait_for(lambda: self.fits(usd) or self.reserved <= 1e-12)
+            if not self.fits(usd):
                 return False
             self.reserved += usd
             return True
 
-    def _fits(self, usd: float) -> bool:
+    def fits(self, usd: float) -> bool:
+        """Whether so much may be set aside."""
         return self.cap is None or self.spent + self.reserved + usd <= self.cap
 
-    async def settle(self, reserve: float, usage: Usage | None, sent_at: float, *, billed: bool | None) -> float | None:
+    def settled(self, reserve: float, usage: Usage | None, sent_at: float, *, billed: bool | None) -> float | None:
         """Exchange a reserve for what the call cost.
 
         Args:
@@ -111,11 +126,16 @@ class Money:
         Returns:
             The dollars; none where they are unknown.
         """
-        usd = self._price(usage, sent_at, billed=billed)
+        usd = self.price(usage, sent_at, billed=billed)
         self.calls += 1
         self.paid += usd or 0.0
         self.spent += reserve if usd is None and billed is not False else usd or 0.0
         self.reserved = max(0.0, self.reserved - reserve)
+        return usd
+
+    async def settle(self, reserve: float, usage: Usage | None, sent_at: float, *, billed: bool | None) -> float | None:
+        """The same, and calls that wait for money are told."""
+        usd = self.settled(reserve, usage, sent_at, billed=billed)
         if self.cap is not None:
             async with self._freed:
                 self._freed.notify_all()
@@ -123,9 +143,11 @@ class Money:
 
     def prices(self, sent_at: float) -> Prices | None:
         """Prices at the time of a call."""
-        return prices_of(self.endpoint, self.model, datetime.fromtimestamp(sent_at, UTC))
+        found = prices_of(self.endpoint, self.model, datetime.fromtimestamp(sent_at, UTC))
+        return found if found is None or self.factor == 1.0 else found.times(self.factor)
 
-    def _price(self, usage: Usage | None, sent_at: float, *, billed: bool | None) -> float | None:
+    def price(self, usage: Usage | None, sent_at: float, *, billed: bool | None) -> float | None:
+        """Dollars of a call; none where they are unknown."""
         prices = self.prices(sent_at)
         if self.endpoint.local or billed is False:
             return 0.0

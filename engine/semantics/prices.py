@@ -22,6 +22,10 @@ class Prices:
         cached = min(tokens_cached, tokens_in)
         return ((tokens_in - cached) * self.input + cached * self.cached + tokens_out * self.output) / 1e6
 
+    def times(self, factor: float) -> Prices:
+        """The same at a rate of `factor`."""
+        return Prices(self.input * factor, self.output * factor, self.cached * factor)
+
 
 FREE = Prices(0.0, 0.0, 0.0)
 
@@ -33,7 +37,7 @@ def prices_of(endpoint: Endpoint, model: str, at: datetime) -> Prices | None:
     if endpoint.prices is not None:
         own = endpoint.prices
         cached = own.input if own.cached is None else own.cached
-        return Prices(own.input * own.batch_factor, own.output * own.batch_factor, cached * own.batch_factor)
+        return Prices(own.input, own.output, cached)
     return _listed(endpoint.base_url, model, at.astimezone(UTC).replace(second=0, microsecond=0))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from engine.data.dataset import Dataset
 from engine.errors import ConfigError
 from engine.events import Columns
 from engine.semantics.money import Money
+
+if TYPE_CHECKING:
+    from engine.semantics.attempts import Answer
 
 Kind = Literal["user", "item"]
 """`user`: of an anchor's prefix; `item`: of an item."""
@@ -41,6 +44,8 @@ class Answers:
     """HTTP attempts to report before these answers, as in `ApiCalled`."""
     note: str = ""
     """How it goes, in a few words, for whoever watches."""
+    run_id: str | None = None
+    """The run that sent the calls, where it is another one."""
 
     @classmethod
     def free(cls, keys: list[str], texts: list[str]) -> Answers:
@@ -55,6 +60,21 @@ class Answers:
             usd=[0.0] * len(keys),
             finish_reason=["stop"] * len(keys),
             fallback=[False] * len(keys),
+        )
+
+    @classmethod
+    def paid(cls, answers: list[Answer], stand_ins: Mapping[str, str] | None = None, **more: Any) -> Answers:
+        """Answers of a model; where one has no text, the one that stands in for it."""
+        return cls(
+            keys=[answer.key for answer in answers],
+            texts=[(stand_ins or {})[a.key] if a.text is None else a.text for a in answers],
+            tokens_in=[answer.usage.tokens_in for answer in answers],
+            tokens_out=[answer.usage.tokens_out for answer in answers],
+            tokens_cached=[answer.usage.tokens_cached for answer in answers],
+            usd=[answer.usd for answer in answers],
+            finish_reason=[answer.finish_reason for answer in answers],
+            fallback=[answer.text is None for answer in answers],
+            **more,
         )
 
     def __len__(self) -> int:

@@ -129,11 +129,13 @@ def _answer(
     rows = np.array([first[key] for key in missing], np.int64)
     for answers in provider.answer(kind, owner_ids[rows], missing):
         if answers.calls is not None:
-            report(ApiCalled(provider=provider.name, model=provider.model, columns=answers.calls))
+            report(
+                ApiCalled(provider=provider.name, model=provider.model, run_id=answers.run_id, columns=answers.calls)
+            )
         for start in range(0, len(answers), ROWS_AT_ONCE):
             report(SummariesMade(columns=answers.columns(start, start + ROWS_AT_ONCE)))
         texts.update(zip(answers.keys, answers.texts, strict=True))
-        done += len(answers)
+        done += sum(key in first for key in answers.keys)  # a batch may hold those of other jobs too
         if len(answers) or answers.note:
             report(StageProgress(stage=STAGE, done=done, total=total, detail=answers.note))
         if stop() and done < total:

@@ -12,7 +12,7 @@ import typer
 
 from engine.config import load_config
 from engine.errors import ConfigError
-from sracl_tui.cli import common
+from sracl_tui.cli import batches, common
 from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
 from sracl_tui.cli.run import check_dataset, watched
 from sracl_tui.runner.request import RunRequest, new_run_id
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.semantics.providers import Kind
 
 app = typer.Typer(no_args_is_help=True, help="Endpoints that speak OpenAI's chat completions.")
+app.add_typer(batches.app, name="batches")
 prompts_app = typer.Typer(no_args_is_help=True, help="Versions of the prompts.")
 
 
@@ -39,6 +40,12 @@ def summarize(
     ] = None,
     budget: Annotated[float | None, typer.Option(min=0, metavar="USD", help="Hard cap on what calls may cost.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; ask nothing.")] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Ask by the provider's Batch API: cheaper, answered within a day.")
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="With --batch: take what is answered, send the rest, and leave.")
+    ] = False,
     headless: Annotated[bool, typer.Option("--headless", help="Lines instead of bars.")] = False,
     json_: JsonOption = False,
     home: HomeOption = None,
@@ -50,9 +57,13 @@ def summarize(
     Examples:
       sracl summarize --dataset office --provider deepseek --dry-run      what it would cost; needs no key
       sracl summarize --dataset office --provider deepseek --budget 5     stops before it could cost more
+      sracl summarize --dataset office --provider openai --batch          for half the price, within a day
       sracl summarize --provider llamacpp --model any --unit user --set max_users=300
     """
     from sracl_tui.runner import summarizing
+
+    if no_wait and not batch:
+        raise ConfigError("there is nothing to wait for without --batch", where="--no-wait")
 
     if kind not in (*summarizing.KINDS, "both"):
         raise ConfigError(f"there is no kind {kind!r}", where="--kind", hint="Kinds: user, item, both.")
@@ -66,13 +77,14 @@ def summarize(
     if dry_run:
         from sracl_tui.runner.quoting import quote_summaries
 
-        _print_quote(quote_summaries(place, config, kinds), json_=json_)
+        _print_quote(quote_summaries(place, config, kinds, batch=batch), json_=json_)
         return
     from sracl_tui.runner.pipeline import execute
 
     request = RunRequest(
-        run_id=new_run_id(), config=config, kind="summarize", preset=preset, job={"kinds": list(kinds)}
-    )
+        run_id=new_run_id(), config=config, kind="summarize", preset=preset,
+        job={"kinds": list(kinds)} | ({"batch": True, "wait": not no_wait} if batch else {}),
+    )  # fmt: skip
     result = watched(request, lambda listener: execute(place, request, listener=listener), headless)
     if json_:
         common.print_json(summarizing.document(result))
@@ -99,8 +111,9 @@ def kind_line(part: dict[str, Any]) -> str:
     """One kind of prompts in a dry run."""
     from sracl_tui.runner.quoting import cost_line
 
+    sent = f", {part['in_batches']:,} in batches" if part.get("in_batches") else ""
     return (
-        f"{part['to_write']:,} to ask of {part['prompts']:,} ({part['cached']:,} cached, {part['identical']:,} identical), "
+        f"{part['to_write']:,} to ask of {part['prompts']:,} ({part['cached']:,} cached, {part['identical']:,} identical{sent}), "
         f"about {part['tokens']:,} tokens, {cost_line(part['usd'])}, {part['minutes']:.1f} minutes ({part['basis']})"
     )
 
@@ -127,7 +140,10 @@ def _print_quote(document: dict[str, Any], *, json_: bool) -> None:
     pairs |= {kind: kind_line(part) for kind, part in document["kinds"].items()}
     if "vectors" in document:
         pairs["vectors"] = vectors_line(document["vectors"])
-    pairs |= {"cost": cost_line(document["usd"]), "time": f"about {document['minutes']:.1f} minutes at the set limits"}
+    when = f"about {document['minutes']:.1f} minutes at the set limits"
+    if document["batch"] is not None:
+        when = f"within {document['batch']['window']}, by {document['batch']['files']:,} batches"
+    pairs |= {"cost": cost_line(document["usd"]), "time": when}
     common.print_pairs(console, pairs)
 
 

@@ -17,6 +17,7 @@ from store.home import Home
 from store.publish import publish
 
 if TYPE_CHECKING:
+    from engine.semantics.providers import Provider
     from sracl_tui.runner.stages import Counter
 
 LOOK_SECONDS = 0.2
@@ -24,22 +25,21 @@ LOOK_SECONDS = 0.2
 
 @contextmanager
 def only_payer(
-    place: Home, paid: list[Any] | None, what: str, *, report: Report, stop: Callable[[], bool]
+    place: Home, payer: str | None, what: str, *, report: Report, stop: Callable[[], bool]
 ) -> Iterator[None]:
     """Let one process at a time pay for the same answers; a second one waits, then finds them made.
 
     Args:
-        paid: what names them, such as dataset and model; none where they cost nothing: these wait for nobody.
+        payer: names them, such as a hash of dataset and model; none where they cost nothing: these wait for nobody.
         what: `summaries` or `vectors`.
 
     Raises:
         StopRequested: asked to stop while waiting.
     """
-    if paid is None:
+    if payer is None:
         yield
         return
-    name = content_hash(paid)
-    path = place.cache / f"{what}-{name}.lock"
+    path = place.cache / f"{what}-{payer}.lock"
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         told = False
@@ -58,6 +58,13 @@ def only_payer(
         yield
     finally:
         os.close(file)
+
+
+def payer_of(dataset: str, provider: Provider) -> str | None:
+    """Names the summaries that one process at a time pays for; none where they cost nothing."""
+    if provider.model is None:
+        return None
+    return content_hash([dataset, provider.name, provider.model, provider.prompt_version, provider.parameters])
 
 
 def _taken(file: int) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import Config, load_config
-from engine.errors import BudgetReached, ConfigError, DataError, EngineError, StopRequested
+from engine.errors import AtProvider, BudgetReached, ConfigError, DataError, EngineError, StopRequested
 from engine.events import Report, ignore
 from engine.models import naming
 from sracl_tui.runner import environment, reasons, resuming
@@ -115,6 +115,9 @@ def _guarded(run: _Run, switch: StopSwitch) -> None:
         run.work(switch)
         result.state = "finished"
     except BaseException as error:
+        if isinstance(error, AtProvider):
+            result.state, result.reason = "stopped", str(error)
+            return
         if isinstance(error, KeyboardInterrupt | StopRequested):
             result.state, result.exit_code = "stopped", 130
             result.reason = f"asked to stop ({switch.signal_name or 'SIGINT'})"
@@ -149,6 +152,7 @@ class _Run:
 
     def work(self, stop: StopSwitch) -> None:
         """All stages, in order."""
+        from sracl_tui.runner import batching
         from sracl_tui.runner.searching import encode_set
         from sracl_tui.runner.stages import Clock
         from store.database import Store
@@ -159,6 +163,9 @@ class _Run:
             with Store.open(self.place) as store:
                 if self.request.kind == "search":
                     encode_set(self.request, self.recorder, store, clock, stop)
+                    return
+                if self.request.kind == "collect":
+                    batching.collect(self.request.job["batches"], self.recorder, store, clock, stop)
                     return
                 dataset = self._dataset(store, clock)
                 if self.request.kind == "summarize":
@@ -259,8 +266,10 @@ class _Run:
         from sracl_tui.runner import stages
         from sracl_tui.runner.summarizing import needs_of
 
-        needs = needs_of(self.request.config, dataset, self.request.job["kinds"])
-        sets = stages.make_summaries(needs, store, clock, stop)
+        job = self.request.job
+        needs = needs_of(self.request.config, dataset, job["kinds"])
+        batch, wait = job.get("batch", False), job.get("wait", True)
+        sets = stages.make_summaries(needs, store, clock, stop, batch=batch, wait=wait)
         _check(stop)
         used = {f"{kind}_set_id": found.set_id for kind, found in sets.items()}
         self.recorder.write("lists_used", **dict[str, Any](used))

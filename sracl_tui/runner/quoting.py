@@ -40,15 +40,18 @@ def quote(needs: Needs, store: Store, provider: Provider, *, vectors: bool = Tru
 
 def _quote_kind(store: Store, provider: Provider, kind: Kind, owners: Any) -> dict[str, Any]:
     from engine.semantics.endpoint_provider import EndpointProvider
+    from sracl_tui.runner.batching import at_provider
 
     keys = provider.request_keys(kind, owners)
     distinct = list(dict.fromkeys(keys))
     found = caches.known_summaries(store, distinct)
+    sent = at_provider(store.home, provider.name) & (set(distinct) - set(found))
     part: dict[str, Any] = {
         "prompts": len(keys),
         "cached": len(found),
         "identical": len(keys) - len(distinct),
-        "to_write": len(distinct) - len(found),
+        "in_batches": len(sent),
+        "to_write": len(distinct) - len(found) - len(sent),
     }
     if not isinstance(provider, EndpointProvider):
         minutes = part["to_write"] / 10_000 / 60
@@ -66,7 +69,11 @@ def _quote_kind(store: Store, provider: Provider, kind: Kind, owners: Any) -> di
     )
     pace = costs.pace(store, provider.name, provider.model or "")
     guess = estimate(
-        provider, kind, [letters[key] for key in distinct if key not in found], seen=seen, call_seconds=pace
+        provider,
+        kind,
+        [letters[key] for key in distinct if key not in found and key not in sent],
+        seen=seen,
+        call_seconds=pace,
     )
     low, high = guess.usd or (None, None)
     return part | {
@@ -109,13 +116,19 @@ def _letters(messages: list[dict[str, str]]) -> int:
     return sum(len(message["content"]) for message in messages)
 
 
-def quote_summaries(place: Home, config: Config, kinds: tuple[str, ...], *, vectors: bool = False) -> dict[str, Any]:
+def quote_summaries(
+    place: Home, config: Config, kinds: tuple[str, ...], *, vectors: bool = False, batch: bool = False
+) -> dict[str, Any]:
     """The document behind `sracl summarize --dry-run`; with `vectors`, what a run pays for beside the summaries too.
+
+    Args:
+        batch: asked by the provider's Batch API, at its prices.
 
     Raises:
         LookupFailed: there is no such dataset.
         ConfigError: a setting does not fit the provider.
     """
+    from sracl_tui.runner.batching import plan_batches
     from sracl_tui.runner.summarizing import needs_of
 
     with Store.open(place) as store:
@@ -128,9 +141,17 @@ def quote_summaries(place: Home, config: Config, kinds: tuple[str, ...], *, vect
             dataset = open_dataset(store, name, max_users=config.data.max_users)
         needs = needs_of(config, dataset, kinds)
         provider = needs.provider(place)
-        return {"provider": provider.name, "model": provider.model, "prompt": provider.prompt_version} | quote(
-            needs, store, provider, vectors=vectors
-        )
+        plan_batches(provider, store, None, None, send=batch, wait=False)
+        found = quote(needs, store, provider, vectors=vectors)
+        own = {"provider": provider.name, "model": provider.model, "prompt": provider.prompt_version}
+        return own | {"batch": _batches(provider, found) if batch else None} | found
+
+
+def _batches(provider: Any, found: dict[str, Any]) -> dict[str, Any]:
+    """How many batches it takes, and how long at most."""
+    own = provider.endpoint.batch
+    files = sum(-(-part["to_write"] // own.requests) for part in found["kinds"].values())
+    return {"files": files, "window": own.window, "price_factor": own.price_factor}
 
 
 def dollars(usd: float | None) -> str:

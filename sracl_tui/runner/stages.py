@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.config import Config, content_hash
 from engine.data.dataset import Dataset
 from engine.data.perturb import perturb_items
+from engine.errors import AtProvider
 from engine.events import (
     ApiCalled,
     Report,
@@ -199,27 +200,42 @@ class Counter:
         self.made = self.calls = self.unknown = self.fallbacks = 0
         self.usd = 0.0
         """Known dollars; `unknown` calls come on top."""
+        self.texts: dict[str, str] | None = None
+        """Summaries by key, where they may be asked for again before they are published."""
 
     def __call__(self, event: Any) -> None:
         if isinstance(event, SummarySetMade):
             event = replace(event, dataset_id=self._dataset_id)
-        if isinstance(event, ApiCalled):
+        if isinstance(event, ApiCalled) and event.run_id is None:
             self.usd += sum(usd or 0.0 for usd in event.columns["usd"])
             self.calls += len(event.columns["usd"])
             self.unknown += sum(usd is None for usd in event.columns["usd"])
         if isinstance(event, SummariesMade):
             self.fallbacks += sum(event.columns["fallback"])
+            if self.texts is not None:
+                self.texts |= dict(zip(event.columns["key"], event.columns["text"], strict=True))
         if isinstance(event, SummariesMade | VectorsMade):
             self.made += len(next(iter(event.columns.values())))
         self._report(event)
 
 
-def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], bool]) -> dict[str, SummarySet]:
-    """Stage `summaries`: by kind, what is not yet known being written; nobody else pays for the same ones meanwhile."""
+def make_summaries(
+    needs: Needs, store: Store, clock: Clock, stop: Callable[[], bool], *, batch: bool = False, wait: bool = True
+) -> dict[str, SummarySet]:
+    """Stage `summaries`: by kind, what is not yet known being written; nobody else pays for the same ones meanwhile.
+
+    Args:
+        batch: ask by the provider's Batch API.
+        wait: until all batches are answered.
+
+    Raises:
+        AtProvider: nobody wants to wait.
+    """
     from engine.semantics import summaries
     from engine.semantics.embedding import names_endpoint
     from engine.semantics.providers import Costly
-    from sracl_tui.runner.paying import only_payer, record_cost
+    from sracl_tui.runner.batching import plan_batches
+    from sracl_tui.runner.paying import only_payer, payer_of, record_cost
 
     owners = needs.summary_owners()
     made: dict[str, SummarySet] = {}
@@ -235,26 +251,39 @@ def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], 
         def look_up(keys: list[str]) -> dict[str, str]:
             found = caches.known_summaries(store, keys)
             known[0] += len(found)
-            return found
+            wanted = set(keys)
+            return found | {key: text for key, text in (counter.texts or {}).items() if key in wanted}
 
-        own = (provider.name, provider.model, provider.prompt_version, provider.parameters)
-        paid = [needs.dataset.name, *own] if provider.model is not None else None
-        with only_payer(store.home, paid, "summaries", report=clock.report, stop=stop):
+        def write(kind: Kind) -> None:
+            made[kind] = summaries.make_summaries(
+                provider,
+                needs.text_dataset,
+                kind,
+                owners[kind],
+                unit=needs.unit_of(kind),
+                known=look_up,
+                report=counter,
+                stop=stop,
+                asked=needs.asked(kind, owners[kind]),
+            )
+
+        payer = payer_of(needs.dataset.name, provider)
+        with only_payer(store.home, payer, "summaries", report=clock.report, stop=stop):
             if isinstance(provider, Costly):
                 provider.count_spent(_spent(store, clock))
             try:
-                for kind, ids in owners.items():
-                    made[kind] = summaries.make_summaries(
-                        provider,
-                        needs.text_dataset,
-                        kind,
-                        ids,
-                        unit=needs.unit_of(kind),
-                        known=look_up,
-                        report=counter,
-                        stop=stop,
-                        asked=needs.asked(kind, ids),
-                    )
+                left: list[Kind] = []
+                if batch:
+                    counter.texts = {}
+                for kind in owners:  # of all kinds first what can be sent, then what is to be waited for
+                    plan_batches(provider, store, clock.run_id, payer, send=batch, wait=not batch)
+                    try:
+                        write(kind)
+                    except AtProvider:
+                        left.append(kind)
+                plan_batches(provider, store, clock.run_id, payer, send=batch, wait=wait)
+                for kind in left:
+                    write(kind)
             finally:
                 if isinstance(provider, Costly):
                     clock.spent = provider.money.spent
@@ -263,7 +292,7 @@ def make_summaries(needs: Needs, store: Store, clock: Clock, stop: Callable[[], 
         stand_ins = f", {counter.fallbacks:,} by rule instead" if counter.fallbacks else ""
         detail = f"{provider.name}: {distinct:,} texts, {counter.made:,} new{stand_ins}"
         outcome |= {"cached": counter.made == 0, "detail": detail}
-    return made
+    return {kind: made[kind] for kind in owners}
 
 
 def encode(
@@ -275,7 +304,8 @@ def encode(
     from sracl_tui.runner.paying import only_payer, record_cost
 
     remote = isinstance(encoder, RemoteEncoder)
-    with only_payer(store.home, [encoder.name] if remote else None, "vectors", report=clock.report, stop=stop):
+    payer = content_hash([encoder.name]) if remote else None
+    with only_payer(store.home, payer, "vectors", report=clock.report, stop=stop):
         if remote:
             encoder.money.spent += _spent(store, clock)
         try:

@@ -79,6 +79,17 @@ def sracl(home: Path, *arguments: str, code: int = 0) -> subprocess.CompletedPro
     return done
 
 
+def inside(home: Path, *arguments: str, code: int = 0) -> Any:
+    """Run `sracl` in this process, which saves the start of another, and check its exit code."""
+    from typer.testing import CliRunner
+
+    from sracl_tui.cli.main import app
+
+    done = CliRunner().invoke(app, arguments, env={"SRACL_HOME": str(home), "COLUMNS": "200"})
+    assert done.exit_code == code, f"exit code {done.exit_code}\n{done.stdout}\n{done.stderr}\n{done.exception!r}"
+    return done
+
+
 def sql(home: Path, query: str) -> list[dict[str, Any]]:
     """Rows of a query."""
     return json.loads(sracl(home, "sql", query, "--json").stdout)

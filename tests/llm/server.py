@@ -15,6 +15,7 @@ import random
 import struct
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +72,16 @@ class Behavior:
     headers: dict[str, str] = field(default_factory=dict)
     log: str = ""
     seed: int = 1
+    batch: str = ""
+    """What becomes of batches: `expired` and `cancelled` answer the first half, `failed` and `too many` nothing."""
+    batch_seconds: float = 0.0
+    """How long a batch takes."""
+    batch_faults: dict[str, int] = field(default_factory=dict)
+    """What the first so many requests of batches meet: a fault of answers, or a status such as `500`."""
+    unseen: int = 0
+    """The first so many batches are begun, and whoever began them is not told."""
+    limit_enqueued: int = 0
+    """Requests that may be in batches at a time; more are `too many`. 0 is no limit."""
 
 
 @dataclass
@@ -89,6 +100,10 @@ class Server:
     seen: list[dict[str, Any]] = field(default_factory=list)
     most: int = 0
     active: int = 0
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: dict[str, dict[str, Any]] = field(default_factory=dict)
+    in_batches: int = 0
+    """Requests of batches that were answered or refused."""
 
     def start(self) -> Server:
         ready = threading.Event()
@@ -123,7 +138,9 @@ class Server:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 lines = head.split("\r\n")
                 headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines[1:])}
-                body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
+                raw = await reader.readexactly(int(headers.get("content-length", 0)))
+                upload = headers.get("content-type", "").startswith("multipart/")
+                body = raw if upload else json.loads(raw or b"{}")
                 if not await self._reply(writer, lines[0], headers, body):
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -166,11 +183,14 @@ class Server:
                 return False
             if fault == "html":
                 return await self._send(writer, 200, "<html>busy</html>")
+            if "/files" in line or "/batches" in line:
+                return await self._batch(writer, line.split(), body)
             return await (self._encode if "/embeddings" in line else self._answer)(writer, body, fault)
         finally:
             self.active -= 1
 
-    async def _answer(self, writer: asyncio.StreamWriter, body: Any, fault: str) -> bool:
+    def _document(self, body: Any, fault: str) -> tuple[str, bool, dict[str, Any], dict[str, Any]]:
+        """Name of a prompt, whether it is an item's, the answer, and what of it is cached."""
         text = "".join(message["content"] for message in body["messages"][:2])
         name = hashlib.sha256(text.encode()).hexdigest()
         item = "<item>" in text
@@ -184,7 +204,7 @@ class Server:
             "nonsense": "Sure! Here it is." if item else content,
         }.get(fault, content)
         letters = sum(len(message["content"]) for message in body["messages"])
-        usage = {"prompt_tokens": letters // 4, "completion_tokens": len(content) // 4}
+        usage: dict[str, Any] = {"prompt_tokens": letters // 4, "completion_tokens": len(content) // 4}
         usage["total_tokens"] = sum(usage.values())
         usage["prompt_tokens_details"] = {"cached_tokens": letters // 8}
         made = {"calls": 1, "in": letters // 4, "out": len(content) // 4, "cached": letters // 8}
@@ -194,6 +214,22 @@ class Server:
             "id": "x", "object": "chat.completion", "created": 1, "model": body["model"], "usage": usage,
             "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content}}],
         }  # fmt: skip
+        return name, item, document, usage
+
+    def _bill(self, name: str, item: bool, document: dict[str, Any], usage: dict[str, Any], fault: str) -> None:
+        """Count an answer that goes out whole."""
+        if fault == "uncounted":
+            document["usage"] = self._dice.choice(WRONG_USAGE)
+        else:
+            self.billed["calls"] += 1
+            for name_, count in (("in", "prompt_tokens"), ("out", "completion_tokens")):
+                self.billed[name_] += usage[count]
+            self.billed["cached"] += usage["prompt_tokens_details"]["cached_tokens"]
+        if fault in ("", "uncounted") or (fault == "nonsense" and not item):
+            self.good[name] = self.good.get(name, 0) + 1
+
+    async def _answer(self, writer: asyncio.StreamWriter, body: Any, fault: str) -> bool:
+        name, item, document, usage = self._document(body, fault)
         if fault == "half":
             raw = json.dumps(document).encode()
             writer.write(
@@ -202,15 +238,7 @@ class Server:
             writer.write(raw[: len(raw) // 2])
             await writer.drain()
             return False
-        if fault == "uncounted":
-            document["usage"] = self._dice.choice(WRONG_USAGE)
-        else:
-            self.billed["calls"] += 1
-            for name_, count in (("in", "prompt_tokens"), ("out", "completion_tokens")):
-                self.billed[name_] += usage[count]
-            self.billed["cached"] += letters // 8
-        if fault in ("", "uncounted") or (fault == "nonsense" and not item):
-            self.good[name] = self.good.get(name, 0) + 1
+        self._bill(name, item, document, usage, fault)
         self.seen.append(body)
         if self.behavior.log:
             with open(self.behavior.log, "a") as log:
@@ -242,6 +270,88 @@ class Server:
             await writer.drain()
             return False
         return await self._send(writer, 200, document, self.behavior.headers)
+
+    async def _batch(self, writer: asyncio.StreamWriter, line: list[str], body: Any) -> bool:
+        """`/files` and `/batches`; a batch is answered when it is first asked about after its time."""
+        method, path = line[0], line[1].split("?")[0].removeprefix("/v1/").split("/")
+        if method == "POST" and path == ["files"]:
+            name = f"file-{len(self.files)}"
+            self.files[name] = body[body.index(b'{"custom_id"') : body.rindex(b"}") + 1]
+            return await self._send(writer, 200, {"id": name, "object": "file", "bytes": len(body), "created_at": 1,
+                "filename": "f", "purpose": "batch", "status": "processed"})  # fmt: skip
+        if path[0] == "files":
+            if path[1] not in self.files:
+                return await self._send(writer, 404, {"error": {"message": "no such file"}})
+            if method == "DELETE":
+                del self.files[path[1]]
+                return await self._send(writer, 200, {"id": path[1], "object": "file", "deleted": True})
+            return await self._send(writer, 200, self.files[path[1]].decode())
+        if method == "POST" and len(path) == 1:
+            made = {
+                "id": f"batch-{len(self.batches)}", "object": "batch", "created_at": int(time.time()), "status": "validating",
+                "completion_window": "24h", "metadata": body["metadata"], "endpoint": body["endpoint"],
+                "input_file_id": body["input_file_id"],
+            }  # fmt: skip
+            self.batches[made["id"]] = made
+            if self.behavior.unseen > 0:
+                self.behavior.unseen -= 1
+                return False
+            return await self._send(writer, 200, made)
+        if len(path) == 1:
+            data = list(reversed(self.batches.values()))
+            return await self._send(writer, 200, {"object": "list", "data": data, "has_more": False})
+        if path[1] not in self.batches:
+            return await self._send(writer, 404, {"error": {"message": "no such batch"}})
+        made = self.batches[path[1]]
+        if path[2:] == ["cancel"] and made["status"] in ("validating", "in_progress"):
+            self._finish(made, "cancelled")
+        elif made["status"] in ("validating", "in_progress"):
+            late = time.time() - made["created_at"] >= self.behavior.batch_seconds
+            made["status"] = "in_progress"
+            if late:
+                self._finish(made, self.behavior.batch or "completed")
+        return await self._send(writer, 200, made)
+
+    def _finish(self, made: dict[str, Any], status: str) -> None:
+        """Answer a batch's lines, as far as it comes."""
+        lines = [json.loads(line) for line in self.files[made["input_file_id"]].splitlines()]
+        if status == "too many" or (self.behavior.limit_enqueued and len(lines) > self.behavior.limit_enqueued):
+            made |= {"status": "failed", "errors": {"object": "list", "data": [
+                {"code": "token_limit_exceeded", "message": "Enqueued token limit reached"}]}}  # fmt: skip
+            return
+        if status == "failed":
+            made |= {
+                "status": "failed",
+                "errors": {"object": "list", "data": [{"code": "invalid", "message": "bad line"}]},
+            }
+            return
+        until = len(lines) // 2 if status in ("expired", "cancelled") else len(lines)
+        good, bad = [], []
+        for place, line in enumerate(lines):
+            fault = next((name for name, left in self.behavior.batch_faults.items() if left > 0), "")
+            own = {"id": f"r{place}", "custom_id": line["custom_id"], "response": None, "error": None}
+            if place >= until:
+                if status == "expired":
+                    bad.append(own | {"error": {"code": "batch_expired", "message": "not in time"}})
+                continue
+            self.in_batches += 1
+            if fault:
+                self.behavior.batch_faults[fault] -= 1
+            if fault.isdigit():
+                body = {"error": {"message": f"fault {fault}"}}
+                bad.append(own | {"response": {"status_code": int(fault), "request_id": "q", "body": body}})
+                continue
+            name, item, document, usage = self._document(line["body"], fault)
+            self._bill(name, item, document, usage, fault)
+            self.seen.append(line["body"])
+            good.append(own | {"response": {"status_code": 200, "request_id": "q", "body": document}})
+        counts = {"total": len(lines), "completed": len(good), "failed": len(bad)}
+        made |= {"status": status, "request_counts": counts}
+        for kind, found in (("output_file_id", good), ("error_file_id", bad)):
+            if found:
+                made[kind] = f"file-{made['id']}-{kind}"
+                self._dice.shuffle(found)
+                self.files[made[kind]] = "\n".join(map(json.dumps, found)).encode()
 
     async def _send(self, writer: asyncio.StreamWriter, status: int, body: Any, more: Any = None) -> bool:
         raw = (body if isinstance(body, str) else json.dumps(body)).encode()

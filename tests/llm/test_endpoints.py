@@ -90,12 +90,11 @@ def test_a_key_comes_from_the_environment_then_from_dotenv(tmp_path: Path, monke
 
 
 def test_prices_are_the_users_then_the_lists_then_unknown() -> None:
-    own = Endpoint.model_validate(
-        {"base_url": "http://x", "prices": {"input": 2, "output": 4, "cached": 1, "batch_factor": 0.5}}
-    )
+    own = Endpoint.model_validate({"base_url": "http://x", "prices": {"input": 2, "output": 4, "cached": 1}})
     prices = prices_of(own, "anything", NOW)
     assert prices is not None
-    assert prices.usd(1_000_000, 1_000_000, 500_000) == pytest.approx(0.5 + 0.25 + 2)
+    assert prices.usd(1_000_000, 1_000_000, 500_000) == pytest.approx(1 + 0.5 + 4)
+    assert prices.times(0.5).usd(1_000_000, 1_000_000, 500_000) == pytest.approx(0.5 + 0.25 + 2)
     listed = prices_of(read_endpoints(None)["openai"], "gpt-4o-mini", NOW)
     assert listed is not None
     assert (listed.input, listed.output, listed.cached) == pytest.approx((0.15, 0.6, 0.075))
