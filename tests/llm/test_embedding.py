@@ -72,7 +72,8 @@ def test_what_is_wrong_is_said_before_anything_is_paid(serve, tmp_path, monkeypa
     assert server.requests == 0
 
 
-def test_a_server_that_gives_too_few_vectors_is_not_believed(serve, tmp_path) -> None:
+def test_a_server_that_gives_too_few_vectors_is_not_believed(serve, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("engine.semantics.attempts.BACKOFF_SECONDS", 0.01)
     server = serve(always="empty")
     encoder, events = made(tmp_path, server)
     with pytest.raises(SemanticsError, match="3 of 3 texts have no vector"):

@@ -28,6 +28,9 @@ user = "Read the shopping history. Answer with one short sentence of at most 20 
 item = "Describe the product in one short sentence, as JSON with the fields item summary and potential user analysis."
 """
 
+SENTENCE = 'root ::= [A-Z] [a-z ,]{20,120} "."'
+"""A grammar of llama.cpp: so small a model would often go on until it is cut off."""
+
 
 @pytest.fixture
 def url(tmp_path_factory) -> Iterator[str]:
@@ -56,8 +59,8 @@ def url(tmp_path_factory) -> Iterator[str]:
 
 def test_a_real_model_writes_summaries(url: str, tmp_path: Path) -> None:
     (tmp_path / "providers.toml").write_text(
-        f'[llamacpp]\nbase_url = "{url}"\nmodel = "smollm2"\nmax_tokens = 120\n'
-        "extra_body = {repeat_penalty = 1.15}\nlimits = {concurrency = 2, answers = 3}\n"
+        f'[llamacpp]\nbase_url = "{url}"\nmodel = "smollm2"\nmax_tokens = 80\n'
+        f"extra_body = {{repeat_penalty = 1.15, grammar = '{SENTENCE}'}}\nlimits = {{concurrency = 2, answers = 3}}\n"
     )
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "short-1.toml").write_text(PROMPT)
@@ -76,5 +79,6 @@ def test_a_real_model_writes_summaries(url: str, tmp_path: Path) -> None:
     for row in written:
         print(row)
         assert row["tokens_in"] > 0
-        assert 0 < row["tokens_out"] <= 360
+        assert 0 < row["tokens_out"] <= 3 * 80
         assert len(row["text"].split()) >= 3
+        assert row["text"].endswith("."), "the endpoint's own parameters reach the server"
