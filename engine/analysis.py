@@ -116,6 +116,17 @@ def weight_entropy(weights: Floats, there: Mask) -> float:
     return _mean(weight_entropies(weights[some], there[some]) / np.log(counts[some]))
 
 
+def entropy_spread(weights: Floats, there: Mask) -> tuple[float, float, float] | None:
+    """Mean, 5 and 95 percent quantile over anchors of what `weight_entropy` averages; none where no anchor has two neighbors."""
+    counts = there.sum(axis=1)
+    some = counts >= 2
+    if not some.any():
+        return None
+    shares = weight_entropies(weights[some], there[some]) / np.log(counts[some])
+    low, high = np.quantile(shares, [0.05, 0.95])
+    return float(shares.mean()), float(low), float(high)
+
+
 def movement(before: Floats, after: Floats, there: Mask) -> float:
     """Mean over anchors of the total variation distance, half the sum of |p - q|, of their weights (A, K) at two times.
 

@@ -198,6 +198,21 @@ class WeightsSampled(Tabular):
     step: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class WeightsSeen(Event):
+    """After an epoch: entropy over log k of the synthesizer's weights of some anchors, from 0 (one neighbor) to 1 (equal).
+
+    `low` and `high` are its quantiles at 5 and 95 percent.
+    """
+
+    name = "weights_seen"
+    epoch: int
+    step: int
+    entropy: float
+    low: float
+    high: float
+
+
 Report = Callable[[Event], None]
 """Takes every event, in order, from the thread that works."""
 

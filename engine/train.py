@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine import checkpoint
+from engine.analysis import entropy_spread
 from engine.checkpoint import LoopState
 from engine.config import Config
 from engine.data.batches import Windows
@@ -23,7 +24,7 @@ from engine.data.dataset import TEST, TRAIN, VALID, Dataset
 from engine.data.passes import Passes
 from engine.errors import CheckpointError, StopRequested, TrainingError
 from engine.evaluate import encode, rank_targets
-from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, Warned, WeightsSampled
+from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, Warned, WeightsSampled, WeightsSeen
 from engine.metrics import grouped_metrics, ranking_metrics, subgroups
 from engine.models.sracl import SRACL, Losses, Semantics
 
@@ -34,6 +35,8 @@ FINITE_EVERY = 20
 """Steps between two looks at whether the loss is a number: a look makes a GPU wait."""
 REPORT_SECONDS = 0.5
 WEIGHTS_AT_ONCE = 2048
+SEEN = 256
+"""Anchors whose weights are looked at after every epoch."""
 
 
 class Stopped(StopRequested):
@@ -249,6 +252,7 @@ class Trainer:
         self._save(self.state)
         self.train_seconds += trained - started
         self.evaluate_seconds += evaluated - trained
+        self._look_at_weights()
         self._report(
             EpochFinished(
                 epoch=epoch,
@@ -351,6 +355,17 @@ class Trainer:
             )
         )
         return {m.name: m.value for m in metrics if m.subgroup == "all" and m.name != "n"}
+
+    def _look_at_weights(self) -> None:
+        """Report how the synthesizer's weights are spread, of some of the anchors that represent users."""
+        if not self.samples_users:
+            return
+        ids = self.dataset.anchors.representing
+        neighbors, weights = self.weights(ids[:: -(-len(ids) // SEEN)])
+        spread = entropy_spread(weights, neighbors > 0)
+        if spread is not None:
+            entropy, low, high = spread
+            self._report(WeightsSeen(epoch=self.state.epoch, step=self.state.step, entropy=entropy, low=low, high=high))
 
     def _sample_weights(self, phase: str) -> None:
         """Report the synthesizer's weights for the anchors that represent users."""

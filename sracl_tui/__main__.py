@@ -56,6 +56,7 @@ def start(
     """
     place = common.home_of(home)
     from sracl_tui.app import SraclApp
+    from sracl_tui.logs import say
 
     if keys:
         from sracl_tui.keys import template
@@ -63,6 +64,7 @@ def start(
         typer.echo(template(place), nl=False)
         return
     app = SraclApp(place)
+    app.shows_tracebacks = debug
     if theme is not None:
         if theme not in app.available_themes:
             raise ConfigError(
@@ -83,7 +85,10 @@ def start(
         out.write_text(draw(app, screenshot, size), "utf-8")
         typer.echo(f"{out}", err=True)
         return
+    say(place, "the app begins", version=__version__)
     app.run()
+    say(place, "the app ends", code=app.return_code)
+    raise typer.Exit(app.return_code or 0)
 
 
 def main() -> None:

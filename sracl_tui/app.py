@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
+from rich.text import Text
 from textual import events, on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -18,10 +20,11 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Select
 from textual.worker import WorkerError
 
-from sracl_tui import keys
+from sracl_tui import keys, telling
 from sracl_tui.idle import Collector
 from sracl_tui.keys import Keyed
 from sracl_tui.library import Library, Look
+from sracl_tui.logs import crash
 from sracl_tui.preferences import Preferences
 from sracl_tui.screens import PAGES, page_class, page_title
 from sracl_tui.screens.base import NotNow, Page
@@ -73,6 +76,8 @@ class SraclApp(Keyed, App[None]):
         self.runs: list[dict[str, Any]] = []
         self.runs_known = False
         self._kept = replace(self.preferences)
+        self.shows_tracebacks = False
+        """Of an error that nobody expected: on the terminal too."""
         self.keeps = True
         """Whether this start leaves its choices for the next one."""
         self.run_id: str | None = self.preferences.run or None
@@ -96,6 +101,7 @@ class SraclApp(Keyed, App[None]):
         if chosen.problems:
             told = "\n".join(chosen.problems[:8])
             self.notify(words.text(told), title="Not used of keys.toml", severity="warning", timeout=15, markup=False)
+        telling.begin(self)
         self.set_interval(LOOK_SECONDS, self.look)
         self.set_interval(KEEP_SECONDS, self._keep)
         self.set_interval(KEEP_SECONDS, self.collector.look)
@@ -145,6 +151,8 @@ class SraclApp(Keyed, App[None]):
     @on(Looked)
     def _take_runs(self, message: Looked) -> None:
         look = message.look
+        if look.alerts:
+            telling.tell(self, look.alerts)
         changed = look.rows is not self.runs or look.known != self.runs_known
         self.runs, self.runs_known = look.rows, look.known
         if changed or look.trouble != self.facts.trouble:
@@ -160,6 +168,22 @@ class SraclApp(Keyed, App[None]):
         for screen in self.screen_stack:
             if isinstance(screen, Page):
                 screen.tell(facts)
+
+    def ring(self, sequence: str) -> None:
+        """Write a bell, or what asks for a notification on the desktop, to the terminal."""
+        if sequence and self._driver is not None and not self.is_headless:
+            self._driver.write(sequence)
+            self._driver.flush()
+
+    def _fatal_error(self) -> None:
+        """An error of ours that nobody expected: where it happened goes to the log, a sentence to the person."""
+        told = crash(self.home, sys.exception() or RuntimeError(), "the app has ended by an error")
+        if self.shows_tracebacks:
+            super()._fatal_error()
+        else:
+            self.bell()
+            self._exit_renderables.append(Text(f"{told} No run is touched by it; --debug shows more."))
+            self._close_messages_no_wait()
 
     def row_of(self, run_id: str | None) -> dict[str, Any] | None:
         """A run of the list."""

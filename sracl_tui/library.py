@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from engine.errors import ConfigError
+from sracl_tui.runner import alerts
+from sracl_tui.runner.alerts import Alert
 from sracl_tui.watching import Watch
 from store import runs
 from store.database import Store, signature
@@ -27,6 +31,8 @@ class Look:
     """Why the store cannot be read now; then the rows are those that were read before."""
     known: bool = True
     """Whether the store was ever read."""
+    alerts: tuple[Alert, ...] = ()
+    """What a person should be told of since the last look."""
 
 
 class Library:
@@ -67,7 +73,15 @@ class Library:
         """All runs: what was read of the database, and for those at work what their journals say. Takes milliseconds."""
         with self._watching:
             rows = self.watch.overlay(self._list)
-            return Look(rows, self._trouble, self._signature is not None)
+            told, deaths = self.watch.news()
+            for alert in deaths:
+                self._pass_on(alert)
+            return Look(rows, self._trouble, self._signature is not None, tuple(told))
+
+    def _pass_on(self, alert: Alert) -> None:
+        """Post what a dead run could not post."""
+        with suppress(ConfigError, OSError):
+            alerts.tell_of_death(self.home, alert, alerts.read(self.home))
 
     def expect(self, run_id: str) -> None:
         """A process was asked to go on with a run: follow it, though it has ended."""

@@ -16,7 +16,15 @@ from store.journal import Line
 Series = dict[tuple[str, str], list[tuple[int, float]]]
 """(split, name) to (epoch, value), epochs ascending."""
 QUIET = frozenset(
-    {"step_finished", "stage_progress", "heartbeat", "summaries_made", "summaries_linked", "vectors_made"}
+    {
+        "step_finished",
+        "stage_progress",
+        "heartbeat",
+        "summaries_made",
+        "summaries_linked",
+        "vectors_made",
+        "weights_seen",
+    }
 )
 
 
@@ -63,6 +71,8 @@ class LiveRun:
     epoch_seconds: float | None = None
     test: dict[str, float] = field(default_factory=dict)
     log: list[tuple[float, str]] = field(default_factory=list)
+    alerts: list[tuple[float, str, str]] = field(default_factory=list)
+    """What the run itself saw and a person should know: time, kind, sentence."""
     lines: int = 0
     first_at: float = 0.0
     last_at: float = 0.0
@@ -112,6 +122,10 @@ class LiveRun:
 
     def _on_warned(self, at: float, **fields: Any) -> str:
         return f"warning: {fields.get('message')}"
+
+    def _on_alerted(self, at: float, **fields: Any) -> str:
+        self.alerts.append((at, fields["kind"], fields["text"]))
+        return f"{fields['kind']}: {fields['text']}"
 
     def _on_run_resumed(self, at: float, **fields: Any) -> str:
         self.epoch, self.best_epoch = fields["epoch"], fields.get("best_epoch")

@@ -18,6 +18,7 @@ from typing import Any
 from engine.config import Config, load_config
 from engine.errors import ConfigError
 from sracl_tui.live import LiveRun
+from sracl_tui.runner.alerts import Alert, ending
 from sracl_tui.runner.launching import SETTINGS, last_words
 from sracl_tui.runner.request import RunRequest
 from store.errors import LookupFailed
@@ -50,6 +51,8 @@ class _Watched:
     row: dict[str, Any] | None = None
     held: bool = False
     dead: bool = False
+    state: str = "queued"
+    """As it was last noticed."""
 
 
 class Watch:
@@ -59,6 +62,9 @@ class Watch:
         self.deaths = 0
         """Runs that died since somebody looked here."""
         self._home, self._clock = home, clock
+        self._since = clock()
+        self._alerts: list[Alert] = []
+        self._deaths: list[Alert] = []
         self._watched: dict[str, _Watched] = {}
         self._list: list[dict[str, Any]] = []
         self._known: dict[str, dict[str, Any]] = {}
@@ -90,6 +96,29 @@ class Watch:
             self._list = [over[run_id] for run_id in fresh if run_id in over]
             self._list += [over.get(row["run_id"], row) for row in rows] if over else rows
         return self._list
+
+    def news(self) -> tuple[list[Alert], list[Alert]]:
+        """What a person should be told of since the last call; and of that, runs that died without a word."""
+        found = self._alerts, self._deaths
+        self._alerts, self._deaths = [], []
+        return found
+
+    def _notice(self, run_id: str, watched: _Watched, verdict: tuple[str, str] | None) -> None:
+        """Note what the run told of, and its end; what is older than this watch is no news."""
+        live = watched.live
+        name = live.created.get("name") or run_id
+        self._alerts += [Alert(kind, run_id, name, text, {}) for at, kind, text in live.alerts if at >= self._since]
+        live.alerts.clear()
+        state, reason = verdict or (live.state, live.reason)
+        if state == watched.state:
+            return
+        before, watched.state = watched.state, state
+        alert = ending(run_id, name, state, reason)
+        if alert is None or (verdict is None and live.last_at < self._since) or before == "killed":
+            return
+        self._alerts.append(alert)
+        if verdict is not None:
+            self._deaths.append(alert)
 
     def _find(self, changed: bool) -> None:
         """Begin to follow runs that are at work, and folders that the database does not know."""
@@ -157,11 +186,13 @@ class Watch:
             self.deaths += verdict is not None and not watched.dead
             watched.dead = verdict is not None
             del over["heartbeat_at"]
+            self._notice(run_id, watched, verdict)
             if verdict is not None:
                 over["state"], over["reason"] = verdict
             else:
                 over["progress"] = live.progress(self._clock())
         elif live.ended:
+            self._notice(run_id, watched, None)
             over["timings"] = live.ended.get("timings")
         for name, key in (("hr@20", "test_hr_20"), ("ndcg@20", "test_ndcg_20"), ("mrr@20", "test_mrr_20")):
             if name in live.test:

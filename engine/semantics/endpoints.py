@@ -201,7 +201,7 @@ def find_key(name: str, endpoint: Endpoint, home: Path | None) -> SecretStr | No
     """
     if endpoint.key_env is None:
         return None
-    value = os.environ.get(endpoint.key_env) or _dotenv(home).get(endpoint.key_env) or _keyring(name)
+    value = os.environ.get(endpoint.key_env) or read_dotenv(home).get(endpoint.key_env) or _keyring(name)
     if not value:
         raise ConfigError(
             f"no key for {name!r}: {endpoint.key_env} is not set",
@@ -211,13 +211,17 @@ def find_key(name: str, endpoint: Endpoint, home: Path | None) -> SecretStr | No
     return SecretStr(value.strip())
 
 
-def _dotenv(home: Path | None) -> dict[str, str]:
+def read_dotenv(home: Path | None) -> dict[str, str]:
     """`NAME=value` lines of the home's `.env`; quotes around a value and a leading `export` are taken away."""
     path = None if home is None else home / ".env"
     if path is None or not path.is_file():
         return {}
     found: dict[str, str] = {}
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+    try:
+        text = path.read_text("utf-8", errors="replace")
+    except OSError:
+        return {}
+    for line in text.splitlines():
         name, equals, value = line.strip().removeprefix("export ").partition("=")
         if equals and not name.startswith("#"):
             value = value.strip()

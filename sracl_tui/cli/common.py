@@ -37,6 +37,8 @@ WIDE = 4096
 """Columns of a table that no terminal shows, so that nothing is wrapped in a pipe."""
 
 _debug = False
+_home: Home | None = None
+"""Where the command is at work, for the log of an error that nobody expected."""
 
 
 def _set_debug(value: bool) -> bool:
@@ -78,6 +80,14 @@ class Commands(TyperGroup):
             hint = "Nothing that was written is lost. --debug shows where it happened."
             print_error(StoreError(error.strerror or str(error), where=where, hint=hint))
             raise typer.Exit(4) from None
+        except Exception as error:  # a bug: a sentence, and where it happened in the log
+            if _debug or isinstance(error, typer.Abort) or hasattr(error, "exit_code"):  # typer's own
+                raise
+            from sracl_tui.logs import crash
+
+            told = crash(_home or Home.resolve(), error, "the command has ended by an error")
+            talk().print(f"{told} --debug shows it here.", markup=False, highlight=False)
+            raise typer.Exit(1) from None
 
 
 def exit_code(error: BaseException) -> int:
@@ -144,9 +154,21 @@ def home_of(path: Path | None) -> Home:
     Raises:
         StoreError: it cannot be made.
     """
-    home = Home.resolve(path)
+    global _home
+    _home = home = Home.resolve(path)
     home.create()
+    if trouble := _open_keys(home):
+        talk().print(f"warning: {trouble}", style="yellow", markup=False, highlight=False)
     return home
+
+
+def _open_keys(home: Home) -> str:
+    """What is wrong with the permissions of the home's keys; they are looked at only where there are any."""
+    if not (home.path / ".env").exists():
+        return ""
+    from sracl_tui.secrets import open_to_others
+
+    return open_to_others(home.path)
 
 
 def open_store(place: Home, *, ingest: bool = True) -> Any:

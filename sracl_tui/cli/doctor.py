@@ -30,6 +30,7 @@ def doctor(
       sracl doctor --json
       sracl doctor --report report.txt
     """
+    from sracl_tui.logs import path_of
     from sracl_tui.runner import environment
 
     place = common.home_of(home)
@@ -38,6 +39,7 @@ def doctor(
         "database": str(place.database),
         "vectors": str(place.vectors),
         "runs": str(place.runs),
+        "log": str(path_of(place)),
         "machine": environment.machine(),
         **environment.package_versions(),
     }
@@ -48,6 +50,7 @@ def doctor(
             ("training", _torch),
             ("encoder", _encoder),
             ("annoy", _annoy),
+            ("keys", lambda: _keys(place)),
         )
     ]
     good = all(check["ok"] for check in checks)
@@ -98,6 +101,19 @@ def _store(place: Any) -> str:
         ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
         + f"; published in {seconds:.2f} s"
     )
+
+
+def _keys(place: Any) -> str:
+    from engine.errors import ConfigError
+    from sracl_tui.runner import alerts
+    from sracl_tui.secrets import open_to_others
+
+    if trouble := open_to_others(place.path):
+        raise ConfigError(trouble)
+    webhook = alerts.read(place).webhook
+    if webhook is not None:
+        alerts.address(place, webhook)
+    return "read by nobody else" if (place.path / ".env").exists() else "none in the home"
 
 
 def _torch() -> str:

@@ -37,6 +37,7 @@ COMMANDS = {
     "sql": "sql.sql",
     "import-bundle": "bundle.import_bundle",
     "db": "db.app",
+    "alerts": "alerts.app",
     "doctor": "doctor.doctor",
 }
 """Module in this folder and what it calls the command: a function, or a Typer with commands of its own."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from engine.errors import EngineError
 from sracl_tui.live import LiveRun
 from store.home import Home
 from store.journal import Journal, RunLock, read_events
@@ -49,6 +51,19 @@ def bury(home: Home, run_id: str, code: int | None, *, out_of_memory: bool = Fal
         last = [line for line in log_tail(home.run_folder(run_id)) if line.strip()]
         state, reason = "failed", f"it ended with exit code {code}: {last[-1].strip() if last else 'it said nothing'}"
     write_end(home, run_id, state=state, reason=reason, exit_code=code, signal=name)
+    _tell(home, run_id, state, reason)
+
+
+def _tell(home: Home, run_id: str, state: str, reason: str) -> None:
+    """Send the alert that the run could not send."""
+    from sracl_tui.runner import alerts
+    from sracl_tui.runner.request import RunRequest
+
+    with suppress(EngineError, OSError):
+        request = RunRequest.read(home.run_folder(run_id))
+        alert = alerts.ending(run_id, request.name or run_id, state, reason, dataset=request.config.data.dataset)
+        if alert is not None:
+            alerts.tell_of_death(home, alert, alerts.read(home))
 
 
 def signal_name(number: int) -> str:

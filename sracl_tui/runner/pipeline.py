@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable
@@ -30,11 +31,14 @@ if TYPE_CHECKING:
 POOLS = ("others", "users", "train", "reference")
 
 
-def execute(place: Home, request: RunRequest, *, listener: Report = ignore, resume: bool = False) -> RunResult:
+def execute(
+    place: Home, request: RunRequest, *, listener: Report = ignore, resume: bool = False, quiet: bool = False
+) -> RunResult:
     """Run a request to its end, whatever that is; the result says which.
 
     Args:
         resume: go on in the run's own folder, from its last checkpoint.
+        quiet: send no alerts: it is a part of another run.
 
     Raises:
         ConfigError: the run id is taken.
@@ -50,7 +54,7 @@ def execute(place: Home, request: RunRequest, *, listener: Report = ignore, resu
                 hint=f"Choose another id, or go on with it: sracl run --resume {request.run_id}",
             )
         folder.mkdir(exist_ok=True)
-    recorder = Recorder(place, request, listener=listener)
+    recorder = Recorder(place, request, listener=listener, quiet=quiet)
     result = RunResult(request)
     if not resume:
         request.write(folder)
@@ -133,6 +137,7 @@ def _guarded(run: _Run, switch: StopSwitch) -> None:
         if isinstance(error, EngineError | StoreError):
             result.reason = str(error)
             return
+        run.recorder.log.say("it failed", level=logging.ERROR, error=error)
         (run.recorder.folder / "traceback.txt").write_text(traceback.format_exc(), "utf-8")
         place = run.recorder.folder / "traceback.txt"
         result.reason = f"{type(error).__name__}: {error} (traceback in {place})"
@@ -321,7 +326,7 @@ def backbone_request(request: RunRequest) -> RunRequest:
 def _nested(place: Home, request: RunRequest, recorder: Recorder, clock: Clock) -> RunResult:
     """Run another request to its end inside this one."""
     with clock.stage("backbone") as outcome:
-        result = execute(place, request, listener=ignore)
+        result = execute(place, request, listener=ignore, quiet=True)
         outcome["detail"] = request.run_id
     if result.state == "stopped":
         raise StopRequested

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from engine.events import Event, Report, Tabular
+from engine.events import Event, Report, Tabular, Warned
+from sracl_tui.live import QUIET, LiveRun
+from sracl_tui.logs import RunLog
 from sracl_tui.runner import environment
+from sracl_tui.runner.alerts import Watchman
 from sracl_tui.runner.request import RunRequest
 from store.home import Home
-from store.journal import Journal, RunLock
+from store.journal import Journal, Line, RunLock
 from store.processes import boot_id, start_of
 from store.publish import Publisher
 
@@ -26,8 +30,11 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Recorder:
     """The only writer of one run's folder while the run lives."""
 
-    def __init__(self, home: Home, request: RunRequest, *, listener: Report) -> None:
+    def __init__(self, home: Home, request: RunRequest, *, listener: Report, quiet: bool = False) -> None:
         """Take the run's lock and open the next segment of its journal.
+
+        Args:
+            quiet: nobody is told of it: it is a part of another run.
 
         Raises:
             StoreError: another process runs it.
@@ -41,6 +48,11 @@ class Recorder:
         with suppress(OSError):
             self._reserve.write_bytes(bytes(RESERVE_BYTES))
         self.publisher = Publisher(home)
+        self.log = RunLog(self.folder, home.path)
+        self._said = LiveRun()
+        self._watchman = None if quiet else _watchman(home, request, self.write)
+        self._end: tuple[str, str | None] | None = None
+        self._saying = threading.Lock()
         self._closed = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -48,18 +60,35 @@ class Recorder:
         """Begin to publish and to beat."""
         self.publisher.start()
         self._pulse.start()
+        if self._watchman is not None and self._watchman.trouble:
+            self.report(Warned(message=f"alerts are as by default: {self._watchman.trouble}"))
 
     def report(self, event: Event) -> None:
         """Take an event of the engine: journal first, then whoever listens."""
         columns = event.columns if isinstance(event, Tabular) else None
-        self._journal.append(event.name, event.payload(), columns=columns)
+        payload = event.payload()
+        self._journal.append(event.name, payload, columns=columns)
+        self._log_event(event.name, payload)
         if event.name == "stage_finished":
             self.publisher.request()
         self._listener(event)
+        if self._watchman is not None:
+            self._watchman.seen(event)
 
     def write(self, event: str, /, *, durable: bool = False, **fields: Any) -> None:
         """Write an event of the runner's own."""
         self._journal.append(event, fields, durable=durable)
+        self._log_event(event, fields)
+
+    def _log_event(self, event: str, fields: dict[str, Any]) -> None:
+        """Into the run's log, in the words that screens use."""
+        if event in QUIET:
+            return
+        with self._saying:
+            self._said.take([Line(event, time.time(), fields, None)])
+            for _, text in self._said.log:
+                self.log.say(text, event=event)
+            self._said.log.clear()
 
     def started(self) -> None:
         """Write which process runs it, where, and with what."""
@@ -75,6 +104,7 @@ class Recorder:
 
     def end(self, **fields: Any) -> None:
         """Write how it ended; on a full disk in the room that was kept for it, and else not at all."""
+        self._end = fields["state"], fields["reason"]
         try:
             self.write("run_ended", durable=True, **fields)
         except OSError:
@@ -92,11 +122,28 @@ class Recorder:
             self._journal.close()
         self.publisher.close()  # before the lock goes, so that nobody takes the run for dead
         self._lock.release()
+        if self._watchman is not None and self._end is not None:
+            self._watchman.ended(*self._end)
+        self.log.close()
 
     def _beat(self) -> None:
         while not self._closed.wait(HEARTBEAT_SECONDS):
             with suppress(OSError):  # a full disk ends the run where it matters, not here
                 self.write("heartbeat")
+            if self._watchman is not None:
+                self._watchman.look()
+
+
+def _watchman(home: Home, request: RunRequest, write: Callable[..., None]) -> Watchman:
+    config = request.config
+    run = {
+        "run_id": request.run_id,
+        "name": request.name or request.run_id,
+        "dataset": config.data.dataset,
+        "seed": config.train.seed,
+        "group": request.group,
+    }
+    return Watchman(home, run, write, synthesizer=config.synthesizer.kind)
 
 
 class StopSwitch:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
 import platform
 import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sracl_tui.logs import path_of
 from sracl_tui.runner.deaths import log_lines
+from sracl_tui.secrets import hidden
 from store.home import Home
 from store.queue import Queue
 
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
-_LOOKS_SECRET = re.compile(r"\b(?:sk|pk|hf|ghp|gho|xox[bp]|AKIA)[-_]?[A-Za-z0-9_-]{12,}\b|Bearer\s+\S+")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
+LOG_LETTERS = 8000
+"""Of the app's log, its end."""
 RUNS = 3
 """Runs that ended badly whose logs are added."""
 
@@ -37,15 +38,14 @@ def text_of(home: Home, facts: dict[str, Any], checks: list[dict[str, Any]], row
         parts.append(f"run {row['run_id']}: {row['state']}: {row['reason']}\n" + "\n".join(log_lines(folder)))
         with suppress(OSError):
             parts.append((folder / "traceback.txt").read_text("utf-8")[-4000:])
+    with suppress(OSError):
+        parts.append("log of the app\n" + path_of(home).read_text("utf-8", errors="replace")[-LOG_LETTERS:])
     return cleaned("\n\n".join(parts) + "\n", home)
 
 
 def cleaned(text: str, home: Home) -> str:
     """The text without what is nobody's business."""
-    for name, value in os.environ.items():
-        if _SECRET.search(name) and len(value) >= 6:
-            text = text.replace(value, "[key]")
-    text = _MAIL.sub("[mail]", _LOOKS_SECRET.sub("[key]", text))
+    text = _MAIL.sub("[mail]", hidden(text, home.path))
     text = text.replace(str(home.path), "[home]").replace(str(Path.home()), "~")
     for private in (platform.node(), _user()):
         if len(private) > 2 and private != "root":

@@ -289,7 +289,7 @@ def _make_vectors(store: Store, target: Target, listener: Report) -> None:
         note=f"encodes the texts of summary set {found['set_id']} for a search",
         job={"set_id": found["set_id"], "prefixes": target.prefixes, "corpus": target.corpus},
     )
-    result = execute(store.home, request, listener=listener)
+    result = execute(store.home, request, listener=listener, quiet=True)
     if result.state == "stopped":
         raise SearchStopped
     if result.error is not None:

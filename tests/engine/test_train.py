@@ -128,7 +128,9 @@ def test_events_come_in_order_and_hold_every_user(run, world):
     names = [(event.name, getattr(event, "phase", getattr(event, "split", None))) for event in made.events]
     assert names == [
         ("weights_sampled", "initial"),
+        ("weights_seen", None),
         ("epoch_finished", None),
+        ("weights_seen", None),
         ("epoch_finished", None),
         ("weights_sampled", "last"),
         ("weights_sampled", "best"),
