@@ -41,6 +41,7 @@ STYLES: list[str | PurePath] = [
 LOOK_SECONDS = 0.5
 KEEP_SECONDS = 5.0
 LEAVE_SECONDS = 2.0
+MOUNT_SECONDS, MOUNT_TURNS = 0.005, 1_000
 
 
 class SraclApp(Keyed, App[None]):
@@ -160,7 +161,7 @@ class SraclApp(Keyed, App[None]):
             spent = sum(row["usd_known"] for row in look.rows)
             self._tell(Facts(str(self.home.database), len(look.rows), live, spent, look.trouble))
             for screen in self.screen_stack:
-                if isinstance(screen, Page):
+                if isinstance(screen, Page) and screen.is_mounted:
                     screen.runs_read()
 
     def _tell(self, facts: Facts) -> None:
@@ -218,6 +219,16 @@ class SraclApp(Keyed, App[None]):
         while len(self.screen_stack) > 1 and any(type(open_) is type(page) for open_ in self.screen_stack[1:]):
             self.pop_screen()
         self.push_screen(page)
+
+    async def _replace_screen(self, screen: Screen[Any]) -> Screen[Any]:
+        """As Textual does it, but not before the screen is mounted, and what was told to it is heard."""
+        for _ in range(MOUNT_TURNS):
+            if screen.is_mounted:
+                break
+            await asyncio.sleep(MOUNT_SECONDS)
+        if isinstance(screen, Page):
+            await screen.hear_out()
+        return await super()._replace_screen(screen)
 
     def open_run(self, run_id: str, others: tuple[str, ...] = (), *, then_inspect: bool = False) -> None:
         """Watch a run, with the curves of others; when it has finished, open the Inspector on it where that is asked for."""

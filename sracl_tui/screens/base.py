@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
     from sracl_tui.library import Library
 
 
+HEAR_SECONDS = 1.0
+
+
 class NotNow(Exception):
     """A screen cannot be opened now; the message says why."""
 
@@ -34,6 +41,7 @@ class Page(Keyed, Screen[None]):
     ABOUT: ClassVar[str] = ""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - an instance variable of Screen
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
+    _left = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", show=False),
         Binding("question_mark", "help", "Help", key_display="?"),
@@ -67,6 +75,23 @@ class Page(Keyed, Screen[None]):
         yield from self.body()
         yield StatusLine()
         yield Footer(show_command_palette=False)
+
+    async def hear_out(self) -> None:
+        """Handle what waits, then take no message of ours any more: the widgets that it is for are about to go."""
+        heard = asyncio.Event()
+        self._left = self.call_later(heard.set)
+        if self._left:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(heard.wait(), HEAR_SECONDS)
+
+    def after_refresh(self, do: Callable[[], object]) -> None:
+        """Do something when the screen is drawn, unless it is left by then."""
+        self.call_after_refresh(lambda: None if self._left else do())
+
+    def check_message_enabled(self, message: Message) -> bool:
+        """Whether a message is taken."""
+        ours = isinstance(message, events.Timer) or type(message).__module__.startswith("sracl_tui.")
+        return not (self._left and ours) and super().check_message_enabled(message)
 
     def body(self) -> ComposeResult:
         """What lies between title and status line."""

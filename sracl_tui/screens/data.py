@@ -129,7 +129,7 @@ class DataScreen(Page):
 
     def on_resize(self) -> None:
         """Where it is narrow, the list has a column less."""
-        self.call_after_refresh(self._lay)
+        self.after_refresh(self._lay)
 
     def runs_read(self) -> None:
         """A run may have brought its data set, or use one now."""

@@ -230,7 +230,7 @@ class EveryoneScreen(Page):
     def on_resize(self) -> None:
         """Fewer buckets where it is low, shorter bars where it is narrow."""
         if self.people is not None:
-            self.call_after_refresh(self._show_histograms)
+            self.after_refresh(self._show_histograms)
 
     @on(Table.Highlighted, ".chart")
     def _bar(self, message: Table.Highlighted) -> None:
