@@ -8,6 +8,9 @@ Measured with 18,000 x 64 values on two cores: 21 ms before, 2.5 ms so.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,9 +24,15 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, rate, training)
+    return x * keep_mask(x.shape, rate, x.dtype)
+
+
+def keep_mask(shape: Sequence[int], rate: float, dtype: torch.dtype) -> Tensor:
+    """What `dropout` multiplies with on the CPU: 0, or what a value that is kept is scaled by."""
     bits = 8 if (rate * 256).is_integer() else 16
     cut = min(round(rate * 2**bits), 2**bits - 1)
-    return x * _keep(x.numel(), cut, bits).view(x.shape).to(x.dtype).mul_(2**bits / (2**bits - cut))
+    kept = _keep(math.prod(shape), cut, bits).view(torch.Size(shape))
+    return kept.to(dtype).mul_(2**bits / (2**bits - cut))
 
 
 def _keep(count: int, cut: int, bits: int) -> Tensor:

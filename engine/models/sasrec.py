@@ -1,6 +1,6 @@
 """SASRec as the paper uses it: a post-norm Transformer over the window, read at its last position.
 
-Legend: B sequences, T packed tokens, C sequences of one length L, H heads, D width, d = D / H.
+Legend: B sequences, T packed tokens, D width.
 
 Tokens are packed (engine/data/batches.py): embeddings, norms and linear layers see all T tokens at once, attention
 sees one block per length, so no padding is ever computed, and the last layer works at last positions only. Both are
@@ -9,15 +9,14 @@ exact: a padded implementation with causal and padding masks gives the same valu
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import ModelConfig
 from engine.data.batches import Packed
+from engine.models.attention import How, attend
 from engine.models.backbone import Backbone, init_weights, zero_padding
 from engine.models.dropout import dropout
 
@@ -44,7 +43,14 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, packed: Packed, *, last_only: bool, read: Tensor | None = None) -> Tensor:
         """(T, D) for tokens (T, D), or (B, D) for the last tokens alone, or for the tokens `read` (B,)."""
         queried = x[packed.last] if last_only else x
-        attended = self._attend(self.query(queried), self.key_value(x), packed, last_only=last_only)
+        how = How(
+            blocks=packed.blocks,
+            heads=self.heads,
+            causal=self.causal,
+            last_only=last_only,
+            dropout=self.attention_dropout if self.training else 0.0,
+        )
+        attended = attend(self.query(queried), self.key_value(x), how)
         if read is not None:
             attended, queried = attended[read], queried[read]
         x = self.attention_norm(self._drop(self.output(attended)) + queried)
@@ -52,22 +58,6 @@ class Layer(nn.Module):
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.dropout, self.training)
-
-    def _attend(self, query: Tensor, key_value: Tensor, packed: Packed, *, last_only: bool) -> Tensor:
-        attended: list[Tensor] = []
-        queries = [count * (1 if last_only else length) for count, length in packed.blocks]
-        tokens = [count * length for count, length in packed.blocks]
-        parts = zip(packed.blocks, query.split(queries), key_value.split(tokens), strict=True)
-        for (count, length), q, kv in parts:
-            q = q.view(count, -1, self.heads, q.shape[1] // self.heads).transpose(1, 2)  # (C, H, Q, d)
-            k, v = kv.view(count, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)  # (C, H, L, d) each
-            scores = q @ k.transpose(2, 3) / math.sqrt(k.shape[-1])  # (C, H, Q, L)
-            if self.causal and not last_only and length > 1:
-                future = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu(1)
-                scores = scores.masked_fill(future, -math.inf)
-            weights = dropout(scores.softmax(-1), self.attention_dropout, self.training)
-            attended.append((weights @ v).transpose(1, 2).flatten(2).flatten(0, 1))  # (C * Q, D)
-        return torch.cat(attended)
 
 
 class SASRec(Backbone):
