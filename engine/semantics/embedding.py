@@ -6,7 +6,7 @@ Legend: N texts, S size of a vector.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -114,13 +114,19 @@ class EndpointEncoder:
         """
         find_key(self._provider, self.endpoint, self._home)
 
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Vectors (N, S), waited for."""
+    def encode(self, texts: list[str], *, calls: Callable[[Columns], None] | None = None) -> NDArray[np.float32]:
+        """Vectors (N, S), waited for.
+
+        Args:
+            calls: takes the HTTP attempts behind them, failed ones too, as in `ApiCalled`.
+        """
         if not texts:
             return np.zeros((0, self._size or 0), np.float32)
         rows: list[int] = []
         parts: list[NDArray[np.float32]] = []
         for some in self.encode_remotely(texts):
+            if calls is not None and some.calls is not None:
+                calls(some.calls)
             rows += some.rows
             parts += [some.vectors] if len(some.rows) else []
         found = np.zeros((len(texts), self._size or 0), np.float32)

@@ -193,7 +193,8 @@ def try_endpoint(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Ask an endpoint one small question of each kind, and show what comes back. This costs a fraction of a cent.
+    """Ask an endpoint one small question of each kind, and show what comes back. This costs a fraction of a cent,
+    and stands in `sracl costs` like all calls.
 
     \b
     Examples:
@@ -204,6 +205,7 @@ def try_endpoint(
     from engine.data.demo import make_demo
     from engine.semantics.endpoint_provider import EndpointProvider
     from sracl_tui.runner.quoting import dollars
+    from store.outside import OutsideCalls
 
     place = common.home_of(home)
     dataset = make_demo()
@@ -216,20 +218,23 @@ def try_endpoint(
         ("user", dataset.anchors.representing[:1]),
         ("item", dataset.train_counts.nonzero()[0][:1]),
     )
-    for kind, owners in asked:
-        started = time.perf_counter()
-        calls = 0
-        for answers in provider.answer(kind, owners, provider.request_keys(kind, owners)):
-            calls += len(answers.calls["key"]) if answers.calls else 0
-            for row in range(len(answers)):
-                found.append(
-                    {
-                        "kind": kind, "text": answers.texts[row], "fallback": answers.fallback[row], "calls": calls,
-                        "finish_reason": answers.finish_reason[row], "tokens_in": answers.tokens_in[row],
-                        "tokens_out": answers.tokens_out[row], "usd": answers.usd[row],
-                        "seconds": round(time.perf_counter() - started, 3),
-                    }
-                )  # fmt: skip
+    with OutsideCalls(place, "llm test") as ledger:
+        for kind, owners in asked:
+            started = time.perf_counter()
+            calls = 0
+            for answers in provider.answer(kind, owners, provider.request_keys(kind, owners)):
+                if answers.calls is not None:
+                    calls += len(answers.calls["key"])
+                    ledger.add(name, provider.model, answers.calls)
+                for row in range(len(answers)):
+                    found.append(
+                        {
+                            "kind": kind, "text": answers.texts[row], "fallback": answers.fallback[row], "calls": calls,
+                            "finish_reason": answers.finish_reason[row], "tokens_in": answers.tokens_in[row],
+                            "tokens_out": answers.tokens_out[row], "usd": answers.usd[row],
+                            "seconds": round(time.perf_counter() - started, 3),
+                        }
+                    )  # fmt: skip
     good = all(not answer["fallback"] for answer in found)
     if json_:
         common.print_json({"endpoint": name, "model": provider.model, "works": good, "answers": found})

@@ -23,6 +23,7 @@ from store import caches, datasets, runs
 from store import search as stored
 from store.database import Store
 from store.errors import LookupFailed, StoreBusy, StoreError
+from store.outside import OutsideCalls
 
 if TYPE_CHECKING:
     from engine.retrieval.index import SavedIndex
@@ -150,7 +151,7 @@ def search(store: Store, text: str, target: Target, *, n: int = 10, listener: Re
     encoder = _encoder(store, target.encoder, target.corpus)
     seconds: dict[str, float] = {}
     with _Timer(seconds, "encode"):
-        query = _encode(encoder, text)
+        query = _encode(store, encoder, text)
     with _Timer(seconds, "index"):
         nearest, index = _searcher(store, target, encoder, shas, listener)
     with _Timer(seconds, "search"):
@@ -205,8 +206,16 @@ def _encoder(store: Store, name: str, corpus: list[str]) -> Encoder:
     return build_encoder(name, texts, home=store.home.path)
 
 
-def _encode(encoder: Encoder, text: str) -> NDArray[np.float32]:
-    query = encoder.encode([text])[0]
+def _encode(store: Store, encoder: Encoder, text: str) -> NDArray[np.float32]:
+    """The vector of a query; where an endpoint gives it, its calls are kept."""
+    from engine.semantics.embedding import EndpointEncoder
+
+    if isinstance(encoder, EndpointEncoder):
+        provider, _, model = encoder.name.partition(":")
+        with OutsideCalls(store.home, "search") as ledger:
+            query = encoder.encode([text], calls=lambda columns: ledger.add(provider, model, columns))[0]
+    else:
+        query = encoder.encode([text])[0]
     if not np.any(query):
         raise ConfigError(
             f"no word of {text!r} stands in the texts that {encoder.name} counted",

@@ -87,12 +87,13 @@ def inside(home: Path, *arguments: str, code: int = 0) -> Any:
 
     done = CliRunner().invoke(app, arguments, env={"SRACL_HOME": str(home), "COLUMNS": "200"})
     assert done.exit_code == code, f"exit code {done.exit_code}\n{done.stdout}\n{done.stderr}\n{done.exception!r}"
+    assert "Traceback" not in done.stderr
     return done
 
 
 def sql(home: Path, query: str) -> list[dict[str, Any]]:
     """Rows of a query."""
-    return json.loads(sracl(home, "sql", query, "--json").stdout)
+    return json.loads(inside(home, "sql", query, "--json").stdout)
 
 
 def shop(home: Path, *, users: int, items: int, length: int = 13, seed: int = 1) -> None:
