@@ -1,0 +1,179 @@
+"""The app with the keyboard alone, from the list of runs through every screen and back, with a real run on the way."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input, Static
+
+from sracl_tui.app import SraclApp
+from sracl_tui.screens.compare import CompareScreen
+from sracl_tui.screens.costs import CostsScreen
+from sracl_tui.screens.data import DataScreen
+from sracl_tui.screens.everyone import EveryoneScreen
+from sracl_tui.screens.find_user import FindUser
+from sracl_tui.screens.importing import ImportScreen
+from sracl_tui.screens.inspector import InspectorScreen
+from sracl_tui.screens.item import ItemScreen
+from sracl_tui.screens.launch import LaunchScreen
+from sracl_tui.screens.neighbor import NeighborScreen
+from sracl_tui.screens.queue import QueueScreen
+from sracl_tui.screens.run import RunScreen
+from sracl_tui.screens.runs import RunsScreen
+from sracl_tui.screens.sql import SqlScreen
+from sracl_tui.screens.substitute import SubstituteScreen
+from sracl_tui.widgets.dialogs import Confirm
+from sracl_tui.widgets.table import Table
+
+SECONDS = 90.0
+
+
+class Person:
+    """Presses keys and looks; `app` is only read."""
+
+    def __init__(self, app, pilot, settled) -> None:
+        self.app, self._pilot, self._settled = app, pilot, settled
+
+    async def press(self, *keys: str) -> None:
+        """Keys, or `'texts to type`."""
+        for key in keys:
+            await self._pilot.press(*(key[1:] if key.startswith("'") else (key,)))
+            await self._settled(self.app, self._pilot)
+
+    async def wait_for(self, seen) -> None:
+        until = time.monotonic() + SECONDS
+        while not seen():
+            assert time.monotonic() < until, seen
+            await self._pilot.pause(0.2)
+
+    async def down_to(self, key: str) -> None:
+        """The cursor of the form onto a row."""
+        table = self.app.screen.query_one("#form", Table)
+        await self.press(*["down"] * [row.key for row in table.grid.rows].index(key))
+        assert table.key == key
+
+    def at(self, screen: type) -> bool:
+        return isinstance(self.app.screen, screen)
+
+
+@pytest.fixture
+def ratings(tmp_path) -> Path:
+    rows = (f"{user},i{(user + place) % 7},{86_400 * (user + place)}" for user in range(9) for place in range(6))
+    (tmp_path / "ratings.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
+    return tmp_path / "ratings.csv"
+
+
+async def test_from_the_list_through_every_screen(home, settled, ratings, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        person = Person(app, pilot, settled)
+        await person.press("slash", "'whole", "enter")
+        assert app.screen.run["name"] == "whole"
+        await look_at_users(person)
+        await compare(person)
+        await import_a_file(person, ratings)
+        await start_stop_and_resume(person)
+        await ask_by_sql(person)
+        await person.press("8")
+        assert person.at(CostsScreen)
+        await person.press("9")
+        assert person.at(QueueScreen)
+        await person.press("ctrl+p", "'Data", "down", "enter")
+        assert person.at(DataScreen)
+        await person.press("ctrl+t", "1")
+        assert app.theme == "sracl-light"
+        assert person.at(RunsScreen)
+        await person.press("q")
+    assert app.return_code == 0
+
+
+async def look_at_users(person: Person) -> None:
+    """A user, a neighbor, its user, an item and a substitute, everybody."""
+    await person.press("enter")
+    assert person.at(RunScreen)
+    await person.press("i")
+    first = person.app.screen.found.user_id
+    await person.press("right_square_bracket")
+    assert person.app.screen.found.user_id != first
+    await person.press("j", "enter")
+    assert person.at(NeighborScreen)
+    neighbor = person.app.screen.query_one(Static)
+    assert "neighbor of user" in str(neighbor.content)
+    await person.press("o")
+    assert person.at(InspectorScreen)
+    await person.press("slash")
+    assert person.at(FindUser)
+    await person.press("'17", "enter")
+    assert person.app.screen.found.user_id == 17
+    await person.press("I")
+    assert person.at(ItemScreen)
+    await person.press("enter")
+    assert person.at(SubstituteScreen)
+    await person.press("escape", "escape", "e")
+    assert person.at(EveryoneScreen)
+    await person.press("tab", "tab", "tab", "enter", "escape", "escape", "1")
+    assert person.at(RunsScreen)
+
+
+async def compare(person: Person) -> None:
+    """Two runs, and the user who won most."""
+    await person.press("escape", "g", "space", "j", "space", "v")
+    assert person.at(CompareScreen)
+    await person.press("tab", "tab", "enter")
+    assert person.at(InspectorScreen)
+    assert person.app.screen.beside
+    await person.press("escape", "escape")
+    assert person.at(RunsScreen)
+
+
+async def import_a_file(person: Person, path: Path) -> None:
+    """A path is typed, the data set is there."""
+    await person.press("6", "n")
+    assert person.at(ImportScreen)
+    await person.press("slash", f"'{path}", "enter", "ctrl+s")
+    await person.wait_for(lambda: person.at(DataScreen) and person.app.screen.row)
+    assert person.app.screen.row["name"] == "ratings"
+    assert person.app.screen.row["interactions"] == 54
+    await person.press("escape")
+
+
+async def start_stop_and_resume(person: Person) -> None:
+    """A clone with two values changed, a real process."""
+    await person.press("g")
+    while person.app.screen.run["name"] != "whole":
+        await person.press("j")
+    await person.press("c", "d")
+    assert person.at(LaunchScreen)
+    await person.down_to("train.epochs")
+    await person.press("enter", *["backspace"] * 3, "'40", "enter", "g")
+    await person.down_to("name")
+    await person.press("enter", "'by hand", "enter")
+    assert person.app.screen.changes["train.epochs"] == 40
+    await person.press("ctrl+s")
+    assert person.at(RunScreen)
+    screen = person.app.screen
+    await person.wait_for(lambda: screen.live.epoch >= 2)
+    await person.press("x")
+    assert person.at(Confirm)
+    await person.press("y")
+    await person.wait_for(lambda: screen.state == "stopped")
+    epoch = screen.live.epoch
+    assert epoch < 40
+    await person.press("u")
+    await person.wait_for(lambda: screen.state == "running" and screen.live.epoch > epoch)
+    await person.press("x", "y")
+    await person.wait_for(lambda: screen.state == "stopped")
+    await person.press("1")
+
+
+async def ask_by_sql(person: Person) -> None:
+    """What was started is in the store."""
+    await person.press("7", "f7", "delete", "'SELECT state FROM runs WHERE name = 'by hand'", "f5")
+    assert person.at(SqlScreen)
+    await person.wait_for(lambda: "1 row" in str(person.app.screen.query_one("#told", Static).content))
+    assert [row.cells for row in person.app.screen.query_one("#rows", Table).grid.rows] == [("stopped",)]
+    assert not isinstance(person.app.focused, Input)
+    await person.press("escape", "1")
