@@ -12,6 +12,9 @@ from store.errors import LookupFailed, StoreError
 VARIABLE = "SRACL_HOME"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
+_DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
+"""No folder can have these names on Windows, whatever ending they have: a home may be copied there."""
+
 
 @dataclass(frozen=True)
 class Home:
@@ -75,9 +78,9 @@ class Home:
         Raises:
             LookupFailed: the id cannot be a folder's name.
         """
-        if not _RUN_ID.fullmatch(run_id):
+        if not _RUN_ID.fullmatch(run_id) or run_id.endswith(".") or _DEVICE.fullmatch(run_id.partition(".")[0]):
             raise LookupFailed(
                 f"{run_id!r} cannot be a run id",
-                hint="Use letters, digits, dots, hyphens and underscores; at most 100.",
+                hint="Use letters, digits, dots, hyphens and underscores; at most 100, and no name of a device.",
             )
         return self.runs / run_id

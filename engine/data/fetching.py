@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ RECORD = "fetched.json"
 OWN = "datasets.toml"
 """In a home: more data sets, in the same form; they win over ours."""
 TIMEOUT = 30.0
+
+
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""A data set is downloaded into a folder of its name."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +70,24 @@ def known(own: Path | None = None) -> dict[str, Known]:
     if own is not None and own.exists():
         try:
             found |= _parsed(own.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             hint = "Each is [NAME] with files = [{ url = ... }]; what, page, licence, bytes and checksum are optional."
             raise ConfigError(f"not readable as data sets: {error!r}", where=str(own), hint=hint) from None
     return found
 
 
 def _parsed(text: str) -> dict[str, Known]:
-    return {
-        name: Known(
-            name,
-            entry.get("what", ""),
-            entry.get("page", ""),
-            entry.get("licence", "unknown"),
-            tuple(File(**file) for file in entry["files"]),
-        )
-        for name, entry in tomllib.loads(text).items()
-    }
+    found: dict[str, Known] = {}
+    for name, entry in tomllib.loads(text).items():
+        if not _FOLDER.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be a folder's name")
+        files = tuple(File(**file) for file in entry["files"])
+        for file in files:
+            if file.name in ("", ".."):
+                raise ValueError(f"{file.url!r} names no file")
+        what, page, licence = entry.get("what", ""), entry.get("page", ""), entry.get("licence", "unknown")
+        found[name] = Known(name, what, page, licence, files)
+    return found
 
 
 def checksum_of(file: File, folder: Path) -> str | None:

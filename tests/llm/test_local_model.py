@@ -32,7 +32,7 @@ SENTENCE = 'root ::= [A-Z] [a-z ,]{20,120} "."'
 """A grammar of llama.cpp: so small a model would often go on until it is cut off."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def url(tmp_path_factory) -> Iterator[str]:
     """The address of `sracl llm serve` with the real model."""
     with socket.socket() as free:
@@ -55,6 +55,23 @@ def url(tmp_path_factory) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+def listening_at(port: int) -> set[str]:
+    """Addresses of this machine at which somebody listens on a port, as the kernel writes them."""
+    found: set[str] = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            address, _, its = local.partition(":")
+            if state == "0A" and int(its, 16) == port:
+                found.add(address)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp6").exists(), reason="only Linux tells who listens")
+def test_it_listens_on_loopback_alone(url: str) -> None:
+    assert listening_at(int(url.rpartition(":")[2].partition("/")[0])) == {"0100007F"}
 
 
 def test_a_real_model_writes_summaries(url: str, tmp_path: Path) -> None:
