@@ -7,7 +7,6 @@ a queue in small chunks. A prompt makes room for the next one only when its answ
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
 import time
 from collections import deque
@@ -60,9 +59,13 @@ class Client(Asker):
 
     def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Money) -> None:
         super().__init__(name, endpoint, key, money)
-        self._chunks: queue.Queue[Chunk | BaseException | None] = queue.Queue()
+        self._lock = threading.Lock()
         self._pending = Chunk()
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
         self._stopping = threading.Event()
+        self._pacer = pacing.Pacer(endpoint.limits, stopping=self._stopping.is_set)
+        self._started, self._calls_before = time.monotonic(), money.calls
         self._retries = 0
 
     def wind_down(self) -> None:
@@ -78,15 +81,19 @@ class Client(Asker):
         """
         thread = threading.Thread(target=self._run, args=(iter(prompts),), name="llm-calls", daemon=True)
         thread.start()
-        ended = False
+        ended, told = False, time.monotonic()
         try:
-            while (chunk := self._chunks.get()) is not None:
-                if isinstance(chunk, BaseException):
-                    raise chunk
-                yield chunk
-                with suppress(RuntimeError):  # the loop has ended: nobody waits any more
-                    self._loop.call_soon_threadsafe(chunk.kept.set)
-            ended = True
+            while not ended:
+                ended = self._ended.wait(CHUNK_SECONDS)
+                chunk = self._take()
+                idle = time.monotonic() - told > IDLE_SECONDS
+                if chunk.calls or chunk.answers or idle or ended:
+                    told = time.monotonic()
+                    yield chunk
+                    with suppress(RuntimeError, AttributeError):  # the loop has ended, or not yet begun
+                        self._loop.call_soon_threadsafe(chunk.kept.set)
+            if self._error is not None:
+                raise self._error
         finally:
             if not ended:
                 self._cancel()
@@ -104,8 +111,8 @@ class Client(Asker):
         except asyncio.CancelledError:
             pass
         except BaseException as error:
-            self._chunks.put(error)
-        self._chunks.put(None)
+            self._error = error
+        self._ended.set()
 
     async def _main(self, prompts: Iterator[Prompted]) -> None:
         import httpx2 as http
@@ -115,9 +122,7 @@ class Client(Asker):
         self._loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         self._task = task
-        self._pacer = pacing.Pacer(limits, stopping=self._stopping.is_set)
         self._money.begin()
-        self._started, self._calls_before = time.monotonic(), self._money.calls
         pool = http.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency)
         timeout = http.Timeout(limits.timeout, connect=min(limits.timeout, 10.0), pool=None)
         async with (
@@ -130,12 +135,7 @@ class Client(Asker):
                 http_client=plain,
             ) as client,
         ):
-            pulse = asyncio.create_task(self._pulse())
-            try:
-                await self._work(client, prompts)
-            finally:
-                pulse.cancel()
-                self._flush()
+            await self._work(client, prompts)
 
     async def _work(self, client: AsyncOpenAI, prompts: Iterator[Prompted]) -> None:
         """Workers that take prompts until there are none; the first error stops them, and calls in flight end first."""
@@ -210,7 +210,8 @@ class Client(Asker):
                     prompt.key, course.attempt, sent_at, outcome.status, outcome.error, time.monotonic() - started,
                     outcome.usage, money.prices(sent_at), cost, reserve if cost is None else None,
                 )  # fmt: skip
-                self._pending.calls.append(call)
+                with self._lock:
+                    self._pending.calls.append(call)
             self._learn(outcome, started)
             return outcome, verdict, cost
         finally:
@@ -258,23 +259,16 @@ class Client(Asker):
             raise self._blame(outcome)
 
     async def _answer(self, answer: Answer) -> None:
-        chunk = self._pending
-        chunk.answers.append(answer)
+        with self._lock:
+            chunk = self._pending
+            chunk.answers.append(answer)
         await chunk.kept.wait()
 
-    async def _pulse(self) -> None:
-        """Hand over what has come, whenever the caller has taken the chunk before."""
-        last = time.monotonic()
-        while True:
-            await asyncio.sleep(CHUNK_SECONDS)
-            idle = time.monotonic() - last > IDLE_SECONDS
-            if self._chunks.empty() and (self._pending.calls or self._pending.answers or idle):
-                last = time.monotonic()
-                self._flush()
-
-    def _flush(self) -> None:
-        chunk, self._pending = self._pending, Chunk()
-        rate = (self._money.calls - self._calls_before) / max(1e-9, time.monotonic() - self._started)
+    def _take(self) -> Chunk:
+        """What has come; done by the caller's thread, so that a busy loop keeps nobody waiting for news."""
+        with self._lock:
+            chunk, self._pending = self._pending, Chunk()
         dollars = f"${self._money.paid:.4f}" if self._money.known else "price unknown"
+        rate = (self._money.calls - self._calls_before) / max(1e-9, time.monotonic() - self._started)
         chunk.note = f"{rate:.1f} calls/s, {self._pacer.in_flight} in flight, {self._retries} retries, {dollars}"
-        self._chunks.put(chunk)
+        return chunk

@@ -16,6 +16,8 @@ from engine.semantics.providers import Costly, Kind, Provider
 
 ROWS_AT_ONCE = 5000
 """Summaries of one event at most."""
+KEYS_AT_ONCE = 10_000
+"""Requests that are named between two signs of life."""
 STAGE = "summaries"
 
 Known = Callable[[list[str]], dict[str, str]]
@@ -98,7 +100,7 @@ def make_summaries(
         )
     )
     asked = owner_ids if asked is None else asked
-    keys = provider.request_keys(kind, asked)
+    keys = _keys(provider, kind, asked, report, stop)
     first: dict[str, int] = {}
     for row, key in enumerate(keys):
         first.setdefault(key, row)
@@ -106,6 +108,20 @@ def make_summaries(
     _answer(provider, kind, asked, first=first, texts=texts, report=report, stop=stop)
     report(SummariesLinked(set_id=set_id, columns={"owner_id": owner_ids, "key": keys}))
     return SummarySet(set_id=set_id, kind=kind, owner_ids=owner_ids, keys=keys, texts=[texts[key] for key in keys])
+
+
+def _keys(
+    provider: Provider, kind: Kind, asked: NDArray[np.int64], report: Report, stop: Callable[[], bool]
+) -> list[str]:
+    """The keys of all owners; with hundreds of thousands of them that takes a while, and so it is told."""
+    keys: list[str] = []
+    for start in range(0, len(asked), KEYS_AT_ONCE):
+        if start:
+            report(StageProgress(stage=STAGE, done=0, total=len(asked), detail=f"{start:,} prompts written"))
+            if stop():
+                raise Interrupted
+        keys += provider.request_keys(kind, asked[start : start + KEYS_AT_ONCE])
+    return keys
 
 
 def _answer(

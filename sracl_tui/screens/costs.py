@@ -232,7 +232,7 @@ class CostsScreen(Page):
 
     @on(Table.Chosen, "#run-table,#gain-table")
     def _open(self, message: Table.Chosen) -> None:
-        if message.key is not None:
+        if message.key is not None and self.sracl.row_of(str(message.key)) is not None:  # a test or a search is no run
             self.sracl.open_run(str(message.key))
 
     def action_copy(self) -> None:
