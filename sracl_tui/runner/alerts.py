@@ -255,11 +255,14 @@ class Watchman:
         if silent > 60 * self.settings.stall_minutes:
             self._once("stall", f"it lives, but has done nothing for {silent / 60:.0f} minutes")
 
-    def ended(self, state: str, reason: str | None) -> None:
-        """It has ended."""
+    def ends(self, state: str) -> None:
+        """It is about to end; its journal is still open."""
         last = self._last
         if state == "finished" and last is not None and last.low > EQUAL:
             self._once("collapse", "after training the synthesizer still weighs the neighbors of every user the same")
+
+    def ended(self, state: str, reason: str | None) -> None:
+        """It has ended."""
         alert = ending(self._run["run_id"], self._run["name"], state, reason, **self._more())
         if alert is not None:
             tell(self._home, alert, self.settings)

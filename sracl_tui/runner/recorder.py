@@ -105,6 +105,8 @@ class Recorder:
     def end(self, **fields: Any) -> None:
         """Write how it ended; on a full disk in the room that was kept for it, and else not at all."""
         self._end = fields["state"], fields["reason"]
+        if self._watchman is not None:
+            self._watchman.ends(fields["state"])
         try:
             self.write("run_ended", durable=True, **fields)
         except OSError:

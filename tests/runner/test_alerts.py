@@ -224,11 +224,13 @@ def test_weights_that_collapse(tmp_path, monkeypatch) -> None:
     equal = Told(tmp_path, monkeypatch)
     equal.man.seen(weights(0.9995, 1.0))  # as every GAT begins
     assert equal.kinds == []
+    equal.man.ends("finished")
     equal.man.ended("finished", None)
     assert equal.kinds == ["collapse", "finished"]
 
     fixed = Told(tmp_path, monkeypatch, synthesizer="uniform")
     fixed.man.seen(weights(1.0, 1.0))
+    fixed.man.ends("stopped")
     fixed.man.ended("stopped", "asked to stop (SIGTERM)")
     assert fixed.kinds == [], "weights that are never learned do not collapse, and whoever stops a run knows it"
 
