@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from sracl_tui.library import Library
 
 
-HEAR_SECONDS = 1.0
+WIDTHS = ((0, "-narrow"), (100, "-wide"))
+HEIGHTS = ((0, "-short"), (30, "-tall"))
+"""From how many columns and rows on a screen has which class."""
+HEAR_SECONDS, PAUSE_SECONDS = 1.0, 0.001
 
 
 class NotNow(Exception):
@@ -39,8 +42,8 @@ class Page(Keyed, Screen[None]):
     SECTION = "app"
     NAME: ClassVar[str] = ""
     ABOUT: ClassVar[str] = ""
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - an instance variable of Screen
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [*WIDTHS]  # noqa: RUF012 - an instance variable of Screen
+    VERTICAL_BREAKPOINTS = [*HEIGHTS]  # noqa: RUF012
     _left = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", show=False),
@@ -68,6 +71,7 @@ class Page(Keyed, Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Title, body, status, keys."""
+        self._fit()
         with Horizontal(id="head"):
             yield Press("‹", "screen.back", id="head-back")
             yield Static(self.NAME, id="title", markup=False)
@@ -92,6 +96,18 @@ class Page(Keyed, Screen[None]):
         """Whether a message is taken."""
         ours = isinstance(message, events.Timer) or type(message).__module__.startswith("sracl_tui.")
         return not (self._left and ours) and super().check_message_enabled(message)
+
+    def _fit(self) -> None:
+        """The classes of this size from the start: Textual would lay everything out once without them."""
+        width, height = self.app.size
+        for breaks, length in ((WIDTHS, width), (HEIGHTS, height)):
+            self.add_class(max(one for one in breaks if one[0] <= length)[1], update=False)
+
+    @on(events.ScreenResume)
+    @on(events.Resize)
+    async def _let_others(self) -> None:
+        """Let others have the event loop between the steps in which Textual draws a screen."""
+        await asyncio.sleep(PAUSE_SECONDS)
 
     def body(self) -> ComposeResult:
         """What lies between title and status line."""

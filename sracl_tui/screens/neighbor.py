@@ -56,7 +56,7 @@ class NeighborScreen(Keyed, ModalScreen[int | None]):
             yield Table(empty="reading ...")
             with VerticalScroll(id="neighbor-summary", can_focus=False):
                 yield Static("", id="neighbor-summary-text", markup=False)
-            yield Static("", id="neighbor-hint", classes="muted", markup=False)
+            yield Static("", id="neighbor-hint", classes="muted")
 
     def on_mount(self) -> None:
         """Read it."""
@@ -88,7 +88,7 @@ class NeighborScreen(Keyed, ModalScreen[int | None]):
         self.query_one("#neighbor-summary-text", Static).update(shown.summary_text(message.found.summary))
         self.query_one("#neighbor-hint", Static).update(
             f"● shared with user {self._from.user_id}: {len(shared)} items   → what follows the prefix   "
-            "o: inspect this user   esc: back"
+            "[@click=screen.follow]o: inspect this user[/]   [@click=screen.leave]esc: back[/]"
         )
 
     def action_follow(self) -> None:

@@ -67,6 +67,12 @@ class RunScreen(PlottedPage):
         """The journal has new lines, or the process has come or gone."""
 
     @dataclass
+    class Configured(Message):
+        """The settings are known."""
+
+        text: Text
+
+    @dataclass
     class Said(Message):
         """A command ended."""
 
@@ -136,6 +142,9 @@ class RunScreen(PlottedPage):
         try:
             if self.follower.read():
                 self.post_message(self.Changed())
+            if self.live.created and not self._configured:
+                self._configured = True
+                self.post_message(self.Configured(runtext.settings(self.live.created)))
         except (OSError, StoreError) as error:
             self.post_message(self.Said(str(error), failed=True))
         finally:
@@ -148,13 +157,14 @@ class RunScreen(PlottedPage):
         self._show_progress()
         self.draw_plots()
         self._show_log()
-        if self.live.created and not self._configured:
-            self._configured = True
-            self.query_one("#settings-text", Static).update(runtext.settings(self.live.created))
         self.refresh_bindings()
         if self._then_inspect and self.state == "finished" and self.app.screen is self:
             self._then_inspect = False
             self.action_inspect()
+
+    @on(Configured)
+    def _show_settings(self, message: Configured) -> None:
+        self.query_one("#settings-text", Static).update(message.text)
 
     def _show_progress(self) -> None:
         follower = self.follower

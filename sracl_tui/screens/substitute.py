@@ -58,7 +58,11 @@ class SubstituteScreen(Keyed, ModalScreen[int | None]):
             with VerticalScroll() as scroll:
                 scroll.can_focus = True
                 yield Static("reading ...", id="substitute-summary", markup=False)
-            yield Static("o: go to this item   esc: back", classes="muted")
+            yield Static(
+                "[@click=screen.follow]o: go to this item[/]   [@click=screen.leave]esc: back[/]",
+                id="substitute-hint",
+                classes="muted",
+            )
 
     def on_mount(self) -> None:
         """Read it."""

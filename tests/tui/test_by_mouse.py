@@ -9,6 +9,7 @@ from textual.widgets._footer import FooterKey
 from sracl_tui.app import SraclApp
 from sracl_tui.screens import PAGES, page_title
 from sracl_tui.screens.inspector import InspectorScreen
+from sracl_tui.screens.neighbor import NeighborScreen
 from sracl_tui.screens.run import RunScreen
 from sracl_tui.screens.runs import RunsScreen
 from sracl_tui.widgets.dialogs import Ask
@@ -77,3 +78,46 @@ async def test_a_sort_a_dialog_and_a_click_beside_it(home, settled):
         app.look()
         await settled(app, pilot)
         assert any(row["note"] == "kept by a click" for row in app.runs)
+
+
+async def click_palette(app, pilot, settled, name: str) -> None:
+    await pilot.click("#head-palette")
+    await pilot.pause(0.5)
+    choices = app.screen.query_one(OptionList)
+    place = next(place for place, option in enumerate(choices.options) if str(option.prompt).splitlines()[0] == name)
+    choices.scroll_to(y=2 * place, animate=False)  # what a wheel does
+    await pilot.pause(0.1)
+    await pilot.click(choices, offset=(3, 1 + 2 * place - int(choices.scroll_y)))
+    await settled(app, pilot)
+
+
+async def test_every_screen_and_back(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        for page in PAGES:
+            if page in ("runs", "compare"):
+                continue
+            await click_palette(app, pilot, settled, page_title(page))
+            assert type(app.screen).__name__.lower() == f"{page}screen"
+            await pilot.click("#head-back")
+            await settled(app, pilot)
+            assert isinstance(app.screen, RunsScreen)
+
+
+async def test_from_a_user_to_a_neighbor(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        app.open_inspector(next(row["run_id"] for row in app.runs if row["name"] == "whole"), "7")
+        await settled(app, pilot)
+        neighbors = app.screen.query_one("#neighbors-table", Table)
+        await pilot.click(neighbors, offset=(6, 3), times=2)
+        await settled(app, pilot)
+        assert isinstance(app.screen, NeighborScreen)
+        there = app.screen._neighbor["neighbor_user_id"]
+        hint = app.screen.query_one("#neighbor-hint")
+        await pilot.click(hint, offset=(str(hint.render()).index("o: inspect") + 2, 0))
+        await settled(app, pilot)
+        assert isinstance(app.screen, InspectorScreen)
+        assert app.screen.found.user_id == there
