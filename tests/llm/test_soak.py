@@ -123,6 +123,40 @@ def test_30_kills_of_a_2_000_prompt_job(serve, tmp_path: Path) -> None:
     assert server.requests == asked, "nothing is left to ask"
 
 
+def test_15_kills_of_a_job_by_batches(serve, tmp_path: Path) -> None:
+    shop(tmp_path, users=100, items=150)
+    kills, dice = 15, random.Random(5)
+    server = serve(batch_seconds=1.0, latency=0.05, batch_faults={"refused": 40, "nonsense": 40, "500": 20})
+    batch = {"requests": 25, "poll_seconds": 0.2}
+    (tmp_path / "providers.toml").write_text(entry(server, batch=batch))
+    arguments = ("summarize", "--dataset", "shop", "--provider", "fake", "--batch", "--headless")
+    line, environment = command(tmp_path, *arguments)
+    unsure = 0
+    for _ in range(kills):
+        target = server.requests + dice.randint(1, 16)
+        process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while server.requests < target and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it was still at work"
+        logs = [log.read_text() for log in (tmp_path / "batches").glob("*.jsonl")]
+        unsure += sum('"batch_id": "' not in log for log in logs)
+    sracl(tmp_path, *arguments)
+    (ledger,), (kept,), (twice,) = sql(tmp_path, LEDGER), sql(tmp_path, KEPT), sql(tmp_path, TWICE)
+    told(
+        "kills of batches", prompts=len(server.good), kills=kills, batches=len(server.batches), sent_or_not=unsure,
+        requests=server.in_batches, rows=ledger["calls"], usd=ledger["usd"], server_usd=dollars(server.billed) / 2,
+        fallbacks=kept["fallbacks"],
+    )  # fmt: skip
+    assert kept["n"] == kept["keys"] >= len(server.good) > 1000
+    assert set(server.good.values()) == {1}, "no good answer was paid for twice"
+    assert twice["calls"] == 0
+    assert ledger["calls"] == server.in_batches, "each request is a row, once"
+    assert ledger["usd"] == pytest.approx(dollars(server.billed) / 2, rel=1e-9)
+    assert not list((tmp_path / "batches").glob("*.jsonl"))
+
+
 def test_100_caps_are_never_exceeded(serve, tmp_path: Path) -> None:
     dice, nearest, reached = random.Random(3), 0.0, 0
     for trial in range(100):
