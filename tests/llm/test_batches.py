@@ -332,3 +332,31 @@ def test_from_the_command_line_over_several_days(serve, tmp_path) -> None:
     )
     assert len(json.loads(inside(home, "llm", "batches", "list", "--done", "--json").stdout)["batches"]) == 2
     assert json.loads(inside(home, "summarize", *few, "--batch").stdout)["cost"]["calls"] == 0
+
+
+def test_cancel_collect_and_forget_from_the_command_line(serve, tmp_path) -> None:
+    home, server = tmp_path, serve(batch_seconds=1000.0)
+    (home / "providers.toml").write_text(entry(server, batch=QUICK))
+    few = ("--provider", "fake", "--set", "max_users=30", "--unit", "user", "--kind", "user", "--headless", "--json")
+
+    def listed(*more: str) -> list[dict[str, Any]]:
+        return json.loads(inside(home, "llm", "batches", "list", "--json", *more).stdout)["batches"]
+
+    assert "no batch is at a provider" in inside(home, "llm", "batches", "list").stdout
+    inside(home, "summarize", *few, "--batch", "--no-wait")
+    large, small = (row["name"] for row in listed())
+    assert json.loads(inside(home, "llm", "batches", "collect", "--json").stdout) == {
+        "taken_in": {},
+        "left": [large, small],
+    }
+    inside(home, "llm", "batches", "cancel", large)
+    assert [row["status"] for row in listed()] == ["cancelled", "in_progress"]
+    assert "1 of 2 batches taken in, 25 requests" in inside(home, "llm", "batches", "collect", "--headless").stdout
+    assert server.billed["calls"] == 12, "what was answered when it was cancelled"
+    assert "may have been paid for" in inside(home, "llm", "batches", "forget", small, code=2).stderr
+    assert "0 open batches begin with" in inside(home, "llm", "batches", "forget", "x", "--yes", code=2).stderr
+    inside(home, "llm", "batches", "forget", small, "--yes")
+    assert listed() == []
+    assert [row["ended"] for row in listed("--done")] == ["taken in", "given up"]
+    done = json.loads(inside(home, "summarize", *few).stdout)
+    assert done["cost"]["calls"] == 30 - 12, "the others are asked for, one by one"
