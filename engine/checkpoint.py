@@ -64,8 +64,11 @@ def save(
         for number, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items()}
         tensors["rng.cpu"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors["rng.cuda"] = torch.cuda.get_rng_state()
+        device = next(model.parameters()).device
+        if device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(
+                device
+            )  # of the GPU that trains, which need not be the first
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(asdict(state))
     metadata = {"format": FORMAT, "state": text, "digest": _digest(tensors, text)}
@@ -109,8 +112,9 @@ def load(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer | Non
             raise CheckpointError("this checkpoint has no optimizer: it cannot be trained on from", where=str(path))
         _load_optimizer(optimizer, _under("optimizer.", tensors))
         torch.set_rng_state(tensors["rng.cpu"])
-        if torch.cuda.is_available() and "rng.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["rng.cuda"])
+        device = next(model.parameters()).device
+        if device.type == "cuda" and "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"], device)
     return state
 
 

@@ -40,7 +40,7 @@ def info_nce(
         barred = torch.eye(2 * count, dtype=torch.bool, device=logits.device)
     else:
         barred = _kin(kin.repeat(2))
-        barred[torch.arange(2 * count), partner] = False
+        barred[torch.arange(2 * count, device=partner.device), partner] = False
     logits = logits.masked_fill(barred, -math.inf)
     return F.cross_entropy(logits, partner)
 

@@ -39,7 +39,8 @@ class Packed:
     @property
     def sequences(self) -> Tensor:
         """(T,) which sequence each token belongs to, by packed order."""
-        return torch.repeat_interleave(torch.arange(len(self.last), device=self.last.device), self.lengths)
+        numbers = torch.arange(len(self.last), device=self.last.device)
+        return torch.repeat_interleave(numbers, self.lengths, output_size=len(self.items))
 
     def to(self, device: torch.device | str) -> Packed:
         """The same on another device."""

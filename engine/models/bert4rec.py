@@ -73,7 +73,7 @@ class BERT4Rec(Backbone):
         lengths = longer.lengths
         masked = torch.rand(len(longer.items), device=longer.items.device) < self.mask
         only = torch.rand(len(lengths), device=lengths.device) < LAST_ONLY  # (B,)
-        masked &= ~torch.repeat_interleave(only, lengths)
+        masked &= ~torch.repeat_interleave(only, lengths, output_size=len(masked))
         sums = torch.cat([masked.new_zeros(1, dtype=torch.long), masked.long().cumsum(0)])
         none = sums[longer.last + 1] == sums[longer.last + 1 - lengths]
         masked[longer.last[none]] = True

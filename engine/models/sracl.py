@@ -178,4 +178,4 @@ def _tokens_of(packed: Packed, first: int) -> Tensor:
     """(T,) which tokens belong to the sequences asked for as number `first` or later."""
     late = torch.zeros(len(packed.last), dtype=torch.bool, device=packed.last.device)
     late[packed.restore[first:]] = True  # by packed order
-    return torch.repeat_interleave(late, packed.lengths)
+    return torch.repeat_interleave(late, packed.lengths, output_size=len(packed.items))  # told, a GPU need not be asked
