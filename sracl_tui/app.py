@@ -155,6 +155,8 @@ class SraclApp(Keyed, App[None]):
         if look.alerts:
             telling.tell(self, look.alerts)
         changed = look.rows is not self.runs or look.known != self.runs_known
+        if look.known and not self.runs_known:
+            self._import_screens()
         self.runs, self.runs_known = look.rows, look.known
         if changed or look.trouble != self.facts.trouble:
             live = sum(row["state"] in ACTIVE for row in look.rows)
@@ -185,6 +187,12 @@ class SraclApp(Keyed, App[None]):
             self.bell()
             self._exit_renderables.append(Text(f"{told} No run is touched by it; --debug shows more."))
             self._close_messages_no_wait()
+
+    @work(thread=True, exit_on_error=False, group="import")
+    def _import_screens(self) -> None:
+        """After the first picture, so that no screen waits for its modules when it is opened."""
+        for name in PAGES:
+            page_class(name)
 
     def row_of(self, run_id: str | None) -> dict[str, Any] | None:
         """A run of the list."""

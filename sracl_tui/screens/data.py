@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
@@ -238,6 +239,9 @@ class DataScreen(Page):
         if row is None or row["dataset_id"] != self._drawn:
             self.query_one("#facts-scroll").scroll_home(animate=False)
         self._drawn = row["dataset_id"] if row else None
+        self.after_refresh(partial(self._plot, row, found))  # facts and plots in one frame take too long
+
+    def _plot(self, row: dict[str, Any] | None, found: dict[str, Any] | None) -> None:
         word = "counting ..." if row and found is None else ""
         none = word or ("the source has no times" if row else "")
         for name, (_, counts) in list(PANES.items())[1:]:
