@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from store.home import Home
-from store.journal import Line, lock_held, read_lines, segment_name, segment_number, segments
+from store.journal import Line, end_of, lock_held, read_lines, segment_name, segment_number, segments
 from store.processes import boot_id
 from store.queue import Queue
 from store.rows import RunRows
@@ -221,6 +221,9 @@ def verdict_of(home: Home, run: dict[str, Any]) -> tuple[str, str] | None:
     """
     if lock_held(home.runs / run["run_id"]):
         return None
+    end = end_of(home.runs / run["run_id"])
+    if end is not None:  # it said so, but nobody could publish it since, as on a full disk
+        return str(end.get("state")), str(end.get("reason") or "")
     if run["state"] == "queued":
         return "killed", "its process ended before it began"
     if run["host"] != platform.node():

@@ -22,6 +22,8 @@ from store.processes import boot_id, start_of
 from store.publish import Publisher
 
 HEARTBEAT_SECONDS = 10.0
+END_TRIES, END_SECONDS = 20, 0.2
+"""How often and how far apart a run tries to write its end on a full disk."""
 RESERVE_BYTES = 65536
 """Kept so that a run that a full disk ends can say so."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -107,12 +109,13 @@ class Recorder:
         self._end = fields["state"], fields["reason"]
         if self._watchman is not None:
             self._watchman.ends(fields["state"])
-        try:
-            self.write("run_ended", durable=True, **fields)
-        except OSError:
-            self._reserve.unlink(missing_ok=True)
-            with suppress(OSError):
+        for _ in range(END_TRIES):
+            try:
                 self.write("run_ended", durable=True, **fields)
+                return
+            except OSError:
+                self._reserve.unlink(missing_ok=True)
+                time.sleep(END_SECONDS)  # a publish that fails for want of room, too, gives its own back
 
     def close(self) -> None:
         """Publish what is left and let the run go."""

@@ -12,7 +12,7 @@ import pytest
 from store import ingest, runs
 from store.database import Store
 from store.home import Home
-from store.journal import Journal
+from store.journal import Journal, RunLock
 from store.processes import boot_id
 from store.publish import publish
 
@@ -119,6 +119,19 @@ def test_a_run_that_ends_while_its_journal_is_read_was_not_killed(
     assert rows("SELECT state FROM runs") == [("running",)]
     publish(home)
     assert rows("SELECT state FROM runs") == [("finished",)]
+
+
+def test_an_end_that_nobody_could_publish_is_known_all_the_same(home: Home, new_run: NewRun) -> None:
+    lock = RunLock(home.runs / "one")
+    lock.acquire()
+    journal = new_run("one")
+    publish(home)
+    journal.append("run_ended", {"state": "failed", "reason": "disk full: no space"})
+    lock.release()
+    with Store.open(home, ingest=False) as store:  # as where a publish fails
+        found = runs.find_run(store, "one")
+        (listed,) = runs.list_runs(store)
+    assert (found["state"], found["reason"]) == ("failed", "disk full: no space") == (listed["state"], listed["reason"])
 
 
 def test_a_run_of_before_the_restart_is_lost(home: Home, new_run: NewRun, rows: Rows) -> None:
