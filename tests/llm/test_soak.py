@@ -73,7 +73,10 @@ def test_20_000_prompts_under_faults_of_all_kinds(serve, tmp_path: Path) -> None
     assert kept["fallbacks"] == 0
     assert set(server.good.values()) == {1}, "none twice"
     assert twice["calls"] == 0
-    assert ledger["calls"] == server.requests
+    (lost,) = sql(
+        tmp_path, "SELECT count(*) AS n FROM api_calls WHERE status IS NULL AND error IN ('timeout', 'connection')"
+    )
+    assert 0 <= ledger["calls"] - server.requests <= min(10, lost["n"]), "a few may not have got through to the server"
     assert ledger["counted"] == server.billed["calls"]
     for ours, theirs in (("tokens_in", "in"), ("tokens_out", "out"), ("tokens_cached", "cached")):
         assert ledger[ours] == server.billed[theirs]
