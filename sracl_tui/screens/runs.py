@@ -320,7 +320,9 @@ class RunsScreen(Page):
             if tags:
                 self._edit(lambda store, run_id: stored.tag(store, run_id, add=add, remove=remove), ids, "tagged")
 
-        self.app.push_screen(Ask(f"Tags for {', '.join(ids)}", hint="words to add; -word takes a tag away"), change)
+        names = [run["name"] for run in self.sracl.runs if run["run_id"] in ids]
+        told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        self.app.push_screen(Ask(f"Tags for {told}", hint="words to add; -word takes a tag away"), change)
 
     def action_note(self) -> None:
         """Edit the note."""
