@@ -27,6 +27,7 @@ from engine.evaluate import encode, rank_targets
 from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, Warned, WeightsSampled, WeightsSeen
 from engine.metrics import grouped_metrics, ranking_metrics, subgroups
 from engine.models.sracl import SRACL, Losses, Semantics
+from engine.processor import prepare
 
 BEST, LAST, BEFORE = "best.safetensors", "last.safetensors", "previous.safetensors"
 SAVE_SECONDS = 30.0
@@ -92,6 +93,7 @@ class Trainer:
         self.config, self.dataset, self.folder = config, dataset, folder
         self._report, self._stop = report, stop
         self.device = pick_device(config.train.device)
+        prepare()
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
         self._ids = dataset.anchors.ids(TRAIN)

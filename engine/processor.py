@@ -1,0 +1,25 @@
+"""How this process uses the processor's memory and arithmetic while it trains."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+
+import torch
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's mallopt(3)."""
+KEEP_BYTES = 1 << 30
+
+
+def prepare() -> bool:
+    """Keep freed memory for the next step, and take numbers too small for full precision as zero; whether memory is kept.
+
+    By default glibc maps every large tensor anew and gives it back, so each step pays for the same pages again: a third of
+    a GRU4Rec step. Elsewhere than with glibc nothing is changed but the arithmetic.
+    """
+    torch.set_flush_denormal(True)
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    return bool(libc.mallopt(MMAP_THRESHOLD, KEEP_BYTES)) and bool(libc.mallopt(TRIM_THRESHOLD, KEEP_BYTES))
