@@ -57,7 +57,6 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "remove data": ("go data", "x"),
     "launch field": ("go launch", "j", "j", "j", "enter"),
     "compare curves": ("go compare", "tab"),
-    "sql rows": ("go sql", "f7", "delete", "type:SELECT name, state, seed FROM runs ORDER BY name", "f5"),
     "sql tables": ("go sql", "f2"),
     "costs price": ("go costs", "p"),
     "queue workers": ("go queue", "w"),
@@ -76,7 +75,7 @@ FEW = (
         "runs filtered",
     ),
     *("tag", "note", "palette", "everyone weights", "remove data", "launch field"),
-    *("compare curves", "sql rows", "sql tables", "costs price", "queue workers"),
+    *("compare curves", "sql tables", "costs price", "queue workers"),
 )
 """Drawn at one size: they are laid out as their neighbors are."""
 RATINGS = "user_id,item_id,title,rating,timestamp\n" + "".join(
