@@ -181,7 +181,7 @@ def test_publishing_goes_on_while_an_import_reads(tmp_path):
             began = time.monotonic()
             publish(home, wait=20)
             waits.append(time.monotonic() - began)
-            ended.wait(0.3)
+            ended.wait(0.02)
 
     thread = threading.Thread(target=keep_publishing)
     thread.start()

@@ -36,7 +36,7 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 Tell = Callable[[Journal, Event], None]
 Spawn = Callable[..., Any]
 
-TALK = {"stage_started", "stage_progress", "stage_finished", "warned", "step_finished"}
+TALK = {"stage_started", "stage_progress", "stage_finished", "warned", "step_finished", "weights_seen"}
 """Events for a screen, without data for a table."""
 
 
