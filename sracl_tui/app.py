@@ -165,6 +165,8 @@ class SraclApp(Keyed, App[None]):
             for screen in self.screen_stack:
                 if isinstance(screen, Page) and screen.is_mounted:
                     screen.runs_read()
+                elif isinstance(screen, Page):
+                    screen.call_later(screen.runs_read)  # when it is there
 
     def _tell(self, facts: Facts) -> None:
         self.facts = facts
