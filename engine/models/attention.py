@@ -1,6 +1,8 @@
-"""Self-attention over packed blocks: one way for the CPU, one for other devices, with the same values and gradients.
+"""Self-attention over packed blocks: between all tokens of a sequence, and of its last token alone.
 
-Legend: C sequences of one length L, Q queries of each (L, or the last one), H heads, D width, d = D / H, T tokens.
+Legend: B sequences, C of one length L in a block, T tokens, H heads, D width, d = D / H.
+
+Each has one way for the CPU and one for other devices, with the same values, gradients and dropout masks.
 """
 
 from __future__ import annotations
@@ -8,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.models.dropout import dropout, keep_mask
+from engine.models.dropout import keep_mask
 
 Blocks = Sequence[tuple[int, int]]
 """(C, L) of each block, in order of the tokens."""
@@ -21,45 +24,74 @@ Blocks = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class How:
-    """What attends to what. `last_only`: a sequence has one query, its last token, which sees all of it."""
+    """What attends to what."""
 
     blocks: Blocks
     heads: int
     causal: bool
-    last_only: bool
+    """Whether a token must not see what follows; the last token sees all of its sequence anyway."""
     dropout: float
     """Rate for the weights; 0 outside training."""
 
-    def future(self, length: int) -> bool:
-        """Whether queries must not see what follows."""
-        return self.causal and not self.last_only and length > 1
-
 
 def attend(query: Tensor, key_value: Tensor, how: How) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v of every block and head: (T or B, D) for query (T or B, D), key_value (T, 2D)."""
+    """softmax(q k^T / sqrt(d)) v of every block and head: (T, D) for query (T, D), key_value (T, 2D)."""
+    mask = _draw_mask(how, [count * length * length for count, length in how.blocks], query)
     if query.device.type == "cpu":
-        return _OnCPU.apply(query, key_value, how)  # pyright: ignore[reportReturnType]
-    return attend_by_block(query, key_value, how)
+        return _OnCPU.apply(query, key_value, mask, how)  # pyright: ignore[reportReturnType]
+    return attend_by_block(query, key_value, mask, how)
 
 
-def attend_by_block(query: Tensor, key_value: Tensor, how: How) -> Tensor:
+def attend_by_block(query: Tensor, key_value: Tensor, mask: Tensor | None, how: How) -> Tensor:
     """The same as one product per block: few launches for a GPU, but copies."""
     attended: list[Tensor] = []
-    queries = [count * (1 if how.last_only else length) for count, length in how.blocks]
-    tokens = [count * length for count, length in how.blocks]
-    for (count, length), q, kv in zip(how.blocks, query.split(queries), key_value.split(tokens), strict=True):
-        q = q.view(count, -1, how.heads, q.shape[1] // how.heads).transpose(1, 2)  # (C, H, Q, d)
-        k, v = kv.view(count, length, 2, how.heads, -1).permute(2, 0, 3, 1, 4)  # (C, H, L, d) each
-        scores = q @ k.transpose(2, 3) / math.sqrt(k.shape[-1])  # (C, H, Q, L)
-        if how.future(length):
-            scores = scores.masked_fill(_future(length, scores.device), -math.inf)
-        weights = dropout(scores.softmax(-1), how.dropout, how.dropout > 0)
-        attended.append((weights @ v).transpose(1, 2).flatten(2).flatten(0, 1))  # (C * Q, D)
+    for (count, length), rows, part in _blocks(how, mask, square=True):
+        q = query[rows].view(count, length, how.heads, -1).transpose(1, 2)  # (C, H, L, d)
+        k, v = key_value[rows].view(count, length, 2, how.heads, -1).permute(2, 0, 3, 1, 4)
+        scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[3]) + _seen(how, length, q)  # (C, H, L, L)
+        weights = scores.softmax(-1)
+        if part is not None:
+            weights = weights * part.view(how.heads, count, length, length).transpose(0, 1)
+        attended.append((weights @ v).transpose(1, 2).flatten(2).flatten(0, 1))  # (C * L, D)
     return torch.cat(attended)
 
 
-def _future(length: int, device: torch.device | str = "cpu") -> Tensor:
-    return torch.ones(length, length, dtype=torch.bool, device=device).triu_(1)
+def attend_last(
+    query: Tensor, tokens: Tensor, key: Tensor, value: Tensor, value_bias: Tensor, how: How
+) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v of each sequence's last token: (B, D) for query (B, D) and all tokens (T, D).
+
+    Keys and values are tokens @ key^T and tokens @ value^T + value_bias, but they are not computed: q (K x) = (q K) x and
+    sum_t w_t (V x_t) = V (sum_t w_t x_t), so the weights `key` and `value` (D, D) meet B queries, not T tokens. A bias of
+    the keys adds the same to all scores of a query, which softmax takes out again: it has no part in it.
+    """
+    width, heads = query.shape[1], how.heads
+    asked = query.view(-1, heads, width // heads).transpose(0, 1) @ key.view(heads, -1, width)  # (H, B, D)
+    asked = (asked / math.sqrt(width // heads)).transpose(0, 1).contiguous()  # (B, H, D)
+    mask = _draw_mask(how, [count * length for count, length in how.blocks], query)
+    if query.device.type == "cpu":
+        pooled, share = _PoolOnCPU.apply(asked, tokens, mask, how)  # pyright: ignore[reportGeneralTypeIssues]
+    else:
+        pooled, share = pool_by_block(asked, tokens, mask, how)
+    values = pooled.transpose(0, 1) @ value.view(heads, -1, width).transpose(1, 2)  # (H, B, d)
+    values = values + share.T[:, :, None] * value_bias.view(heads, 1, -1)
+    return values.transpose(0, 1).flatten(1)  # (B, D)
+
+
+def pool_by_block(asked: Tensor, tokens: Tensor, mask: Tensor | None, how: How) -> tuple[Tensor, Tensor]:
+    """Sums of tokens (B, H, D), weighted by softmax(asked . token) of asked (B, H, D), and the weights' sums (B, H)."""
+    pooled: list[Tensor] = []
+    shares: list[Tensor] = []
+    before = 0
+    for (count, length), rows, part in _blocks(how, mask, square=False):
+        x = tokens[rows].view(count, length, -1)  # (C, L, D)
+        weights = (asked[before : before + count] @ x.transpose(1, 2)).softmax(-1)  # (C, H, L)
+        if part is not None:
+            weights = weights * part.view_as(weights)
+        pooled.append(weights @ x)
+        shares.append(weights.sum(-1))
+        before += count
+    return torch.cat(pooled), torch.cat(shares)
 
 
 class _OnCPU(torch.autograd.Function):
@@ -70,69 +102,127 @@ class _OnCPU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key_value: Tensor, how: How) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key_value: Tensor, mask: Tensor | None, how: How) -> Tensor:
         out = torch.empty_like(query)
         kept: list[Tensor] = []
-        for length, (q, o), (k, v) in _parts(how, (query, out), key_value):
-            weights = _weights(q, k, how, length)
-            mask, dropped = None, weights
-            if how.dropout:
-                count, places, heads, _ = q.shape
-                drawn = keep_mask((count, heads, places, length), how.dropout, weights.dtype)
-                mask = drawn.transpose(0, 1)  # drawn in the order of the other way
-                dropped = weights * mask
+        for (count, length), rows, part in _blocks(how, mask, square=True):
+            q, k, v = _heads(how, count, length, query[rows], key_value[rows])
+            (o,) = _heads(how, count, length, out[rows])
+            scores = query.new_empty(how.heads, count, length, length)
+            seen, scale = _seen(how, length, query), 1 / math.sqrt(q[0].shape[2])
             for head in range(how.heads):
-                o[:, :, head] = torch.bmm(dropped[head], v[:, :, head])
-            kept += [weights, dropped] if mask is None else [weights, dropped, mask]
+                torch.baddbmm(seen, q[head], k[head].transpose(1, 2), alpha=scale, out=scores[head])
+            weights = torch.softmax(scores, -1)
+            dropped = weights if part is None else torch.mul(weights, part.view_as(weights), out=scores)
+            for head in range(how.heads):
+                o[head].copy_(torch.bmm(dropped[head], v[head]))
+            kept += [weights, dropped]
         if any(ctx.needs_input_grad):
             ctx.how = how
-            ctx.save_for_backward(query, key_value, *kept)
+            ctx.save_for_backward(query, key_value, mask, *kept)
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         how: How = ctx.how
-        query, key_value, *kept = ctx.saved_tensors
+        query, key_value, mask, *kept = ctx.saved_tensors
         d_query, d_key_value = torch.empty_like(query), torch.empty_like(key_value)
         left = iter(kept)
-        blocks = _parts(how, (query, grads[0], d_query), key_value, d_key_value)
-        for _, (q, d_o, d_q), (k, v, d_k, d_v) in blocks:
+        for (count, length), rows, part in _blocks(how, mask, square=True):
+            q, k, v = _heads(how, count, length, query[rows], key_value[rows])
+            d_q, d_k, d_v = _heads(how, count, length, d_query[rows], d_key_value[rows])
+            (d_o,) = _heads(how, count, length, grads[0][rows])
             weights, dropped = next(left), next(left)
             d_weights = torch.empty_like(weights)
             for head in range(how.heads):
-                d_v[:, :, head] = torch.bmm(dropped[head].transpose(1, 2), d_o[:, :, head])
-                torch.bmm(d_o[:, :, head], v[:, :, head].transpose(1, 2), out=d_weights[head])
-            if how.dropout:
-                d_weights *= next(left)
-            d_scores = torch.ops.aten._softmax_backward_data(d_weights, weights, -1, weights.dtype).div_(
-                math.sqrt(q.shape[3])
-            )
+                d_v[head].copy_(torch.bmm(dropped[head].transpose(1, 2), d_o[head]))
+                torch.bmm(d_o[head], v[head].transpose(1, 2), out=d_weights[head])
+            if part is not None:
+                d_weights *= part.view_as(d_weights)
+            d_scores = torch.ops.aten._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+            d_scores.mul_(1 / math.sqrt(q[0].shape[2]))
             for head in range(how.heads):
-                d_q[:, :, head] = torch.bmm(d_scores[head], k[:, :, head])
-                d_k[:, :, head] = torch.bmm(d_scores[head].transpose(1, 2), q[:, :, head])
-        return d_query, d_key_value, None
+                d_q[head].copy_(torch.bmm(d_scores[head], k[head]))
+                d_k[head].copy_(torch.bmm(d_scores[head].transpose(1, 2), q[head]))
+        return d_query, d_key_value, None, None
 
 
-def _parts(
-    how: How, queried: Sequence[Tensor], *paired: Tensor
-) -> Iterator[tuple[int, tuple[Tensor, ...], tuple[Tensor, ...]]]:
-    """Length, views (C, Q, H, d) of tensors (T or B, D), and views (C, L, H, d) of both halves of tensors (T, 2D)."""
-    asked = token = 0
+class _PoolOnCPU(torch.autograd.Function):
+    """`pool_by_block` with two products a block forward and four backward, none of which needs a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, asked: Tensor, tokens: Tensor, mask: Tensor | None, how: How) -> tuple[Tensor, Tensor]:
+        pooled, share = torch.empty_like(asked), asked.new_empty(asked.shape[:2])
+        kept: list[Tensor] = []
+        before = 0
+        for (count, length), rows, part in _blocks(how, mask, square=False):
+            x, own = tokens[rows].view(count, length, -1), slice(before, before + count)
+            weights = torch.softmax(torch.bmm(asked[own], x.transpose(1, 2)), -1)  # (C, H, L)
+            dropped = weights if part is None else weights * part.view_as(weights)
+            torch.bmm(dropped, x, out=pooled[own])
+            torch.sum(dropped, -1, out=share[own])
+            kept += [weights, dropped]
+            before = own.stop
+        if any(ctx.needs_input_grad):
+            ctx.how = how
+            ctx.save_for_backward(asked, tokens, mask, *kept)
+        return pooled, share
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        how: How = ctx.how
+        asked, tokens, mask, *kept = ctx.saved_tensors
+        d_pooled, d_share = (grad.contiguous() for grad in grads)
+        d_asked, d_tokens = torch.empty_like(asked), torch.empty_like(tokens)
+        left = iter(kept)
+        before = 0
+        for (count, length), rows, part in _blocks(how, mask, square=False):
+            x, own = tokens[rows].view(count, length, -1), slice(before, before + count)
+            d_x = d_tokens[rows].view(count, length, -1)
+            weights, dropped = next(left), next(left)
+            d_weights = torch.baddbmm(d_share[own][:, :, None], d_pooled[own], x.transpose(1, 2))  # (C, H, L)
+            if part is not None:
+                d_weights *= part.view_as(d_weights)
+            d_scores = torch.ops.aten._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+            torch.bmm(d_scores, x, out=d_asked[own])
+            torch.bmm(dropped.transpose(1, 2), d_pooled[own], out=d_x)
+            d_x.baddbmm_(d_scores.transpose(1, 2), asked[own])
+            before = own.stop
+        return d_asked, d_tokens, None, None
+
+
+def _blocks(
+    how: How, mask: Tensor | None, *, square: bool
+) -> Iterator[tuple[tuple[int, int], slice, Tensor | None]]:
+    """Each block's (C, L), its tokens, and its part of the mask: C * H * L numbers, or L times as many where `square`."""
+    token = drawn = 0
     for count, length in how.blocks:
-        queries = 1 if how.last_only else length
-        rows, tokens = slice(asked, asked + count * queries), slice(token, token + count * length)
-        asked, token = rows.stop, tokens.stop
-        halves = [half for each in paired for half in each[tokens].view(count, length, 2, how.heads, -1).unbind(2)]
-        yield length, tuple(each[rows].view(count, queries, how.heads, -1) for each in queried), tuple(halves)
+        rows, token = slice(token, token + count * length), token + count * length
+        size = count * how.heads * length * (length if square else 1)
+        yield (count, length), rows, None if mask is None else mask[drawn : drawn + size]
+        drawn += size
 
 
-def _weights(q: Tensor, k: Tensor, how: How, length: int) -> Tensor:
-    """(H, C, Q, L) of queries (C, Q, H, d) and keys (C, L, H, d), before dropout."""
-    count, queries, heads, width = q.shape
-    scores = q.new_empty(heads, count, queries, length)
-    for head in range(heads):
-        torch.bmm(q[:, :, head], k[:, :, head].transpose(1, 2), out=scores[head])
-    scores.div_(math.sqrt(width))
-    if how.future(length):
-        scores.masked_fill_(_future(length), -math.inf)
-    return scores.softmax(-1)
+def _heads(how: How, count: int, length: int, *parts: Tensor) -> list[tuple[Tensor, ...]]:
+    """(C, L, d) views per head of tensors (C * L, D) or (C * L, 2D); the latter give two lists, one per half."""
+    found: list[tuple[Tensor, ...]] = []
+    width = parts[0].shape[1]
+    for part in parts:
+        for half in part.view(count, length, -1).split(width, 2):
+            found.append(half.split(width // how.heads, 2))
+    return found
+
+
+def _draw_mask(how: How, sizes: Sequence[int], like: Tensor) -> Tensor | None:
+    """What weights are multiplied with, for all blocks and heads at once: 0, or what a weight that is kept is scaled by."""
+    return keep_mask((sum(sizes) * how.heads,), how.dropout, like) if how.dropout else None
+
+
+def _seen(how: How, length: int, like: Tensor) -> Tensor:
+    """(L, L) to add to scores: -inf where a token must not look, or (1, 1) where it may look everywhere."""
+    return _future(length if how.causal else 1, like.dtype, like.device)
+
+
+@lru_cache(maxsize=256)
+def _future(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu_(1)

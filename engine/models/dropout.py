@@ -24,15 +24,17 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, rate, training)
-    return x * keep_mask(x.shape, rate, x.dtype)
+    return x * keep_mask(x.shape, rate, x)
 
 
-def keep_mask(shape: Sequence[int], rate: float, dtype: torch.dtype) -> Tensor:
-    """What `dropout` multiplies with on the CPU: 0, or what a value that is kept is scaled by."""
+def keep_mask(shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
+    """What `dropout` multiplies with, of the type and on the device of `like`: 0, or what a value that is kept is scaled by."""
+    if like.device.type != "cpu":
+        return like.new_empty(torch.Size(shape)).bernoulli_(1 - rate).div_(1 - rate)
     bits = 8 if (rate * 256).is_integer() else 16
     cut = min(round(rate * 2**bits), 2**bits - 1)
     kept = _keep(math.prod(shape), cut, bits).view(torch.Size(shape))
-    return kept.to(dtype).mul_(2**bits / (2**bits - cut))
+    return kept.to(like.dtype).mul_(2**bits / (2**bits - cut))
 
 
 def _keep(count: int, cut: int, bits: int) -> Tensor:

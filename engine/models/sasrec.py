@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from engine.config import ModelConfig
 from engine.data.batches import Packed
-from engine.models.attention import How, attend
+from engine.models.attention import How, attend, attend_last
 from engine.models.backbone import Backbone, init_weights, zero_padding
 from engine.models.dropout import dropout
 
@@ -42,15 +42,14 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, packed: Packed, *, last_only: bool, read: Tensor | None = None) -> Tensor:
         """(T, D) for tokens (T, D), or (B, D) for the last tokens alone, or for the tokens `read` (B,)."""
-        queried = x[packed.last] if last_only else x
-        how = How(
-            blocks=packed.blocks,
-            heads=self.heads,
-            causal=self.causal,
-            last_only=last_only,
-            dropout=self.attention_dropout if self.training else 0.0,
-        )
-        attended = attend(self.query(queried), self.key_value(x), how)
+        how = How(packed.blocks, self.heads, self.causal, self.attention_dropout if self.training else 0.0)
+        if last_only:
+            queried = x[packed.last]
+            key, value = self.key_value.weight.chunk(2)
+            attended = attend_last(self.query(queried), x, key, value, self.key_value.bias.chunk(2)[1], how)
+        else:
+            queried = x
+            attended = attend(self.query(x), self.key_value(x), how)
         if read is not None:
             attended, queried = attended[read], queried[read]
         x = self.attention_norm(self._drop(self.output(attended)) + queried)
