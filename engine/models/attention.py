@@ -34,20 +34,19 @@ class How:
     """Rate for the weights; 0 outside training."""
 
 
-def attend(query: Tensor, key_value: Tensor, how: How) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v of every block and head: (T, D) for query (T, D), key_value (T, 2D)."""
-    mask = _draw_mask(how, [count * length * length for count, length in how.blocks], query)
-    if query.device.type == "cpu":
-        return _OnCPU.apply(query, key_value, mask, how)  # pyright: ignore[reportReturnType]
-    return attend_by_block(query, key_value, mask, how)
+def attend(qkv: Tensor, how: How) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v of every block and head: (T, D) for queries, keys and values (T, 3D)."""
+    mask = _draw_mask(how, [count * length * length for count, length in how.blocks], qkv)
+    if qkv.device.type == "cpu":
+        return _OnCPU.apply(qkv, mask, how)  # pyright: ignore[reportReturnType]
+    return attend_by_block(qkv, mask, how)
 
 
-def attend_by_block(query: Tensor, key_value: Tensor, mask: Tensor | None, how: How) -> Tensor:
+def attend_by_block(qkv: Tensor, mask: Tensor | None, how: How) -> Tensor:
     """The same as one product per block: few launches for a GPU, but copies."""
     attended: list[Tensor] = []
     for (count, length), rows, part in _blocks(how, mask, square=True):
-        q = query[rows].view(count, length, how.heads, -1).transpose(1, 2)  # (C, H, L, d)
-        k, v = key_value[rows].view(count, length, 2, how.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv[rows].view(count, length, 3, how.heads, -1).permute(2, 0, 3, 1, 4)  # (C, H, L, d) each
         scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[3]) + _seen(how, length, q)  # (C, H, L, L)
         weights = scores.softmax(-1)
         if part is not None:
@@ -56,9 +55,7 @@ def attend_by_block(query: Tensor, key_value: Tensor, mask: Tensor | None, how: 
     return torch.cat(attended)
 
 
-def attend_last(
-    query: Tensor, tokens: Tensor, key: Tensor, value: Tensor, value_bias: Tensor, how: How
-) -> Tensor:
+def attend_last(query: Tensor, tokens: Tensor, key: Tensor, value: Tensor, value_bias: Tensor, how: How) -> Tensor:
     """softmax(q k^T / sqrt(d)) v of each sequence's last token: (B, D) for query (B, D) and all tokens (T, D).
 
     Keys and values are tokens @ key^T and tokens @ value^T + value_bias, but they are not computed: q (K x) = (q K) x and
@@ -102,36 +99,34 @@ class _OnCPU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key_value: Tensor, mask: Tensor | None, how: How) -> Tensor:
-        out = torch.empty_like(query)
+    def forward(ctx: Any, qkv: Tensor, mask: Tensor | None, how: How) -> Tensor:
+        out = qkv.new_empty(len(qkv), qkv.shape[1] // 3)
+        scale = math.sqrt(out.shape[1] // how.heads)
         kept: list[Tensor] = []
         for (count, length), rows, part in _blocks(how, mask, square=True):
-            q, k, v = _heads(how, count, length, query[rows], key_value[rows])
-            (o,) = _heads(how, count, length, out[rows])
-            scores = query.new_empty(how.heads, count, length, length)
-            seen, scale = _seen(how, length, query), 1 / math.sqrt(q[0].shape[2])
+            (q, k, v), (o,) = _heads(how, qkv[rows], count, 3), _heads(how, out[rows], count, 1)
+            scores, seen = qkv.new_empty(how.heads, count, length, length), _seen(how, length, qkv)
             for head in range(how.heads):
-                torch.baddbmm(seen, q[head], k[head].transpose(1, 2), alpha=scale, out=scores[head])
+                torch.baddbmm(seen, q[head], k[head].transpose(1, 2), alpha=1 / scale, out=scores[head])
             weights = torch.softmax(scores, -1)
             dropped = weights if part is None else torch.mul(weights, part.view_as(weights), out=scores)
             for head in range(how.heads):
                 o[head].copy_(torch.bmm(dropped[head], v[head]))
             kept += [weights, dropped]
         if any(ctx.needs_input_grad):
-            ctx.how = how
-            ctx.save_for_backward(query, key_value, mask, *kept)
+            ctx.how, ctx.scale = how, scale
+            ctx.save_for_backward(qkv, mask, *kept)
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         how: How = ctx.how
-        query, key_value, mask, *kept = ctx.saved_tensors
-        d_query, d_key_value = torch.empty_like(query), torch.empty_like(key_value)
+        qkv, mask, *kept = ctx.saved_tensors
+        d_qkv = torch.empty_like(qkv)
         left = iter(kept)
-        for (count, length), rows, part in _blocks(how, mask, square=True):
-            q, k, v = _heads(how, count, length, query[rows], key_value[rows])
-            d_q, d_k, d_v = _heads(how, count, length, d_query[rows], d_key_value[rows])
-            (d_o,) = _heads(how, count, length, grads[0][rows])
+        for (count, _), rows, part in _blocks(how, mask, square=True):
+            (q, k, v), (d_q, d_k, d_v) = (_heads(how, each[rows], count, 3) for each in (qkv, d_qkv))
+            (d_o,) = _heads(how, grads[0][rows], count, 1)
             weights, dropped = next(left), next(left)
             d_weights = torch.empty_like(weights)
             for head in range(how.heads):
@@ -140,11 +135,11 @@ class _OnCPU(torch.autograd.Function):
             if part is not None:
                 d_weights *= part.view_as(d_weights)
             d_scores = torch.ops.aten._softmax_backward_data(d_weights, weights, -1, weights.dtype)
-            d_scores.mul_(1 / math.sqrt(q[0].shape[2]))
+            d_scores.mul_(1 / ctx.scale)
             for head in range(how.heads):
                 d_q[head].copy_(torch.bmm(d_scores[head], k[head]))
                 d_k[head].copy_(torch.bmm(d_scores[head].transpose(1, 2), q[head]))
-        return d_query, d_key_value, None, None
+        return d_qkv, None, None
 
 
 class _PoolOnCPU(torch.autograd.Function):
@@ -191,9 +186,7 @@ class _PoolOnCPU(torch.autograd.Function):
         return d_asked, d_tokens, None, None
 
 
-def _blocks(
-    how: How, mask: Tensor | None, *, square: bool
-) -> Iterator[tuple[tuple[int, int], slice, Tensor | None]]:
+def _blocks(how: How, mask: Tensor | None, *, square: bool) -> Iterator[tuple[tuple[int, int], slice, Tensor | None]]:
     """Each block's (C, L), its tokens, and its part of the mask: C * H * L numbers, or L times as many where `square`."""
     token = drawn = 0
     for count, length in how.blocks:
@@ -203,14 +196,10 @@ def _blocks(
         drawn += size
 
 
-def _heads(how: How, count: int, length: int, *parts: Tensor) -> list[tuple[Tensor, ...]]:
-    """(C, L, d) views per head of tensors (C * L, D) or (C * L, 2D); the latter give two lists, one per half."""
-    found: list[tuple[Tensor, ...]] = []
-    width = parts[0].shape[1]
-    for part in parts:
-        for half in part.view(count, length, -1).split(width, 2):
-            found.append(half.split(width // how.heads, 2))
-    return found
+def _heads(how: How, rows: Tensor, count: int, parts: int) -> list[tuple[Tensor, ...]]:
+    """For each of `parts` parts of rows (C * L, parts * D) its views (C, L, d), one a head."""
+    views = rows.view(count, len(rows) // count, parts * how.heads, -1).unbind(2)
+    return [views[first : first + how.heads] for first in range(0, parts * how.heads, how.heads)]
 
 
 def _draw_mask(how: How, sizes: Sequence[int], like: Tensor) -> Tensor | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from engine.data.batches import Packed
 from engine.models.attention import How, attend, attend_last
 from engine.models.backbone import Backbone, init_weights, zero_padding
 from engine.models.dropout import dropout
+from engine.models.feed_forward import feed_forward
 
 LAYER_NORM_EPS = 1e-12
 
@@ -49,11 +51,12 @@ class Layer(nn.Module):
             attended = attend_last(self.query(queried), x, key, value, self.key_value.bias.chunk(2)[1], how)
         else:
             queried = x
-            attended = attend(self.query(x), self.key_value(x), how)
+            weight = torch.cat([self.query.weight, self.key_value.weight])  # one product reads the tokens once
+            attended = attend(F.linear(x, weight, torch.cat([self.query.bias, self.key_value.bias])), how)
         if read is not None:
             attended, queried = attended[read], queried[read]
         x = self.attention_norm(self._drop(self.output(attended)) + queried)
-        return self.feed_norm(self._drop(self.contract(F.gelu(self.expand(x)))) + x)
+        return self.feed_norm(self._drop(feed_forward(x, self.expand, self.contract)) + x)
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.dropout, self.training)

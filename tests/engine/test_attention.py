@@ -26,9 +26,9 @@ def _values_and_gradients(way, inputs: list[torch.Tensor], how: How) -> list[tor
     return [*(part.detach() for part in out), *torch.autograd.grad(total, inputs), torch.rand(())]  # all drew as much
 
 
-def _by_block(query: torch.Tensor, key_value: torch.Tensor, how: How) -> torch.Tensor:
+def _by_block(qkv: torch.Tensor, how: How) -> torch.Tensor:
     sizes = [count * length * length for count, length in how.blocks]
-    return attend_by_block(query, key_value, attention._draw_mask(how, sizes, query), how)
+    return attend_by_block(qkv, attention._draw_mask(how, sizes, qkv), how)
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
@@ -36,7 +36,7 @@ def _by_block(query: torch.Tensor, key_value: torch.Tensor, how: How) -> torch.T
 @pytest.mark.parametrize("causal", [False, True])
 def test_it_equals_the_products_of_whole_blocks(causal: bool, rate: float, heads: int) -> None:
     how = How(BLOCKS, heads, causal, rate)
-    inputs = _inputs((TOKENS, WIDTH), (TOKENS, 2 * WIDTH))
+    inputs = _inputs((TOKENS, 3 * WIDTH))
     ours, plain = (_values_and_gradients(way, inputs, how) for way in (attend, _by_block))
     for mine, other in zip(ours, plain, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-12)
@@ -78,18 +78,18 @@ def test_the_last_token_alone_equals_keys_and_values_of_all_tokens(
 
 def test_its_gradient_is_that_of_its_values() -> None:
     how = How(((1, 1), (2, 3)), 2, causal=True, dropout=0.0)
-    assert torch.autograd.gradcheck(lambda q, kv: attend(q, kv, how), _inputs((7, 4), (7, 8)))
+    assert torch.autograd.gradcheck(lambda qkv: attend(qkv, how), _inputs((7, 12)))
     inputs = _inputs((3, 4), (7, 4), (4, 4), (4, 4), (4,))
     assert torch.autograd.gradcheck(lambda *parts: attend_last(*parts, how), inputs)
 
 
 def test_nothing_is_kept_where_no_gradient_is_wanted() -> None:
     how = How(BLOCKS, 2, causal=True, dropout=0.5)
-    whole = _inputs((TOKENS, WIDTH), (TOKENS, 2 * WIDTH), dtype=torch.float32)
+    whole = _inputs((TOKENS, 3 * WIDTH), dtype=torch.float32)
     last = _inputs((SEQUENCES, WIDTH), (TOKENS, WIDTH), (WIDTH, WIDTH), (WIDTH, WIDTH), (WIDTH,), dtype=torch.float32)
     for way, inputs in ((attend, whole), (attend_last, last)):
         with torch.no_grad():
             assert way(*inputs, how).grad_fn is None
         out = way(*(each.detach() for each in inputs), how)
         assert not out.requires_grad
-        assert out.shape == inputs[0].shape
+        assert out.shape == (len(inputs[0]), WIDTH)
