@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 
-YOUNG = (5_000, 20, 1_000_000)
+YOUNG = (2_000, 5, 1_000_000)
 """Thresholds of the three generations: the oldest is never collected by itself."""
 IDLE_SECONDS = 20.0
 APART_SECONDS = 120.0

@@ -68,6 +68,10 @@ class LiveRun:
     bad_epochs: int = 0
     step: tuple[int, int] = (0, 0)
     """Steps done in the epoch at work, and how many it has."""
+    step_loss: float | None = None
+    """The loss of the last of these steps."""
+    step_seconds: float | None = None
+    """For one step, in the epoch at work or the last one."""
     epoch_seconds: float | None = None
     test: dict[str, float] = field(default_factory=dict)
     log: list[tuple[float, str]] = field(default_factory=list)
@@ -76,6 +80,8 @@ class LiveRun:
     lines: int = 0
     first_at: float = 0.0
     last_at: float = 0.0
+    _paced: tuple[float, int] | None = None
+    """Time and number of the first step of the epoch at work that was told."""
 
     @property
     def epochs(self) -> int:
@@ -158,10 +164,15 @@ class LiveRun:
         return f"{stage.name} done, {took}{f': {stage.detail}' if stage.detail else ''}"
 
     def _on_step_finished(self, at: float, **fields: Any) -> None:
-        self.step = fields["done"], fields["steps_per_epoch"]
+        self.step, self.step_loss = (fields["done"], fields["steps_per_epoch"]), fields.get("loss")
+        if not self._paced or fields["done"] <= self._paced[1]:
+            self._paced = at, fields["done"]
+        else:
+            self.step_seconds = (at - self._paced[0]) / (fields["done"] - self._paced[1])
 
     def _on_epoch_finished(self, at: float, **fields: Any) -> str:
         self.epoch, self.bad_epochs, self.step = fields["epoch"], fields["bad_epochs"], (0, 0)
+        self.step_loss, self._paced = None, None
         self.epoch_seconds = fields["seconds"] + fields["evaluate_seconds"]
         if fields["improved"]:
             self.best_epoch = self.epoch
@@ -199,11 +210,14 @@ class LiveRun:
         return {"stage": stage.name, "percent": percent, "left": None if left is None else int(left)}
 
     def remaining(self) -> float | None:
-        """Seconds of training left if it runs all its epochs."""
-        if self.epoch_seconds is None or self.state not in ("running", "stopping"):
+        """Seconds of training left if it runs all its epochs; in the first one by the pace of its steps."""
+        seconds = self.epoch_seconds
+        if seconds is None and self.step_seconds is not None:
+            seconds = self.step_seconds * self.step[1]
+        if seconds is None or self.state not in ("running", "stopping"):
             return None
         done = self.epoch + (self.step[0] / self.step[1] if self.step[1] else 0.0)
-        return max(0.0, self.epochs - done) * self.epoch_seconds
+        return max(0.0, self.epochs - done) * seconds
 
 
 def smooth(values: ArrayLike, strength: float) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from sracl_tui.keys import Keyed
+from sracl_tui.stepwise import PAUSE_SECONDS, Stepwise
 from sracl_tui.widgets import words
 from sracl_tui.widgets.dialogs import Keys
 from sracl_tui.widgets.press import Press
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
 WIDTHS = ((0, "-narrow"), (100, "-wide"))
 HEIGHTS = ((0, "-short"), (30, "-tall"))
 """From how many columns and rows on a screen has which class."""
-HEAR_SECONDS, PAUSE_SECONDS = 1.0, 0.001
+HEAR_SECONDS = 1.0
 
 
 class NotNow(Exception):
     """A screen cannot be opened now; the message says why."""
 
 
-class Page(Keyed, Screen[None]):
+class Page(Stepwise, Keyed, Screen[None]):
     """A screen of the app."""
 
     SECTION = "app"

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from sracl_tui.keys import Keyed
+from sracl_tui.stepwise import Stepwise
 from sracl_tui.widgets import words
 from sracl_tui.widgets.item import title_of
 from sracl_tui.widgets.table import Column, Grid, Row, Table, lay_out
@@ -30,7 +31,7 @@ COLUMNS = (
 AT_MOST = 500
 
 
-class FindItem(Keyed, ModalScreen[int | None]):
+class FindItem(Stepwise, Keyed, ModalScreen[int | None]):
     """Gives the number of the item that was chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

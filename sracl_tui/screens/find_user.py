@@ -16,6 +16,7 @@ from textual.widgets import Input, Static
 
 from sracl_tui.keys import Keyed
 from sracl_tui.people import ORDERS, People
+from sracl_tui.stepwise import Stepwise
 from sracl_tui.widgets import words
 from sracl_tui.widgets.people import CHANGED, COLUMNS, FOUND, people_grid
 from sracl_tui.widgets.table import Grid, Table
@@ -33,7 +34,7 @@ DESCENDING = ("flat", "missed", "changed")
 AT_MOST = 500
 
 
-class FindUser(Keyed, ModalScreen[int | None]):
+class FindUser(Stepwise, Keyed, ModalScreen[int | None]):
     """Gives the number of the user that was chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -17,6 +17,7 @@ from textual.widgets import Button, Static
 from engine.errors import EngineError
 from sracl_tui.importing import Imported, ImportProcess, Step
 from sracl_tui.keys import Keyed
+from sracl_tui.stepwise import Stepwise
 from sracl_tui.widgets import words
 from store.errors import StoreError
 
@@ -27,7 +28,7 @@ PATIENCE = 2.0
 BAR = 40
 
 
-class ImportProgress(Keyed, ModalScreen[Outcome]):
+class ImportProgress(Stepwise, Keyed, ModalScreen[Outcome]):
     """Runs an import to its end."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,c", "cancel", "Cancel")]

@@ -16,13 +16,14 @@ from textual.widgets import Static
 from engine.errors import EngineError
 from sracl_tui.inspector import Inspection, inspect_user
 from sracl_tui.keys import Keyed
+from sracl_tui.stepwise import Stepwise
 from sracl_tui.widgets import user as shown
 from sracl_tui.widgets import words
 from sracl_tui.widgets.table import Table
 from store.errors import StoreError
 
 
-class NeighborScreen(Keyed, ModalScreen[int | None]):
+class NeighborScreen(Stepwise, Keyed, ModalScreen[int | None]):
     """Gives the neighbor's user number when the reader wants to go there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

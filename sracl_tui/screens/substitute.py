@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from sracl_tui.items import ItemInspection
 from sracl_tui.keys import Keyed
+from sracl_tui.stepwise import Stepwise
 from sracl_tui.widgets import item as shown
 from sracl_tui.widgets import words
 from sracl_tui.widgets.user import summary_text
@@ -22,7 +23,7 @@ from store import inspection
 from store.errors import StoreError
 
 
-class SubstituteScreen(Keyed, ModalScreen[int | None]):
+class SubstituteScreen(Stepwise, Keyed, ModalScreen[int | None]):
     """Gives the substitute's number when the reader wants to go there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -13,11 +13,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from sracl_tui.keys import Keyed
+from sracl_tui.stepwise import Stepwise
 from sracl_tui.widgets import words
 from sracl_tui.widgets.table import Column, Row, Table, lay_out
 
 
-class Choose(Keyed, ModalScreen[Hashable | None]):
+class Choose(Stepwise, Keyed, ModalScreen[Hashable | None]):
     """Gives the key of the chosen row; none when left by `esc`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -12,10 +12,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from sracl_tui.keys import Keyed
+from sracl_tui.stepwise import Stepwise
 from sracl_tui.widgets import words
 
 
-class Confirm(Keyed, ModalScreen[bool]):
+class Confirm(Stepwise, Keyed, ModalScreen[bool]):
     """A yes-or-no question that names its object. `y` is yes; no is what has focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,7 +51,7 @@ class Confirm(Keyed, ModalScreen[bool]):
         self.dismiss(event.button.id == "yes")
 
 
-class Ask(Keyed, ModalScreen[str | None]):
+class Ask(Stepwise, Keyed, ModalScreen[str | None]):
     """One line of text; none when left by `esc`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel")]
@@ -85,7 +86,7 @@ class Ask(Keyed, ModalScreen[str | None]):
         self.dismiss(self._value if value == self._shown else value)
 
 
-class Keys(Keyed, ModalScreen[None]):
+class Keys(Stepwise, Keyed, ModalScreen[None]):
     """Every key of the screen, from its bindings."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "leave", "Close")]
@@ -110,7 +111,7 @@ class Keys(Keyed, ModalScreen[None]):
         self.dismiss(None)
 
 
-class Told(Keyed, ModalScreen[None]):
+class Told(Stepwise, Keyed, ModalScreen[None]):
     """A long text to read."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "leave", "Close")]

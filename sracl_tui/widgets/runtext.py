@@ -53,6 +53,9 @@ def _training(live: LiveRun, state: str) -> str:
     said = f"{'train':<10}{words.bar(live.share, BAR):<{BAR}}  epoch {live.epoch} of {live.epochs}"
     left = live.remaining() if state in ACTIVE else None
     said += f", {words.clock(left)} left at most" if left is not None else ""
+    if state in ACTIVE and live.step[1]:
+        said += f", step {live.step[0]:,} of {live.step[1]:,}"
+        said += f", loss {live.step_loss:.4f}" if live.step_loss is not None else ""
     said += f", best {live.best_epoch}" if live.best_epoch else ""
     return said + (f", {live.bad_epochs} without gain" if live.bad_epochs else "")
 
