@@ -21,6 +21,7 @@ from engine.checkpoint import LoopState
 from engine.config import Config
 from engine.data.batches import Windows
 from engine.data.dataset import TEST, TRAIN, VALID, Dataset
+from engine.data.dense import DenseWindows
 from engine.data.passes import Passes
 from engine.errors import CheckpointError, StopRequested, TrainingError
 from engine.evaluate import encode, rank_targets
@@ -100,9 +101,11 @@ class Trainer:
         self._valid, self._test = dataset.anchors.ids(VALID), dataset.anchors.ids(TEST)
         self._check_size()
         torch.manual_seed(config.train.seed)
-        self.windows = Windows(dataset, config.data.max_length)
         moved = semantics.to(self.device) if semantics is not None else None
         self.model = SRACL(config, items=len(dataset.items), semantics=moved).to(self.device)
+        dense = self.device.type != "cpu" and self.model.backbone.pads
+        window = config.data.max_length
+        self.windows = DenseWindows(dataset, window, self.device) if dense else Windows(dataset, window)
         self._passes = self._choose_passes()
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.Adam(

@@ -41,4 +41,5 @@ class Stepwise(_Screen):
         await asyncio.sleep(PAUSE_SECONDS)
         self._to_paint = False
         if self.is_attached:
+            self._compositor.update_widgets(self._dirty_widgets)  # what has changed since the layout
             super()._compositor_refresh()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ class Packed:
     """(B,) takes rows in packed order back to the order that was asked for."""
     blocks: tuple[tuple[int, int], ...]
     """(count, length) of each block, in order of the tokens."""
+    hidden: Tensor | None = None
+    """(B, n) which tokens are padding, where the sequences are padded to one block (engine/data/dense.py)."""
 
     @property
     def lengths(self) -> Tensor:
@@ -63,6 +66,9 @@ class Batch:
 
 class Windows:
     """The last n items of every anchor of a dataset, by anchor id."""
+
+    whole: ClassVar[bool] = False
+    """Whether a batch takes in neighbors of weight 0 too, so that its shape is known before the weights are."""
 
     def __init__(self, dataset: Dataset, max_length: int) -> None:
         anchors = dataset.anchors

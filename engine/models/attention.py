@@ -32,12 +32,14 @@ class How:
     """Whether a token must not see what follows; the last token sees all of its sequence anyway."""
     dropout: float
     """Rate for the weights; 0 outside training."""
+    hidden: Tensor | None = None
+    """(C, L) tokens that nobody must see, of a single block; what they themselves see does not matter."""
 
 
 def attend(qkv: Tensor, how: How) -> Tensor:
     """softmax(q k^T / sqrt(d)) v of every block and head: (T, D) for queries, keys and values (T, 3D)."""
     mask = _draw_mask(how, [count * length * length for count, length in how.blocks], qkv)
-    if qkv.device.type == "cpu":
+    if qkv.device.type == "cpu" and how.hidden is None:
         return _OnCPU.apply(qkv, mask, how)  # pyright: ignore[reportReturnType]
     return attend_by_block(qkv, mask, how)
 
@@ -48,7 +50,7 @@ def attend_by_block(qkv: Tensor, mask: Tensor | None, how: How) -> Tensor:
     for (count, length), rows, part in _blocks(how, mask, square=True):
         q, k, v = qkv[rows].view(count, length, 3, how.heads, -1).permute(2, 0, 3, 1, 4)  # (C, H, L, d) each
         scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[3]) + _seen(how, length, q)  # (C, H, L, L)
-        weights = scores.softmax(-1)
+        weights = _unseen(scores, how).softmax(-1)
         if part is not None:
             weights = weights * part.view(how.heads, count, length, length).transpose(0, 1)
         attended.append((weights @ v).transpose(1, 2).flatten(2).flatten(0, 1))  # (C * L, D)
@@ -66,7 +68,7 @@ def attend_last(query: Tensor, tokens: Tensor, key: Tensor, value: Tensor, value
     asked = query.view(-1, heads, width // heads).transpose(0, 1) @ key.view(heads, -1, width)  # (H, B, D)
     asked = (asked / math.sqrt(width // heads)).transpose(0, 1).contiguous()  # (B, H, D)
     mask = _draw_mask(how, [count * length for count, length in how.blocks], query)
-    if query.device.type == "cpu":
+    if query.device.type == "cpu" and how.hidden is None:
         pooled, share = _PoolOnCPU.apply(asked, tokens, mask, how)  # pyright: ignore[reportGeneralTypeIssues]
     else:
         pooled, share = pool_by_block(asked, tokens, mask, how)
@@ -82,7 +84,8 @@ def pool_by_block(asked: Tensor, tokens: Tensor, mask: Tensor | None, how: How) 
     before = 0
     for (count, length), rows, part in _blocks(how, mask, square=False):
         x = tokens[rows].view(count, length, -1)  # (C, L, D)
-        weights = (asked[before : before + count] @ x.transpose(1, 2)).softmax(-1)  # (C, H, L)
+        scores = asked[before : before + count] @ x.transpose(1, 2)  # (C, H, L)
+        weights = _unseen(scores, how).softmax(-1)
         if part is not None:
             weights = weights * part.view_as(weights)
         pooled.append(weights @ x)
@@ -205,6 +208,14 @@ def _heads(how: How, rows: Tensor, count: int, parts: int) -> list[tuple[Tensor,
 def _draw_mask(how: How, sizes: Sequence[int], like: Tensor) -> Tensor | None:
     """What weights are multiplied with, for all blocks and heads at once: 0, or what a weight that is kept is scaled by."""
     return keep_mask((sum(sizes) * how.heads,), how.dropout, like) if how.dropout else None
+
+
+def _unseen(scores: Tensor, how: How) -> Tensor:
+    """Scores (C, H, ..., L) without those of hidden tokens; finite, as a hidden token may see none but such."""
+    if how.hidden is None:
+        return scores
+    hidden = how.hidden.view(len(scores), *(1,) * (scores.dim() - 2), -1)
+    return scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
 
 
 def _seen(how: How, length: int, like: Tensor) -> Tensor:

@@ -31,6 +31,9 @@ class Backbone(nn.Module, ABC):
     causal: ClassVar[bool] = False
     """Whether `at` can read it at every item, from what stands before (`train.mode = "sequence"`)."""
 
+    pads: ClassVar[bool] = False
+    """Whether it takes sequences that are padded to one block (engine/data/dense.py), as a GPU likes them."""
+
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
         """A backbone of V items that sees the last `max_length` ones."""
         super().__init__()

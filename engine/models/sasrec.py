@@ -44,7 +44,8 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, packed: Packed, *, last_only: bool, read: Tensor | None = None) -> Tensor:
         """(T, D) for tokens (T, D), or (B, D) for the last tokens alone, or for the tokens `read` (B,)."""
-        how = How(packed.blocks, self.heads, self.causal, self.attention_dropout if self.training else 0.0)
+        rate = self.attention_dropout if self.training else 0.0
+        how = How(packed.blocks, self.heads, self.causal, rate, packed.hidden)
         if last_only:
             queried = x[packed.last]
             key, value = self.key_value.weight.chunk(2)
@@ -66,6 +67,7 @@ class SASRec(Backbone):
     """f: item and position embeddings, Transformer layers, the last position's hidden state (paper section 3.2)."""
 
     causal: ClassVar[bool] = True
+    pads: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
         super().__init__(config, items=items, max_length=max_length)

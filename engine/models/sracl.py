@@ -64,8 +64,11 @@ class SRACL(nn.Module):
         self.backbone = build_backbone(config.model, items=items, max_length=config.data.max_length)
         self.semantics = semantics
         self.synthesizer = None
+        self._lonely = False  # whether there are prefixes without any neighbor, which no contrast takes in
         if semantics is not None:
             size = semantics.user_vectors.shape[1]
+            asked = semantics.neighbors[semantics.user_rows > 0]
+            self._lonely = bool((asked == 0).all(1).any())
             self.synthesizer = build_synthesizer(config.synthesizer, size=size, width=config.model.width)
         elif config.contrasts:
             raise ValueError("alpha or beta is above 0, but there are no semantics")
@@ -87,17 +90,20 @@ class SRACL(nn.Module):
         return synthesizer(semantics.item_vectors[items], vectors, semantics.item_similarity[items], substitutes > 0)
 
     def losses(self, anchor_ids: Tensor, windows: Windows) -> Losses:
-        """L = L_rec + alpha L_CS + beta L_IS of a batch of training anchors (B,), ids on the CPU."""
+        """L = L_rec + alpha L_CS + beta L_IS of a batch of training anchors (B,)."""
         loss = self.config.loss
         device = self.backbone.item_embedding.weight.device
+        ids = anchor_ids.to(device)
         targets = windows.targets[anchor_ids].to(device)
         groups = [] if self.backbone.own_loss else [anchor_ids]
         weights = chosen = None
         if loss.alpha > 0:
-            weights = self.neighbor_weights(anchor_ids.to(device))  # (B, K)
-            chosen = weights.detach().nonzero(as_tuple=True)  # rows and columns of the neighbors that count
-            neighbors = self._parts()[0].neighbors[anchor_ids.to(device)][chosen]
-            groups += [anchor_ids, neighbors.cpu()]
+            weights = self.neighbor_weights(ids)  # (B, K)
+            neighbors = self._parts()[0].neighbors[ids]
+            if not windows.whole:
+                chosen = weights.detach().nonzero(as_tuple=True)  # rows and columns of the neighbors that count
+                neighbors = neighbors[chosen].cpu()
+            groups += [anchor_ids, neighbors.flatten()]
         plain = len(groups)
         if loss.beta > 0:
             groups += [anchor_ids, anchor_ids]
@@ -110,12 +116,12 @@ class SRACL(nn.Module):
         cs = is_ = torch.zeros((), device=device, dtype=rec.dtype)
         kin = windows.kin(anchor_ids)
         kin = None if kin is None else kin.to(device)
-        if weights is not None and chosen is not None:
-            again, encoded = next(hidden), next(hidden)
-            weighted = weights[chosen][:, None] * encoded
-            samples = torch.zeros_like(again).index_add(0, chosen[0], weighted)  # h+ (B, D)
-            some = (self._parts()[0].neighbors[anchor_ids.to(device)] > 0).any(1)
-            cs = self._contrast(again[some], samples[some], None if kin is None else kin[some])
+        if weights is not None:
+            again, samples, own = next(hidden), _mix(weights, chosen, next(hidden)), kin  # h, h+ (B, D)
+            if self._lonely:
+                some = (self._parts()[0].neighbors[ids] > 0).any(1)
+                again, samples, own = again[some], samples[some], None if kin is None else kin[some]
+            cs = self._contrast(again, samples, own)
         if loss.beta > 0:
             is_ = self._contrast(next(hidden), next(hidden), kin)
         return Losses(total=rec + loss.alpha * cs + loss.beta * is_, rec=rec, cs=cs, is_=is_)
@@ -126,12 +132,10 @@ class SRACL(nn.Module):
         device = self.backbone.item_embedding.weight.device
         weights = self.neighbor_weights(anchor_ids.to(device))
         neighbors = self._parts()[0].neighbors[anchor_ids.to(device)]  # (B, K)
-        rows, columns = (neighbors > 0).nonzero(as_tuple=True)
-        ids = torch.cat([anchor_ids, neighbors[rows, columns].cpu()])
+        chosen = (neighbors > 0).nonzero(as_tuple=True)
+        ids = torch.cat([anchor_ids, neighbors[chosen].cpu()])
         hidden = self.backbone(windows.pack(ids, device))
-        own = hidden[: len(anchor_ids)]
-        weighted = weights[rows, columns][:, None] * hidden[len(anchor_ids) :]
-        return own, torch.zeros_like(own).index_add(0, rows, weighted)
+        return hidden[: len(anchor_ids)], _mix(weights, chosen, hidden[len(anchor_ids) :])
 
     def _encode(self, groups: list[Tensor], windows: Windows, *, plain: int) -> list[Tensor]:
         """h of each group, all in one pass; the groups from number `plain` on are views, in which items are swapped."""
@@ -144,15 +148,14 @@ class SRACL(nn.Module):
     def _views(self, batch: Batch, plain: int) -> Tensor:
         packed = batch.packed
         viewed = _tokens_of(packed, plain)  # (T,)
-        swapped = viewed & (torch.rand(len(viewed), device=viewed.device) < self.config.loss.swap)
         semantics, _ = self._parts()
-        counts = (semantics.substitutes > 0).sum(1)  # (V + 1,)
-        swapped &= counts[packed.items] > 0
-        old = packed.items[swapped]  # (M,)
+        counts = (semantics.substitutes > 0).sum(1)[packed.items]  # (T,)
+        swapped = viewed & (torch.rand(len(viewed), device=viewed.device) < self.config.loss.swap) & (counts > 0)
         if self.config.synthesizer.item_kind == "draw":
-            draw = (torch.rand(len(old), device=old.device) * counts[old]).long()
-            items = packed.items.masked_scatter(swapped, semantics.substitutes[old, draw])
+            draw = (torch.rand(len(viewed), device=viewed.device) * counts).long()
+            items = torch.where(swapped, semantics.substitutes[packed.items, draw], packed.items)
             return self._hidden(replace(batch, packed=replace(packed, items=items)))
+        old = packed.items[swapped]  # (M,)
         embedding = self.backbone.item_embedding
         synthesized = (self.item_weights(old)[:, :, None] * embedding(semantics.substitutes[old])).sum(1)  # (M, D)
         vectors = embedding(packed.items)  # (T, D)
@@ -174,8 +177,18 @@ class SRACL(nn.Module):
         return self.semantics, self.synthesizer
 
 
+def _mix(weights: Tensor, chosen: tuple[Tensor, ...] | None, encoded: Tensor) -> Tensor:
+    """h+ (B, D): h of neighbors (M, D), by their weights (B, K); `chosen` has their rows and columns, none: all of them."""
+    if chosen is None:
+        return (weights[:, :, None] * encoded.view(*weights.shape, -1)).sum(1)
+    weighted = weights[chosen][:, None] * encoded
+    return weighted.new_zeros(len(weights), weighted.shape[1]).index_add(0, chosen[0], weighted)
+
+
 def _tokens_of(packed: Packed, first: int) -> Tensor:
     """(T,) which tokens belong to the sequences asked for as number `first` or later."""
     late = torch.zeros(len(packed.last), dtype=torch.bool, device=packed.last.device)
     late[packed.restore[first:]] = True  # by packed order
+    if packed.hidden is not None:
+        return late[:, None].expand_as(packed.hidden).flatten()
     return torch.repeat_interleave(late, packed.lengths, output_size=len(packed.items))  # told, a GPU need not be asked

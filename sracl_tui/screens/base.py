@@ -13,12 +13,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from sracl_tui.keys import Keyed
 from sracl_tui.stepwise import PAUSE_SECONDS, Stepwise
 from sracl_tui.widgets import words
 from sracl_tui.widgets.dialogs import Keys
+from sracl_tui.widgets.keybar import KeyBar
 from sracl_tui.widgets.press import Press
 from sracl_tui.widgets.status import Facts, StatusLine
 
@@ -79,7 +80,7 @@ class Page(Stepwise, Keyed, Screen[None]):
             yield Press("≡", "app.command_palette", id="head-palette")
         yield from self.body()
         yield StatusLine()
-        yield Footer(show_command_palette=False)
+        yield KeyBar(show_command_palette=False)
 
     async def hear_out(self) -> None:
         """Handle what waits, then take no message of ours any more: the widgets that it is for are about to go."""

@@ -121,9 +121,7 @@ class SqlScreen(Page):
 
     @on(Named)
     def _know(self, message: Named) -> None:
-        editor = self.query_one(Editor)
-        editor.vocabulary = message.vocabulary
-        editor.refresh()
+        self.query_one(Editor).learn(message.vocabulary)
 
     @property
     def busy(self) -> bool:

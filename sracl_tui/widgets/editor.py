@@ -213,6 +213,12 @@ class Editor(Keyed, TextArea):
         """Whether the list is open."""
         return self.list is not None and bool(self.list.display)
 
+    def learn(self, vocabulary: dict[str, list[str]]) -> None:
+        """Know the tables and their columns; lines that were drawn before get their colors."""
+        self.vocabulary = vocabulary
+        self.notify_style_update()
+        self.refresh()
+
     def get_line(self, line_index: int) -> Text:
         """A line with its colors."""
         line = super().get_line(line_index)

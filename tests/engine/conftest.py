@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,17 @@ SMALL = {
     "threads": 1,
     "device": "cpu",
 }
+
+
+@pytest.fixture(scope="session")
+def pretend() -> Any:
+    """The device that no machine needs to have (pretend.py)."""
+    spec = importlib.util.spec_from_file_location("pretended_device", Path(__file__).with_name("pretend.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True)

@@ -263,10 +263,10 @@ def nce(anchors, positives):
 def test_training_learns_what_follows_and_gives_the_same_twice(run, make_dataset, make_semantics, name):
     dataset = make_dataset(users=60, cyclic=True, shortest=6)
     semantics = make_semantics(dataset)
-    settings = {"backbone": name, "dropout": 0.0, "attention_dropout": 0.0, "lr": 0.03, "epochs": 12, "width": 16}
+    settings = {"backbone": name, "dropout": 0.0, "attention_dropout": 0.0, "lr": 0.01, "epochs": 30, "width": 16}
     settings |= {"alpha": 0.01, "beta": 0.01, "swap": 0.1, "dataset": dataset, "semantics": semantics}
     made = run(**settings)
-    assert made.result.test["hr@5"] > 0.8, "chance is 0.21"
+    assert made.result.test["hr@5"] > 0.9, "chance is 0.21"
     short = {**settings, "epochs": 1}
     one, other = run(**short), run(**short)
     assert one.told == other.told

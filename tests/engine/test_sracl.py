@@ -103,9 +103,10 @@ def view_vectors(model, before, views):
     vectors = {}
     old = [every[number][place] for number, place in swapped]
     if model.config.synthesizer.item_kind == "draw":
-        for (number, place), item, chance in zip(swapped, old, torch.rand(len(old)).tolist(), strict=True):
+        draws = dict(zip(tokens, torch.rand(len(tokens)).tolist(), strict=True))
+        for key, item in zip(swapped, old, strict=True):
             candidates = [s for s in semantics.substitutes[item].tolist() if s]
-            vectors[number, place] = embedding[candidates[int(chance * len(candidates))]]
+            vectors[key] = embedding[candidates[int(draws[key] * len(candidates))]]
     else:
         substitutes = semantics.substitutes[old]
         weights = model.synthesizer(

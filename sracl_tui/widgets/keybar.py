@@ -1,0 +1,26 @@
+"""The line of keys at the foot of a screen."""
+
+from __future__ import annotations
+
+from textual.screen import Screen
+from textual.widgets import Footer
+
+
+class KeyBar(Footer):
+    """Textual's footer, made anew only where it would look different: making one takes 40 ms."""
+
+    _shown: object = None
+
+    def bindings_changed(self, screen: Screen[object]) -> None:
+        """Compare with what stands there."""
+        if not (screen.app.app_focus and self.is_attached and screen is self.screen):
+            super().bindings_changed(screen)
+            return
+        shown = [
+            (binding.key, self.app.get_key_display(binding), binding.description, binding.action, enabled, tooltip)
+            for _, binding, enabled, tooltip in screen.active_bindings.values()
+            if binding.show
+        ]
+        if shown != self._shown:
+            self._shown = shown
+            super().bindings_changed(screen)
