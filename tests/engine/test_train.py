@@ -211,7 +211,7 @@ def test_a_run_without_contrasts_tells_of_no_weights(run):
 @pytest.mark.parametrize("settings", [{"alpha": 0, "beta": 0}, {}, {"direction": "one-way", "kind": "dot"}], ids=str)
 def test_what_can_be_learned_is_learned(run, make_dataset, make_semantics, settings):
     dataset = make_dataset(users=60, cyclic=True, shortest=4)
-    easy = {"dropout": 0.0, "attention_dropout": 0.0, "lr": 0.02, "epochs": 10, "width": 16}
+    easy = {"dropout": 0.0, "attention_dropout": 0.0, "lr": 0.01, "epochs": 25, "width": 16}
     made = run(dataset=dataset, semantics=make_semantics(dataset), **(easy | settings))
     rec = [{m.name: m.value for m in e.metrics}["loss_rec"] for e in made.of(EpochFinished)]
     assert rec[0] > 2.0
