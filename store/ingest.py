@@ -193,7 +193,7 @@ def _take_all(
             except _MALFORMED as error:
                 warnings.append(_skipped(batch, line, error))
             if one_by_one or place == len(events):
-                rows.flush()
+                taker.flush()
         except (*_MALFORMED, *_REFUSED) as error:
             return line, _skipped(batch, line, error)
     return None

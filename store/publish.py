@@ -28,8 +28,9 @@ from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.migrate import Which, migrate, migrations, version_of
 
-EVERY_SECONDS, TIMES_LAST = 10.0, 50.0
-"""A run publishes every EVERY_SECONDS, or every TIMES_LAST times what the last publish took, whichever is longer."""
+EVERY_SECONDS, TIMES_LAST, AGAIN_SECONDS = 10.0, 45.0, 1.0
+"""A run publishes every EVERY_SECONDS, or every TIMES_LAST times what the last publish took, whichever is longer, so that
+readers are behind by at most 15 seconds or 50 times a publish; where another one was at it, again after AGAIN_SECONDS."""
 _SCRIPT = Path(__file__).with_name("_files.py")
 Apply = Callable[[duckdb.DuckDBPyConnection], Any]
 
@@ -40,6 +41,7 @@ class Published:
 
     events: int = 0
     seconds: float = 0.0
+    """What it took, without what it waited for others."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -56,10 +58,11 @@ def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0, both:
         StoreBusy: it took longer than that; nothing was changed.
         StoreError: disk full, no permission, a damaged file, a newer schema; nothing was changed.
     """
-    started, deadline = time.monotonic(), time.monotonic() + wait
+    deadline = time.monotonic() + wait
     home.create()
     with _side_lock(home, deadline):
         while True:
+            started = time.monotonic()
             try:
                 report = _publish_once(home, apply, both=both)
                 break
@@ -73,7 +76,7 @@ def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0, both:
                     where=str(home.path),
                     hint="Nothing is lost: the journals are kept, and the next command that can write takes them in.",
                 ) from None
-    report.seconds = time.monotonic() - started
+        report.seconds = time.monotonic() - started
     return report
 
 
@@ -142,10 +145,11 @@ def write_sql(home: Home, query: str) -> Any:
 class Publisher:
     """A thread that publishes while a run lives: on request, and from time to time."""
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    def __init__(self, home: Home, *, done: Callable[[Published], None] = lambda report: None) -> None:
+        """Args: done: told of every publish that went well."""
+        self._home, self._done = home, done
         self._wake, self._closed = threading.Event(), threading.Event()
-        self._last = 0.0
+        self._pause = EVERY_SECONDS
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self.warnings: list[str] = []
 
@@ -168,7 +172,7 @@ class Publisher:
 
     def _run(self) -> None:
         while not self._closed.is_set():
-            self._wake.wait(max(EVERY_SECONDS, TIMES_LAST * self._last))
+            self._wake.wait(self._pause)
             self._wake.clear()
             if not self._closed.is_set():
                 self._publish(wait=2.0)
@@ -178,8 +182,12 @@ class Publisher:
             report = publish(self._home, wait=wait)
         except Exception as error:  # whatever it is, the run goes on and the journal waits
             self.warnings = [str(error) or repr(error)]
+            crowd = isinstance(error, StoreBusy) and error.pid is None  # not a person who has the file open for hours
+            self._pause = AGAIN_SECONDS if crowd else EVERY_SECONDS
         else:
-            self._last, self.warnings = report.seconds, report.warnings
+            self.warnings = report.warnings
+            self._pause = max(EVERY_SECONDS, TIMES_LAST * report.seconds)
+            self._done(report)
 
 
 def _path(home: Home, which: Which) -> Path:

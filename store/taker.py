@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 EDITS = "edits"
 """The source of what people change; every other source is a run."""
+_COLUMNS = ("text", "tokens_in", "tokens_out", "tokens_cached", "usd", "finish_reason", "fallback")
+_BEST = "(FROM incoming QUALIFY row_number() OVER (PARTITION BY key ORDER BY fallback, place) = 1) i"
+_SUMMARIES = (
+    f"UPDATE summaries s SET {', '.join(f'{name} = i.{name}' for name in _COLUMNS)}, run_id = $1, created_at = written_at "
+    f"FROM {_BEST} WHERE s.key = i.key AND s.fallback AND NOT i.fallback",
+    f"INSERT INTO summaries SELECT key, {', '.join(_COLUMNS)}, $1, written_at FROM {_BEST} ON CONFLICT DO NOTHING",
+)
+"""The first answer to a request stays; one that stands in for a failed model gives way to the model's own."""
+_CALLS = (
+    "INSERT INTO api_calls BY NAME SELECT $1 AS run_id, $2 AS provider, $3 AS model, "
+    "* EXCLUDE (written_at, place) REPLACE (make_timestamp(CAST(sent_at * 1000000 AS BIGINT)) AS sent_at) FROM incoming",
+)
 
 
 def read_table(line: Line, warnings: list[str]) -> pa.Table | None:
@@ -44,6 +56,30 @@ class Taker:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, rows: RunRows, warnings: list[str]) -> None:
         self._connection, self._rows, self._warnings = connection, rows, warnings
+        self._gathered: dict[tuple[tuple[str, ...], tuple[Any, ...]], list[pa.Table]] = {}
+
+    def flush(self) -> None:
+        """Write what has gathered: answers and calls come by the hundred, a few in each event."""
+        import pyarrow as pa
+
+        self._rows.flush()
+        gathered, self._gathered = self._gathered, {}
+        for (statements, values), tables in gathered.items():
+            self._connection.register("incoming", pa.concat_tables(tables, promote_options="permissive"))
+            for statement in statements:
+                self._connection.execute(statement, list(values))
+            self._connection.unregister("incoming")
+
+    def _gather(self, statements: tuple[str, ...], values: tuple[Any, ...], line: Line) -> None:
+        """Keep a table, with the time of its event, for statements that take all such tables at once."""
+        import pyarrow as pa
+
+        table = read_table(line, self._warnings)
+        if table is not None:
+            tables = self._gathered.setdefault((statements, values), [])
+            for name, value in (("written_at", pa.scalar(_utc(line.at), pa.timestamp("us"))), ("place", len(tables))):
+                table = table.append_column(name, pa.repeat(value, len(table)))
+            tables.append(table)
 
     def take(self, source: str, segment: int, line: Line) -> None:
         if source != EDITS:
@@ -70,7 +106,7 @@ class Taker:
 
     def _on_run_resumed(self, source: str, segment: int, line: Line) -> None:
         """What an earlier segment wrote beyond the checkpoint did not happen; answers and calls did."""
-        self._rows.flush()
+        self.flush()
         for table in ("metrics", "user_ranks", "synthesizer_weights"):
             self._connection.execute(
                 f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [source, line.fields["step"]]
@@ -156,25 +192,12 @@ class Taker:
         )  # fmt: skip
 
     def _on_summaries_made(self, source: str, segment: int, line: Line) -> None:
-        """The first answer to a request stays; one that stands in for a failed model gives way to the model's own."""
-        columns = "text, tokens_in, tokens_out, tokens_cached, usd, finish_reason, fallback"
-        values = [source, _utc(line.at)]
-        better = (
-            f"UPDATE summaries s SET {', '.join(f'{name} = i.{name}' for name in columns.split(', '))}, "
-            "run_id = ?, created_at = ? FROM incoming i WHERE s.key = i.key AND s.fallback AND NOT i.fallback"
-        )
-        new = f"INSERT INTO summaries SELECT key, {columns}, ?, ? FROM incoming ON CONFLICT DO NOTHING"
-        self._insert(line, better, values, then=new)
+        self._gather(_SUMMARIES, (source,), line)
 
     def _on_api_called(self, source: str, segment: int, line: Line) -> None:
         """Calls belong to the run that sent them; another one may have collected the answers of a batch."""
         f = line.fields
-        self._insert(
-            line,
-            "INSERT INTO api_calls BY NAME SELECT $1 AS run_id, $2 AS provider, $3 AS model, "
-            "* REPLACE (make_timestamp(CAST(sent_at * 1000000 AS BIGINT)) AS sent_at) FROM incoming",
-            [f.get("run_id") or source, f["provider"], f["model"]],
-        )
+        self._gather(_CALLS, (f.get("run_id") or source, f["provider"], f["model"]), line)
 
     def _on_summaries_linked(self, source: str, segment: int, line: Line) -> None:
         set_id = line.fields["set_id"]
@@ -211,7 +234,7 @@ class Taker:
     def _on_bundle_imported(self, source: str, segment: int, line: Line) -> None:
         from store.bundles import take
 
-        self._rows.flush()
+        self.flush()
         try:
             take(self._connection, line.folder, line.fields["file"])
         except StoreError as error:
@@ -232,13 +255,11 @@ class Taker:
     def _on_run_renamed(self, source: str, segment: int, line: Line) -> None:
         self._rows.update(line.fields["run_id"], name=line.fields["name"])
 
-    def _insert(self, line: Line, query: str, values: list[Any], *, then: str | None = None) -> bool:
+    def _insert(self, line: Line, query: str, values: list[Any]) -> bool:
         table = read_table(line, self._warnings)
         if table is None:
             return False
         self._connection.register("incoming", table)
         self._connection.execute(query, values)
-        if then is not None:
-            self._connection.execute(then, values)
         self._connection.unregister("incoming")
         return True

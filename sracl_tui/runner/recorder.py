@@ -19,7 +19,7 @@ from sracl_tui.runner.request import RunRequest
 from store.home import Home
 from store.journal import Journal, Line, RunLock
 from store.processes import boot_id, start_of
-from store.publish import Publisher
+from store.publish import Published, Publisher
 
 HEARTBEAT_SECONDS = 10.0
 END_TRIES, END_SECONDS = 20, 0.2
@@ -49,14 +49,18 @@ class Recorder:
         self._reserve = self.folder / ".reserve"
         with suppress(OSError):
             self._reserve.write_bytes(bytes(RESERVE_BYTES))
-        self.publisher = Publisher(home)
         self.log = RunLog(self.folder, home.path)
+        self.publisher = Publisher(home, done=self._published)
         self._said = LiveRun()
         self._watchman = None if quiet else _watchman(home, request, self.write)
         self._end: tuple[str, str | None] | None = None
         self._saying = threading.Lock()
         self._closed = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def _published(self, report: Published) -> None:
+        text = f"{report.events:,} events published in {report.seconds:.2f} s"
+        self.log.say(text, event="published", events=report.events, seconds=round(report.seconds, 3))
 
     def start(self) -> None:
         """Begin to publish and to beat."""

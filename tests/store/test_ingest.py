@@ -213,6 +213,54 @@ def test_a_model_s_answer_takes_the_place_of_what_stood_in_for_it(
     ]
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_answers_of_one_publish_are_taken_as_if_they_came_one_by_one(
+    home: Home, new_run: NewRun, tell: Tell, rows: Rows, apart: bool
+) -> None:
+    journal = new_run("one")
+    told = [("k1", "rules", True), ("k1", "paid", False), ("k1", "paid again", False), ("k2", "paid", False),
+            ("k2", "rules", True), ("k3", "rules", True), ("k3", "other rules", True)]  # fmt: skip
+    for key, text, fallback in told:
+        tell(journal, _summaries(key, text=text, fallback=fallback))
+        if apart:
+            publish(home)
+    publish(home)
+    found = rows("SELECT key, text, fallback, run_id, created_at IS NOT NULL FROM summaries ORDER BY key")
+    assert found == [
+        ("k1", "paid", False, "one", True),
+        ("k2", "paid", False, "one", True),
+        ("k3", "rules", True, "one", True),
+    ]
+
+
+def test_a_thousand_calls_take_a_statement_and_not_a_thousand(
+    home: Home, new_run: NewRun, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = new_run("one")
+    for place in range(1000):
+        columns = {
+            "key": [f"k{place}"],
+            "attempt": [1],
+            "status": [200 if place else None],
+            "sent_at": [1.0 + place],
+            "usd": [0.5],
+        }
+        journal.append("api_called", {"provider": "p", "model": "m"}, columns=columns)
+    seen: list[int] = []
+    flush = Taker.flush
+
+    def counted(self: Taker) -> None:
+        seen.append(sum(map(len, self._gathered.values())))
+        flush(self)
+
+    monkeypatch.setattr(Taker, "flush", counted)
+    assert publish(home).warnings == []
+    assert seen == [1000]
+    found = rows("SELECT count(*), sum(usd), count(status), min(sent_at), max(sent_at) FROM api_calls")[0]
+    assert found[:3] == (1000, 500.0, 999)
+    assert (found[4] - found[3]).total_seconds() == 999
+
+
 def test_vectors_are_kept_once_by_text_and_encoder(home: Home, new_run: NewRun, tell: Tell, rows: Rows) -> None:
     def made(encoder: str, *shas: str, value: float) -> VectorsMade:
         vectors = np.full((len(shas), 3), value, np.float32)

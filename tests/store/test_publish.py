@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -328,6 +329,31 @@ def test_the_publisher_thread_survives_what_hinders_it(home: Home, spawn: Callab
     person.done()
     publisher.close()
     assert publisher.warnings == []
+
+
+def test_the_publisher_thread_waits_for_the_crowd_and_counts_only_its_own_work(
+    home: Home, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[publishing.Published] = []
+    publisher = Publisher(home, done=told.append)
+    new_run("one")
+    with publishing._side_lock(home, 0.0):
+        publisher._publish(wait=0)
+    assert publisher.warnings[0].endswith("another process is publishing")
+    assert publisher._pause == publishing.AGAIN_SECONDS
+    lock = publishing._side_lock
+
+    @contextmanager
+    def crowded(home: Home, deadline: float) -> Iterator[None]:
+        time.sleep(3)
+        with lock(home, deadline):
+            yield
+
+    monkeypatch.setattr(publishing, "_side_lock", crowded)
+    publisher._publish(wait=5)
+    assert told[0].events > 0
+    assert 0 < told[0].seconds < 3
+    assert publisher._pause == max(publishing.EVERY_SECONDS, publishing.TIMES_LAST * told[0].seconds)
 
 
 def test_a_lock_of_an_unknown_process_is_busy_too() -> None:
