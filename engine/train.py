@@ -35,7 +35,7 @@ SAVE_SECONDS = 30.0
 """Between two checkpoints within an epoch."""
 FINITE_EVERY = 20
 """Steps between two looks at whether the loss is a number: a look makes a GPU wait."""
-REPORT_SECONDS = 0.5
+REPORT_SECONDS = 0.4
 WEIGHTS_AT_ONCE = 2048
 SEEN = 256
 """Anchors whose weights are looked at after every epoch."""
