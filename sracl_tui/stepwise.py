@@ -31,11 +31,11 @@ class Stepwise(_Screen):
             self._laying_out = False
 
     def _compositor_refresh(self) -> None:
-        """Paint; after a layout, in a later turn."""
-        if not self._laying_out:
-            super()._compositor_refresh()
-        elif not self._to_paint:
+        """Paint; after a layout, in a later turn, and all that is to be painted by then with it."""
+        if self._laying_out and not self._to_paint:
             self._to_paint = self.call_later(self._paint)
+        elif not self._to_paint:
+            super()._compositor_refresh()
 
     async def _paint(self) -> None:
         await asyncio.sleep(PAUSE_SECONDS)
