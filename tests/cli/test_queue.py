@@ -71,7 +71,7 @@ def test_the_commands_change_the_order_and_a_failure_does_not_stop_the_rest(srac
     sracl("queue", "move", "c", "1", home=place)
     sracl("queue", "add", *SHORT, "--name", "d", "--first", home=place)
     sracl("queue", "remove", "a", home=place)
-    assert "a is done" not in sracl("queue", "move", "a", "1", home=place, code=2).stderr
+    assert "run a is done" not in sracl("queue", "move", "a", "1", home=place, code=2).stderr
     found = json.loads(sracl("queue", "list", "--json", home=place).stdout)
     assert [entry["name"] for entry in found["entries"] if entry["entry"] == "waiting"] == ["d", "c", "b"]
     sracl("queue", "pause", home=place)
