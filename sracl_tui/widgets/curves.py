@@ -95,6 +95,7 @@ class Curves(Widget):
         self._title, self._log, self._mark = "", False, None
         self._curves: list[_Points] = []
         self._frame: tuple[Size, bool, _Frame] | None = None
+        self._styled: tuple[Style, dict[str, Style]] | None = None
         self._dragged: float | None = None
 
     def draw(self, title: str, curves: Sequence[Curve], *, log: bool = False, mark: int | None = None) -> None:
@@ -165,12 +166,13 @@ class Curves(Widget):
         """A line of the plot, laid out once for all lines."""
         dark = self.app.current_theme.dark
         if self._frame is None or self._frame[:2] != (self.size, dark):
-            self._frame = self.size, dark, self._lay_out(self.size)
+            self._frame, self._styled = (self.size, dark, self._lay_out(self.size)), None
         frame = self._frame[2]
-        base = self.rich_style
+        if y == 0 or self._styled is None:  # a widget whose colors have changed is drawn from its first line on
+            self._styled = self.rich_style, {}
+        base, styles = self._styled
         if y >= len(frame.lines):
             return Strip.blank(self.size.width, base)
-        styles: dict[str, Style] = {}
         segments = []
         for text, name in frame.lines[y]:
             if name not in styles:
