@@ -118,7 +118,7 @@ class SRACL(nn.Module):
         kin = None if kin is None else kin.to(device)
         if weights is not None:
             again, samples, own = next(hidden), _mix(weights, chosen, next(hidden)), kin  # h, h+ (B, D)
-            if self._lonely:
+            if self._lonely or not windows.whole:  # on a GPU a look would be a wait
                 some = (self._parts()[0].neighbors[ids] > 0).any(1)
                 again, samples, own = again[some], samples[some], None if kin is None else kin[some]
             cs = self._contrast(again, samples, own)
