@@ -252,11 +252,9 @@ class Trainer:
         names = ("loss", "loss_rec", "loss_cs", "loss_is")
         metrics = [Metric(split="train", name=name, value=value) for name, value in zip(names, sums, strict=True)]
         metrics += [Metric(split="valid", name=name, value=value) for name, value in scores.items()]
-        if improved:
-            checkpoint.save(self.folder / BEST, model=self.model, state=self.state)
-        self._save(self.state)
         self.train_seconds += trained - started
         self.evaluate_seconds += evaluated - trained
+        # Told before it is saved: a training that goes on from a checkpoint never tells of its epoch again.
         self._look_at_weights()
         self._report(
             EpochFinished(
@@ -269,6 +267,9 @@ class Trainer:
                 metrics=tuple(metrics),
             )
         )
+        if improved:
+            checkpoint.save(self.folder / BEST, model=self.model, state=self.state)
+        self._save(self.state)
 
     def _save(self, state: LoopState) -> None:
         before = self.folder / BEFORE

@@ -24,8 +24,8 @@ from store.errors import StoreBusy
 from store.processes import start_of
 
 _SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
-DURABLE = frozenset({"summaries_made", "api_called"})
-"""Events that may have cost money: on the disk before `append` returns."""
+DURABLE = frozenset({"summaries_made", "api_called", "epoch_finished"})
+"""On the disk before `append` returns: what may have cost money, and an epoch, which its checkpoint must not outlive."""
 _HEAD = 120
 """Bytes of a line in which its number, time and event stand."""
 _GROUP = 122_880

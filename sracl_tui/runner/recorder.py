@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from engine.events import Event, Report, Tabular, Warned
@@ -45,6 +46,7 @@ class Recorder:
         self.folder = home.run_folder(request.run_id)
         self._lock = RunLock(self.folder)
         self._lock.acquire()
+        _clear_away(self.folder)
         self._journal = Journal(self.folder)
         self._reserve = self.folder / ".reserve"
         with suppress(OSError):
@@ -141,6 +143,13 @@ class Recorder:
                 self.write("heartbeat")
             if self._watchman is not None:
                 self._watchman.look()
+
+
+def _clear_away(folder: Path) -> None:
+    """Remove what a writer that was killed had not yet put in its place; only for whoever holds the run's lock."""
+    for path in (*folder.glob(".*"), *folder.glob("*.tmp")):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _watchman(home: Home, request: RunRequest, write: Callable[..., None]) -> Watchman:

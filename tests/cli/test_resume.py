@@ -109,6 +109,25 @@ def test_resuming_a_finished_run_prints_its_result(sracl, place):
     assert [row["exit_code"] for row in rows] == [0]
 
 
+def test_a_run_whose_checkpoints_are_gone_starts_over_and_tells_each_epoch_once(sracl, place):
+    words = (*TINY, "--set", "epochs=40", "--set", "patience=40")
+    whole = json.loads(sracl("run", *words, "--json", home=place).stdout)
+    running = begin(place, *words, "--run-id", "cut")
+    folder = place / "runs" / "cut"
+    until(lambda: trains(folder))
+    running.kill()
+    running.wait()
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    (folder / ".last.safetensors.1").write_bytes(b"half a checkpoint")
+    resumed = json.loads(sracl("run", "--resume", "cut", "--headless", "--json", home=place).stdout)
+    assert resumed["test"] == whole["test"]
+    query = "SELECT epoch, count(*) AS n FROM metrics WHERE run_id = '{}' AND split = 'train' GROUP BY ALL ORDER BY ALL"
+    counts = [sracl("sql", query.format(run), "--json", home=place).stdout for run in ("cut", whole["run_id"])]
+    assert counts[0] == counts[1] != "[]"
+    assert not list(folder.glob(".*"))
+
+
 def test_a_deaf_run_is_asked_firmly_and_then_killed(sracl, place):
     running = begin(place, *LONG, "--run-id", "deaf")
     until(lambda: trains(place / "runs" / "deaf"))

@@ -67,21 +67,48 @@ def test_resumed_run_equals_one_that_was_never_stopped(prepare, run, world, at, 
     assert (last.result.valid, last.result.test) == (whole.result.valid, whole.result.test)
 
 
-@pytest.mark.parametrize("after", [1, 2, 3])
-def test_a_run_killed_between_two_epochs_goes_on(prepare, run, tmp_path, after):
-    def kill(event):
-        if isinstance(event, EpochFinished) and event.epoch == after:
+class Fatal:
+    """Counts the moments at which something is told or a checkpoint is written, before and after; dies at one of them."""
+
+    def __init__(self, monkeypatch, at):
+        self.left, self._save = at, checkpoint.save
+        monkeypatch.setattr(checkpoint, "save", self.save)
+
+    def __call__(self, event=None):
+        self.left -= 1
+        if self.left == 0:
             raise KeyboardInterrupt
 
-    whole = run(epochs=3)
-    killed = prepare(epochs=3, folder=tmp_path, report=kill)
-    with pytest.raises(KeyboardInterrupt):
-        killed.trainer.run()
-    last = resumed(prepare, folder=tmp_path, epochs=3)
-    assert last.trainer.state.epoch == after
-    last.trainer.run()
-    assert killed.told + last.told == whole.told
-    assert whole.equals(last)
+    def save(self, *args, **settings):
+        self()
+        self._save(*args, **settings)
+        self()
+
+
+def kept(killed, resumed_at):
+    """What a killed training told, without what it did beyond the checkpoint: that is dropped when the journal is taken in."""
+    return [event for event in killed if event[1]["step"] <= resumed_at]
+
+
+def test_no_epoch_is_lost_whenever_it_is_killed(prepare, run, tmp_path, monkeypatch):
+    whole = run(epochs=2)
+    for at in range(3, 100):  # from the first checkpoint on
+        place = tmp_path / str(at)
+        place.mkdir()
+        with monkeypatch.context() as patch:
+            killed = prepare(epochs=2, folder=place, report=Fatal(patch, at))
+            try:
+                killed.trainer.run()
+                break
+            except KeyboardInterrupt:
+                pass
+        last = resumed(prepare, epochs=2, folder=place)
+        before = kept(killed.told, last.trainer.state.step)
+        last.finish()
+        told = [event for event in before if event not in last.told] + last.told
+        assert told == whole.told, at
+        assert whole.equals(last), at
+    assert at > 15
 
 
 def test_a_finished_run_resumed_only_reads_its_results_again(prepare, run, tmp_path):

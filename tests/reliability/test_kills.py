@@ -78,7 +78,10 @@ def proof(machine: Any, *, kills: int, epochs: int, seed: int, longest: float) -
             seen["kills"] += 1
             _look(machine, folder, at, seen)
         assert outcome(machine.home, run_id) == whole, f"{run_id} differs"
-        seen["resumed"] += sum(line.event == "run_resumed" for _, line in read_events(folder))
+        seen["resumed"] += sum(
+            line.event == "run_resumed" and line.fields["epoch"] > 0 for _, line in read_events(folder)
+        )
+        assert not [path.name for path in folder.iterdir() if path.name.startswith(".") or path.suffix == ".tmp"]
     return seen
 
 
@@ -121,3 +124,4 @@ def test_a_hundred_kills_change_nothing(machine, capsys):
             f"{time.monotonic() - began:.0f} s; between the journal's last line and a kill in training: "
             f"median {silence[len(silence) // 2]:.2f} s, most {silence[-1]:.2f} s ({len(silence)} kills)"
         )
+    assert silence[-1] <= 1.0, "more than a second of the training was not told"
