@@ -146,6 +146,8 @@ class TrainConfig(Section):
     """`auto` takes CUDA where there is one, else the CPU."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; none leaves torch's own choice. The same seed gives the same run for the same threads."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the products in the encoder while it trains (autocast); weights, losses and evaluation are float32 in any case."""
 
 
 class EvaluateConfig(Section):
@@ -192,6 +194,8 @@ class Config(Section):
             del tree["data"]["drop_titles"], tree["data"]["swap_titles"]
         if self.train.mode == "prefix":
             del tree["train"]["mode"]  # so that it is the hash of runs from before there was a choice
+        if self.train.precision == "float32":
+            del tree["train"]["precision"]
         return content_hash(tree)
 
     def differences(self, base: Config) -> dict[str, tuple[Any, Any]]:

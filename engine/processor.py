@@ -12,6 +12,11 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 KEEP_BYTES = 1 << 30
 
 
+def by_hand(x: torch.Tensor) -> bool:
+    """Whether our own ways for the CPU apply to x: they compute in one type, so autocast goes with torch's own operators."""
+    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
 def prepare() -> bool:
     """Keep freed memory for the next step, and take numbers too small for full precision as zero; whether memory is kept.
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from engine.models.dropout import keep_mask
+from engine.processor import by_hand
 
 Blocks = Sequence[tuple[int, int]]
 """(C, L) of each block, in order of the tokens."""
@@ -39,7 +40,7 @@ class How:
 def attend(qkv: Tensor, how: How) -> Tensor:
     """softmax(q k^T / sqrt(d)) v of every block and head: (T, D) for queries, keys and values (T, 3D)."""
     mask = _draw_mask(how, [count * length * length for count, length in how.blocks], qkv)
-    if qkv.device.type == "cpu" and how.hidden is None:
+    if by_hand(qkv) and how.hidden is None:
         return _OnCPU.apply(qkv, mask, how)  # pyright: ignore[reportReturnType]
     return attend_by_block(qkv, mask, how)
 
@@ -68,7 +69,7 @@ def attend_last(query: Tensor, tokens: Tensor, key: Tensor, value: Tensor, value
     asked = query.view(-1, heads, width // heads).transpose(0, 1) @ key.view(heads, -1, width)  # (H, B, D)
     asked = (asked / math.sqrt(width // heads)).transpose(0, 1).contiguous()  # (B, H, D)
     mask = _draw_mask(how, [count * length for count, length in how.blocks], query)
-    if query.device.type == "cpu" and how.hidden is None:
+    if by_hand(query) and how.hidden is None:
         pooled, share = _PoolOnCPU.apply(asked, tokens, mask, how)  # pyright: ignore[reportGeneralTypeIssues]
     else:
         pooled, share = pool_by_block(asked, tokens, mask, how)

@@ -15,13 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.processor import by_hand
+
 PIECE = 2048
 """Tokens at once."""
 
 
 def feed_forward(x: Tensor, expand: nn.Linear, contract: nn.Linear) -> Tensor:
     """(T, D) for x (T, D), `expand` (D to I) and `contract` (I to D)."""
-    if x.device.type != "cpu":
+    if not by_hand(x):
         return contract(F.gelu(expand(x)))
     return _OnCPU.apply(x, expand.weight, expand.bias, contract.weight, contract.bias)  # pyright: ignore[reportReturnType]
 

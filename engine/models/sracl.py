@@ -9,6 +9,7 @@ sample and gets no gradient, so it is not encoded: the values and gradients are 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -162,9 +163,14 @@ class SRACL(nn.Module):
         return self._hidden(batch, torch.index_put(vectors, (swapped.nonzero()[:, 0],), synthesized))
 
     def _hidden(self, batch: Batch, token_vectors: Tensor | None = None) -> Tensor:
-        if batch.read is None:
-            return self.backbone(batch.packed, token_vectors)
-        return self.backbone.at(batch.packed, batch.read, token_vectors)
+        table = self.backbone.item_embedding.weight
+        narrow = self.config.train.precision == "bfloat16"
+        with torch.autocast(table.device.type, torch.bfloat16) if narrow else nullcontext():
+            if batch.read is None:
+                hidden = self.backbone(batch.packed, token_vectors)
+            else:
+                hidden = self.backbone.at(batch.packed, batch.read, token_vectors)
+        return hidden.to(table.dtype)  # losses tell apart what 8 bits of a bfloat16 do not
 
     def _contrast(self, anchors: Tensor, positives: Tensor, kin: Tensor | None) -> Tensor:
         loss = self.config.loss

@@ -35,6 +35,7 @@ COUNTS = {
     "train.epochs": (2, "epochs", {}),
     "train.batch": (16, "losses", {}),
     "train.mode": ("sequence", "losses", {}),
+    "train.precision": ("bfloat16", "losses", {}),
     "train.lr": (0.01, "losses", {}),
     "train.weight_decay": (0.1, "losses", {}),
     "train.patience": (1, "epochs", CONSTANT),
