@@ -47,7 +47,11 @@ def test_only_the_encoder_is_narrow_and_only_while_it_trains(prepare, world, mon
     monkeypatch.setattr(model.backbone, "scores", note("scores", model.backbone.scores))
     monkeypatch.setattr(model, "_contrast", note("contrast", model._contrast))
     model.losses(torch.from_numpy(made.trainer._ids[:8]), made.trainer.windows).total.backward()
-    assert seen == {"layer": [torch.bfloat16], "scores": [(False, torch.float32)], "contrast": [(False, torch.float32)] * 2}
+    assert seen == {
+        "layer": [torch.bfloat16],
+        "scores": [(False, torch.float32)],
+        "contrast": [(False, torch.float32)] * 2,
+    }
     assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
     seen.clear()
     made.trainer._ranks(made.trainer._valid)
