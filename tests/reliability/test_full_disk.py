@@ -6,6 +6,7 @@ The long form has a disk of its own (a small tmpfs, which only root may mount); 
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -39,10 +40,15 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def fill(place: Path, *, leave: int) -> Path:
     """A file that takes the room but for so many bytes."""
     ballast = place / "ballast"
-    free = os.statvfs(place)
-    left = free.f_bavail * free.f_frsize - leave
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(left, 1))
+        while True:
+            free = os.statvfs(place)
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(free.f_bavail * free.f_frsize - leave, 1))
+                break
+            except OSError as error:  # the run has written meanwhile
+                if error.errno != errno.ENOSPC:
+                    raise
     return ballast
 
 
