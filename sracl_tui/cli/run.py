@@ -95,7 +95,7 @@ def run(
 ) -> None:
     """Train and evaluate: data, summaries, vectors, neighbors, training, test, all kept in the store.
 
-    Stages that an earlier run has done are reused. ctrl+c or `sracl stop` keeps the last whole epoch.
+    Stages that an earlier run has done are reused. ctrl+c or `sracl stop` saves every step that was done; `--resume` goes on from there.
 
     \b
     Examples:

@@ -11,7 +11,7 @@ from store.home import Home
 from store.journal import lock_held, read_lines, segments
 
 BEGIN_SECONDS = 15.0
-STOP_DETAIL = "Its last whole epoch is kept, and u (Resume) goes on from there."
+STOP_DETAIL = "Every step that was done is saved, and u (Resume) goes on from there."
 
 
 def stop(home: Home, run_id: str) -> str:
