@@ -137,7 +137,7 @@ class LiveRun:
         self.epoch, self.best_epoch = fields["epoch"], fields.get("best_epoch")
         for points in self.series.values():
             points[:] = [point for point in points if point[0] <= self.epoch]
-        return f"resumed after epoch {self.epoch}" if self.epoch else "resumed before any epoch was done"
+        return f"resumed after epoch {self.epoch}"
 
     def _on_run_ended(self, at: float, **fields: Any) -> str:
         self.state, self.reason, self.ended = fields["state"], fields.get("reason"), fields

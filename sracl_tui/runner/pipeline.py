@@ -248,9 +248,9 @@ class _Run:
         from sracl_tui.runner.measuring import measure
 
         folder = self.recorder.folder
-        if self._resume:
-            there = (folder / LAST).exists() or (folder / BEFORE).exists()
-            state = trainer.resume() if there else trainer.state
+        there = (folder / LAST).exists() or (folder / BEFORE).exists()
+        if self._resume and (there or any(line.event == "epoch_finished" for _, line in read_events(folder))):
+            state = trainer.resume() if there else trainer.state  # without checkpoints its epochs come again
             best = state.best_epoch or None
             self.recorder.write("run_resumed", durable=True, epoch=state.epoch, step=state.step, best_epoch=best)
             self.result.epochs, self.result.best_epoch = state.epoch, best
