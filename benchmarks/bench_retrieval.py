@@ -11,6 +11,7 @@ import torch
 
 from engine.events import ignore
 from engine.retrieval.neighbors import user_neighbors
+from engine.retrieval.topk import ExactSearch, normalized
 
 QUERIES, K = 4096, 100
 
@@ -49,3 +50,23 @@ def test_search(benchmark, beauty, config, way):
         ours if way == "ours" else _whole_rows, () if way == "ours" else (made, queries), rounds=2
     )
     assert found.shape == (QUERIES, K)
+
+
+@pytest.mark.benchmark(group="exact search of 4,096 prefixes, built beforehand")
+@pytest.mark.parametrize("k", [10, 100])
+@pytest.mark.parametrize(("name", "count"), [("amazon-beauty-2014", 20_000), ("amazon-office-2014", 38_543)])
+@pytest.mark.parametrize("way", ["ours", "plain"])
+def test_search_among_few(benchmark, bench, name, count, k, way):
+    vectors = normalized(np.ascontiguousarray(bench(name).anchors[:count]))
+    queries = vectors[:QUERIES]
+    search, own = ExactSearch(vectors, k=k), np.arange(QUERIES)
+    skip = np.stack([own, own + 1], axis=1)
+
+    def ours() -> int:
+        return search(queries, skip)[0].shape[1]
+
+    def plain() -> int:
+        parts = torch.from_numpy(queries).split(256)
+        return torch.cat([(part @ torch.from_numpy(vectors).T).topk(k, dim=1).indices for part in parts]).shape[1]
+
+    assert benchmark.pedantic(ours if way == "ours" else plain, rounds=5, warmup_rounds=1) == k

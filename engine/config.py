@@ -147,7 +147,7 @@ class TrainConfig(Section):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; none leaves torch's own choice. The same seed gives the same run for the same threads."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the products in the encoder while it trains (autocast); weights, losses and evaluation are float32 in any case."""
+    """Of the products in the encoder while it trains (autocast); weights, losses, evaluation and bert4rec's own pass stay float32."""
 
 
 class EvaluateConfig(Section):
