@@ -11,7 +11,7 @@ from engine.config import load_config
 from sracl_tui.runner.variants import read_variants, seeds_of
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.toml"))
