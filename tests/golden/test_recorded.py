@@ -30,7 +30,7 @@ Recorded = Callable[[str], Any]
 UNTOLD = ("datasets", "users", "items", "interactions", "anchors", "schema_version")
 """Tables that stand in no journal: data sets, and when a file was made."""
 USERS = 40
-NEAR_RANKS = 3.0
+NEAR_RANKS = 1.0
 """By how much a rank among 200 items may differ, on average, on another processor."""
 
 
@@ -93,24 +93,21 @@ def test_a_stopped_run_goes_on_to_what_it_would_have_been(sracl, old_home, recor
     assert done["state"] == "finished"
     curves = "SELECT epoch, split, name, value FROM metrics WHERE run_id = 'stopped' AND subgroup = 'all' AND name <> 'seconds' ORDER BY ALL"
     ranks = "SELECT split, user_id, rank FROM user_ranks WHERE run_id = 'stopped' ORDER BY ALL"
-    found = {name: done[name] for name in ("best_epoch", "epochs", "valid", "test")}
-    found |= {"curves": json.loads(sracl(old_home, "sql", curves, "--json"))}
-    found |= {"ranks": json.loads(sracl(old_home, "sql", ranks, "--json"))}
-    if _same_machine(started, now):
-        assert found == whole
-    else:
-        parts = [{name: answer[name] for name in ("epochs", "curves")} for answer in (found, whole)]
-        assert difference(*parts, relative=0.02, absolute=3 / USERS) is None
-        pairs = zip(found["ranks"], whole["ranks"], strict=True)
-        assert sum(abs(ours["rank"] - theirs["rank"]) for ours, theirs in pairs) / len(whole["ranks"]) < NEAR_RANKS
+    found = {
+        name: json.loads(sracl(old_home, "sql", query, "--json"))
+        for name, query in (("curves", curves), ("ranks", ranks))
+    }
+    assert done["epochs"] == whole["epochs"]
+    losses, measured = (
+        [[row for row in answer["curves"] if (row["split"] == "train") is train] for answer in (found, whole)]
+        for train in (True, False)
+    )
+    assert difference(*losses) is None
+    assert difference(*measured, absolute=3 / USERS) is None
+    pairs = zip(found["ranks"], whole["ranks"], strict=True)
+    assert sum(abs(ours["rank"] - theirs["rank"]) for ours, theirs in pairs) / len(whole["ranks"]) < NEAR_RANKS
     resumed = [line.fields for _, line in read_events(old_home / "runs" / "stopped") if line.event == "run_resumed"]
     assert [fields.keys() for fields in resumed] == [{"epoch", "step", "best_epoch"}]
-
-
-def _same_machine(then: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether numbers are the same to the last bit."""
-    processors = [environment.processor_of(each["machine"]) for each in (then, now)]
-    return then["packages"] == now["packages"] and processors[0] == processors[1]
 
 
 def test_a_bundle_opens_in_an_empty_home(sracl, recorded_home, tmp_path) -> None:
