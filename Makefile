@@ -28,7 +28,7 @@ bench: $(STAMP)  ## every benchmark beside its plain way; needs the real data se
 	$(BIN)/python -m pytest benchmarks/bench_*.py --benchmark-columns=min,median,max,rounds
 
 docs: $(STAMP)  ## write docs/schema.md anew from the migrations
-	$(BIN)/python -m store.schema docs/schema.md
+	$(BIN)/python -m store.database.schema docs/schema.md
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'

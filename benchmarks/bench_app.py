@@ -11,10 +11,11 @@ from textual.app import App, ComposeResult
 
 import sracl_tui
 from benchmarks.many import make_runs
-from sracl_tui import filtering, listing
-from sracl_tui.library import Library
-from sracl_tui.live import smooth
-from sracl_tui.widgets.curves import Curve, Curves
+from sracl_tui.runs.run_state import smooth
+from sracl_tui.services import run_filter, run_list
+from sracl_tui.services.store_session import Library
+from sracl_tui.tui.rendering import run_list as run_table
+from sracl_tui.tui.widgets.curves import Curve, Curves
 from store.home import Home
 
 POINTS = 1_000_000
@@ -23,7 +24,7 @@ POINTS = 1_000_000
 class Plot(App[None]):
     """A screen with nothing but a plot."""
 
-    CSS_PATH = [Path(sracl_tui.__file__).with_name("styles") / "app.tcss"]  # noqa: RUF012
+    CSS_PATH = [Path(sracl_tui.__file__).parent / "tui" / "styles" / "app.tcss"]  # noqa: RUF012
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return {"dim": "#808080"}
@@ -63,12 +64,12 @@ def test_curve_of_a_million_points(benchmark, strength):
 
 
 def test_sort_and_filter_10_000_runs(benchmark, library):
-    rows, painter = library.look().rows, listing.Painter()
+    rows, painter = library.look().rows, run_table.Painter()
     told = painter.told(rows)
 
     def lay(column: str = "ndcg") -> None:
-        chosen = filtering.select(rows, filtering.parse("state:finished ndcg@20>0.01"))
-        lines = listing.sort_lines(listing.lines_of(chosen, folded=False), column, descending=True)
+        chosen = run_filter.select(rows, run_filter.parse("state:finished ndcg@20>0.01"))
+        lines = run_list.sort_lines(run_list.lines_of(chosen, folded=False), column, descending=True)
         painter.grid(lines, marked=set(), baseline=None, told=told)
 
     lay("name")

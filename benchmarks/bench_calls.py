@@ -25,11 +25,11 @@ import numpy as np
 from engine.config import SemanticsConfig
 from engine.data.dataset import TRAIN, Dataset, Items
 from engine.events import Event, StageProgress, Tabular
-from engine.semantics.endpoint_provider import EndpointProvider
-from engine.semantics.summaries import make_summaries
-from store.journal import Journal
+from engine.semantics.summaries.llm_provider import EndpointProvider
+from engine.semantics.summaries.make import make_summaries
+from store.journal.journal import Journal
 
-SERVER = Path(__file__).resolve().parents[1] / "tests" / "llm" / "server.py"
+SERVER = Path(__file__).resolve().parents[1] / "tests" / "support" / "openai_server.py"
 CONCURRENCY, LATENCY, TURNS = 200, 0.2, 10
 PROVIDERS = """
 [fake]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.semantics.encoders import SentenceEncoder
+from engine.semantics.encoders.local import SentenceEncoder
 
 TEXTS = 1000
 

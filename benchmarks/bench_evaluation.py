@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from engine.config import EvaluateConfig
-from engine.data.batches import Windows
+from engine.data.batching.windows import Windows
 from engine.data.dataset import TEST
-from engine.evaluate import rank_targets
+from engine.evaluation.ranking import rank_targets
 from engine.models.sasrec import SASRec
 
 

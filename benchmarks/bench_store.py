@@ -13,11 +13,12 @@ import pytest
 
 from benchmarks.many import make_runs
 from engine.retrieval.neighbors import NeighborTable
-from store.caches import known_neighbors
-from store.database import Store, open_for_writing, reading
+from store.database.connection import open_for_writing
+from store.database.database import Store, reading
 from store.home import Home
-from store.journal import Journal
-from store.publish import Published, publish
+from store.journal.journal import Journal
+from store.publishing.publish import Published, publish
+from store.queries.caches import known_neighbors
 
 ANCHORS, K = 131_413, 100
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,6 +1,6 @@
 """A training step on Office, both contrasts, batch 256, k 10: ours, plain and vectorized, and as the released code does it.
 
-Each way has a process of its own, as what ours asks of the C library's memory (engine/processor.py) would speed up the others too.
+Each way has a process of its own, as what ours asks of the C library's memory (engine/models/cpu.py) would speed up the others too.
 The floor is the arithmetic of what must be computed (docs/performance.md).
 """
 
@@ -16,10 +16,10 @@ import torch
 from benchmarks.conftest import Bench
 from benchmarks.plain import PlainStep
 from engine.config import Config
-from engine.data.batches import Windows
-from engine.data.passes import Passes
-from engine.models.sracl import SRACL
-from engine.processor import prepare
+from engine.data.batching.shared_windows import Passes
+from engine.data.batching.windows import Windows
+from engine.methods.sracl import SRACL
+from engine.models.cpu import prepare
 
 OURS = ("ours", "sequence", "backbone")
 WAYS = {"ours": (5, 15), "sequence": (5, 15), "backbone": (5, 15), "plain": (2, 7), "as released": (2, 5)}

@@ -11,9 +11,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from engine.config import Config, build_config
+from engine.config import Config
+from engine.config_files import build_config
 from engine.data.dataset import TRAIN, Dataset
-from engine.models.sracl import Semantics
+from engine.methods.sracl import Semantics
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
@@ -74,8 +75,8 @@ def bench(request: pytest.FixtureRequest) -> Callable[[str], Bench]:
 
 def _load(name: str, cache: Path) -> Bench:
     from engine.data.importing import import_dataset
-    from engine.semantics.encoders import build_encoder
-    from engine.semantics.vectors import item_mean
+    from engine.semantics.encoders.local import build_encoder
+    from engine.semantics.encoders.text_vectors import item_mean
 
     if not (DATA / name).is_dir():
         pytest.skip(f"{name} does not lie beside the project")

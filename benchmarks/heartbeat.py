@@ -14,8 +14,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from sracl_tui.app import SraclApp
-from sracl_tui.screens import PAGES
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens import PAGES
 from store.home import Home
 
 BEAT, LIMIT = 0.005, 0.050

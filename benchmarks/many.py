@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.config import build_config
-from store.database import Store
+from engine.config_files import build_config
+from store.database.database import Store
 from store.home import Home
-from store.ingest import boot_id
+from store.journal.processes import boot_id
 
 DATASETS = ("office", "beauty", "sports", "yelp")
 STATES = ("finished", "finished", "finished", "finished", "finished", "failed", "stopped")

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.data.dataset import Dataset
-from engine.losses import info_nce, recommendation_loss
+from engine.methods.sracl import SRACL
+from engine.models.losses import info_nce, recommendation_loss
 from engine.models.sasrec import SASRec
-from engine.models.sracl import SRACL
 from engine.models.synthesizers import GAT
 
 

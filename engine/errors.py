@@ -83,3 +83,7 @@ class FetchError(EngineError):
     """A data set that could not be downloaded; what came is kept, and the next try goes on from there."""
 
     title = "Download error"
+
+
+class Interrupted(StopRequested):
+    """No error: a semantic stage was asked to stop; what was reported until then need not be made again."""

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError
-from sracl_tui.cli import common
-from sracl_tui.cli.common import Commands, DebugOption, HomeOption
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption
 from sracl_tui.version import __version__
 
 cli = typer.Typer(name="sracl-tui", cls=Commands, pretty_exceptions_enable=False, add_completion=False)
@@ -54,12 +54,12 @@ def start(
       sracl-tui --home /data/sracl
       sracl-tui --screenshot inspector --out inspector.svg --size 100x30 --theme sracl-light
     """
-    place = common.home_of(home)
-    from sracl_tui.app import SraclApp
+    place = options_and_output.home_of(home)
     from sracl_tui.logs import say
+    from sracl_tui.tui.app import SraclApp
 
     if keys:
-        from sracl_tui.keys import template
+        from sracl_tui.tui.keymap import template
 
         typer.echo(template(place), nl=False)
         return
@@ -74,12 +74,12 @@ def start(
             )
         app.theme = theme
     if once:
-        from sracl_tui.screenshot import frame
+        from sracl_tui.tui.screenshot import frame
 
         typer.echo(frame(app, size))
         return
     if screenshot is not None:
-        from sracl_tui.screenshot import draw
+        from sracl_tui.tui.screenshot import draw
 
         app.run_id = run
         out.write_text(draw(app, screenshot, size), "utf-8")

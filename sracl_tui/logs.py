@@ -16,7 +16,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from sracl_tui.secrets import hidden
+from sracl_tui.redaction import hidden
 from store.home import Home
 
 APP = "sracl.log"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import load_config
-from sracl_tui.runner.variants import read_variants, seeds_of
+from engine.config_files import load_config
+from sracl_tui.runs.sweeps.variants import read_variants, seeds_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from sracl_tui import logs
-from sracl_tui.app import SraclApp
 from sracl_tui.cli.main import app
-from sracl_tui.runner import environment
-from sracl_tui.secrets import hidden, open_to_others
+from sracl_tui.redaction import hidden, open_to_others
+from sracl_tui.runs import environment
+from sracl_tui.tui.app import SraclApp
 from store.home import Home
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from engine.config import load_config
-from engine.data.fetching import known
+from engine.config_files import load_config
+from engine.data.download import known
 from engine.errors import ConfigError
-from sracl_tui.app import SraclApp
 from sracl_tui.cli.main import app
-from sracl_tui.runner import local_model, queueing
-from sracl_tui.runner.launching import as_toml
-from sracl_tui.runner.pipeline import execute
-from sracl_tui.runner.request import RunRequest
-from store.database import Store
+from sracl_tui.runs.execute import execute
+from sracl_tui.runs.execution import queue
+from sracl_tui.runs.execution.local import as_toml
+from sracl_tui.runs.request import RunRequest
+from sracl_tui.services import local_llm
+from sracl_tui.tui.app import SraclApp
+from store.database.database import Store
 from store.errors import LookupFailed
 from store.home import Home
 from store.queue import Queue
@@ -83,7 +84,7 @@ def test_names_of_data_sets_groups_and_runs_stand_in_no_path(house: Home, tmp_pa
         assert done.exit_code == 0, done.stderr
         config, preset = load_config(preset="backbone", settings={"dataset": name, "epochs": 1})
         request = RunRequest(run_id=f"run-{number}", config=config, preset=preset, name=name, group=name, tags=(name,))
-        queueing.enqueue(house, [request])
+        queue.enqueue(house, [request])
     assert len(Queue(house).active()) == len(NAMES)
     assert sracl(house, "queue", "list").exit_code == 0
     with Store.open(house) as store:
@@ -171,8 +172,8 @@ def test_the_server_of_the_local_model_is_on_loopback(monkeypatch, sockets: Sock
     fake = type(sys)("xllamacpp")
     fake.CommonParams, fake.Server = lambda: told, lambda params: params  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "xllamacpp", fake)
-    monkeypatch.setattr(local_model, "wait_until_up", lambda url: None)
-    _, url = local_model.serve(tmp_path / "x.gguf", port=0, parallel=1, context=512)
+    monkeypatch.setattr(local_llm, "wait_until_up", lambda url: None)
+    _, url = local_llm.serve(tmp_path / "x.gguf", port=0, parallel=1, context=512)
     assert told.hostnames == ["127.0.0.1"]
     assert url.startswith("http://127.0.0.1:")
     assert sockets.bound == [("127.0.0.1", 0)]

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.models.cpu import by_hand
 from engine.models.dropout import keep_mask
-from engine.processor import by_hand
 
 Blocks = Sequence[tuple[int, int]]
 """(C, L) of each block, in order of the tokens."""

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import ModelConfig
-from engine.data.batches import Packed
-from engine.losses import recommendation_loss
+from engine.data.batching.windows import Packed
 from engine.models.backbone import Backbone, init_weights, zero_padding
 from engine.models.dropout import dropout
-from engine.models.sasrec import LAYER_NORM_EPS, Layer
+from engine.models.losses import recommendation_loss
+from engine.models.transformer import LAYER_NORM_EPS, Layer
 
 LAST_ONLY = 0.5
 """Share of training sequences in which the last place alone is masked."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.processor import by_hand
+from engine.models.cpu import by_hand
 
 PIECE = 2048
 """Tokens at once."""

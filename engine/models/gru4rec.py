@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from engine.config import ModelConfig
-from engine.data.batches import Packed
+from engine.data.batching.windows import Packed
 from engine.models.backbone import Backbone, init_weights, zero_padding
 from engine.models.dropout import dropout
 

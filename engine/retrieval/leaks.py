@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.data.dataset import TRAIN, Dataset
 from engine.retrieval.neighbors import NeighborTable
-from engine.semantics.histories import window_items
+from engine.semantics.summaries.histories import window_items
 
 ENTRIES_AT_ONCE = 200_000
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from engine.config import RetrievalConfig
 from engine.data.dataset import TRAIN, Dataset
+from engine.errors import Interrupted
 from engine.events import Columns, Report, StageProgress
-from engine.semantics.summaries import Interrupted
 
 STAGE = "neighbors"
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from engine.errors import ConfigError
-from sracl_tui.cli import common
-from sracl_tui.cli.common import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
 from store.home import Home
 
 app = typer.Typer(
@@ -40,15 +40,15 @@ def show(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
       sracl alerts show
       sracl alerts show --json
     """
-    from sracl_tui.runner import alerts
+    from sracl_tui.runs.alerts import alerts
 
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     settings = alerts.read(place)
     document: dict[str, Any] = settings.model_dump(mode="json")
     document |= {"file": str(place.path / alerts.FILE), "there": (place.path / alerts.FILE).exists()}
     document["webhook_ready"] = settings.webhook is not None and not _missing(place, settings)
     if json_:
-        common.print_json(document)
+        options_and_output.print_json(document)
         return
     webhook = "none"
     if settings.webhook is not None:
@@ -61,12 +61,12 @@ def show(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
         "bell": settings.bell,
         "webhook": webhook,
     }
-    common.print_pairs(common.out(), pairs)
+    options_and_output.print_pairs(options_and_output.out(), pairs)
 
 
 def _missing(place: Home, settings: Any) -> str:
     """Why nothing can be posted; empty where it can."""
-    from sracl_tui.runner import alerts
+    from sracl_tui.runs.alerts import alerts
 
     try:
         alerts.address(place, settings.webhook)
@@ -89,31 +89,31 @@ def try_out(
       sracl alerts test
       sracl alerts test --kind collapse
     """
-    from sracl_tui import bells
-    from sracl_tui.runner import alerts, webhooks
+    from sracl_tui.runs.alerts import alerts, terminal_bell
+    from sracl_tui.runs.alerts import webhook as webhook_module
 
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     settings = alerts.read(place)
     if kind not in alerts.KINDS:
         raise ConfigError(f"there is no kind {kind!r}", where="--kind", hint=f"Kinds: {', '.join(alerts.KINDS)}.")
     alert = alerts.Alert(kind, "test", "test", "this is a test of alerts", {"state": "finished", "reason": None})
     if sys.stderr.isatty():
-        sys.stderr.write(bells.sequence(settings.bell, alert.title, alert.text))
+        sys.stderr.write(terminal_bell.sequence(settings.bell, alert.title, alert.text))
         sys.stderr.flush()
     document: dict[str, Any] = {"kind": kind, "told": kind in settings.on, "bell": settings.bell, "webhook": None}
     what = alerts.post_of(place, settings, alert)
     if what is not None:
-        done = webhooks.post(what)
+        done = webhook_module.post(what)
         document["webhook"] = {"delivered": done.delivered, "attempts": done.attempts, "reason": done.reason or None}
     if json_:
-        common.print_json(document)
+        options_and_output.print_json(document)
     else:
         _say(document)
     raise typer.Exit(0 if document["webhook"] is None or document["webhook"]["delivered"] else 1)
 
 
 def _say(document: dict[str, Any]) -> None:
-    console = common.out()
+    console = options_and_output.out()
     if not document["told"]:
         console.print(f"{document['kind']} is not among what is told of (on = [...])", markup=False, highlight=False)
     console.print(f"bell: {document['bell']}", markup=False, highlight=False)

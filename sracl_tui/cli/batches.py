@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.config import load_config
-from sracl_tui.cli import common
-from sracl_tui.cli.common import Commands, DebugOption, HomeOption, JsonOption
-from sracl_tui.cli.run import watched
-from sracl_tui.runner.request import RunRequest, new_run_id
+from engine.config_files import load_config
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.foreground import watched
+from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.runs.request import RunRequest, new_run_id
 
 if TYPE_CHECKING:
-    from engine.semantics.batches import Batch
+    from engine.semantics.llm.batch_files import Batch
     from store.home import Home
 
 app = typer.Typer(
@@ -37,16 +37,18 @@ def list_batches(
       sracl llm batches list
       sracl llm batches list --done --json
     """
-    from sracl_tui.runner import batching
+    from sracl_tui.runs.stages import llm_batches
 
-    place = common.home_of(home)
-    with common.open_store(place) as store:
-        rows = batching.taken_in(place) if done else batching.refreshed(store)
+    place = options_and_output.home_of(home)
+    with options_and_output.open_store(place) as store:
+        rows = llm_batches.taken_in(place) if done else llm_batches.refreshed(store)
     if json_:
-        common.print_json({"batches": rows})
+        options_and_output.print_json({"batches": rows})
         return
     if not rows:
-        common.out().print("no batch was taken in yet" if done else "no batch is at a provider", highlight=False)
+        options_and_output.out().print(
+            "no batch was taken in yet" if done else "no batch is at a provider", highlight=False
+        )
         return
     cells = [
         (
@@ -55,10 +57,10 @@ def list_batches(
         )
         for row in rows
     ]  # fmt: skip
-    common.out().print(common.table(HEADS, cells))
+    options_and_output.out().print(options_and_output.table(HEADS, cells))
     for row in rows:
         if row["problem"]:
-            common.talk().print(f"{row['name']}: {row['problem']}", markup=False, highlight=False)
+            options_and_output.talk().print(f"{row['name']}: {row['problem']}", markup=False, highlight=False)
 
 
 @app.command("collect")
@@ -80,10 +82,10 @@ def collect(
       sracl llm batches collect
       sracl llm batches collect 20260401-1200
     """
-    from sracl_tui.runner.batching import open_now
-    from sracl_tui.runner.pipeline import execute
+    from sracl_tui.runs.execute import execute
+    from sracl_tui.runs.stages.llm_batches import open_now
 
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     before = {batch.name: batch for batch in (_named(place, names) if names else open_now(place))}
     if before:
         config, preset = load_config()
@@ -96,9 +98,9 @@ def collect(
     left = {batch.name for batch in open_now(place)}
     taken = {name: len(batch.requests) for name, batch in before.items() if name not in left}
     if json_:
-        common.print_json({"taken_in": taken, "left": [name for name in before if name in left]})
+        options_and_output.print_json({"taken_in": taken, "left": [name for name in before if name in left]})
         return
-    common.out().print(
+    options_and_output.out().print(
         f"{len(taken)} of {len(before)} batches taken in, {sum(taken.values()):,} requests", highlight=False
     )
 
@@ -116,16 +118,16 @@ def cancel(
     Examples:
       sracl llm batches cancel 20260401-1200
     """
-    from sracl_tui.runner.batching import client_of
+    from sracl_tui.runs.stages.llm_batches import client_of
 
-    place = common.home_of(home)
-    with common.open_store(place) as store:
+    place = options_and_output.home_of(home)
+    with options_and_output.open_store(place) as store:
         states = {batch.name: client_of(store, batch, "").cancel(batch) for batch in _named(place, names)}
     if json_:
-        common.print_json({"batches": states})
+        options_and_output.print_json({"batches": states})
         return
     for name, state in states.items():
-        common.out().print(f"{name}: {state}", markup=False, highlight=False)
+        options_and_output.out().print(f"{name}: {state}", markup=False, highlight=False)
 
 
 @app.command("forget")
@@ -145,9 +147,9 @@ def forget(
       sracl llm batches forget 20260401-1200 --yes
     """
     from engine.errors import ConfigError
-    from store.batches import BatchFiles
+    from store.llm_batches import BatchFiles
 
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     found = _named(place, names)
     if not yes:
         total = sum(len(batch.requests) for batch in found)
@@ -161,9 +163,9 @@ def forget(
         files.note(batch.name, ended="given up")
         files.close(batch.name)
     if json_:
-        common.print_json({"forgotten": [batch.name for batch in found]})
+        options_and_output.print_json({"forgotten": [batch.name for batch in found]})
         return
-    common.out().print(f"{len(found)} batches given up", highlight=False)
+    options_and_output.out().print(f"{len(found)} batches given up", highlight=False)
 
 
 def _named(place: Home, names: list[str]) -> list[Batch]:
@@ -172,8 +174,8 @@ def _named(place: Home, names: list[str]) -> list[Batch]:
     Raises:
         LookupFailed: there is no such batch, or there are several.
     """
-    from sracl_tui.runner.batching import open_now
-    from store.batches import BatchFiles
+    from sracl_tui.runs.stages.llm_batches import open_now
+    from store.llm_batches import BatchFiles
 
     files = BatchFiles(place)
     wanted = {files.find(name) for name in names}

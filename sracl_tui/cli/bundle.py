@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.errors import ConfigError
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
-from store.runs import OPEN
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
+from store.queries.runs import OPEN
 
 if TYPE_CHECKING:
-    from store.database import Store
+    from store.database.database import Store
 
 
 def bundled(store: Store, row: dict[str, Any], out: Path | None) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def bundled(store: Store, row: dict[str, Any], out: Path | None) -> dict[str, An
     Raises:
         ConfigError: the run is still at work.
     """
-    from store.bundles import export as exported
+    from store.transfer.bundle import export as exported
 
     if row["state"] in OPEN:
         raise ConfigError(f"run {row['run_id']} is {row['state']}", where="export", hint="Wait until it has ended.")
@@ -43,10 +43,12 @@ def import_bundle(
     Examples:
       sracl import-bundle night.zip
     """
-    from store.bundles import bring_in
+    from store.transfer.bundle import bring_in
 
-    manifest = bring_in(common.home_of(home), file)
+    manifest = bring_in(options_and_output.home_of(home), file)
     if json_:
-        common.print_json({name: manifest[name] for name in ("run_id", "dataset_name", "dataset_sha256", "rows")})
+        options_and_output.print_json(
+            {name: manifest[name] for name in ("run_id", "dataset_name", "dataset_sha256", "rows")}
+        )
     else:
-        common.out().print(f"{manifest['run_id']} is here.", markup=False, highlight=False)
+        options_and_output.out().print(f"{manifest['run_id']} is here.", markup=False, highlight=False)

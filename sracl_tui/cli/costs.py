@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 
 
 def costs(
@@ -28,21 +28,23 @@ def costs(
       sracl costs --by day --json
       sracl costs --by gain
     """
-    from sracl_tui import spending
-    from store import costs as stored
+    from sracl_tui.services import cost_report
+    from store.queries import costs as stored
 
     choices = (*stored.GROUPS, "gain")
     if by not in choices:
         raise ConfigError(f"there is no --by {by}", where="--by", hint=f"Choices: {', '.join(choices)}.")
-    with common.open_store(common.home_of(home)) as store:
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
         rows = stored.gains(store) if by == "gain" else stored.spending(store, by)
         total = stored.totals(store)
     if json_:
-        common.print_json({"by": by, "rows": rows, "usd": total["usd"] if total["calls"] else 0.0, "total": total})
+        options_and_output.print_json(
+            {"by": by, "rows": rows, "usd": total["usd"] if total["calls"] else 0.0, "total": total}
+        )
         return
-    console = common.out()
-    console.print(common.table(spending.heads(by), [spending.cells(by, row) for row in rows]))
+    console = options_and_output.out()
+    console.print(options_and_output.table(cost_report.heads(by), [cost_report.cells(by, row) for row in rows]))
     if by == "gain":
-        console.print(spending.GAIN_NOTE, highlight=False)
-    spent = f"{spending.cost_text(total)} in all: " if total["calls"] else ""
-    console.print(f"{spent}{spending.sum_line(total)}", highlight=False)
+        console.print(cost_report.GAIN_NOTE, highlight=False)
+    spent = f"{cost_report.cost_text(total)} in all: " if total["calls"] else ""
+    console.print(f"{spent}{cost_report.sum_line(total)}", highlight=False)

@@ -10,10 +10,10 @@ import typer
 from rich.text import Text
 
 from engine.events import StageProgress
-from sracl_tui.cli import common
-from sracl_tui.cli.common import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.cli import options_and_output
 from sracl_tui.cli.fetch import fetch
-from sracl_tui.importing import BY_KEY
+from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.services.dataset_import import BY_KEY
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, help="Import, fetch, list, show and remove datasets.")
 NameArgument = Annotated[str, typer.Argument(help="Name or id of a dataset.", metavar="NAME")]
@@ -55,10 +55,10 @@ def import_(
       sracl data import log.parquet --name shop --user-column customer --item-column sku --time-column bought_at
     """
     from engine.data.importing import ImportOptions
-    from sracl_tui.importing import import_into
-    from store import datasets
+    from sracl_tui.services.dataset_import import import_into
+    from store.queries import datasets
 
-    place = None if dry_run else common.home_of(home)
+    place = None if dry_run else options_and_output.home_of(home)
     options = ImportOptions(
         format=format_,
         items=items,
@@ -73,23 +73,23 @@ def import_(
         ties=ties,
         tie_seed=tie_seed,
     )
-    talk = common.talk()
+    talk = options_and_output.talk()
     with talk.status("importing") as status:
         told = lambda event: status.update(_step(event)) if isinstance(event, StageProgress) else None  # noqa: E731
         dataset, report = import_into(place, path, name=name, options=options, report=told)
     if json_ and place is not None:
-        with common.open_store(place) as store:
-            common.print_json(datasets.get(store, dataset.dataset_id))
+        with options_and_output.open_store(place) as store:
+            options_and_output.print_json(datasets.get(store, dataset.dataset_id))
         return
     if json_:
         counts = {"users": dataset.users, "items": len(dataset.items), "interactions": len(dataset.sequence)}
-        common.print_json({"name": name, "dataset_id": dataset.dataset_id, **counts, **asdict(report)})
+        options_and_output.print_json({"name": name, "dataset_id": dataset.dataset_id, **counts, **asdict(report)})
         return
     for warning in report.warnings:
         talk.print(f"warning: {warning}", markup=False, highlight=False)
     for reason, count in report.dropped.items():
         talk.print(f"dropped: {count:,} {reason}", markup=False, highlight=False)
-    common.out().print(
+    options_and_output.out().print(
         f"{name}: {dataset.users:,} users, {len(dataset.items):,} items, {len(dataset.sequence):,} interactions "
         f"({report.format}, {report.seconds:.1f} s{'; nothing is stored' if dry_run else ''})",
         markup=False,
@@ -113,15 +113,15 @@ def list_(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
       sracl data list
       sracl data list --json
     """
-    from sracl_tui.describing import kind_of
-    from store import datasets
+    from sracl_tui.services.dataset_facts import kind_of
+    from store.queries import datasets
 
-    with common.open_store(common.home_of(home)) as store:
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
         rows = datasets.listed(store)
     if json_:
-        common.print_json(rows)
+        options_and_output.print_json(rows)
     elif not rows:
-        common.talk().print(
+        options_and_output.talk().print(
             "No datasets yet. `sracl data import PATH --name NAME` adds one; `sracl run` makes the demo set."
         )
     else:
@@ -136,8 +136,8 @@ def list_(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
             )
             for r in rows
         ]
-        common.out().print(
-            common.table(("name", "users:r", "items:r", "interactions:r", "prefixes:r", "source"), cells)
+        options_and_output.out().print(
+            options_and_output.table(("name", "users:r", "items:r", "interactions:r", "prefixes:r", "source"), cells)
         )
 
 
@@ -150,20 +150,20 @@ def show(name: NameArgument, home: HomeOption = None, json_: JsonOption = False,
       sracl data show office
       sracl data show office --json
     """
-    from sracl_tui.charts import bars, columns, period
-    from sracl_tui.describing import facts_of
-    from store import datasets
-    from store.statistics import statistics
+    from sracl_tui.services.dataset_facts import facts_of
+    from sracl_tui.services.text_charts import bars, columns, period
+    from store.queries import datasets
+    from store.queries.dataset_statistics import statistics
 
-    with common.open_store(common.home_of(home)) as store:
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
         row = datasets.get(store, name)
         found = statistics(store, row)
         runs = datasets.used_by(store, row["dataset_id"])
     if json_:
-        common.print_json(row | found | {"runs": runs})
+        options_and_output.print_json(row | found | {"runs": runs})
         return
-    console = common.out()
-    common.print_pairs(console, facts_of(row, found, runs))
+    console = options_and_output.out()
+    options_and_output.print_pairs(console, facts_of(row, found, runs))
     wide = min(console.width, 100)
     for title, key in (
         ("users by interactions", "lengths"),
@@ -199,15 +199,15 @@ def remove(
       sracl data remove office
       sracl data remove office --yes
     """
-    from store import datasets
+    from store.queries import datasets
 
-    place = common.home_of(home)
-    with common.open_store(place) as store:
+    place = options_and_output.home_of(home)
+    with options_and_output.open_store(place) as store:
         row = datasets.get(store, name)
         if not yes:
             typer.confirm(f"Remove {row['name']} ({row['interactions']:,} interactions)?", abort=True, err=True)
         datasets.remove(place, store, name)
     if json_:
-        common.print_json({"removed": row["name"], "dataset_id": row["dataset_id"]})
+        options_and_output.print_json({"removed": row["name"], "dataset_id": row["dataset_id"]})
     else:
-        common.talk().print(f"{row['name']} is removed.", markup=False, highlight=False)
+        options_and_output.talk().print(f"{row['name']} is removed.", markup=False, highlight=False)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sracl_tui.cli import common
-from sracl_tui.cli.common import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="rich", help="The database files.")
 
@@ -21,18 +21,18 @@ def check(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
     Examples:
       sracl db check
     """
-    from store.upkeep import check as checked
+    from store.maintenance import check as checked
 
-    health = checked(common.home_of(home))
+    health = checked(options_and_output.home_of(home))
     if json_:
-        common.print_json({"ok": not health.problems, **health.__dict__})
+        options_and_output.print_json({"ok": not health.problems, **health.__dict__})
     else:
         for problem in health.problems:
-            common.talk().print(f"✗ {problem}", markup=False, highlight=False)
+            options_and_output.talk().print(f"✗ {problem}", markup=False, highlight=False)
         text = f"{sum(health.rows.values()):,} rows in {len(health.rows)} tables were read"
         waits = f"; {health.waiting} journals wait to be taken in (sracl db sync)" if health.waiting else ""
         end = f"{len(health.problems)} problems: sracl db repair" if health.problems else "all is well"
-        common.talk().print(f"{text}{waits}; {end}.", markup=False, highlight=False)
+        options_and_output.talk().print(f"{text}{waits}; {end}.", markup=False, highlight=False)
     raise typer.Exit(4 if health.problems else 0)
 
 
@@ -44,13 +44,13 @@ def repair(home: HomeOption = None, json_: JsonOption = False, debug: DebugOptio
     Examples:
       sracl db repair
     """
-    from store.upkeep import repair as repaired
+    from store.maintenance import repair as repaired
 
-    done = repaired(common.home_of(home))
+    done = repaired(options_and_output.home_of(home))
     if json_:
-        common.print_json({"done": done})
+        options_and_output.print_json({"done": done})
     for line in done or ["Nothing is damaged, and nothing was changed."]:
-        common.talk().print(line, markup=False, highlight=False)
+        options_and_output.talk().print(line, markup=False, highlight=False)
 
 
 @app.command()
@@ -69,13 +69,13 @@ def backup(
       sracl db backup
       sracl db backup /mnt/nas/sracl-monday
     """
-    from store.upkeep import backup as backed_up
+    from store.maintenance import backup as backed_up
 
-    target = backed_up(common.home_of(home), folder)
+    target = backed_up(options_and_output.home_of(home), folder)
     if json_:
-        common.print_json({"folder": str(target)})
+        options_and_output.print_json({"folder": str(target)})
     else:
-        common.out().print(str(target), markup=False, highlight=False)
+        options_and_output.out().print(str(target), markup=False, highlight=False)
 
 
 @app.command()
@@ -86,13 +86,15 @@ def compact(home: HomeOption = None, json_: JsonOption = False, debug: DebugOpti
     Examples:
       sracl db compact
     """
-    from store.upkeep import compact as compacted
+    from store.maintenance import compact as compacted
 
-    before, after = compacted(common.home_of(home))
+    before, after = compacted(options_and_output.home_of(home))
     if json_:
-        common.print_json({"before": before, "after": after})
+        options_and_output.print_json({"before": before, "after": after})
     else:
-        common.talk().print(f"{before / 2**20:.1f} MiB before, {after / 2**20:.1f} MiB after.", highlight=False)
+        options_and_output.talk().print(
+            f"{before / 2**20:.1f} MiB before, {after / 2**20:.1f} MiB after.", highlight=False
+        )
 
 
 @app.command()
@@ -108,12 +110,14 @@ def sync(
     Examples:
       sracl db sync
     """
-    from store.publish import publish
+    from store.publishing.publish import publish
 
-    done = publish(common.home_of(home), wait=wait)
+    done = publish(options_and_output.home_of(home), wait=wait)
     if json_:
-        common.print_json({"events": done.events, "seconds": round(done.seconds, 3), "warnings": done.warnings})
+        options_and_output.print_json(
+            {"events": done.events, "seconds": round(done.seconds, 3), "warnings": done.warnings}
+        )
         return
     for warning in done.warnings:
-        common.talk().print(f"warning: {warning}", markup=False, highlight=False)
-    common.talk().print(f"{done.events:,} events in {done.seconds:.2f} s.", highlight=False)
+        options_and_output.talk().print(f"warning: {warning}", markup=False, highlight=False)
+    options_and_output.talk().print(f"{done.events:,} events in {done.seconds:.2f} s.", highlight=False)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import typer
 
-from engine.config import load_config
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
-from sracl_tui.cli.run import run_all
-from sracl_tui.runner.request import RunRequest, new_run_id
+from engine.config_files import load_config
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.foreground import run_all
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
+from sracl_tui.runs.request import RunRequest, new_run_id
 from store.home import Home
 
 GROUP = "demo"
@@ -29,7 +29,7 @@ def demo(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
       sracl demo
       sracl demo --home /tmp/try-sracl --json
     """
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     requests: list[RunRequest] = []
     for preset in PRESETS.values():
         config, _ = load_config(preset=preset, settings={"dataset": "demo"})
@@ -38,12 +38,14 @@ def demo(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
         )
     results = run_all(place, requests, headless=False, force=False)
     if json_:
-        common.print_json({"runs": [result.document() for result in results]})
+        options_and_output.print_json({"runs": [result.document() for result in results]})
     elif all(result.test for result in results):
         ks = results[0].request.config.evaluate.ks
         rows = {name: result.test for name, result in zip(PRESETS, results, strict=True)}
-        common.out().print(
-            common.metric_table("Test metrics on the demo set (synthetic: generated, no real people)", rows, ks)
+        options_and_output.out().print(
+            options_and_output.metric_table(
+                "Test metrics on the demo set (synthetic: generated, no real people)", rows, ks
+            )
         )
         _next(place, results[1].request.run_id)
     raise typer.Exit(max(result.exit_code for result in results))
@@ -61,7 +63,7 @@ def _next(place: Home, run_id: str) -> None:
         f"  {sracl} data import FOLDER --name mine{home}    your own data; then: {sracl} run --dataset mine{home}",
     )
     for line in lines:
-        common.out().print(line, markup=False, highlight=False)
+        options_and_output.out().print(line, markup=False, highlight=False)
 
 
 def _short(path: Path) -> str:

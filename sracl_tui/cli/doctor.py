@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 
 
 def doctor(
@@ -31,9 +31,9 @@ def doctor(
       sracl doctor --report report.txt
     """
     from sracl_tui.logs import path_of
-    from sracl_tui.runner import environment
+    from sracl_tui.runs import environment
 
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     facts = {
         "home": str(place.path),
         "database": str(place.database),
@@ -57,10 +57,10 @@ def doctor(
     if report is not None:
         _write_report(place, report, facts, checks)
     if json_:
-        common.print_json({**facts, "checks": checks, "ok": good})
+        options_and_output.print_json({**facts, "checks": checks, "ok": good})
     else:
-        console = common.out()
-        common.print_pairs(console, facts)
+        console = options_and_output.out()
+        options_and_output.print_pairs(console, facts)
         for check in checks:
             mark = "[green]ok[/green]    " if check["ok"] else "[red]failed[/red]"
             console.print(f"{mark} {check['name']}:", check["detail"], highlight=False)
@@ -68,17 +68,17 @@ def doctor(
 
 
 def _write_report(place: Any, path: Path, facts: dict[str, Any], checks: list[dict[str, Any]]) -> None:
-    from sracl_tui.runner.report import text_of
+    from sracl_tui.services.bug_report import text_of
     from store.errors import StoreError
-    from store.runs import list_runs
+    from store.queries.runs import list_runs
 
     try:
-        with common.open_store(place) as store:
+        with options_and_output.open_store(place) as store:
             rows = list_runs(store)
     except StoreError:  # the checks say why
         rows = []
     path.write_text(text_of(place, facts, checks, rows), "utf-8")
-    common.talk().print(f"{path}: look through it before you send it.", markup=False, highlight=False)
+    options_and_output.talk().print(f"{path}: look through it before you send it.", markup=False, highlight=False)
 
 
 def _checked(name: str, check: Callable[[], str]) -> dict[str, Any]:
@@ -91,11 +91,11 @@ def _checked(name: str, check: Callable[[], str]) -> dict[str, Any]:
 
 
 def _store(place: Any) -> str:
-    from store import caches
-    from store.publish import publish
+    from store.publishing.publish import publish
+    from store.queries import caches
 
     seconds = publish(place).seconds
-    with common.open_store(place) as store:
+    with options_and_output.open_store(place) as store:
         counts = caches.counts(store)
     return (
         ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
@@ -105,8 +105,8 @@ def _store(place: Any) -> str:
 
 def _keys(place: Any) -> str:
     from engine.errors import ConfigError
-    from sracl_tui.runner import alerts
-    from sracl_tui.secrets import open_to_others
+    from sracl_tui.redaction import open_to_others
+    from sracl_tui.runs.alerts import alerts
 
     if trouble := open_to_others(place.path):
         raise ConfigError(trouble)
@@ -124,7 +124,7 @@ def _torch() -> str:
 
 
 def _encoder() -> str:
-    from engine.semantics.encoders import build_encoder
+    from engine.semantics.encoders.local import build_encoder
 
     vectors = build_encoder("minilm", []).encode(["a cast-iron skillet"])
     return f"minilm gives {vectors.shape[1]} numbers"

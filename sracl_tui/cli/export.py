@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from engine.errors import ConfigError
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+from sracl_tui import formatting
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from store.database import Store
+    from store.database.database import Store
 
 What = Literal["results", "neighbors", "weights", "users", "items", "texts", "model"]
 COLUMNS = ("hr", "ndcg", "mrr")
@@ -55,7 +56,7 @@ def export(
       sracl export last --bundle --out night.zip
     """
     from sracl_tui.cli.bundle import bundled
-    from store.runs import chosen
+    from store.queries.runs import chosen
 
     if out is None and not bundle:
         raise ConfigError(
@@ -63,7 +64,7 @@ def export(
         )
     if out is not None:
         check_out(out)
-    with common.open_store(common.home_of(home)) as store:
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
         rows = chosen(store, names)
         if (bundle or what != "results") and len(rows) != 1:
             raise ConfigError(f"it is of one run; these are {len(rows)}", where="export", hint="Name one run.")
@@ -72,12 +73,12 @@ def export(
         else:
             document = {"path": str(out), "what": what, "rows": _written(store, rows, what, out or Path())}
     if json_:
-        common.print_json(document)
+        options_and_output.print_json(document)
     elif bundle:
-        common.out().print(document["path"], markup=False, highlight=False)
+        options_and_output.out().print(document["path"], markup=False, highlight=False)
     else:
         text = f"{document['rows']:,} {'items' if what == 'model' else 'rows'} are in {out}"
-        common.talk().print(text, markup=False, highlight=False)
+        options_and_output.talk().print(text, markup=False, highlight=False)
 
 
 def _written(store: Store, rows: list[dict[str, Any]], what: What, out: Path) -> int:
@@ -97,19 +98,19 @@ def check_out(path: Path) -> None:
 
 
 def _results(store: Store, run_ids: list[str], out: Path) -> int:
-    from store import exporting
+    from store.queries import exports
 
     format_ = {".tex": "latex", ".md": "md"}.get(out.suffix.lower())
     if format_ is None:
-        return exporting.results(store, run_ids, out)
-    from sracl_tui.cli.tables import render
+        return exports.results(store, run_ids, out)
+    from sracl_tui.cli.table_formats import render
 
-    rows = exporting.result_rows(store, run_ids)
+    rows = exports.result_rows(store, run_ids)
     metrics = [name for name in (rows[0] if rows else {}) if name.startswith("test_")]
     metrics = [name for name in metrics if any(row[name] is not None for row in rows)]
     heads = ["run", "data", "seed", *(name.removeprefix("test_").upper().replace("_", "@") for name in metrics)]
     cells = [
-        [row["name"], row["dataset_name"] or "", str(row["seed"]), *(common.number(row[m]) for m in metrics)]
+        [row["name"], row["dataset_name"] or "", str(row["seed"]), *(formatting.number(row[m]) for m in metrics)]
         for row in rows
     ]
     try:
@@ -120,44 +121,44 @@ def _results(store: Store, run_ids: list[str], out: Path) -> int:
 
 
 def _neighbors(store: Store, run: dict[str, Any], out: Path) -> int:
-    from store import exporting
+    from store.queries import exports
 
-    return exporting.neighbors(store, run, out)
+    return exports.neighbors(store, run, out)
 
 
 def _weights(store: Store, run: dict[str, Any], out: Path) -> int:
-    from store import exporting
+    from store.queries import exports
 
-    return exporting.weights(store, run, out)
+    return exports.weights(store, run, out)
 
 
 def _users(store: Store, run: dict[str, Any], out: Path) -> int:
-    from store import exporting
+    from store.queries import exports
 
-    return exporting.user_vectors(store, run, out)
+    return exports.user_vectors(store, run, out)
 
 
 def _texts(store: Store, run: dict[str, Any], out: Path) -> int:
-    from store import exporting
+    from store.queries import exports
 
-    return exporting.text_vectors(store, run, out)
+    return exports.text_vectors(store, run, out)
 
 
 def _items(store: Store, run: dict[str, Any], out: Path) -> int:
     import pyarrow as pa
 
-    from sracl_tui.recommending import recommender_of
-    from store import exporting
+    from sracl_tui.services.recommendations import recommender_of
+    from store.queries import exports
 
     model, _ = recommender_of(store, run)
     matrix = model.backbone.item_embedding.weight.detach().numpy()[1:]  # (V, D)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
-    return exporting.embeddings(store, run, range(1, len(matrix) + 1), vectors, out)
+    return exports.embeddings(store, run, range(1, len(matrix) + 1), vectors, out)
 
 
 def _model(store: Store, run: dict[str, Any], out: Path) -> int:
     from engine.recommend import save_model
-    from sracl_tui.recommending import recommender_of
+    from sracl_tui.services.recommendations import recommender_of
 
     model, _ = recommender_of(store, run)
     save_model(model, out)

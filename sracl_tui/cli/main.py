@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command, get_group
 
-from sracl_tui.cli.common import Commands
+from sracl_tui.cli.options_and_output import Commands
 from sracl_tui.version import __version__
 
 COMMANDS = {

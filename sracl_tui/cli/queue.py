@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from engine.errors import ConfigError
-from sracl_tui.cli import common
-from sracl_tui.cli.common import Commands, DebugOption, HomeOption, JsonOption
-from sracl_tui.runner.asking import Asked
+from sracl_tui import formatting
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.runs.sweeps.run_options import Asked
 from store.home import Home
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="rich", help="Runs that wait for their turn.")
@@ -69,7 +70,7 @@ def add(
         seeds=seeds, name=name, group=group, tags=tuple(tags or ()), note=note, budget=budget, ablations=ablations,
         variants=variants, vary=vary, grid=tuple(grid or ()), trials=trials,
     )  # fmt: skip
-    enqueue(common.home_of(home), asked, first=first, force=force, json_=json_)
+    enqueue(options_and_output.home_of(home), asked, first=first, force=force, json_=json_)
 
 
 def enqueue(place: Home, asked: Asked, *, first: bool, force: bool, json_: bool) -> None:
@@ -81,8 +82,8 @@ def enqueue(place: Home, asked: Asked, *, first: bool, force: bool, json_: bool)
     """
     from dataclasses import replace
 
-    from sracl_tui.cli.run import check_dataset
-    from sracl_tui.runner import queueing
+    from sracl_tui.cli.foreground import check_dataset
+    from sracl_tui.runs.execution import queue as run_queue
     from store.queue import Queue
 
     if asked.run_id is not None:
@@ -91,10 +92,10 @@ def enqueue(place: Home, asked: Asked, *, first: bool, force: bool, json_: bool)
     requests = [request for part in parts for request in part.requests()]
     for dataset in {request.config.data.dataset for request in requests}:
         check_dataset(place, dataset)
-    added, known = queueing.enqueue(place, requests, first=first, force=force)
+    added, known = run_queue.enqueue(place, requests, first=first, force=force)
     queue = Queue(place)
     if json_:
-        common.print_json(
+        options_and_output.print_json(
             {
                 "added": [request.run_id for request in added],
                 "known": [run_id for _, run_id in known],
@@ -105,13 +106,13 @@ def enqueue(place: Home, asked: Asked, *, first: bool, force: bool, json_: bool)
         return
     for request, run_id in known:
         text = f"{run_id}: an equal run of group {request.group} is there already (--force adds another)."
-        common.talk().print(text, markup=False, highlight=False)
+        options_and_output.talk().print(text, markup=False, highlight=False)
     for request in added:
         text = f"{request.run_id}: {request.name or request.preset}, seed {request.config.train.seed}"
-        common.out().print(text, markup=False, highlight=False)
+        options_and_output.out().print(text, markup=False, highlight=False)
     idle = queue.paused or not queue.wanted
     hint = "`sracl queue start` runs what waits." if idle else "The queue is at work."
-    common.talk().print(f"{len(added)} added. {hint if added else ''}", highlight=False)
+    options_and_output.talk().print(f"{len(added)} added. {hint if added else ''}", highlight=False)
 
 
 @app.command("list")
@@ -128,22 +129,22 @@ def list_(
       sracl queue list
       sracl queue list --json
     """
-    from sracl_tui.runner.queueing import listing
-    from store.runs import list_runs
+    from sracl_tui.runs.execution.queue import listing
+    from store.queries.runs import list_runs
 
-    place = common.home_of(home)
-    with common.open_store(place) as store:
+    place = options_and_output.home_of(home)
+    with options_and_output.open_store(place) as store:
         found = listing(place, {row["run_id"]: row for row in list_runs(store)})
     entries = found["entries"]
     ended = [entry for entry in entries if entry["entry"] == "done"]
     hidden = [] if every or json_ else ended[10:]
     if json_:
-        common.print_json(found)
+        options_and_output.print_json(found)
         return
     shown = [entry for entry in entries if entry not in hidden]
     if shown:
-        common.out().print(common.table(COLUMNS, [_cells(entry) for entry in shown]))
-    common.talk().print(summary(found), highlight=False)
+        options_and_output.out().print(options_and_output.table(COLUMNS, [_cells(entry) for entry in shown]))
+    options_and_output.talk().print(summary(found), highlight=False)
 
 
 def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -153,7 +154,7 @@ def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
         "" if entry["place"] is None else str(entry["place"]),
         entry["run_id"],
         "" if entry["name"] == entry["run_id"] else entry["name"],
-        common.state_text(entry["state"] or "queued"),
+        formatting.state_text(entry["state"] or "queued"),
         entry["dataset"] or "",
         "" if entry["seed"] is None else str(entry["seed"]),
         entry["group"] or "",
@@ -189,11 +190,11 @@ def move(
     Examples:
       sracl queue move night 1
     """
-    from sracl_tui.runner import queueing
+    from sracl_tui.runs.execution import queue as run_queue
 
-    where = common.home_of(home)
+    where = options_and_output.home_of(home)
     run_id = _run_id(where, run)
-    now = queueing.move(where, run_id, place)
+    now = run_queue.move(where, run_id, place)
     _done({"run_id": run_id, "place": now}, f"{run_id} is at place {now}.", json_)
 
 
@@ -205,12 +206,12 @@ def remove(runs: RunsArgument, home: HomeOption = None, json_: JsonOption = Fals
     Examples:
       sracl queue remove night
     """
-    from sracl_tui.runner import queueing
+    from sracl_tui.runs.execution import queue as run_queue
 
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     found = [_run_id(place, run) for run in runs]
     for run_id in found:
-        queueing.take_out(place, run_id)
+        run_queue.take_out(place, run_id)
     _done({"removed": found}, f"{', '.join(found)}: removed.", json_)
 
 
@@ -224,7 +225,7 @@ def pause(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
     """
     from store.queue import Queue
 
-    Queue(common.home_of(home)).pause()
+    Queue(options_and_output.home_of(home)).pause()
     _done({"paused": True}, "The queue is paused: what runs goes on, nothing new starts.", json_)
 
 
@@ -244,11 +245,11 @@ def start(
       sracl queue start
       sracl queue start --workers 2
     """
-    from sracl_tui.runner import queueing
+    from sracl_tui.runs.execution import queue as run_queue
     from store.queue import Queue
 
-    place = common.home_of(home)
-    started = queueing.start(place, workers)
+    place = options_and_output.home_of(home)
+    started = run_queue.start(place, workers)
     living = Queue(place).slots() | started
     named = ", ".join(f"{slot} (PID {pid})" for slot, pid in living.items())
     text = f"Workers: {named}" if living else "Nothing waits: workers start when something is added."
@@ -270,23 +271,23 @@ def work(
     """
     import re
 
-    from sracl_tui.runner import queueing
+    from sracl_tui.runs.execution import queue as run_queue
 
     if not re.fullmatch(r"(cpu|cuda\d+)-\d+", slot):
         raise ConfigError(f"{slot!r} is no slot", where="SLOT", hint="`sracl queue start` starts the workers.")
-    done = queueing.work(common.home_of(home), slot)
+    done = run_queue.work(options_and_output.home_of(home), slot)
     _done({"slot": slot, "runs": done}, f"{done} runs; nothing more waits.", json_)
 
 
 def _run_id(place: Home, text: str) -> str:
-    from store.runs import find_run
+    from store.queries.runs import find_run
 
-    with common.open_store(place) as store:
+    with options_and_output.open_store(place) as store:
         return find_run(store, text)["run_id"]
 
 
 def _done(document: dict[str, Any], text: str, json_: bool) -> None:
     if json_:
-        common.print_json(document)
+        options_and_output.print_json(document)
     else:
-        common.out().print(text, markup=False, highlight=False)
+        options_and_output.out().print(text, markup=False, highlight=False)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.errors import ConfigError
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
-from sracl_tui.recommending import At
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
+from sracl_tui.services.recommendations import At
 
 if TYPE_CHECKING:
     from engine.data.dataset import Dataset
     from engine.recommend import Recommender
-    from sracl_tui.recommending import Latency
-    from store.database import Store
+    from sracl_tui.services.recommendations import Latency
+    from store.database.database import Store
 
 
 def recommend(
@@ -44,12 +44,12 @@ def recommend(
       sracl recommend last 17 --at test --json
       sracl recommend last --all --out recommended.parquet
     """
-    from store import runs
+    from store.queries import runs
 
     if all_ == (user is not None) or all_ != (out is not None):
         raise ConfigError("name a user, or give --all and --out FILE", where="recommend")
-    with common.open_store(common.home_of(home)) as store:
-        from sracl_tui.recommending import recommender_of
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
+        from sracl_tui.services.recommendations import recommender_of
 
         row = runs.find_run(store, run)
         model, dataset = recommender_of(store, row)
@@ -58,7 +58,7 @@ def recommend(
         else:
             document = _one(store, row, model, dataset, user or "", k=k, at=at, new_only=new_only)
     if json_:
-        common.print_json(document)
+        options_and_output.print_json(document)
     else:
         _print(document)
 
@@ -74,8 +74,8 @@ def _one(
     at: At,
     new_only: bool,
 ) -> dict[str, Any]:
-    from sracl_tui.recommending import history_of
-    from store.inspection import find_user
+    from sracl_tui.services.recommendations import history_of
+    from store.queries.users import find_user
 
     found = find_user(store, row["dataset_id"], user)
     history = history_of(dataset, found["user_id"], at)
@@ -118,12 +118,12 @@ def _all(
     new_only: bool,
 ) -> dict[str, Any]:
     from sracl_tui.cli.export import check_out
-    from sracl_tui.recommending import recommend_all
-    from store import exporting
+    from sracl_tui.services.recommendations import recommend_all
+    from store.queries import exports
 
     check_out(out)
     table = recommend_all(model, dataset, k=k, at=at, mask_seen=new_only)
-    count = exporting.recommendations(store, row, table, out)
+    count = exports.recommendations(store, row, table, out)
     return {
         "run_id": row["run_id"],
         "path": str(out),
@@ -134,7 +134,7 @@ def _all(
 
 
 def _latency(store: Store, row: dict[str, Any], model: Recommender, dataset: Dataset, at: At) -> dict[str, Any]:
-    from sracl_tui.recommending import history_of, latency, users_with, without_contrast
+    from sracl_tui.services.recommendations import history_of, latency, users_with, without_contrast
 
     alone, against = without_contrast(store, row, model)
     found: Latency = latency(model, alone, against, [history_of(dataset, u, at) for u in users_with(dataset, at)[:100]])
@@ -149,16 +149,16 @@ def _print(document: dict[str, Any]) -> None:
             (str(i["rank"]), f"{i['score']:.3f}", i["raw_id"], i["title"], "has it" if i["seen"] else "")
             for i in document["items"]
         ]
-        common.out().print(common.table(heads, cells))
-        common.talk().print(
+        options_and_output.out().print(options_and_output.table(heads, cells))
+        options_and_output.talk().print(
             f"user {document['user_id']} ({document['raw_id']}), {document['history']} items",
             markup=False,
             highlight=False,
         )
     else:
         text = f"{document['rows']:,} rows for {document['users']:,} users are in {document['path']}"
-        common.talk().print(text, markup=False, highlight=False)
-    common.talk().print(
+        options_and_output.talk().print(text, markup=False, highlight=False)
+    options_and_output.talk().print(
         f"{took['ms']:.2f} ms per user on one thread; the backbone without SRA-CL {took['backbone_ms']:.2f} ms "
         f"({took['against']}): ratio {took['ratio']:.2f}",
         markup=False,

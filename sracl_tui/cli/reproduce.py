@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.errors import ConfigError
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 from store.home import Home
 
 if TYPE_CHECKING:
-    from sracl_tui.runner.reproducing import Check, Reproduction
-    from sracl_tui.runner.request import RunRequest
-    from sracl_tui.runner.result import RunResult
+    from sracl_tui.runs.request import RunRequest
+    from sracl_tui.runs.result import RunResult
+    from sracl_tui.services.reproduction import Check, Reproduction
 
 SCRATCH = "reproduce"
 
@@ -56,22 +56,22 @@ def reproduce(
       sracl reproduce night --threads 1             on other threads: passes within a tolerance
       sracl reproduce night --encode --json
     """
-    from sracl_tui.runner import reproducing
+    from sracl_tui.services import reproduction
 
-    place = common.home_of(home)
-    with common.open_store(place) as store:
-        row = reproducing.chosen(store, run)
-        request = reproducing.request_of(row, device=device, threads=threads)
+    place = options_and_output.home_of(home)
+    with options_and_output.open_store(place) as store:
+        row = reproduction.chosen(store, run)
+        request = reproduction.request_of(row, device=device, threads=threads)
         with _scratch(place, row["run_id"], keep) as scratch:
-            console = common.talk()
+            console = options_and_output.talk()
             console.print(f"{row['run_id']}: once more in {scratch.path}", markup=False, highlight=False)
-            checks = reproducing.prepare(store, row, request, scratch, encode=encode)
+            checks = reproduction.prepare(store, row, request, scratch, encode=encode)
             result = _run(scratch, request, threads=request.config.train.threads, headless=headless)
             if result.state != "finished":
                 raise typer.Exit(_unfinished(result))
-            found = reproducing.compare(store, row, scratch, checks=checks, tolerance=tolerance)
+            found = reproduction.compare(store, row, scratch, checks=checks, tolerance=tolerance)
     if json_:
-        common.print_json(_document(found, keep))
+        options_and_output.print_json(_document(found, keep))
     else:
         _print(found, row)
         if keep is not None:
@@ -114,11 +114,11 @@ def _run(scratch: Home, request: RunRequest, *, threads: int | None, headless: b
     import torch
 
     from sracl_tui.cli.progress import Bars, Lines
-    from sracl_tui.runner.pipeline import execute
+    from sracl_tui.runs.execute import execute
 
     if threads:
         torch.set_num_threads(threads)  # the search for neighbors too
-    console = common.talk()
+    console = options_and_output.talk()
     bars = not headless and console.is_terminal
     epochs = request.config.train.epochs
     with Bars(console, epochs=epochs) if bars else nullcontext(Lines(console)) as listener:
@@ -128,9 +128,9 @@ def _run(scratch: Home, request: RunRequest, *, threads: int | None, headless: b
 def _unfinished(result: RunResult) -> int:
     """Say why the second run did not come to its end; the exit code."""
     error = result.error
-    if isinstance(error, common.EngineError | common.StoreError):
-        common.print_error(error)
-    common.talk().print(f"the second run is {result.state}: {result.reason}", markup=False, highlight=False)
+    if isinstance(error, options_and_output.EngineError | options_and_output.StoreError):
+        options_and_output.print_error(error)
+    options_and_output.talk().print(f"the second run is {result.state}: {result.reason}", markup=False, highlight=False)
     return result.exit_code or 1
 
 
@@ -149,7 +149,7 @@ def _document(found: Reproduction, keep: Path | None) -> dict[str, Any]:
 
 def _print(found: Reproduction, row: dict[str, Any]) -> None:
     """The checks of all users, every one that failed, and the verdict; what differs on stderr."""
-    console = common.talk()
+    console = options_and_output.talk()
     for line in found.differences or ["code, packages, device and threads: the same"]:
         console.print(line, markup=False, highlight=False)
     if any(line.startswith("commit:") for line in found.differences) and row["git_sha"]:
@@ -158,13 +158,13 @@ def _print(found: Reproduction, row: dict[str, Any]) -> None:
         check for check in found.checks if check.what[1] == "all" or not check.passed or check.what[0] == "vectors"
     ]
     heads = ("split", "of", "metric", "then:r", "now:r", "difference:r", "allowed:r", "")
-    common.out().print(common.table(heads, [_cells(check) for check in shown]))
+    options_and_output.out().print(options_and_output.table(heads, [_cells(check) for check in shown]))
     for note in found.notes:
         console.print(note, markup=False, highlight=False)
     failed = sum(not check.passed for check in found.checks)
     word = "bit by bit" if found.exact else "within the tolerance"
     verdict = f"FAIL: {failed} of {len(found.checks)} differ" if failed else f"PASS: all {len(found.checks)}, {word}"
-    common.out().print(verdict, markup=False, highlight=False)
+    options_and_output.out().print(verdict, markup=False, highlight=False)
 
 
 def _cells(check: Check) -> tuple[str, ...]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from engine.config import Config, preset_description, preset_names
+from engine.config import Config
+from engine.config_files import preset_description, preset_names
 from engine.errors import ConfigError
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
-from sracl_tui.runner.asking import Asked
-from sracl_tui.runner.request import RunRequest, new_run_id
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.foreground import check_dataset, resume_run, run_all
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
+from sracl_tui.runs.request import RunRequest
+from sracl_tui.runs.sweeps.run_options import Asked
 
 if TYPE_CHECKING:
-    from sracl_tui.runner.result import RunResult
+    from sracl_tui.runs.result import RunResult
     from store.home import Home
 
 
@@ -113,9 +112,9 @@ def run(
         raise ConfigError(
             "a run is resumed with its own settings", where="--resume", hint="Leave the other options out."
         )
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     if resume is not None:
-        results = [_resume(place, resume, headless=headless, budget=budget, force=force)]
+        results = [resume_run(place, resume, headless=headless, budget=budget, force=force)]
     else:
         asked = Asked(
             configs=tuple(configs or ()), dataset=dataset, preset=preset, assignments=tuple(assignments or ()),
@@ -139,7 +138,7 @@ def run(
         results = run_all(place, plan, headless=headless, force=force)
     if json_:
         documents = [result.document() for result in results]
-        common.print_json(documents[0] if seeds is None and len(documents) == 1 else {"runs": documents})
+        options_and_output.print_json(documents[0] if seeds is None and len(documents) == 1 else {"runs": documents})
     else:
         _print_results(place, results)
     raise typer.Exit(max(result.exit_code for result in results))
@@ -164,114 +163,26 @@ def stop(
       sracl stop last
       sracl stop 20260401-1200 --wait 0
     """
-    from sracl_tui.runner.stopping import stop_run
-    from store.database import Store
-    from store.runs import find_run
+    from sracl_tui.runs.execution.stop import stop_run
+    from store.database.database import Store
+    from store.queries.runs import find_run
 
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     with Store.open(place) as store:
         run_id = find_run(store, run)["run_id"]
     done = stop_run(place, run_id, wait=wait, firmly=kill)
     if json_:
-        common.print_json({"run_id": run_id, "pid": done.pid, "ended": done.ended, "how": done.how})
+        options_and_output.print_json({"run_id": run_id, "pid": done.pid, "ended": done.ended, "how": done.how})
         return
     text = f"asked to stop (PID {done.pid})"
     if done.ended:
         text = "stopped" if done.how.startswith("asked") else done.how
-    common.talk().print(f"{run_id}: {text}.", highlight=False)
-
-
-def check_dataset(place: Home, name: str) -> None:
-    """A run with a misspelled dataset is no run: refuse it before it has a folder.
-
-    Raises:
-        LookupFailed: there is no such dataset.
-    """
-    from store import datasets
-
-    if name != "demo":
-        with common.open_store(place) as store:
-            datasets.get(store, name)
-
-
-def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: bool) -> list[RunResult]:
-    """Run requests one after the other until one is stopped; an equal finished run of the group stands in for one."""
-    from sracl_tui.runner.pipeline import execute, finished_equal
-
-    results: list[RunResult] = []
-    for request in requests:
-        earlier = None if force else finished_equal(place, request)
-        if earlier is not None:
-            common.talk().print(
-                f"{earlier.request.run_id}: seed {request.config.train.seed} is already in group {request.group}; reused "
-                "(--force runs it again).",
-                markup=False,
-                highlight=False,
-            )
-        results.append(
-            earlier or watched(request, lambda listener, r=request: execute(place, r, listener=listener), headless)
-        )
-        if results[-1].exit_code == 130:
-            break
-    return results
-
-
-def _resume(place: Home, text: str, *, headless: bool, budget: float | None, force: bool) -> RunResult:
-    """Go on with a run; the result of one that is finished; a new run where it has changed and `force` is given."""
-    from sracl_tui.runner import resuming
-    from sracl_tui.runner.pipeline import execute, read_result
-    from sracl_tui.runner.queueing import keep_going
-    from store.database import Store
-    from store.runs import find_run
-
-    with Store.open(place) as store:
-        row = find_run(store, text)
-        if row["state"] == "finished" and not force:
-            common.talk().print(f"{row['run_id']} is finished: this is its result.", markup=False, highlight=False)
-            return read_result(store, row["run_id"])
-    request = RunRequest.read(place.run_folder(row["run_id"]))
-    if budget is not None:
-        semantics = request.config.semantics.model_copy(update={"budget": budget})
-        request = replace(request, config=request.config.model_copy(update={"semantics": semantics}))
-    if force:
-        request = replace(request, run_id=new_run_id(), note=request.note or f"{row['run_id']} anew")
-    else:
-        resuming.check(place.run_folder(row["run_id"]), request)
-    try:
-        return watched(request, lambda listener: execute(place, request, listener=listener, resume=not force), headless)
-    finally:
-        keep_going(place)
-
-
-def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
-    """Run with lines or bars on stderr, and say how it went."""
-    from sracl_tui.cli.progress import Bars, Lines
-
-    console = common.talk()
-    config = request.config
-    console.print(
-        f"{request.run_id}: {request.preset} on {config.data.dataset}, seed {config.train.seed}",
-        markup=False,
-        highlight=False,
-    )
-    bars = not headless and console.is_terminal
-    with Bars(console, epochs=config.train.epochs) if bars else nullcontext(Lines(console)) as listener:
-        result = work(listener)
-    for warning in result.warnings:
-        console.print(f"warning: the database was not updated: {warning}", markup=False, highlight=False)
-    if result.error is not None:
-        if isinstance(result.error, common.EngineError | common.StoreError):
-            common.print_error(result.error)
-        else:
-            console.print(f"[red]{escape(str(result.reason))}[/red]", highlight=False)
-    elif result.state == "stopped":
-        console.print(f"stopped ({result.reason}); go on with: sracl run --resume {request.run_id}", highlight=False)
-    return result
+    options_and_output.talk().print(f"{run_id}: {text}.", highlight=False)
 
 
 def _dry_run_group(place: Home, requests: list[RunRequest], *, json_: bool) -> None:
     """One line per run; stages that runs share are counted with each, so the sum is an upper bound."""
-    from sracl_tui.runner.plan import plan
+    from sracl_tui.services.run_plan import plan
 
     by_config = {request.config.config_hash(): request.config for request in requests}
     plans = {key: plan(place, config) for key, config in by_config.items()}
@@ -282,14 +193,14 @@ def _dry_run_group(place: Home, requests: list[RunRequest], *, json_: bool) -> N
             {"name": request.name, "seed": request.config.train.seed, **document} for request, document in rows
         ]
         usd = {side: _sum([document["usd"][side] for _, document in rows]) for side in ("low", "high")}
-        common.print_json({"runs": documents, "minutes": round(minutes, 2), "usd": usd})
+        options_and_output.print_json({"runs": documents, "minutes": round(minutes, 2), "usd": usd})
         return
     cells = [
         (str(request.name), request.preset, f"{document['minutes']:.1f}", document["basis"])
         for request, document in rows
     ]
-    common.out().print(common.table(("run", "preset", "minutes:r", "estimated"), cells))
-    common.out().print(
+    options_and_output.out().print(options_and_output.table(("run", "preset", "minutes:r", "estimated"), cells))
+    options_and_output.out().print(
         f"{len(rows)} runs, at most about {minutes:.0f} minutes: shared stages are made once", highlight=False
     )
 
@@ -301,15 +212,15 @@ def _sum(dollars: list[float | None]) -> float | None:
 
 
 def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
-    from sracl_tui.cli.llm import kind_line, vectors_line
-    from sracl_tui.runner.plan import plan
-    from sracl_tui.runner.quoting import cost_line
+    from sracl_tui.runs.stages.cost_estimate import cost_line
+    from sracl_tui.services.estimate_text import kind_line, vectors_line
+    from sracl_tui.services.run_plan import plan
 
     document = plan(place, config)
     if json_:
-        common.print_json(document)
+        options_and_output.print_json(document)
         return
-    console = common.out()
+    console = options_and_output.out()
     for stage in document["stages"]:
         console.print(
             f"{stage['stage']:10} {'cached' if stage['cached'] else 'to do':7} {stage['detail']}",
@@ -344,14 +255,14 @@ def _print_results(place: Home, results: list[RunResult]) -> None:
         return
     ks = done[0].request.config.evaluate.ks
     rows = {_row_name(r.request): r.test for r in done}
-    console = common.out()
+    console = options_and_output.out()
     title = f"Test, {done[0].request.config.data.dataset}: best epoch {', '.join(str(r.best_epoch) for r in done)}"
-    console.print(common.metric_table(title, rows, ks))
+    console.print(options_and_output.metric_table(title, rows, ks))
     if len(done) > 1 and done[0].request.group:
-        common.talk().print(
+        options_and_output.talk().print(
             f"mean, spread and tests: sracl compare {done[0].request.group}", markup=False, highlight=False
         )
-    common.talk().print(
+    options_and_output.talk().print(
         f"{', '.join(r.request.run_id for r in done)}: {sum(r.seconds['total'] for r in done):.0f} s, in {place.database}",
         markup=False,
         highlight=False,

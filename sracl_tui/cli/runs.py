@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption, RunArgument
+from sracl_tui import formatting
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 from store.home import Home
 
 COLUMNS = (
@@ -45,27 +46,27 @@ def runs(
       sracl runs --group backbone --json
       sracl runs --tag paper -n 10
     """
-    from store.runs import list_runs
+    from store.queries.runs import list_runs
 
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     if json_:
         _print_documents(place, group=group, tag=tag, limit=limit)
         return
-    with common.open_store(place) as store:
+    with options_and_output.open_store(place) as store:
         rows = list_runs(store, group=group, tag=tag, limit=limit)
     if not rows:
-        common.talk().print("No runs here yet. `sracl run` makes the first one, on a synthetic demo set.")
+        options_and_output.talk().print("No runs here yet. `sracl run` makes the first one, on a synthetic demo set.")
     else:
-        common.out().print(common.table(COLUMNS, [run_cells(row) for row in rows]))
+        options_and_output.out().print(options_and_output.table(COLUMNS, [run_cells(row) for row in rows]))
 
 
 def _print_documents(place: Home, **wanted: Any) -> None:
-    from store.beside import read_beside
-    from store.runs import list_runs_json
+    from store.publishing.fresh_read import read_beside
+    from store.queries.runs import list_runs_json
 
-    with common.open_store(place, ingest=False) as store:
+    with options_and_output.open_store(place, ingest=False) as store:
         documents, behind = read_beside(place, lambda: list_runs_json(store, **wanted))
-    common.warn_behind(behind)
+    options_and_output.warn_behind(behind)
     sys.stdout.write("[")
     for first in range(0, len(documents), _TOGETHER):  # one text of all of them would be made and then encoded again
         sys.stdout.write(",\n" * bool(first) + ",\n".join(documents[first : first + _TOGETHER]))
@@ -78,14 +79,14 @@ def run_cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["run_id"],
         "" if row["name"] == row["run_id"] else row["name"],
-        common.state_text(row["state"]),
+        formatting.state_text(row["state"]),
         row["preset"] or "",
         row["dataset_name"] or row["config"]["data"]["dataset"],
         str(row["seed"]),
         f"{row['epoch']}{best}",
-        common.number(row["test_hr_20"]),
-        common.number(row["test_ndcg_20"]),
-        common.duration((row["timings"] or {}).get("total")),
+        formatting.number(row["test_hr_20"]),
+        formatting.number(row["test_ndcg_20"]),
+        formatting.duration((row["timings"] or {}).get("total")),
         row["group_name"] or "",
         " ".join(row["tags"]),
     )
@@ -106,10 +107,10 @@ def show(
       sracl show 20260401-1200 --json
       sracl show last --log
     """
-    from sracl_tui.runner.deaths import log_lines
-    from store import runs as stored
+    from sracl_tui.runs.execution.process_exit import log_lines
+    from store.queries import runs as stored
 
-    with common.open_store(common.home_of(home)) as store:
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
         row = stored.find_run(store, run)
         final = stored.final_metrics(store, row["run_id"])
         curves = stored.curves(store, row["run_id"])
@@ -117,15 +118,15 @@ def show(
         folder = store.home.run_folder(row["run_id"])
     if log and not json_:
         for line in log_lines(folder):
-            common.out().print(line, markup=False, highlight=False)
+            options_and_output.out().print(line, markup=False, highlight=False)
         return
     if json_:
         document = {"metrics": final, "analysis": analysis, "curves": curves, "folder": str(folder)}
         document["log"] = log_lines(folder)
-        common.print_json(_plain(row) | document)
+        options_and_output.print_json(_plain(row) | document)
         return
-    console = common.out()
-    common.print_pairs(console, _facts(row) | {"folder": str(folder)})
+    console = options_and_output.out()
+    options_and_output.print_pairs(console, _facts(row) | {"folder": str(folder)})
     groups = list(dict.fromkeys(m["subgroup"] for m in final if m["split"] == "test"))
     if groups:
         ks = tuple(row["config"]["evaluate"]["ks"])
@@ -135,7 +136,7 @@ def show(
         }
         labeled = {f"{name} ({values[name]['n']:,.0f})": values[name] for name in groups}
         console.print()
-        console.print(common.metric_table("Test, by subgroup (users)", labeled, ks))
+        console.print(options_and_output.metric_table("Test, by subgroup (users)", labeled, ks))
     if analysis:
         console.print()
         console.print(_analysis_table(analysis))
@@ -152,7 +153,7 @@ def _facts(row: dict[str, Any]) -> dict[str, str]:
     timings = {name: value for name, value in (row["timings"] or {}).items() if value}
     facts = {
         "run": row["run_id"] + ("" if row["name"] == row["run_id"] else f" ({row['name']})"),
-        "state": common.state_text(row["state"]) + (f": {row['reason']}" if row["reason"] else ""),
+        "state": formatting.state_text(row["state"]) + (f": {row['reason']}" if row["reason"] else ""),
         "preset": f"{row['preset']}; settings that differ from the defaults: {settings}",
         "data": f"{row['dataset_name']} ({row['dataset_id']})",
         "seed": f"{row['seed']}; config {row['config_hash']}",
@@ -161,7 +162,7 @@ def _facts(row: dict[str, Any]) -> dict[str, str]:
         "note": row["note"],
         "exit": " ".join(str(row[name]) for name in ("exit_code", "signal") if row[name] is not None),
         "epochs": f"{row['epoch']}, best {row['best_epoch'] or '-'}; started {row['segments']} times",
-        "time": ", ".join(f"{name} {common.duration(value)}" for name, value in timings.items()),
+        "time": ", ".join(f"{name} {formatting.duration(value)}" for name, value in timings.items()),
         "memory": f"{row['peak_memory_bytes'] / 2**30:.2f} GiB at most" if row["peak_memory_bytes"] else "",
         "machine": f"{row['machine']}; {row['device']}, {row['threads']} threads" if row["machine"] else "",
         "code": f"sracl {row['code_version']}, commit {row['git_sha'] or 'unknown'}{', with changes' if row['git_patch'] else ''}",
@@ -179,11 +180,11 @@ ANALYSIS = {
 def _analysis_table(analysis: dict[str, dict[str, float]]) -> Any:
     """One line per number: of what, its name, its value."""
     rows = [
-        (ANALYSIS.get(subgroup, subgroup), name.replace("_", " "), common.number(value))
+        (ANALYSIS.get(subgroup, subgroup), name.replace("_", " "), formatting.number(value))
         for subgroup, named in analysis.items()
         for name, value in named.items()
     ]
-    return common.table(("at the best epoch", "", "value:r"), rows)
+    return options_and_output.table(("at the best epoch", "", "value:r"), rows)
 
 
 def _curve_table(curves: list[dict[str, Any]], select: str) -> Any:
@@ -191,9 +192,11 @@ def _curve_table(curves: list[dict[str, Any]], select: str) -> Any:
     for point in curves:
         by_epoch.setdefault(point["epoch"], {})[f"{point['split']} {point['name']}"] = point["value"]
     names = ["train loss", "train loss_rec", "train loss_cs", "train loss_is", f"valid {select}", "train seconds"]
-    cells = [(str(epoch), *(common.number(values.get(name)) for name in names)) for epoch, values in by_epoch.items()]
+    cells = [
+        (str(epoch), *(formatting.number(values.get(name)) for name in names)) for epoch, values in by_epoch.items()
+    ]
     heads = ("epoch:r", "loss:r", "L_rec:r", "L_CS:r", "L_IS:r", f"valid {select.upper()}:r", "seconds:r")
-    return common.table(heads, cells)
+    return options_and_output.table(heads, cells)
 
 
 def tag(
@@ -210,9 +213,9 @@ def tag(
       sracl tag last paper office
       sracl tag last -- -paper
     """
-    from store import runs as stored
+    from store.queries import runs as stored
 
-    with common.open_store(common.home_of(home)) as store:
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
         run_id = stored.find_run(store, run)["run_id"]
         remove = tuple(text[1:] for text in tags if text.startswith("-"))
         add = tuple(text.removeprefix("+") for text in tags if not text.startswith("-"))
@@ -233,9 +236,9 @@ def note(
     Examples:
       sracl note last "ties shuffled; compare with the run before"
     """
-    from store import runs as stored
+    from store.queries import runs as stored
 
-    with common.open_store(common.home_of(home)) as store:
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
         run_id = stored.find_run(store, run)["run_id"]
         stored.note(store, run_id, text)
     _done({"run_id": run_id, "note": text}, f"{run_id}: {text or 'no note'}", json_)
@@ -254,9 +257,9 @@ def rename(
     Examples:
       sracl rename last office-baseline
     """
-    from store import runs as stored
+    from store.queries import runs as stored
 
-    with common.open_store(common.home_of(home)) as store:
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
         run_id = stored.find_run(store, run)["run_id"]
         stored.rename(store, run_id, name)
     _done({"run_id": run_id, "name": name}, f"{run_id}: {name}", json_)
@@ -264,9 +267,9 @@ def rename(
 
 def _done(document: dict[str, Any], text: str, json_: bool) -> None:
     if json_:
-        common.print_json(document)
+        options_and_output.print_json(document)
     else:
-        common.out().print(text, markup=False, highlight=False)
+        options_and_output.out().print(text, markup=False, highlight=False)
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

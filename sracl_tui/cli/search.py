@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from sracl_tui.runner.searching import SearchResult
+    from sracl_tui.services.semantic_search import SearchResult
 
 
 def search(
@@ -45,30 +45,30 @@ def search(
       sracl search "teachers" --dataset office --json
     """
     from sracl_tui.cli.progress import Bars, Lines
-    from sracl_tui.runner import searching
+    from sracl_tui.services import semantic_search
 
-    console = common.talk()
-    with common.open_store(common.home_of(home)) as store:
-        target = searching.choose(
+    console = options_and_output.talk()
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
+        target = semantic_search.choose(
             store, items=items, set_id=set_id, run=run, dataset=dataset, encoder=encoder, prefixes=prefixes
         )
         bars = Bars(console, epochs=0) if console.is_terminal else nullcontext(Lines(console))
         try:
             with bars as listener:
-                result = searching.search(store, text, target, n=n, listener=listener)
-        except searching.SearchStopped:
+                result = semantic_search.search(store, text, target, n=n, listener=listener)
+        except semantic_search.SearchStopped:
             console.print("stopped; what is encoded is kept, and searching again goes on from there")
             raise typer.Exit(130) from None
     for warning in result.warnings:
         console.print(f"warning: {warning}", markup=False, highlight=False)
     if json_:
-        common.print_json(result.document())
+        options_and_output.print_json(result.document())
     else:
         _print(result)
 
 
 def _print(result: SearchResult) -> None:
-    console = common.out()
+    console = options_and_output.out()
     if result.kind == "item":
         heads = ("#:r", "cos:r", "item", "title", "summary")
         rows = [(h["item"], h["title"] or "(no title)", h["summary"]) for h in result.hits]
@@ -79,7 +79,7 @@ def _print(result: SearchResult) -> None:
             for h in result.hits
         ]
     cells = [(str(h["rank"]), f"{h['similarity']:.3f}", *row) for h, row in zip(result.hits, rows, strict=True)]
-    console.print(common.table(heads, cells))
+    console.print(options_and_output.table(heads, cells))
     index = result.index
     recall = index.get("recall")
     how = (

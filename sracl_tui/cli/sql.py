@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from engine.errors import ConfigError
-from sracl_tui.cli import common
-from sracl_tui.cli.common import DebugOption, HomeOption, JsonOption
+from sracl_tui.cli import options_and_output
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 
 
 def sql(
@@ -43,28 +43,28 @@ def sql(
       sracl sql --write "DELETE FROM metrics WHERE run_id = 'bad'"
     """
     text = file.read_text("utf-8") if file is not None else query if query is not None else sys.stdin.read()
-    place = common.home_of(home)
+    place = options_and_output.home_of(home)
     if write and out is not None:
         raise ConfigError("--write changes rows, --out saves them: give one", where="--out")
     if out is not None:
-        with common.open_store(place) as store:
+        with options_and_output.open_store(place) as store:
             rows = store.save_sql(text, out)
         if json_:
-            common.print_json({"rows": rows, "path": str(out)})
+            options_and_output.print_json({"rows": rows, "path": str(out)})
         else:
-            common.talk().print(f"{rows:,} rows are in {out}", markup=False, highlight=False)
+            options_and_output.talk().print(f"{rows:,} rows are in {out}", markup=False, highlight=False)
         return
     if write:
-        from store.publish import write_sql
+        from store.publishing.publish import write_sql
 
         table = write_sql(place, text)
-        common.talk().print("published", highlight=False)
+        options_and_output.talk().print("published", highlight=False)
     else:
-        with common.open_store(place) as store:
+        with options_and_output.open_store(place) as store:
             table = store.user_sql(text)
     if table is None:
         if json_ or format_ == "json":
-            common.print_json([])
+            options_and_output.print_json([])
         return
     _print(table, "json" if json_ else format_)
 
@@ -73,15 +73,17 @@ def _print(table: Any, format_: str) -> None:
     rows = table.to_pylist()
     names = table.column_names
     if format_ == "json":
-        common.print_json(rows)
+        options_and_output.print_json(rows)
     elif format_ == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow(names)
         writer.writerows([row[name] for name in names] for row in rows)
     else:
         heads = [f"{field.name}:r" if _is_number(field.type) else field.name for field in table.schema]
-        common.out().print(common.table(heads, [[_cell(row[name]) for name in names] for row in rows]))
-        common.talk().print(f"{len(rows):,} rows", highlight=False)
+        options_and_output.out().print(
+            options_and_output.table(heads, [[_cell(row[name]) for name in names] for row in rows])
+        )
+        options_and_output.talk().print(f"{len(rows):,} rows", highlight=False)
 
 
 def _is_number(kind: Any) -> bool:

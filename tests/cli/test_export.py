@@ -84,16 +84,16 @@ def own_top(home, run, users):
     """The 20 items that the run's evaluation scores highest, from its trainer and its checkpoint."""
     import torch
 
-    from engine import checkpoint
     from engine.data.dataset import TEST
-    from engine.evaluate import encode
+    from engine.evaluation.ranking import encode
     from engine.events import ignore
-    from engine.train import BEST, Trainer
-    from sracl_tui.runner.datasets import open_dataset
-    from sracl_tui.runner.request import RunRequest
-    from store.database import Store
+    from engine.training import checkpoint
+    from engine.training.trainer import BEST, Trainer
+    from sracl_tui.runs.dataset_access import open_dataset
+    from sracl_tui.runs.request import RunRequest
+    from store.database.database import Store
     from store.home import Home
-    from store.runs import find_run
+    from store.queries.runs import find_run
 
     with Store.open(Home(home)) as store:
         row = find_run(store, run)

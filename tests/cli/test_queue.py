@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from store.home import Home
-from store.journal import lock_held, lock_pid, read_events
+from store.journal.journal import lock_held, lock_pid, read_events
 from store.queue import Queue
 
 TINY = ("--dataset", "demo", "--preset", "backbone", "--set", "max_users=60", "--set", "threads=1")

@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from sracl_tui.cli.main import app
-from sracl_tui.runner import reproducing
-from store.database import Store
+from sracl_tui.services import reproduction
+from store.database.database import Store
 from store.home import Home
-from store.journal import Journal, RunLock
-from store.publish import publish, write_sql
-from store.runs import find_run
+from store.journal.journal import Journal, RunLock
+from store.publishing.publish import publish, write_sql
+from store.queries.runs import find_run
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_a_number_that_is_another_one_fails_and_is_named_and_the_second_run_can_
     write_sql(place, f"UPDATE runs SET {other} WHERE {changed}")
     with Store.open(place) as store:
         row = find_run(store, "plain")
-        found = reproducing.compare(store, row, Home(kept), checks=[])
-        strict = reproducing.compare(store, row, Home(kept), checks=[], tolerance=0)
+        found = reproduction.compare(store, row, Home(kept), checks=[])
+        strict = reproduction.compare(store, row, Home(kept), checks=[], tolerance=0)
     assert found.passed, "bits cannot be equal there"
     assert not found.exact
     assert {"threads: 8 then, 1 now"} <= set(found.differences)
@@ -84,7 +84,7 @@ def test_a_number_that_is_another_one_fails_and_is_named_and_the_second_run_can_
     write_sql(place, f"UPDATE runs SET device = 'cuda:0' WHERE {changed}")
     write_sql(place, f"UPDATE metrics SET value = value + 0.2 WHERE {changed} AND split = 'test' AND name = 'mrr@5'")
     with Store.open(place) as store:
-        found = reproducing.compare(store, find_run(store, "plain"), Home(kept), checks=[])
+        found = reproduction.compare(store, find_run(store, "plain"), Home(kept), checks=[])
     assert found.expects == "draws"
     assert {check.what[2] for check in found.checks if not check.passed} == {"mrr@5"}
 

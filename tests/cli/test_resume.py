@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from store.journal import lock_held, lock_pid, read_events
+from store.journal.journal import lock_held, lock_pid, read_events
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("--dataset", "demo", "--preset", "backbone", "--set", "max_users=60", "--set", "threads=1", "--headless")
@@ -142,7 +142,7 @@ def test_a_deaf_run_is_asked_firmly_and_then_killed(sracl, place):
 
 
 def test_a_pid_that_is_another_process_s_now_is_left_alone(place):
-    from sracl_tui.runner.stopping import _signal
+    from sracl_tui.runs.execution.stop import _signal
 
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     _signal("run", other.pid, 1.0, signal.SIGKILL)

@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.config import load_config
+from engine.config_files import load_config
 from engine.errors import ConfigError
 from engine.events import Event, StageFinished
-from engine.retrieval import index as saved
-from engine.semantics.vectors import text_sha256
-from sracl_tui.runner import searching
-from sracl_tui.runner.pipeline import execute
-from sracl_tui.runner.request import RunRequest, new_run_id
-from store import caches
-from store.database import Store
+from engine.retrieval import saved_index as saved
+from engine.semantics.encoders.text_vectors import text_sha256
+from sracl_tui.runs.execute import execute
+from sracl_tui.runs.request import RunRequest, new_run_id
+from sracl_tui.services import semantic_search
+from store.database.database import Store
 from store.errors import LookupFailed
 from store.home import Home
-from store.runs import find_run, list_runs
+from store.queries import caches
+from store.queries.runs import find_run, list_runs
 
 
 def ask(sracl, home: Path, *arguments: str) -> dict:
@@ -37,7 +37,7 @@ def copy(home, tmp_path_factory) -> Path:
 @pytest.fixture
 def big(copy, monkeypatch) -> Home:
     """The same home, where every set is large enough for an index."""
-    monkeypatch.setattr(searching, "SMALL", 2)
+    monkeypatch.setattr(semantic_search, "SMALL", 2)
     return Home(copy)
 
 
@@ -90,10 +90,10 @@ def test_items_are_found_and_printed(sracl, copy):
 
 def test_exact_order_is_that_of_the_stored_vectors(copy):
     with Store.open(Home(copy)) as store:
-        target = searching.choose(store, run="full")
-        first = searching.search(store, "camping", target, n=80)
+        target = semantic_search.choose(store, run="full")
+        first = semantic_search.search(store, "camping", target, n=80)
         text = first.hits[17]["summary"]
-        found = searching.search(store, text, target, n=80)
+        found = semantic_search.search(store, text, target, n=80)
         texts = list({hit["summary"] for hit in found.hits})
         shas, vectors = caches.known_vectors(store, found.encoder, [text_sha256(t) for t in texts])
     row = {sha: vector / np.linalg.norm(vector) for sha, vector in zip(shas, vectors, strict=True)}
@@ -105,17 +105,17 @@ def test_exact_order_is_that_of_the_stored_vectors(copy):
 
 def test_the_index_is_built_once_finds_the_same_and_is_mended(big):
     with Store.open(big) as store:
-        target = searching.choose(store)
+        target = semantic_search.choose(store)
         text = next(iter(summaries(big.path, "user").values()))
-        first = searching.search(store, text, target, n=10)
+        first = semantic_search.search(store, text, target, n=10)
         assert (first.index["method"], first.index["built"]) == ("annoy", True)
         assert first.index["recall"] >= 0.99
-        again = searching.search(store, text, target, n=10)
+        again = semantic_search.search(store, text, target, n=10)
         assert not again.index["built"]
         assert again.hits == first.hits
         path = Path(first.index["path"])
         path.write_bytes(path.read_bytes()[:-50])
-        mended = searching.search(store, text, target, n=10)
+        mended = semantic_search.search(store, text, target, n=10)
         assert mended.index["built"]
         assert mended.hits == first.hits
         assert sorted(p.suffix for p in path.parent.iterdir()) == [".ann", ".json"]
@@ -123,10 +123,10 @@ def test_the_index_is_built_once_finds_the_same_and_is_mended(big):
 
 def test_a_low_recall_is_warned_of(big, monkeypatch):
     with Store.open(big) as store:
-        target = searching.choose(store, items=True)
-        assert searching.search(store, "garden tools", target).warnings == []
+        target = semantic_search.choose(store, items=True)
+        assert semantic_search.search(store, "garden tools", target).warnings == []
         monkeypatch.setattr(saved, "TARGET", 1.01)
-        (warning,) = searching.search(store, "garden tools", target).warnings
+        (warning,) = semantic_search.search(store, "garden tools", target).warnings
     assert "%" in warning
 
 
@@ -137,10 +137,10 @@ def test_missing_vectors_are_encoded_once_by_a_run_that_is_not_the_last(tmp_path
     trained = execute(home, RunRequest(run_id=new_run_id(), config=config)).request.run_id
     events: list[Event] = []
     with Store.open(home) as store:
-        target = searching.choose(store)
-        first = searching.search(store, "garden tools for mud", target, listener=events.append)
+        target = semantic_search.choose(store)
+        first = semantic_search.search(store, "garden tools for mud", target, listener=events.append)
         assert [event.stage for event in events if isinstance(event, StageFinished)] == ["vectors"]
-        again = searching.search(store, "garden tools for mud", target, listener=events.append)
+        again = semantic_search.search(store, "garden tools for mud", target, listener=events.append)
         assert [event.stage for event in events if isinstance(event, StageFinished)] == ["vectors"]
         assert again.hits == first.hits
         assert first.run_id == trained
@@ -150,9 +150,9 @@ def test_missing_vectors_are_encoded_once_by_a_run_that_is_not_the_last(tmp_path
 
 
 def test_an_encoding_that_is_stopped_goes_on_and_encodes_nothing_twice(copy, monkeypatch):
-    from engine.semantics import vectors
+    from engine.semantics.encoders import text_vectors
 
-    monkeypatch.setattr(vectors, "CHUNK", 16)
+    monkeypatch.setattr(text_vectors, "CHUNK", 16)
     home = Home(copy)
     encoded: list[int] = []
 
@@ -169,16 +169,16 @@ def test_an_encoding_that_is_stopped_goes_on_and_encodes_nothing_twice(copy, mon
                 [[text.lower().count(c) for c in "abcdefghijklmnopqrstuvwxyz"] for text in texts], np.float32
             )
 
-    monkeypatch.setattr(searching, "_encoder", lambda *_: Letters())
+    monkeypatch.setattr(semantic_search, "set_encoder", lambda *_: Letters())
     with Store.open(home) as store:
-        target = searching.choose(store)
-        with pytest.raises(searching.SearchStopped):
-            searching.search(store, "abc", target)
+        target = semantic_search.choose(store)
+        with pytest.raises(semantic_search.SearchStopped):
+            semantic_search.search(store, "abc", target)
         kept = len(store.rows("SELECT 1 FROM vectors.vectors WHERE encoder = 'letters'"))
         assert kept == 16
         (stopped,) = (row["run_id"] for row in list_runs(store) if row["kind"] == "search")
         assert execute(home, RunRequest.read(home.run_folder(stopped)), resume=True).state == "finished"
-        found = searching.search(store, "abc", target)
+        found = semantic_search.search(store, "abc", target)
         assert len([row for row in list_runs(store) if row["kind"] == "search"]) == 1
         assert sum(encoded) == found.texts + 2  # each text once, and the query twice
         assert len(found.hits) == 10
@@ -198,24 +198,24 @@ def test_an_encoding_that_is_stopped_goes_on_and_encodes_nothing_twice(copy, mon
 )
 def test_what_cannot_be_searched_is_refused(chosen, error, words, home):
     with Store.open(Home(home)) as store, pytest.raises(error, match=words):
-        searching.choose(store, **chosen)
+        semantic_search.choose(store, **chosen)
 
 
 @pytest.mark.parametrize("chosen", [{}, {"run": "full"}, {"dataset": "demo[:80]"}, {"items": True}])
 def test_a_set_is_chosen_by_run_dataset_or_its_own_id(chosen, home):
     with Store.open(Home(home)) as store:
-        target = searching.choose(store, **chosen)
+        target = semantic_search.choose(store, **chosen)
         run = find_run(store, "full")
         assert target.found["set_id"] == run["item_set_id" if chosen.get("items") else "user_set_id"]
         assert target.encoder == "tfidf"
-        assert searching.choose(store, set_id=target.found["set_id"][:9]) == target
-        assert searching.choose(store, encoder="minilm", **chosen).encoder == "minilm"
+        assert semantic_search.choose(store, set_id=target.found["set_id"][:9]) == target
+        assert semantic_search.choose(store, encoder="minilm", **chosen).encoder == "minilm"
 
 
 @pytest.mark.parametrize(("text", "words"), [(" ", "nothing to search"), ("xqzw vvkj", "no word")])
 def test_a_text_that_says_nothing_is_refused(text, words, home):
     with Store.open(Home(home)) as store, pytest.raises(ConfigError, match=words):
-        searching.search(store, text, searching.choose(store))
+        semantic_search.search(store, text, semantic_search.choose(store))
 
 
 def test_an_empty_home_is_told_what_makes_summaries(sracl, tmp_path):

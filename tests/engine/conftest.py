@@ -15,13 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine import checkpoint
-from engine.config import Config, build_config
+from engine.config import Config
+from engine.config_files import build_config
 from engine.data.dataset import TRAIN, Dataset, Items
 from engine.events import EpochFinished, Evaluated, Event, StepFinished
+from engine.methods.sracl import Semantics
 from engine.models.sasrec import SASRec
-from engine.models.sracl import Semantics
-from engine.train import BEST, LAST, Trainer, TrainResult
+from engine.training import checkpoint
+from engine.training.trainer import BEST, LAST, Trainer, TrainResult
 
 DAY = 86_400
 SMALL = {
@@ -40,7 +41,9 @@ SMALL = {
 @pytest.fixture(scope="session")
 def pretend() -> Any:
     """The device that no machine needs to have (pretend.py)."""
-    spec = importlib.util.spec_from_file_location("pretended_device", Path(__file__).with_name("pretend.py"))
+    spec = importlib.util.spec_from_file_location(
+        "pretended_device", Path(__file__).parents[1] / "support" / "pretended_device.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

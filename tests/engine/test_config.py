@@ -9,13 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import (
-    Config,
+from engine.config import Config, choices, content_hash, flatten, leaf_paths
+from engine.config_files import (
     build_config,
-    choices,
-    content_hash,
-    flatten,
-    leaf_paths,
     load_config,
     merge,
     parse_assignment,

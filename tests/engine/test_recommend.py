@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from engine.config import ModelConfig
-from engine.data.batches import Windows, pack_histories
+from engine.data.batching.windows import Windows, pack_histories
 from engine.errors import CheckpointError, ConfigError, DataError
-from engine.models.backbone import build_backbone
+from engine.models.registry import build_backbone
 from engine.recommend import ABOUT, WEIGHTS, Recommender, load_model, save_model
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_backbone.py"

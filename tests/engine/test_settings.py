@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine import train
 from engine.config import Config, flatten
 from engine.events import EpochFinished
 from engine.models.backbone import Backbone
+from engine.training import trainer
 
 CONSTANT = {"lr": 1e-12, "epochs": 4, "patience": 2}
 """Validation stays as it is."""
@@ -82,7 +82,7 @@ def rising(monkeypatch):
         ranks[backbone] = ranks.get(backbone, 10) - 1
         return np.full(len(ids), ranks[backbone], np.int32)
 
-    monkeypatch.setattr(train, "rank_targets", rank)
+    monkeypatch.setattr(trainer, "rank_targets", rank)
 
 
 FIXTURES = {"evaluate.ties": "rounded", "train.select": "rising", "train.select_digits": "rising"}

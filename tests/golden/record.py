@@ -125,7 +125,7 @@ def _stopped(recording: Recording) -> None:
 
 def with_server(recording: Recording) -> None:
     """A run that pays a model for summaries; one of its calls fails first."""
-    place = Path(__file__).parents[1] / "llm" / "server.py"
+    place = Path(__file__).parents[1] / "support" / "openai_server.py"
     spec = importlib.util.spec_from_file_location("loopback_server", place)
     assert spec is not None
     assert spec.loader is not None

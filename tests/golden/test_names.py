@@ -23,16 +23,18 @@ from typer.main import get_command
 
 from engine import errors as engine_errors
 from engine import events
-from engine.config import Config, Section, build_config, load_config, preset_names
-from sracl_tui import keys
+from engine.config import Config, Section
+from engine.config_files import build_config, load_config, preset_names
 from sracl_tui.__main__ import cli as tui
-from sracl_tui.cli.common import exit_code
 from sracl_tui.cli.main import app
+from sracl_tui.cli.options_and_output import exit_code
+from sracl_tui.tui import app as _app  # its bindings are among the keys  # noqa: F401
+from sracl_tui.tui import keymap
 from store import errors as store_errors
-from store.database import Store
+from store.database.database import Store
+from store.database.schema import document
 from store.home import Home
-from store.journal import read_events
-from store.schema import document
+from store.journal.journal import read_events
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("max_users=20", "encoder=tfidf", "width=8", "inner=8", "layers=1", "epochs=1", "threads=1")
@@ -107,7 +109,7 @@ def test_config_hashes(golden: Golden) -> None:
 
 
 def test_keys(golden: Golden) -> None:
-    golden("keys", [f"{name} = {pressed}" for name, (pressed, _) in keys.bindings().items()])
+    golden("keys", [f"{name} = {pressed}" for name, (pressed, _) in keymap.bindings().items()])
 
 
 def test_exit_codes(golden: Golden) -> None:

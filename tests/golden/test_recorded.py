@@ -16,11 +16,11 @@ import pytest
 
 from engine.config import Config
 from engine.recommend import load_model
-from sracl_tui.runner import environment
-from store.database import Store
+from sracl_tui.runs import environment
+from store.database.database import Store
 from store.home import Home
-from store.journal import read_events
-from store.upkeep import check
+from store.journal.journal import read_events
+from store.maintenance import check
 
 from .answers import COMMANDS, TABLES, answer_of, difference
 from .conftest import RECORDED

@@ -19,7 +19,9 @@ KEY = "sk-test-4f1d0c9b7a"
 
 
 def _module() -> Any:
-    spec = importlib.util.spec_from_file_location("loopback_server", Path(__file__).with_name("server.py"))
+    spec = importlib.util.spec_from_file_location(
+        "loopback_server", Path(__file__).parents[1] / "support" / "openai_server.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -11,13 +11,13 @@ import pytest
 
 from engine.config import SemanticsConfig
 from engine.data.demo import make_demo
-from engine.errors import AtProvider, BudgetReached, ConfigError, SemanticsError
+from engine.errors import AtProvider, BudgetReached, ConfigError, Interrupted, SemanticsError
 from engine.events import ApiCalled, Event, SummariesMade
-from engine.semantics import batch_client
-from engine.semantics.endpoint_provider import BatchPlan, EndpointProvider
-from engine.semantics.summaries import Interrupted, make_summaries
-from store.batches import BatchFiles
+from engine.semantics.llm import batch_client
+from engine.semantics.summaries.llm_provider import BatchPlan, EndpointProvider
+from engine.semantics.summaries.make import make_summaries
 from store.home import Home
+from store.llm_batches import BatchFiles
 
 from .conftest import entry, inside
 
@@ -187,7 +187,7 @@ def test_a_death_at_any_step_costs_nothing_and_loses_nothing(serve, tmp_path, st
 def test_a_batch_whose_beginning_was_not_answered_is_found_rather_than_begun_again(
     serve, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("engine.semantics.attempts.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("engine.semantics.llm.attempts.BACKOFF_SECONDS", 0.01)
     server = serve(unseen=2, first={"500": 2, "drop": 1, "429-wait": 1}, wait=0.05)
     job = Job(tmp_path, server)
     job.run()

@@ -11,11 +11,11 @@ import pytest
 
 from engine.config import SemanticsConfig
 from engine.data.demo import make_demo
-from engine.errors import BudgetReached, SemanticsError
+from engine.errors import BudgetReached, Interrupted, SemanticsError
 from engine.events import ApiCalled, Event, SummariesMade
-from engine.semantics import pacing
-from engine.semantics.endpoint_provider import EndpointProvider
-from engine.semantics.summaries import Interrupted, make_summaries
+from engine.semantics.llm import rate_limiter
+from engine.semantics.summaries.llm_provider import EndpointProvider
+from engine.semantics.summaries.make import make_summaries
 
 from .conftest import KEY, entry
 
@@ -98,7 +98,7 @@ def test_what_cannot_get_better_is_one_clear_error(serve, tmp_path, status) -> N
     server = serve(always=str(status))
     with pytest.raises(SemanticsError, match=f"HTTP {status}"):
         Job(tmp_path, server).run()
-    assert server.requests <= pacing.FIRST
+    assert server.requests <= rate_limiter.FIRST
 
 
 def test_a_refused_key_is_not_repeated(serve, tmp_path, monkeypatch) -> None:
@@ -134,11 +134,11 @@ def test_rate_limits_are_learned_from_the_headers(serve, tmp_path) -> None:
     started = time.monotonic()
     Job(tmp_path, server).run(count=160)
     asked = server.requests
-    assert asked - 1200 / 60 * pacing.BURST_SECONDS - 16 <= 20 * (time.monotonic() - started)
+    assert asked - 1200 / 60 * rate_limiter.BURST_SECONDS - 16 <= 20 * (time.monotonic() - started)
 
 
 def test_a_server_that_never_works_is_given_up(serve, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(pacing, "GIVE_UP_AFTER", 1)
+    monkeypatch.setattr(rate_limiter, "GIVE_UP_AFTER", 1)
     server = serve(always="500")
     with pytest.raises(SemanticsError, match="HTTP 500"):
         Job(tmp_path, server).run(count=200)

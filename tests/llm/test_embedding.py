@@ -11,9 +11,9 @@ import pytest
 
 from engine.errors import BudgetReached, ConfigError, SemanticsError
 from engine.events import ApiCalled, Event, VectorsMade
-from engine.semantics.embedding import TEXTS_AT_ONCE, EndpointEncoder
-from engine.semantics.encoders import build_encoder
-from engine.semantics.vectors import make_vectors, text_sha256
+from engine.semantics.encoders.local import build_encoder
+from engine.semantics.encoders.remote import TEXTS_AT_ONCE, EndpointEncoder
+from engine.semantics.encoders.text_vectors import make_vectors, text_sha256
 
 from .conftest import KEY, entry, inside, sql
 
@@ -73,7 +73,7 @@ def test_what_is_wrong_is_said_before_anything_is_paid(serve, tmp_path, monkeypa
 
 
 def test_a_server_that_gives_too_few_vectors_is_not_believed(serve, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("engine.semantics.attempts.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("engine.semantics.llm.attempts.BACKOFF_SECONDS", 0.01)
     server = serve(always="empty")
     encoder, events = made(tmp_path, server)
     with pytest.raises(SemanticsError, match="3 of 3 texts have no vector"):

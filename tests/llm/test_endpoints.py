@@ -13,14 +13,14 @@ from engine.config import SemanticsConfig, content_hash
 from engine.data.dataset import Dataset, Items
 from engine.data.demo import make_demo
 from engine.errors import ConfigError
-from engine.semantics import pacing
-from engine.semantics.endpoint_provider import EndpointProvider
-from engine.semantics.endpoints import Endpoint, find_key, read_endpoints
-from engine.semantics.judging import judge, repair
-from engine.semantics.prices import highest, prices_of
+from engine.semantics.llm import rate_limiter
+from engine.semantics.llm.answer_validation import judge, repair
+from engine.semantics.llm.endpoints import Endpoint, find_key, read_endpoints
+from engine.semantics.llm.prices import highest, prices_of
 from engine.semantics.prompts import choose_prompt, domain_of, read_prompts
-from engine.semantics.providers import build_provider
-from engine.semantics.requests import Requests
+from engine.semantics.summaries.llm_provider import EndpointProvider
+from engine.semantics.summaries.prompt_requests import Requests
+from engine.semantics.summaries.registry import build_provider
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=UTC)
 GOOD_ITEM = '{"item summary": "A pot.", "potential user analysis": "Cooks."}'
@@ -238,22 +238,22 @@ def test_a_repair_shows_the_bad_answer_and_what_was_wrong() -> None:
 
 
 def test_waiting_times_are_read_in_every_form() -> None:
-    assert pacing.retry_after({"retry-after-ms": "250"}) == 0.25
-    assert pacing.retry_after({"retry-after": "7"}) == 7
-    assert pacing.retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
-    assert pacing.retry_after({"retry-after": "soon"}) is None
-    assert pacing.retry_after({}) is None
-    assert pacing.duration("6m0s") == 360
-    assert pacing.duration("120ms") == 0.12
-    assert pacing.duration("1.5") == 1.5
+    assert rate_limiter.retry_after({"retry-after-ms": "250"}) == 0.25
+    assert rate_limiter.retry_after({"retry-after": "7"}) == 7
+    assert rate_limiter.retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
+    assert rate_limiter.retry_after({"retry-after": "soon"}) is None
+    assert rate_limiter.retry_after({}) is None
+    assert rate_limiter.duration("6m0s") == 360
+    assert rate_limiter.duration("120ms") == 0.12
+    assert rate_limiter.duration("1.5") == 1.5
 
 
 def test_a_bucket_gives_out_its_rate() -> None:
-    bucket = pacing.Bucket(60.0)
+    bucket = rate_limiter.Bucket(60.0)
     waits = [bucket.take(1) for _ in range(20)]
     assert waits[0] == 0
-    assert waits[-1] == pytest.approx(20 - pacing.BURST_SECONDS, abs=1.0)
-    assert pacing.Bucket(None).take(10**9) == 0
+    assert waits[-1] == pytest.approx(20 - rate_limiter.BURST_SECONDS, abs=1.0)
+    assert rate_limiter.Bucket(None).take(10**9) == 0
 
 
 def test_no_key_and_no_call_is_needed_to_name_requests() -> None:

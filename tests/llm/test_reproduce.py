@@ -7,10 +7,10 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from engine.config import load_config
+from engine.config_files import load_config
 from sracl_tui.cli.main import app
-from sracl_tui.runner.pipeline import execute
-from sracl_tui.runner.request import RunRequest
+from sracl_tui.runs.execute import execute
+from sracl_tui.runs.request import RunRequest
 from store.home import Home
 
 from .conftest import KEY, entry

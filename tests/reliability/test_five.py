@@ -18,8 +18,8 @@ import duckdb
 import pytest
 
 from store.home import Home
-from store.journal import lock_held, read_events, read_lines, segments
-from store.publish import publish
+from store.journal.journal import lock_held, read_events, read_lines, segments
+from store.publishing.publish import publish
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -34,7 +34,7 @@ STALE = "SELECT epoch(now()) - epoch(min(heartbeat_at AT TIME ZONE 'UTC')) FROM 
 def server(folder: Path, **behavior: Any) -> tuple[subprocess.Popen[bytes], str]:
     """The faulty server of the tests of calls, as a process; its address."""
     port = folder / "port"
-    line = [sys.executable, str(ROOT / "tests/llm/server.py"), str(port), "", json.dumps(behavior)]
+    line = [sys.executable, str(ROOT / "tests/support/openai_server.py"), str(port), "", json.dumps(behavior)]
     process = subprocess.Popen(line)
     while not port.exists() or not port.read_text():
         time.sleep(0.05)
@@ -100,7 +100,8 @@ def test_five_processes_at_one_home(machine, until, tmp_path: Path) -> None:
     )  # fmt: skip
     told = tmp_path / "app.json"
     app = subprocess.Popen(
-        [sys.executable, str(HERE / "five_app.py"), str(home.path), str(SECONDS), str(told)], env=machine.environment
+        [sys.executable, str(HERE.parent / "support" / "five_app.py"), str(home.path), str(SECONDS), str(told)],
+        env=machine.environment,
     )
     reader = Reader(home)
     reader.start()

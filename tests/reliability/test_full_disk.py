@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from store.journal import lock_held, read_events
+from store.journal.journal import lock_held, read_events
 
 TINY = ("--dataset", "demo", "--preset", "backbone", "--set", "max_users=60", "--set", "threads=1", "--headless")
 EPOCHS = ("--set", "epochs=60", "--set", "patience=60")

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from engine import checkpoint
-from engine.config import load_config
+from engine.config_files import load_config
 from engine.errors import CheckpointError, ConfigError, EngineError
-from store import runs
-from store.database import Store
+from engine.training import checkpoint
+from store.database.database import Store
 from store.home import Home
-from store.journal import Journal
-from store.publish import publish
+from store.journal.journal import Journal
+from store.publishing.publish import publish
+from store.queries import runs
 
 CONFIG = b'preset = "backbone"\n[data]\ndataset = "demo"\nmax_users = 60\n[train]\nlr = 0.001\nepochs = 3\n[loss]\nalpha = 0.1\n'
 TABLE = b"user,item,timestamp,title\n" + b"".join(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from store.database import Store
+from store.database.database import Store
 from store.home import Home
-from store.journal import read_events
+from store.journal.journal import read_events
 
 SMALL = ("--dataset", "demo", "--set", "max_users=60", "--set", "encoder=tfidf", "--set", "threads=1", "--headless")
 CONSISTENT = """

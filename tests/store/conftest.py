@@ -19,10 +19,10 @@ import pytest
 
 from engine.data.dataset import Dataset, Items
 from engine.events import Event, Tabular
-from store.database import Store
+from store.database.database import Store
 from store.home import Home
-from store.journal import Journal
-from store.processes import boot_id
+from store.journal.journal import Journal
+from store.journal.processes import boot_id
 
 ROOT = Path(__file__).resolve().parents[2]
 CREATED: dict[str, Any] = {
@@ -40,12 +40,12 @@ PRELUDE = f"""
 import json, os, platform, resource, signal, sys, time
 from pathlib import Path
 import duckdb
-from store.database import Store
+from store.database.database import Store
 from store.errors import StoreBusy, StoreError
 from store.home import Home
-from store.processes import boot_id
-from store.journal import Journal, RunLock
-from store.publish import publish
+from store.journal.processes import boot_id
+from store.journal.journal import Journal, RunLock
+from store.publishing.publish import publish
 CREATED = json.loads({json.dumps(CREATED)!r})
 home = Home(Path(sys.argv[1]))
 PROCESS = dict(pid=os.getpid(), host=platform.node(), boot_id=boot_id())

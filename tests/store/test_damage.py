@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from store.database import Store
+from store.database.database import Store
 from store.home import Home
-from store.journal import Journal
-from store.publish import publish
+from store.journal.journal import Journal
+from store.publishing.publish import publish
 
 NewRun = Callable[..., Journal]
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -57,7 +57,7 @@ def test_a_torn_last_line_of_a_dead_run_is_no_reason_to_publish(home: Home, new_
 def test_damage_and_missing_tables_are_skipped_with_a_word(
     home: Home, new_run: NewRun, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.journal.INLINE_ROWS", 0)
+    monkeypatch.setattr("store.journal.journal.INLINE_ROWS", 0)
     journal = new_run("one")
     journal.append("summaries_made", {}, columns=_summaries("k1"))
     next((home.runs / "one").glob("*.parquet")).unlink()

@@ -13,11 +13,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from store.database import Store
+from store.database.database import Store
 from store.errors import StoreError
 from store.home import Home
-from store.journal import Journal
-from store.publish import publish
+from store.journal.journal import Journal
+from store.publishing.publish import publish
 
 NewRun = Callable[..., Journal]
 Rows = Callable[..., list[tuple[Any, ...]]]

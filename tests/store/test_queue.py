@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from store import runs
-from store.database import Store
+from store.database.database import Store
 from store.errors import LookupFailed, StoreBusy
 from store.home import Home
-from store.journal import Journal, RunLock
-from store.publish import publish
+from store.journal.journal import Journal, RunLock
+from store.publishing.publish import publish
+from store.queries import runs
 from store.queue import KEPT, Queue
 
 CLAIM = """

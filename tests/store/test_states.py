@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from store import ingest, runs
-from store.database import Store
+from store.database.database import Store
 from store.home import Home
-from store.journal import Journal, RunLock
-from store.processes import boot_id
-from store.publish import publish
+from store.journal.journal import Journal, RunLock
+from store.journal.processes import boot_id
+from store.publishing import ingest
+from store.publishing.publish import publish
+from store.queries import runs
 
 NewRun = Callable[..., Journal]
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -38,7 +39,7 @@ def test_two_who_tag_at_once_lose_nothing(home: Home, new_run: NewRun, spawn: Sp
     new_run("one")
     publish(home)
     code = """
-from store import ingest, runs
+from store.publishing import ingest; from store.queries import runs
 with Store.open(home) as store:
     say("ready"); input()
     for number in range(3):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from textual.worker import WorkerCancelled
 
-from sracl_tui.app import SraclApp
+from sracl_tui.tui.app import SraclApp
 from store.home import Home
 
 ROOT = Path(__file__).resolve().parents[2]

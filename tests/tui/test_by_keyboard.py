@@ -8,24 +8,24 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, Static
 
-from sracl_tui.app import SraclApp
-from sracl_tui.screens.compare import CompareScreen
-from sracl_tui.screens.costs import CostsScreen
-from sracl_tui.screens.data import DataScreen
-from sracl_tui.screens.everyone import EveryoneScreen
-from sracl_tui.screens.find_user import FindUser
-from sracl_tui.screens.importing import ImportScreen
-from sracl_tui.screens.inspector import InspectorScreen
-from sracl_tui.screens.item import ItemScreen
-from sracl_tui.screens.launch import LaunchScreen
-from sracl_tui.screens.neighbor import NeighborScreen
-from sracl_tui.screens.queue import QueueScreen
-from sracl_tui.screens.run import RunScreen
-from sracl_tui.screens.runs import RunsScreen
-from sracl_tui.screens.sql import SqlScreen
-from sracl_tui.screens.substitute import SubstituteScreen
-from sracl_tui.widgets.dialogs import Confirm
-from sracl_tui.widgets.table import Table
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens.compare import CompareScreen
+from sracl_tui.tui.screens.costs import CostsScreen
+from sracl_tui.tui.screens.data import DataScreen
+from sracl_tui.tui.screens.find_user import FindUser
+from sracl_tui.tui.screens.import_dataset import ImportScreen
+from sracl_tui.tui.screens.inspector import InspectorScreen
+from sracl_tui.tui.screens.item import ItemScreen
+from sracl_tui.tui.screens.item_neighbor import SubstituteScreen
+from sracl_tui.tui.screens.launch import LaunchScreen
+from sracl_tui.tui.screens.population import EveryoneScreen
+from sracl_tui.tui.screens.queue import QueueScreen
+from sracl_tui.tui.screens.run import RunScreen
+from sracl_tui.tui.screens.runs import RunsScreen
+from sracl_tui.tui.screens.sql import SqlScreen
+from sracl_tui.tui.screens.user_neighbor import NeighborScreen
+from sracl_tui.tui.widgets.dialogs import Confirm
+from sracl_tui.tui.widgets.table import Table
 
 SECONDS = 90.0
 

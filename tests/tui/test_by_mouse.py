@@ -6,14 +6,14 @@ from textual.command import CommandPalette
 from textual.widgets import OptionList
 from textual.widgets._footer import FooterKey
 
-from sracl_tui.app import SraclApp
-from sracl_tui.screens import PAGES, page_title
-from sracl_tui.screens.inspector import InspectorScreen
-from sracl_tui.screens.neighbor import NeighborScreen
-from sracl_tui.screens.run import RunScreen
-from sracl_tui.screens.runs import RunsScreen
-from sracl_tui.widgets.dialogs import Ask
-from sracl_tui.widgets.table import Table
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens import PAGES, page_title
+from sracl_tui.tui.screens.inspector import InspectorScreen
+from sracl_tui.tui.screens.run import RunScreen
+from sracl_tui.tui.screens.runs import RunsScreen
+from sracl_tui.tui.screens.user_neighbor import NeighborScreen
+from sracl_tui.tui.widgets.dialogs import Ask
+from sracl_tui.tui.widgets.table import Table
 
 
 async def click_row(app, pilot, place: int, *, times: int = 1) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from textual.widgets import Static, TabbedContent
 
-from sracl_tui.app import SraclApp
-from sracl_tui.screens.compare import CompareScreen
-from sracl_tui.screens.inspector import InspectorScreen
-from sracl_tui.screens.runs import RunsScreen
-from sracl_tui.widgets.choose import Choose
-from sracl_tui.widgets.table import Table
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens.compare import CompareScreen
+from sracl_tui.tui.screens.inspector import InspectorScreen
+from sracl_tui.tui.screens.runs import RunsScreen
+from sracl_tui.tui.widgets.choice_dialog import Choose
+from sracl_tui.tui.widgets.table import Table
 
 
 def text(app, name: str) -> str:

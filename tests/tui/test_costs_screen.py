@@ -16,16 +16,16 @@ from textual.widgets import Input, Static, TabbedContent
 from textual_plotext import PlotextPlot
 
 from engine.events import StageProgress
-from sracl_tui import spending
-from sracl_tui.app import SraclApp
-from sracl_tui.screens.costs import TABS, CostsScreen
-from sracl_tui.screens.run import RunScreen
-from sracl_tui.widgets.dialogs import Ask
-from sracl_tui.widgets.table import Table
-from store import costs
-from store.database import Store
+from sracl_tui.services import cost_report
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens.costs import TABS, CostsScreen
+from sracl_tui.tui.screens.run import RunScreen
+from sracl_tui.tui.widgets.dialogs import Ask
+from sracl_tui.tui.widgets.table import Table
+from store.database.database import Store
 from store.home import Home
-from store.journal import Journal, RunLock
+from store.journal.journal import Journal, RunLock
+from store.queries import costs
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVIDERS = """
@@ -95,7 +95,7 @@ async def test_every_table_sums_to_what_the_command_says(home, settled):
         for by in TABS:
             told = json.loads(sracl(home.path, "costs", "--by", by, "--json").stdout)
             rows = screen.query_one(f"#{by}-table", Table).grid.rows
-            assert [row.cells for row in rows] == [spending.cells(by, row) for row in told["rows"]], by
+            assert [row.cells for row in rows] == [cost_report.cells(by, row) for row in told["rows"]], by
             if by != "gain":
                 assert sum(row["usd"] or 0 for row in told["rows"]) == pytest.approx(told["usd"])
                 assert sum(row["calls"] for row in told["rows"]) == told["total"]["calls"]
@@ -104,7 +104,7 @@ async def test_every_table_sums_to_what_the_command_says(home, settled):
         assert f"{told['total']['fallbacks']} texts by rule" in text(app, "#sums")
         assert f"{told['total']['unpriced']} of unknown price" in text(app, "#sums")
         assert "caches saved $" in text(app, "#sums")
-        assert f"{spending.dollars(told['usd'])} spent" in text(app, "#title")
+        assert f"{cost_report.dollars(told['usd'])} spent" in text(app, "#title")
         assert app.facts.usd == pytest.approx(told["usd"]), "the status line has the known dollars too"
 
 
@@ -129,7 +129,7 @@ async def test_a_cap_a_gain_and_the_plot_of_days(home, settled):
     app = SraclApp(home)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(app, pilot, settled)
-        assert f"budget left {spending.left_text(capped)}" in text(app, "#sums")
+        assert f"budget left {cost_report.left_text(capped)}" in text(app, "#sums")
         assert screen.days[1] == [pytest.approx(app.facts.usd)]
         assert screen.query_one("#spend-plot", PlotextPlot).display
         await pilot.press("tab", "enter")
@@ -156,7 +156,7 @@ async def test_the_next_run_is_priced_by_its_dry_run(home, settled):
             home.path, "summarize", "--provider", "openai", "--unit", "every-4", "--set", "max_users=30", "--dry-run", "--json"
         )  # fmt: skip
         high = json.loads(found.stdout)["usd"]["high"]
-        assert spending.dollars(high) in text(app, "#next")
+        assert cost_report.dollars(high) in text(app, "#next")
         await pilot.press("p")
         app.screen.query_one(Input).value = "provider=nobody"
         await pilot.press("enter")
@@ -201,9 +201,9 @@ async def test_an_empty_home_says_that_nothing_was_spent(tmp_path, settled):
 
 def test_days_without_a_call_are_shown_and_only_the_last_ones() -> None:
     rows = [{"day": "2026-03-02", "usd": 2.0}, {"day": "2026-02-27", "usd": None}, {"day": "2024-01-01", "usd": 9.0}]
-    days, spent = spending.by_day(rows[:2])
+    days, spent = cost_report.by_day(rows[:2])
     assert days == ["02-27", "02-28", "03-01", "03-02"]
     assert spent == [0.0, 0.0, 0.0, 2.0]
-    days, spent = spending.by_day(rows)
-    assert len(days) == len(spent) == spending.DAYS
+    days, spent = cost_report.by_day(rows)
+    assert len(days) == len(spent) == cost_report.DAYS
     assert sum(spent) == 2.0

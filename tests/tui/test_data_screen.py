@@ -13,22 +13,22 @@ from rich.console import Console
 from textual.widgets import Input, Static, Tabs
 
 from engine.data.importing import ImportOptions
-from sracl_tui.app import SraclApp
-from sracl_tui.importing import import_into
-from sracl_tui.screens.data import DataScreen
-from sracl_tui.screens.import_progress import ImportProgress
-from sracl_tui.screens.importing import ImportScreen
-from sracl_tui.screens.launch import LaunchScreen
-from sracl_tui.screens.runs import RunsScreen
-from sracl_tui.widgets.chart import Chart
-from sracl_tui.widgets.choose import Choose
-from sracl_tui.widgets.dialogs import Ask, Confirm
-from sracl_tui.widgets.files import Files
-from sracl_tui.widgets.table import Table
-from store import datasets
-from store.database import Store
+from sracl_tui.services.dataset_import import import_into
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens.data import DataScreen
+from sracl_tui.tui.screens.import_dataset import ImportScreen
+from sracl_tui.tui.screens.import_progress import ImportProgress
+from sracl_tui.tui.screens.launch import LaunchScreen
+from sracl_tui.tui.screens.runs import RunsScreen
+from sracl_tui.tui.widgets.bar_chart import Chart
+from sracl_tui.tui.widgets.choice_dialog import Choose
+from sracl_tui.tui.widgets.dialogs import Ask, Confirm
+from sracl_tui.tui.widgets.file_picker import Files
+from sracl_tui.tui.widgets.table import Table
+from store.database.database import Store
 from store.home import Home
-from store.journal import Journal
+from store.journal.journal import Journal
+from store.queries import datasets
 
 DAY = 86_400
 TITLES = ["Red [red]pen[/red]", "日本のノート 🎉", "מחברת אדומה", "plain \x1b[31mpad\x07", "&lt;b&gt; bold"]

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 from textual.widgets import Input, Static
 
-from sracl_tui.app import SraclApp
-from sracl_tui.screens.find_user import FindUser
-from sracl_tui.screens.inspector import InspectorScreen
-from sracl_tui.screens.neighbor import NeighborScreen
-from sracl_tui.widgets.people import people_grid
-from sracl_tui.widgets.table import Table
-from sracl_tui.widgets.user import summary_text
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.rendering.user import summary_text
+from sracl_tui.tui.rendering.user_table import people_grid
+from sracl_tui.tui.screens.find_user import FindUser
+from sracl_tui.tui.screens.inspector import InspectorScreen
+from sracl_tui.tui.screens.user_neighbor import NeighborScreen
+from sracl_tui.tui.widgets.table import Table
 
 
 def text(app, name: str) -> str:

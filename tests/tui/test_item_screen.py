@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from textual.widgets import Input, Static
 
-from sracl_tui.app import SraclApp
-from sracl_tui.screens.find_item import FindItem
-from sracl_tui.screens.inspector import InspectorScreen
-from sracl_tui.screens.item import ItemScreen
-from sracl_tui.screens.substitute import SubstituteScreen
-from sracl_tui.widgets.table import Table
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens.find_item import FindItem
+from sracl_tui.tui.screens.inspector import InspectorScreen
+from sracl_tui.tui.screens.item import ItemScreen
+from sracl_tui.tui.screens.item_neighbor import SubstituteScreen
+from sracl_tui.tui.widgets.table import Table
 
 ROOT = Path(__file__).resolve().parents[2]
 

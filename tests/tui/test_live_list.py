@@ -6,14 +6,14 @@ import os
 import time
 from typing import Any
 
-from sracl_tui.app import SraclApp
-from sracl_tui.library import Library
-from sracl_tui.screens.run import RunScreen
-from sracl_tui.widgets.table import Table
-from store import runs
-from store.database import Store
-from store.ingest import boot_id
-from store.journal import Journal, RunLock, Tail
+from sracl_tui.services.store_session import Library
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens.run import RunScreen
+from sracl_tui.tui.widgets.table import Table
+from store.database.database import Store
+from store.journal.journal import Journal, RunLock, Tail
+from store.journal.processes import boot_id
+from store.queries import runs
 
 CREATED: dict[str, Any] = {
     "kind": "train",

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from sracl_tui.app import SraclApp
-from sracl_tui.cli.common import GLYPHS
-from sracl_tui.widgets.curves import Curve, Curves
+from sracl_tui.formatting import GLYPHS
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.widgets.curves import Curve, Curves
 from store.home import Home
-from store.ingest import boot_id
-from store.journal import Journal, RunLock
-from store.publish import publish
+from store.journal.journal import Journal, RunLock
+from store.journal.processes import boot_id
+from store.publishing.publish import publish
 
 ROOT = Path(__file__).resolve().parents[2]
 STATES = ("running", "stopping", "finished", "failed", "stopped", "killed", "lost", "queued")

@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import pytest
 
-from sracl_tui.app import SraclApp
-from sracl_tui.preferences import FILE, Preferences
-from sracl_tui.screens.run import RunScreen
-from sracl_tui.widgets.table import Table
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.preferences import FILE, Preferences
+from sracl_tui.tui.screens.run import RunScreen
+from sracl_tui.tui.widgets.table import Table
 from store.home import Home
 
 

@@ -9,13 +9,13 @@ import time
 import pytest
 from textual.widgets import Static
 
-from engine.config import load_config
-from sracl_tui.app import SraclApp
-from sracl_tui.runner import queueing
-from sracl_tui.runner.request import RunRequest, new_run_id
-from sracl_tui.screens.queue import QueueScreen
-from sracl_tui.widgets.dialogs import Confirm
-from sracl_tui.widgets.table import Table
+from engine.config_files import load_config
+from sracl_tui.runs.execution import queue
+from sracl_tui.runs.request import RunRequest, new_run_id
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens.queue import QueueScreen
+from sracl_tui.tui.widgets.dialogs import Confirm
+from sracl_tui.tui.widgets.table import Table
 from store.queue import Queue
 
 
@@ -31,7 +31,7 @@ def put(home, *names: str) -> list[str]:
     words = ("max_users=60", "epochs=1", "threads=1")
     config, preset = load_config(preset="backbone", settings={"dataset": "demo"}, assignments=words)
     requests = [RunRequest(run_id=new_run_id(), config=config, preset=preset, name=name) for name in names]
-    return [request.run_id for request in queueing.enqueue(home, requests)[0]]
+    return [request.run_id for request in queue.enqueue(home, requests)[0]]
 
 
 def names(app) -> list[str]:

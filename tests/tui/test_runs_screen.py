@@ -8,15 +8,15 @@ from pathlib import Path
 
 from textual.widgets import Input, Static
 
-from sracl_tui.app import SraclApp
-from sracl_tui.screens.launch import LaunchScreen
-from sracl_tui.screens.run import RunScreen
-from sracl_tui.screens.runs import RunsScreen
-from sracl_tui.widgets.dialogs import Ask, Confirm, Keys
-from sracl_tui.widgets.table import Table
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens.launch import LaunchScreen
+from sracl_tui.tui.screens.run import RunScreen
+from sracl_tui.tui.screens.runs import RunsScreen
+from sracl_tui.tui.widgets.dialogs import Ask, Confirm, Keys
+from sracl_tui.tui.widgets.table import Table
 from store.home import Home
-from store.journal import Journal, RunLock
-from store.publish import publish
+from store.journal.journal import Journal, RunLock
+from store.publishing.publish import publish
 
 CREATED = {
     "kind": "train",

@@ -1,4 +1,4 @@
-"""A picture of every screen, at three sizes, dark and light, of runs that were recorded (`tests/tui/record.py`).
+"""A picture of every screen, at three sizes, dark and light, of runs that were recorded (`tests/support/record_runs.py`).
 
 After a wanted change: `pytest tests/tui/test_snapshots.py --snapshot-update`, and look at what changed.
 """
@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from sracl_tui.app import SraclApp
-from sracl_tui.runner.datasets import open_dataset
-from store.database import Store
+from sracl_tui.runs.dataset_access import open_dataset
+from sracl_tui.tui.app import SraclApp
+from store.database.database import Store
 from store.home import Home
-from store.publish import write_sql
+from store.publishing.publish import write_sql
 
-RECORDED = Path(__file__).with_name("recorded")
+RECORDED = Path(__file__).parents[1] / "support" / "recorded"
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x60": (200, 60)}
 THEMES = ("sracl-dark", "sracl-light")
 RUN = "20260101-092000-0003"
@@ -107,8 +107,8 @@ def drawn(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Sr
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     time.tzset()
     monkeypatch.chdir(recorded.parent)
-    monkeypatch.setattr("sracl_tui.preferences.Preferences.write", lambda self, home: None)
-    monkeypatch.setattr("sracl_tui.history.add", lambda *words, **named: None)
+    monkeypatch.setattr("sracl_tui.tui.preferences.Preferences.write", lambda self, home: None)
+    monkeypatch.setattr("sracl_tui.services.query_history.add", lambda *words, **named: None)
 
     def make(theme: str) -> SraclApp:
         app = SraclApp(Home(Path("home")), theme=theme)

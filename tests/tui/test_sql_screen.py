@@ -9,15 +9,15 @@ import pyarrow.parquet as parquet
 import pytest
 from textual.widgets import Static
 
-from sracl_tui import history
-from sracl_tui.app import SraclApp
-from sracl_tui.results import MOST, details, grid_of
-from sracl_tui.screens.sql import SqlScreen
-from sracl_tui.widgets.choose import Choose
-from sracl_tui.widgets.dialogs import Ask, Told
-from sracl_tui.widgets.editor import Editor, complete
-from sracl_tui.widgets.table import Table
-from store.database import Store
+from sracl_tui.services import query_history
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.rendering.query_result import MOST, details, grid_of
+from sracl_tui.tui.screens.sql import SqlScreen
+from sracl_tui.tui.widgets.choice_dialog import Choose
+from sracl_tui.tui.widgets.dialogs import Ask, Told
+from sracl_tui.tui.widgets.sql_editor import Editor, complete
+from sracl_tui.tui.widgets.table import Table
+from store.database.database import Store
 from store.errors import QueryFailed, StoreError
 
 VOCABULARY = {"runs": ["run_id", "name"], "metrics": ["run_id", "test_ndcg_20"], "vectors.vectors": ["sha256"]}
@@ -85,7 +85,7 @@ async def test_what_is_refused_says_why(home, settled, query, reason):
         assert reason in told(app)
         assert screen.query_one("#told").has_class("trouble")
         assert not screen.busy
-        assert history.read(home)[0].failed
+        assert query_history.read(home)[0].failed
 
 
 async def test_a_query_that_takes_too_long_is_canceled(home, settled):
@@ -217,8 +217,8 @@ def test_a_file_that_cannot_be_saved_is_not_there(home, tmp_path):
 
 def test_history_keeps_each_query_once_and_survives_damage(home):
     for number in range(3):
-        history.add(home, "SELECT 1", rows=number)
-    history.add(home, "SELECT 2")
-    with (home.path / history.FILE).open("a") as file:
+        query_history.add(home, "SELECT 1", rows=number)
+    query_history.add(home, "SELECT 2")
+    with (home.path / query_history.FILE).open("a") as file:
         file.write("{broken\n")
-    assert [(one.query, one.rows) for one in history.read(home)] == [("SELECT 2", 0), ("SELECT 1", 2)]
+    assert [(one.query, one.rows) for one in query_history.read(home)] == [("SELECT 2", 0), ("SELECT 1", 2)]

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.data.readers.base import Catalog, Head, Raw, Reader, Wanted
-from engine.data.readers.jsonitems import read_json_items
-from engine.data.readers.jsonlines import AMAZON, ANY, SUFFIXES, YELP, JsonLines
-from engine.data.readers.jsonlines import begin as json_head
+from engine.data.readers.json_items import read_json_items
+from engine.data.readers.json_lines import AMAZON, ANY, SUFFIXES, YELP, JsonLines
+from engine.data.readers.json_lines import begin as json_head
 from engine.data.readers.movielens import MovieLens, is_movies, movies_head, read_movies
 from engine.data.readers.recbole import RecBole, atomic_items_head, is_atomic, read_atomic_items
 from engine.data.readers.sequences import Sequences

@@ -15,7 +15,7 @@ from engine.data.readers.base import Catalog, Head, Raw, Roles, Wanted
 from engine.data.readers.catalog import item_file
 from engine.data.readers.columns import as_text, ids_of, pc, times_of
 from engine.data.readers.grid import Grid, grid_of, head_of, names_only, read_delimited
-from engine.data.readers.jsonlines import repeats
+from engine.data.readers.json_lines import repeats
 from engine.data.readers.lines import mended, mended_warning
 from engine.data.readers.text import HEAD_BYTES, first_line, read_bytes
 from engine.errors import DataError

@@ -264,14 +264,14 @@ def test_numbers_as_ids_read_alike_in_json_and_in_tables(tmp_path):
 
 
 def test_literals_of_items_that_nobody_has_are_not_parsed(tmp_path, monkeypatch):
-    from engine.data.readers import jsonlines
+    from engine.data.readers import json_rows
 
     place(tmp_path / "reviews_X_5.json.gz", text_of(AMAZON_2014))
     more = [f"{{'asin': 'C{n}', 'title': 'No {n}'}}" for n in range(50)]
     place(tmp_path / "meta_X.json.gz", text_of([*META_2014, *more]))
     parsed = []
-    eval_literal = jsonlines.ast.literal_eval
-    monkeypatch.setattr(jsonlines.ast, "literal_eval", lambda text: parsed.append(text) or eval_literal(text))
+    eval_literal = json_rows.ast.literal_eval
+    monkeypatch.setattr(json_rows.ast, "literal_eval", lambda text: parsed.append(text) or eval_literal(text))
     raw, _ = read_source(tmp_path, format=None, wanted=Wanted())
     assert raw.catalog is not None
     assert len(raw.catalog.ids) == 53

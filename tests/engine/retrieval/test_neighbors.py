@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from engine.config import RetrievalConfig
 from engine.data.dataset import TRAIN, Dataset, Items
+from engine.errors import Interrupted
 from engine.events import Event, StageProgress, ignore
 from engine.retrieval.leaks import LeakReport, leak_table
 from engine.retrieval.neighbors import NeighborTable, anchors_needed, item_neighbors, user_neighbors
-from engine.semantics.summaries import Interrupted
 
 
 def make_dataset(histories: list[list[int]], items: int = 9) -> Dataset:

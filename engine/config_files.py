@@ -1,0 +1,194 @@
+"""Reads settings: presets, TOML files and `KEY=VALUE`, merged into one checked config."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine import backbone_names
+from engine.config import Config, leaf_paths
+from engine.errors import ConfigError
+
+
+def preset_names() -> list[str]:
+    """Names of the presets, `default` first."""
+    names = [
+        f.name.removesuffix(".toml") for f in resources.files("engine.presets").iterdir() if f.name.endswith(".toml")
+    ]
+    return sorted(names, key=lambda name: (name != "default", name))
+
+
+def preset_tree(name: str) -> dict[str, Any]:
+    """A preset's own settings, and those of the preset that it extends.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in preset_names():
+        raise ConfigError(
+            f"there is no preset {name!r}", where="--preset", hint=f"Presets: {', '.join(preset_names())}."
+        )
+    tree = tomllib.loads(resources.files("engine.presets").joinpath(f"{name}.toml").read_text("utf-8"))
+    tree.pop("description", None)
+    parent = tree.pop("extends", None)
+    return merge(preset_tree(parent), tree) if parent else tree
+
+
+def preset_description(name: str) -> str:
+    """One line that says what a preset is for."""
+    tree = tomllib.loads(resources.files("engine.presets").joinpath(f"{name}.toml").read_text("utf-8"))
+    return tree["description"]
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """A new tree in which `over` wins."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A TOML file as a tree; leaves may stand at the top level by their own name.
+
+    Raises:
+        ConfigError: the file is missing or not TOML.
+    """
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError("no such file", where=str(path), hint="Name a TOML file; examples/ has some.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"not readable as TOML: {error}", where=str(path)) from None
+    return tree
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """`alpha=0.05` as `{"alpha": 0.05}`; the value is TOML where it parses as TOML, else the text itself.
+
+    Raises:
+        ConfigError: there is no `=`.
+    """
+    key, equals, raw = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"{text!r} is not KEY=VALUE", where="--set", hint="Example: --set alpha=0.05")
+    try:
+        value = tomllib.loads(f"value = {raw.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = None if raw.strip() in {"none", "null"} else raw.strip()
+    return {key.strip(): value}
+
+
+def build_config(*trees: dict[str, Any]) -> Config:
+    """The config that the trees give together; a later tree wins.
+
+    Raises:
+        ConfigError: with every problem at once, each named by its path.
+    """
+    problems: list[str] = []
+    tree: dict[str, Any] = {}
+    for part in trees:
+        tree = merge(tree, _nest(part, problems))
+    return _validated(tree, problems)
+
+
+def _validated(tree: dict[str, Any], problems: list[str]) -> Config:
+    """The config of a nested tree; raises with its problems and those found before."""
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise _config_error([*problems, *(_explain(e) for e in error.errors())]) from None
+    problems = [*problems, *_contradictions(config)]
+    if problems:
+        raise _config_error(problems)
+    return config
+
+
+def _config_error(problems: list[str]) -> ConfigError:
+    return ConfigError(
+        "\n".join(problems),
+        hint="`sracl run --help` names the settings; `sracl run --presets` lists the presets.",
+    )
+
+
+def _nest(tree: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Put leaves that stand alone, or by a dotted path, into their section."""
+    nested: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key in Config.model_fields and isinstance(value, dict):
+            nested = merge(nested, {key: value})
+        elif key in leaf_paths():
+            section, leaf = leaf_paths()[key].split(".")
+            nested = merge(nested, {section: {leaf: value}})
+        else:
+            problems.append(f"{key}: there is no such setting{_nearest(key)}")
+    return nested
+
+
+def _nearest(key: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(key, leaf_paths(), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _explain(error: Any) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{path}: there is no such setting{_nearest(str(error['loc'][-1]))}"
+    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"
+
+
+def _contradictions(config: Config) -> list[str]:
+    """What pydantic cannot see: settings that are fine alone and not together."""
+    model, evaluate, train, retrieval = config.model, config.evaluate, config.train, config.retrieval
+    problems: list[str] = []
+    if (problem := backbone_names.problem_of(model.backbone)) is not None:
+        problems.append(f"model.backbone: {problem}")
+    if model.width % model.heads:
+        problems.append(f"model.heads: {model.heads} does not divide model.width = {model.width}")
+    if any(k < 1 for k in evaluate.ks) or len(set(evaluate.ks)) != len(evaluate.ks):
+        problems.append(f"evaluate.ks: cutoffs must be positive and different, not {list(evaluate.ks)}")
+    if int(train.select.split("@")[1]) not in evaluate.ks:
+        problems.append(f"train.select: {train.select} is not measured; evaluate.ks is {list(evaluate.ks)}")
+    if retrieval.backend == "annoy" and retrieval.similarity == "dot":
+        problems.append("retrieval.backend: annoy searches by cosine here; use exact with dot")
+    if config.semantics.unit == "user" and config.semantics.vector == "text" and retrieval.pool != "users":
+        problems.append("retrieval.pool: with semantics.unit = user the pool is `users`: one text per user")
+    return problems
+
+
+def load_config(
+    *,
+    preset: str | None = None,
+    files: tuple[Path, ...] = (),
+    assignments: tuple[str, ...] = (),
+    settings: dict[str, Any] | None = None,
+) -> tuple[Config, str]:
+    """A config and the name of its preset: the preset, then config files, `KEY=VALUE` assignments, and settings.
+
+    The later wins. A file may name its `preset`; the argument goes over it. `unit = user` sets pool `users` unless a
+    pool is named.
+
+    Raises:
+        ConfigError: with every problem at once.
+    """
+    given: dict[str, Any] = {}
+    problems: list[str] = []
+    named = "default"
+    for part in [
+        *(read_config_file(path) for path in files),
+        *(parse_assignment(a) for a in assignments),
+        settings or {},
+    ]:
+        named = part.get("preset", named)
+        given = merge(given, _nest({key: value for key, value in part.items() if key != "preset"}, problems))
+    tree = merge(preset_tree(preset or named), given)
+    if tree.get("semantics", {}).get("unit") == "user" and "pool" not in tree.get("retrieval", {}):
+        tree = merge(tree, {"retrieval": {"pool": "users"}})
+    return _validated(tree, problems), preset or named

@@ -1,0 +1,128 @@
+"""Prefixes as packed batches: no padding, sequences of one length side by side.
+
+Legend: B sequences, T tokens of all of them together, n the window, A anchors, N interactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Packed:
+    """B sequences, shortest first, laid end to end; the tokens of one length form a (count, length) block."""
+
+    items: Tensor
+    """(T,) item ids."""
+    positions: Tensor
+    """(T,) place in the window, n - length .. n - 1: the last item always stands at n - 1 (left padding)."""
+    last: Tensor
+    """(B,) index of each sequence's last token, shortest sequence first."""
+    restore: Tensor
+    """(B,) takes rows in packed order back to the order that was asked for."""
+    blocks: tuple[tuple[int, int], ...]
+    """(count, length) of each block, in order of the tokens."""
+    hidden: Tensor | None = None
+    """(B, n) which tokens are padding, where the sequences are padded to one block (engine/data/batching/padded_windows.py)."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) tokens of each sequence, in packed order."""
+        return torch.diff(self.last, prepend=self.last.new_full((1,), -1))
+
+    @property
+    def sequences(self) -> Tensor:
+        """(T,) which sequence each token belongs to, by packed order."""
+        numbers = torch.arange(len(self.last), device=self.last.device)
+        return torch.repeat_interleave(numbers, self.lengths, output_size=len(self.items))
+
+    def to(self, device: torch.device | str) -> Packed:
+        """The same on another device."""
+        items, positions, last, restore = (
+            tensor.to(device) for tensor in (self.items, self.positions, self.last, self.restore)
+        )
+        return Packed(items, positions, last, restore, self.blocks)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Groups of prefixes, packed together."""
+
+    packed: Packed
+    sequences: tuple[int, ...]
+    """Sequences of each group, one after the other in the order asked for."""
+    read: Tensor | None = None
+    """(B,) token at which each prefix is read, in the order asked for; none where each is read at its last token."""
+
+
+class Windows:
+    """The last n items of every anchor of a dataset, by anchor id."""
+
+    whole: ClassVar[bool] = False
+    """Whether a batch takes in neighbors of weight 0 too, so that its shape is known before the weights are."""
+
+    def __init__(self, dataset: Dataset, max_length: int) -> None:
+        anchors = dataset.anchors
+        lengths = np.minimum(anchors.positions, max_length).astype(np.int64)
+        self.max_length = max_length
+        self._sequence = torch.from_numpy(dataset.sequence.astype(np.int64))  # (N,)
+        self._lengths = _by_id(lengths)  # (A + 1,)
+        self._starts = _by_id(anchors.ends - lengths)  # (A + 1,)
+        self.targets = _by_id(anchors.targets.astype(np.int64))  # (A + 1,)
+
+    def lengths(self, anchor_ids: Tensor) -> Tensor:
+        """(B,) items in each window."""
+        return self._lengths[anchor_ids]
+
+    def pack(self, anchor_ids: Tensor, device: torch.device | str = "cpu") -> Packed:
+        """The windows of B anchors (ids, on the CPU), packed and moved to a device."""
+        return lay_out(self._sequence, self._starts[anchor_ids], self._lengths[anchor_ids], self.max_length).to(device)
+
+    def gather(self, groups: Sequence[Tensor], device: torch.device | str = "cpu") -> Batch:
+        """Groups of prefixes, each prefix a sequence of its own."""
+        return Batch(self.pack(torch.cat(list(groups)), device), tuple(map(len, groups)))
+
+    def kin(self, anchor_ids: Tensor) -> Tensor | None:
+        """(B,) equal numbers for prefixes that are no negatives of each other; none where all are."""
+        return None
+
+    def batches(self, ids: Tensor, size: int, generator: torch.Generator) -> list[Tensor]:
+        """All prefixes once, in random order, `size` in each batch; a last one of one prefix is left out."""
+        order = ids[torch.randperm(len(ids), generator=generator)]
+        return [part for part in order.split(size) if len(part) > 1] or [order]
+
+
+def lay_out(sequence: Tensor, starts: Tensor, lengths: Tensor, max_length: int) -> Packed:
+    """B windows, each `lengths` (B,) items of `sequence` (N,) from `starts` (B,) on; at most `max_length` ones."""
+    lengths, order = torch.sort(lengths, stable=True)  # (B,)
+    stops = torch.cumsum(lengths, 0)
+    index = torch.arange(int(stops[-1]) if len(stops) else 0)  # (T,)
+    place = index - torch.repeat_interleave(stops - lengths, lengths)
+    items = sequence[torch.repeat_interleave(starts[order], lengths) + place]
+    positions = place + torch.repeat_interleave(max_length - lengths, lengths)
+    restore = torch.empty_like(order)
+    restore[order] = torch.arange(len(order))
+    counts = torch.bincount(lengths).tolist()
+    blocks = tuple((count, length) for length, count in enumerate(counts) if count)
+    return Packed(items, positions, stops - 1, restore, blocks)
+
+
+def pack_histories(histories: Sequence[NDArray[np.integer]], max_length: int) -> Packed:
+    """The last `max_length` items of B histories, each with at least one."""
+    lengths = torch.tensor([min(len(history), max_length) for history in histories], dtype=torch.long)
+    flat = np.concatenate([history[-max_length:] for history in histories]).astype(np.int64)
+    return lay_out(torch.from_numpy(flat), torch.cumsum(lengths, 0) - lengths, lengths, max_length)
+
+
+def _by_id(values: np.ndarray) -> Tensor:
+    """Values by id, with a row 0 that stands for no anchor."""
+    return torch.from_numpy(np.concatenate([np.zeros(1, values.dtype), values]))

@@ -1,0 +1,235 @@
+"""One JSON object per line: Amazon reviews as published in 2014, 2018 and 2023, Yelp, and others with named fields.
+
+The metadata of 2014 are Python literals instead of JSON; they are parsed as literals and never run. Reviews are read
+in a stream, of which the columns of ids and times alone stay in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from engine.data.readers.base import (
+    USUAL_ITEM,
+    USUAL_TIME,
+    USUAL_USER,
+    Coded,
+    Head,
+    Raw,
+    Roles,
+    Wanted,
+)
+from engine.data.readers.columns import ids_of, times_of
+from engine.data.readers.grid import Grid, names_only
+from engine.data.readers.json_rows import PARSE_ERRORS, parse, rows_of
+from engine.data.readers.lines import Lines
+from engine.errors import DataError
+
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".jl")
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What a publisher calls its fields."""
+
+    name: str
+    user: tuple[str, ...]
+    item: tuple[str, ...]
+    time: tuple[str, ...]
+    marks: tuple[frozenset[str], ...] = ()
+    """A file is recognized where its first line has all fields of one of these; else by user and item."""
+    beside: tuple[tuple[str, str], ...] = ()
+    """Pattern of a name without its endings, and the name of the file with the items' texts, in order."""
+
+
+AMAZON = Profile(
+    name="amazon",
+    user=("reviewerID", "user_id"),
+    item=("parent_asin", "asin"),
+    time=("unixReviewTime", "timestamp"),
+    marks=(frozenset({"reviewerID", "asin"}), frozenset({"user_id", "parent_asin", "timestamp"})),
+    beside=((r"reviews_(.+?)(_\d+)?", r"meta_\1"), (r"(.+?)(_\d+)?", r"meta_\1")),
+)
+YELP = Profile(
+    name="yelp",
+    user=("user_id",),
+    item=("business_id",),
+    time=("date",),
+    marks=(frozenset({"user_id", "business_id", "stars"}),),
+    beside=((r"(.*)review(.*)", r"\1business\2"),),
+)
+ANY = Profile(name="jsonl", user=USUAL_USER, item=USUAL_ITEM, time=USUAL_TIME)
+
+
+class JsonLines:
+    """Reads interactions of one publisher."""
+
+    suffixes: tuple[str, ...] = SUFFIXES
+
+    def __init__(self, profile: Profile) -> None:
+        self.name, self.profile = profile.name, profile
+        self.published = bool(profile.marks)
+
+    def recognizes(self, path: Path, wanted: Wanted) -> bool:
+        row = first_row(path)
+        if row is None:
+            return False
+        if self.published:
+            named = [name for name in (wanted.user, wanted.item) if name is not None]
+            return any(mark <= row.keys() for mark in self.profile.marks) and row.keys() >= set(named)
+        has = [
+            any(name in row for name in ((named,) if named else usual))
+            for named, usual in ((wanted.user, self.profile.user), (wanted.item, self.profile.item))
+        ]
+        return all(has)
+
+    def head(self, path: Path, wanted: Wanted, count: int) -> Head:
+        head = begin(path, count)
+        items = None if wanted.items is not None else self._beside(path)
+        return Head(
+            names=head.names, rows=head.rows, total=None, about=head.about, roles=self._roles(path, wanted), items=items
+        )
+
+    def read(self, path: Path, wanted: Wanted) -> Raw:
+        from engine.data.readers.json_items import read_json_items
+
+        roles = self._roles(path, wanted)
+        grid, lines = _columns(path, roles)
+        users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
+        times, warnings = times_of(grid, roles.time)
+        warnings = [*lines.warnings, *warnings, *repeats(path, users, items, times)]
+        beside = None if wanted.items is not None else self._beside(path)
+        catalog = None if beside is None else read_json_items(beside, wanted, only=set(items.values))
+        return Raw(source=str(path), users=users, items=items, times=times, catalog=catalog, warnings=warnings)
+
+    def _roles(self, path: Path, wanted: Wanted) -> Roles:
+        names = names_only(path, list(_begun(path)))
+        return Roles(
+            user=names.need(wanted.user, self.profile.user, "--user-column"),
+            item=names.need(wanted.item, self.profile.item, "--item-column"),
+            time=names.pick(wanted.time, self.profile.time, "--time-column"),
+        )
+
+    def _beside(self, path: Path) -> Path | None:
+        """The file with the items' texts that is published with this one, packed or not, if it is there."""
+        stem, ending = _split(path)
+        for pattern, name in self.profile.beside:
+            match = re.fullmatch(pattern, stem)
+            for end in (ending, ending.removesuffix(".gz"), f"{ending}.gz"):
+                other = path.with_name(f"{match.expand(name)}{end}") if match else path
+                if other != path and other.is_file():
+                    return other
+        return None
+
+
+def _split(path: Path) -> tuple[str, str]:
+    """`reviews_X_5` and `.json.gz`."""
+    match = re.fullmatch(r"(.*?)(\.[A-Za-z]+(?:\.gz)?)", path.name)
+    return (match[1], match[2]) if match else (path.name, "")
+
+
+def first_row(path: Path) -> dict[str, Any] | None:
+    """The object in a file's first line; none where there is none."""
+    try:
+        line = next(iter(Lines(path, longest=1 << 20)))[1].strip()
+        row = parse(line) if line.startswith("{") else None
+    except (StopIteration, DataError, *PARSE_ERRORS):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _begun(path: Path) -> dict[str, Any]:
+    """The first object.
+
+    Raises:
+        DataError: the first line holds none.
+    """
+    return next(rows_of(path, Lines(path)))[1]
+
+
+def begin(path: Path, count: int) -> Head:
+    """The fields and the first `count` rows of a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    lines = Lines(path)
+    rows: list[dict[str, Any]] = []
+    for _, row in rows_of(path, lines):
+        rows.append(row)
+        if len(rows) == count:
+            break
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    packed = path.suffix.lower() == ".gz"
+    about = None if packed else round(path.stat().st_size * len(rows) / max(1, lines.read))
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    return Head(names=names, rows=cells, total=len(rows) if len(rows) < count else None, about=about)
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _columns(path: Path, roles: Roles) -> tuple[Grid, Lines]:
+    """The columns of ids and times as text."""
+    names = [name for name in (roles.user, roles.item, roles.time) if name is not None]
+    lines = Lines(path)
+    chunks: dict[str, list[pa.Array]] = {name: [] for name in names}
+    cells: dict[str, list[str]] = {name: [] for name in names}
+    places: list[np.ndarray[Any, Any]] = []
+    place: list[int] = []
+
+    def flush() -> None:
+        for name in names:
+            chunks[name].append(pa.array(cells[name], pa.string()))
+            cells[name].clear()
+        places.append(np.array(place, np.uint32))
+        place.clear()
+
+    takers = [(name, cells[name].append) for name in names]
+    for number, row in rows_of(path, lines):
+        for name, take in takers:
+            value = row.get(name)
+            take(value if type(value) is str else _plain(value))
+        place.append(number)
+        if len(place) == _CHUNK:
+            flush()
+    flush()
+    numbers = np.concatenate(places)
+    return Grid(
+        path=path,
+        names=names,
+        rows=len(numbers),
+        column=lambda name: pa.chunked_array(chunks[name], pa.string()),
+        where=lambda row: f"{path}:{numbers[row]}",
+        head=f"{path}:1",
+    ), lines
+
+
+def _plain(value: Any) -> str:
+    """A cell as text; what is neither text nor number comes out as what no id and no time looks like."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | list | dict | tuple | set | bytes):
+        return f"\x1a{json.dumps(value, default=str)[:40]}"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def repeats(path: Path, users: Coded, items: Coded, times: np.ndarray[Any, Any] | None) -> list[str]:
+    """A warning where rows have user, item and time of another row."""
+    if times is None:
+        return []
+    order = np.lexsort((times, items.codes, users.codes))
+    same = np.ones(max(0, len(order) - 1), bool)
+    for column in (users.codes, items.codes, times):
+        same &= np.diff(column[order]) == 0
+    count = int(same.sum())
+    what = f"{count:,} rows of {path} repeat user, item and time of another; `--duplicates first` leaves them out"
+    return [what] if count else []

@@ -1,0 +1,61 @@
+"""Rows of a JSON Lines file, parsed with the line number and the cause where one is not readable."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.data.readers.grid import many_bad
+from engine.data.readers.lines import Lines
+
+_HINT = "Each line is one JSON object. A file that is one large array or object has to be split into lines first."
+
+
+PARSE_ERRORS = (ValueError, SyntaxError, RecursionError, MemoryError, TypeError)
+
+
+def parse(line: str) -> Any:
+    """A line as JSON, or as a Python literal where its strings stand in single quotes.
+
+    Raises:
+        ValueError, SyntaxError, RecursionError, MemoryError, TypeError: it is neither.
+    """
+    return ast.literal_eval(line.strip()) if line.startswith(("{'", "{u'")) else json.loads(line)
+
+
+def rows_of(path: Path, lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and object of each line; raises behind the last line where some hold none.
+
+    Raises:
+        DataError: with the first such line and how many there are.
+    """
+    bad, first, problem, given = 0, 0, "", 0
+    for number, line in lines:
+        try:
+            row = parse(line)
+            wrong = "" if isinstance(row, dict) else f"not a JSON object: {_shown(line)!r}"
+        except PARSE_ERRORS as error:
+            row, wrong = None, f"not readable as JSON ({_cause(error)}): {_shown(line)!r}"
+        if isinstance(row, dict):
+            given += 1
+            yield number, row
+        else:
+            bad += 1
+            first, problem = (number, wrong) if bad == 1 else (first, problem)
+        if bad and not given and number >= 1000:  # no such file at all
+            break
+    if bad:
+        raise many_bad(bad, where=f"{path}:{first}", problem=problem, hint=_HINT)
+
+
+def _cause(error: BaseException) -> str:
+    text = getattr(error, "msg", None) or str(error) or type(error).__name__
+    return text.splitlines()[0][:80]
+
+
+def _shown(line: str) -> str:
+    text = line.strip()
+    return text if len(text) <= 60 else f"{text[:57]}..."

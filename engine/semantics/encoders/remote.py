@@ -1,0 +1,236 @@
+"""Text encoders behind a named endpoint: the same client, prices, cap and record as for summaries.
+
+Legend: N texts, S size of a vector.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import SecretStr
+
+from engine.config import content_hash
+from engine.errors import ConfigError, SemanticsError
+from engine.events import Columns
+from engine.semantics.kinds import KEY_LENGTH
+from engine.semantics.llm.answer_validation import Verdict
+from engine.semantics.llm.attempts import Course, Outcome, Prompted
+from engine.semantics.llm.budget import Call, Money, Usage
+from engine.semantics.llm.client import Client
+from engine.semantics.llm.endpoints import Endpoint, find_endpoint, find_key
+from engine.semantics.summaries.prompt_requests import Message
+
+if TYPE_CHECKING:
+    import httpx2 as http
+    from openai import AsyncOpenAI
+
+TEXTS_AT_ONCE = 64
+"""Texts of one call."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Some vectors as they came, and the calls behind them."""
+
+    rows: list[int]
+    """Places of the texts."""
+    vectors: NDArray[np.float32]
+    """(len(rows), S)"""
+    calls: Columns | None
+    note: str
+
+
+@runtime_checkable
+class RemoteEncoder(Protocol):
+    """An encoder whose vectors cost calls."""
+
+    name: str
+
+    @property
+    def money(self) -> Money:
+        """What it has spent, and its cap."""
+        ...
+
+    def encode_remotely(self, texts: list[str]) -> Iterator[Encoded]:
+        """Vectors as they come, in any order."""
+        ...
+
+    def wind_down(self) -> None:
+        """Ask for nothing more; `encode_remotely` goes on until what is in flight has come."""
+        ...
+
+
+def names_endpoint(name: str) -> bool:
+    """Whether `semantics.encoder` names an endpoint and a model, such as `openai:text-embedding-3-small`."""
+    return ":" in name and not Path(name).expanduser().is_dir()
+
+
+class EndpointEncoder:
+    """A model that encodes texts behind an endpoint."""
+
+    def __init__(self, name: str, *, home: Path | None = None, cap: float | None = None) -> None:
+        """Args:
+        name: `ENDPOINT:MODEL`; stands beside its vectors in the cache.
+        home: folder with `providers.toml` and `.env`.
+        cap: most dollars that its calls may cost.
+
+        Raises:
+            ConfigError: there is no such endpoint, or a cap is set where no price is known.
+        """
+        self.name = name
+        self._provider, _, self.model = name.partition(":")
+        self.endpoint = find_endpoint(self._provider, home)
+        self.money = Money(self.endpoint, self.model, cap=cap)
+        self._home = home
+        self._client: Client | None = None
+        self._size: int | None = None
+        if not self.model:
+            raise ConfigError(
+                "no model is named", where="semantics.encoder", hint="Such as NAME:text-embedding-3-small."
+            )
+        if cap is not None and not self.money.known:
+            raise ConfigError(
+                f"the price of {self.model!r} at {self._provider!r} is unknown, so no cap can be kept",
+                where="semantics.budget",
+                hint=f"Give its prices in providers.toml, [{self._provider}.prices], or leave the cap out.",
+            )
+
+    @property
+    def dimension(self) -> int | None:
+        """S; none until the first vectors have come."""
+        return self._size
+
+    def check_key(self) -> None:
+        """See that a key is there, before anything else is paid for.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        find_key(self._provider, self.endpoint, self._home)
+
+    def encode(self, texts: list[str], *, calls: Callable[[Columns], None] | None = None) -> NDArray[np.float32]:
+        """Vectors (N, S), waited for.
+
+        Args:
+            calls: takes the HTTP attempts behind them, failed ones too, as in `ApiCalled`.
+        """
+        if not texts:
+            return np.zeros((0, self._size or 0), np.float32)
+        rows: list[int] = []
+        parts: list[NDArray[np.float32]] = []
+        for some in self.encode_remotely(texts):
+            if calls is not None and some.calls is not None:
+                calls(some.calls)
+            rows += some.rows
+            parts += [some.vectors] if len(some.rows) else []
+        found = np.zeros((len(texts), self._size or 0), np.float32)
+        found[rows] = np.concatenate(parts)
+        return found
+
+    def wind_down(self) -> None:
+        """Send nothing more."""
+        if self._client is not None:
+            self._client.wind_down()
+
+    def encode_remotely(self, texts: list[str]) -> Iterator[Encoded]:
+        """Vectors as they come.
+
+        Raises:
+            ConfigError: there is no key.
+            BudgetReached: the next call could go over the cap.
+            SemanticsError: the endpoint refuses, or some texts got no vectors.
+        """
+        key = find_key(self._provider, self.endpoint, self._home)
+        starts = range(0, len(texts), TEXTS_AT_ONCE)
+        keys = {self._key(texts[start : start + TEXTS_AT_ONCE]): start for start in starts}
+        wanted = {own: len(texts[start : start + TEXTS_AT_ONCE]) for own, start in keys.items()}
+        self._client = client = _Client(self._provider, self.endpoint, key, self.money, wanted=wanted)
+        lost = 0
+        for chunk in client.ask(self._prompt(own, texts[start : start + TEXTS_AT_ONCE]) for own, start in keys.items()):
+            rows: list[int] = []
+            parts: list[NDArray[np.float32]] = []
+            for answer in chunk.answers:
+                start = keys[answer.key]
+                count = len(texts[start : start + TEXTS_AT_ONCE])
+                if answer.vectors is None:
+                    lost += count
+                    continue
+                self._fits(answer.vectors)
+                rows += range(start, start + count)
+                parts.append(answer.vectors)
+            calls = Call.columns(chunk.calls) if chunk.calls else None
+            vectors = np.concatenate(parts) if parts else np.zeros((0, self._size or 0), np.float32)
+            yield Encoded(rows, vectors, calls, chunk.note)
+        if lost:
+            raise SemanticsError(
+                f"{lost:,} of {len(texts):,} texts have no vector",
+                where=f"semantics.encoder = {self.name}",
+                hint="Run it again: the vectors that came are kept.",
+            )
+
+    def _fits(self, vectors: NDArray[np.float32]) -> None:
+        self._size = self._size or vectors.shape[1]
+        if vectors.shape[1] != self._size:
+            raise SemanticsError(f"{self.name!r} gives vectors of {self._size} and of {vectors.shape[1]} numbers")
+
+    def _key(self, texts: list[str]) -> str:
+        return content_hash(["vectors", self.model, texts], length=KEY_LENGTH)
+
+    def _prompt(self, key: str, texts: list[str]) -> Prompted:
+        messages = [{"role": "input", "content": text} for text in texts]
+        return Prompted(key, "text", {"model": self.model, "messages": messages})
+
+
+class _Client(Client):
+    """Asks for vectors instead of answers; a request's messages are the texts."""
+
+    def __init__(
+        self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Money, *, wanted: dict[str, int]
+    ) -> None:
+        """Args:
+        wanted: texts of a request, by its key.
+        """
+        super().__init__(name, endpoint, key, money)
+        self._wanted = wanted
+
+    @property
+    def _most_out(self) -> int:
+        return 0
+
+    async def _create(self, client: AsyncOpenAI, body: dict[str, Any], messages: list[Message]) -> http.Response:
+        import httpx2
+
+        texts = [message["content"] for message in messages]
+        own = {"model": body["model"], "input": texts, "encoding_format": "base64"}
+        return await client.post("/embeddings", body=own, cast_to=httpx2.Response)
+
+    def _read(self, tree: Any, outcome: Outcome) -> None:
+        """Take the vectors in the order of their `index`."""
+        used = tree.get("usage")
+        tokens = used.get("prompt_tokens") if isinstance(used, dict) else None
+        if isinstance(tokens, int) and tokens >= 0:
+            outcome.usage = Usage(tokens, 0, 0)
+        data = sorted(tree["data"], key=lambda one: one["index"])
+        if [one["index"] for one in data] != list(range(len(data))):
+            raise ValueError("places are missing or given twice")
+        vectors = np.stack([_numbers(one["embedding"]) for one in data])
+        if not np.isfinite(vectors).all() or not vectors.shape[1]:
+            raise ValueError("a vector holds something that is not a number")
+        outcome.vectors = vectors
+
+    def _judge(self, course: Course, outcome: Outcome) -> Verdict:
+        assert outcome.vectors is not None
+        return Verdict("", None if len(outcome.vectors) == self._wanted[course.key] else "wrong count")
+
+
+def _numbers(embedding: Any) -> NDArray[np.float32]:
+    """A vector as it was asked for, in base64, or as a list, which some servers send all the same."""
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4").astype(np.float32)
+    return np.asarray(embedding, np.float32)

@@ -1,0 +1,242 @@
+"""Named endpoints: any server that speaks OpenAI's chat completions, from ready entries and `providers.toml` in the home.
+
+Keys never stand in that file: they come from an environment variable, from `.env` in the home, or from the keyring.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+
+from engine.config import Section
+from engine.config_files import merge
+from engine.errors import ConfigError
+
+FILE = "providers.toml"
+RESERVED = frozenset({"offline", "titles"})
+"""Names that write without an endpoint."""
+
+
+class PriceTable(Section):
+    """US dollars per million tokens."""
+
+    input: float = Field(ge=0)
+    """Of the prompt."""
+    output: float = Field(ge=0)
+    """Of the answer."""
+    cached: float | None = Field(default=None, ge=0)
+    """Of prompt tokens that the provider had cached; none means that they cost as much as the others."""
+
+
+class Limits(Section):
+    """How hard an endpoint may be pressed."""
+
+    concurrency: int = Field(default=64, ge=1, le=512)
+    """Calls in flight at most."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """None means: what the server's headers say, if they do."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """Prompt and answer together; none means: what the server's headers say, if they do."""
+    timeout: float = Field(default=60.0, gt=0)
+    """Seconds for one attempt."""
+    attempts: int = Field(default=8, ge=1, le=100)
+    """Attempts of one prompt where the server or the line fails."""
+    answers: int = Field(default=3, ge=1, le=10)
+    """Answers that one prompt may take where they are unusable (empty, refused, cut off, too long, wrong JSON)."""
+
+
+class Batches(Section):
+    """A provider's Batch API: files of requests that are answered within a day, for less."""
+
+    price_factor: float = Field(default=0.5, gt=0, le=1)
+    """What prices are multiplied by."""
+    requests: int = Field(default=50_000, ge=1)
+    """Requests of a batch at most."""
+    megabytes: float = Field(default=190.0, gt=0)
+    """Size of its file at most."""
+    window: str = "24h"
+    """Within what time the provider is asked to answer."""
+    poll_seconds: float = Field(default=60.0, gt=0)
+    """Between two questions how far it has come."""
+
+
+class Endpoint(Section):
+    """One entry of `providers.toml`."""
+
+    base_url: str
+    """Such as `https://api.example.com/v1`."""
+    model: str | None = None
+    """Model that is asked where `semantics.llm` names none."""
+    key_env: str | None = None
+    """Environment variable with the key; none for a server that wants no key."""
+    temperature: float | None = Field(default=0.0, ge=0, le=2)
+    """None leaves it out of the request."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """None leaves it out of the request."""
+    max_tokens: int = Field(default=400, ge=16)
+    """Tokens of an answer at most; what a call may cost at most rests on it."""
+    tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the server calls that limit."""
+    structured: Literal["schema", "object", "off"] = "off"
+    """How JSON is asked for: by schema, as any JSON object, or in words only."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """More fields of the request."""
+    prices: PriceTable | None = None
+    """Goes over the built-in price list."""
+    limits: Limits = Limits()
+    batch: Batches | None = None
+    """None where the provider has no Batch API."""
+    local: bool = False
+    """One's own machine: calls cost nothing."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_url(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        if "@" in value or "?" in value:
+            raise ValueError("must hold no user, password or query; name the key's variable in key_env")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _one_price(self) -> Endpoint:
+        if self.local and self.prices is not None:
+            raise ValueError("local = true means that calls cost nothing: leave out prices")
+        return self
+
+
+READY: dict[str, dict[str, Any]] = {
+    "deepseek": {
+        "base_url": "https://api.deepseek.com",
+        "model": "deepseek-v4-flash",
+        "key_env": "DEEPSEEK_API_KEY",
+        "structured": "object",
+        "extra_body": {"thinking": {"type": "disabled"}},
+    },
+    "openai": {
+        "base_url": "https://api.openai.com/v1",
+        "model": "gpt-4.1-nano",
+        "key_env": "OPENAI_API_KEY",
+        "structured": "schema",
+        "batch": {},
+    },
+    "vllm": {"base_url": "http://127.0.0.1:8000/v1", "structured": "schema", "local": True},
+    "llamacpp": {
+        "base_url": "http://127.0.0.1:8080/v1",
+        "structured": "schema",
+        "local": True,
+        "limits": {"concurrency": 4, "timeout": 300.0},
+    },
+}
+"""Entries that need no file; an entry of the same name in the file changes single fields of them."""
+
+
+def read_endpoints(home: Path | None) -> dict[str, Endpoint]:
+    """Every endpoint by name: the ready ones, and those of the home's `providers.toml`.
+
+    Raises:
+        ConfigError: with every problem of the file at once.
+    """
+    path = None if home is None else home / FILE
+    own = _read(path) if path is not None and path.exists() else {}
+    problems: list[str] = []
+    found: dict[str, Endpoint] = {}
+    for name in [*READY, *(name for name in own if name not in READY)]:
+        entry = own.get(name, {})
+        if name in RESERVED or not isinstance(entry, Mapping):
+            problems.append(f"{name}: {'this name is taken' if name in RESERVED else 'must be a table, [NAME]'}")
+            continue
+        try:
+            found[name] = Endpoint.model_validate(merge(READY.get(name, {}), dict(entry)))
+        except ValidationError as error:
+            problems += [_explain(name, e) for e in error.errors()]
+    if problems:
+        raise ConfigError("\n".join(problems), where=str(path), hint="Fields and an example: docs/llm.md.")
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"not readable as TOML: {error}", where=str(path)) from None
+
+
+def _explain(name: str, error: Any) -> str:
+    path = ".".join([name, *map(str, error["loc"])])
+    if error["type"] == "extra_forbidden":
+        secret = "key" in str(error["loc"][-1])  # never repeat the value: it may be a key
+        return f"{path}: there is no such field" + (
+            "; keys do not stand in this file: name an environment variable in key_env" if secret else ""
+        )
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{path}: {message[0].lower()}{message[1:]}"
+
+
+def find_endpoint(name: str, home: Path | None) -> Endpoint:
+    """The endpoint of a name.
+
+    Raises:
+        ConfigError: there is none, or the file has problems.
+    """
+    found = read_endpoints(home)
+    if name not in found:
+        raise ConfigError(
+            f"there is no provider {name!r}",
+            where="semantics.provider",
+            hint=f"Offline: offline, titles. Endpoints: {', '.join(found)}; more in {FILE} in the home (docs/llm.md).",
+        )
+    return found[name]
+
+
+def find_key(name: str, endpoint: Endpoint, home: Path | None) -> SecretStr | None:
+    """An endpoint's key: from the environment, `.env` in the home, or the keyring; none where it wants none.
+
+    Raises:
+        ConfigError: it wants one and there is none.
+    """
+    if endpoint.key_env is None:
+        return None
+    value = os.environ.get(endpoint.key_env) or read_dotenv(home).get(endpoint.key_env) or _keyring(name)
+    if not value:
+        raise ConfigError(
+            f"no key for {name!r}: {endpoint.key_env} is not set",
+            where=f"{name}.key_env",
+            hint=f"Set {endpoint.key_env} in the environment or in .env in the home, or run: keyring set sracl {name}",
+        )
+    return SecretStr(value.strip())
+
+
+def read_dotenv(home: Path | None) -> dict[str, str]:
+    """`NAME=value` lines of the home's `.env`; quotes around a value and a leading `export` are taken away."""
+    path = None if home is None else home / ".env"
+    if path is None or not path.is_file():
+        return {}
+    found: dict[str, str] = {}
+    try:
+        text = path.read_text("utf-8", errors="replace")
+    except OSError:
+        return {}
+    for line in text.splitlines():
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        if equals and not name.startswith("#"):
+            value = value.strip()
+            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+            found[name.strip()] = value[1:-1] if quoted else value
+    return found
+
+
+def _keyring(name: str) -> str | None:
+    try:
+        import keyring  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    try:
+        return keyring.get_password("sracl", name)
+    except Exception:  # a keyring without a service behind it raises errors of its own
+        return None

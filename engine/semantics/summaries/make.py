@@ -1,0 +1,166 @@
+"""Summaries of many owners: what is known is taken, what is missing is written and reported as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.config import content_hash
+from engine.data.dataset import Dataset
+from engine.errors import Interrupted, SemanticsError
+from engine.events import ApiCalled, Report, StageProgress, SummariesLinked, SummariesMade, SummarySetMade
+from engine.semantics.kinds import Kind
+from engine.semantics.summaries.provider import Costly, Provider
+
+ROWS_AT_ONCE = 5000
+"""Summaries of one event at most."""
+KEYS_AT_ONCE = 10_000
+"""Requests that are named between two signs of life."""
+STAGE = "summaries"
+
+Known = Callable[[list[str]], dict[str, str]]
+"""Takes keys, gives the texts of those that are already there."""
+
+
+@dataclass(frozen=True)
+class SummarySet:
+    """Owners and their summaries."""
+
+    set_id: str
+    kind: str
+    owner_ids: NDArray[np.int64]
+    """(B,) anchor or item ids."""
+    keys: list[str]
+    """B keys; owners with equal requests share one."""
+    texts: list[str]
+    """B texts."""
+
+
+def set_id_of(provider: Provider, dataset: Dataset, kind: Kind, *, unit: str, owner_ids: NDArray[np.int64]) -> str:
+    """Name of a set: the hash of dataset, provider, model, prompt, parameters, unit and owners."""
+    owners = np.asarray(owner_ids, "<i8").tobytes().hex()
+    return content_hash(
+        [
+            dataset.dataset_id,
+            kind,
+            provider.name,
+            provider.model,
+            provider.prompt_version,
+            provider.parameters,
+            unit,
+            content_hash(owners, length=64),
+        ]
+    )
+
+
+def make_summaries(
+    provider: Provider,
+    dataset: Dataset,
+    kind: Kind,
+    owner_ids: NDArray[np.int64],
+    *,
+    unit: str,
+    known: Known,
+    report: Report,
+    stop: Callable[[], bool] = lambda: False,
+    asked: NDArray[np.int64] | None = None,
+) -> SummarySet:
+    """The summaries of anchors or items (B,), each distinct request answered once.
+
+    Reports the set, every new answer as soon as the provider yields it, and the links once all texts are there.
+
+    Args:
+        unit: `prefix`, `user` or `every-m`; names the set, the owners are the caller's choice.
+        stop: asked after each of the provider's answers.
+        asked: (B,) the owner whose summary each has; none means its own.
+
+    Raises:
+        Interrupted: `stop` said so; a second call goes on from what was reported.
+        SemanticsError: the provider left requests without an answer.
+    """
+    owner_ids = np.asarray(owner_ids, np.int64)
+    set_id = set_id_of(provider, dataset, kind, unit=unit, owner_ids=owner_ids)
+    report(
+        SummarySetMade(
+            set_id=set_id,
+            dataset_id=dataset.dataset_id,
+            kind=kind,
+            provider=provider.name,
+            model=provider.model,
+            prompt_version=provider.prompt_version,
+            template=provider.template,
+            unit=unit,
+            parameters=provider.parameters,
+        )
+    )
+    asked = owner_ids if asked is None else asked
+    keys = _keys(provider, kind, asked, report, stop)
+    first: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        first.setdefault(key, row)
+    texts = known(list(first)) if first else {}
+    _answer(provider, kind, asked, first=first, texts=texts, report=report, stop=stop)
+    report(SummariesLinked(set_id=set_id, columns={"owner_id": owner_ids, "key": keys}))
+    return SummarySet(set_id=set_id, kind=kind, owner_ids=owner_ids, keys=keys, texts=[texts[key] for key in keys])
+
+
+def _keys(
+    provider: Provider, kind: Kind, asked: NDArray[np.int64], report: Report, stop: Callable[[], bool]
+) -> list[str]:
+    """The keys of all owners; with hundreds of thousands of them that takes a while, and so it is told."""
+    keys: list[str] = []
+    for start in range(0, len(asked), KEYS_AT_ONCE):
+        if start:
+            report(StageProgress(stage=STAGE, done=0, total=len(asked), detail=f"{start:,} prompts written"))
+            if stop():
+                raise Interrupted
+        keys += provider.request_keys(kind, asked[start : start + KEYS_AT_ONCE])
+    return keys
+
+
+def _answer(
+    provider: Provider,
+    kind: Kind,
+    owner_ids: NDArray[np.int64],
+    *,
+    first: dict[str, int],
+    texts: dict[str, str],
+    report: Report,
+    stop: Callable[[], bool],
+) -> None:
+    """Have the missing keys answered and put their texts beside the known ones."""
+    missing = [key for key in first if key not in texts]
+    total, done = len(first), len(first) - len(missing)
+    report(StageProgress(stage=STAGE, done=done, total=total))
+    if not missing:
+        return
+    if stop():
+        raise Interrupted
+    rows = np.array([first[key] for key in missing], np.int64)
+    for answers in provider.answer(kind, owner_ids[rows], missing):
+        if answers.calls is not None:
+            report(
+                ApiCalled(provider=provider.name, model=provider.model, run_id=answers.run_id, columns=answers.calls)
+            )
+        for start in range(0, len(answers), ROWS_AT_ONCE):
+            report(SummariesMade(columns=answers.columns(start, start + ROWS_AT_ONCE)))
+        texts.update(zip(answers.keys, answers.texts, strict=True))
+        done += sum(key in first for key in answers.keys)  # a batch may hold those of other jobs too
+        if len(answers) or answers.note:
+            report(StageProgress(stage=STAGE, done=done, total=total, detail=answers.note))
+        if stop() and done < total:
+            if not isinstance(provider, Costly):
+                raise Interrupted
+            provider.wind_down()
+    if stop() and done < total:
+        raise Interrupted
+    open_keys = [key for key in missing if key not in texts]
+    if open_keys:
+        raise SemanticsError(
+            f"{len(open_keys):,} of {len(missing):,} {kind} summaries have no answer",
+            where=f"semantics.provider = {provider.name}",
+            hint="Run it again: the answers that came are kept.",
+        )

@@ -1,0 +1,126 @@
+"""From owners to requests: messages, keys, and what an answer must look like.
+
+The fixed instructions come first and histories run from the oldest item to the newest, so that requests of one user share the
+longest possible beginning, which many providers charge less for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.config import content_hash
+from engine.data.dataset import Dataset
+from engine.semantics.kinds import KEY_LENGTH, Kind
+from engine.semantics.llm.endpoints import Endpoint
+from engine.semantics.prompts import Prompt
+from engine.semantics.summaries.histories import item_histories, window_items
+
+Message = dict[str, str]
+HISTORIES = 5
+"""Training histories that an item's prompt shows (released code)."""
+HISTORY_ITEMS = 5
+"""Last items of each of them."""
+FIELD_LETTERS = 800
+"""Letters of one field of an item (released code: 500 to 1,000 of the description)."""
+LINE_LETTERS = 200
+"""Letters of an item in a history."""
+LINE_FIELDS = ("brand", "category", "categories", "genre", "genres", "city")
+"""Fields that stand beside a title in a history, where they say something new."""
+SUMMARY, ANALYSIS = "item summary", "potential user analysis"
+WORDS = {"user": 100, SUMMARY: 80, ANALYSIS: 50}
+"""Most words that the prompts ask for."""
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {SUMMARY: {"type": "string"}, ANALYSIS: {"type": "string"}},
+    "required": [SUMMARY, ANALYSIS],
+    "additionalProperties": False,
+}
+_SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
+
+
+class Requests:
+    """Writes the requests of one dataset, prompt, endpoint and model."""
+
+    def __init__(self, dataset: Dataset, prompt: Prompt, endpoint: Endpoint, model: str, *, max_length: int) -> None:
+        """Args:
+        max_length: items of a prefix that a prompt shows, its newest ones.
+        """
+        self._dataset, self._prompt, self._endpoint = dataset, prompt, endpoint
+        self._max_length, self._model = max_length, model
+        self._histories = item_histories(dataset, limit=HISTORIES)
+        self._lines = [
+            _line(title, more) for title, more in zip(dataset.items.titles, dataset.items.attributes, strict=True)
+        ]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All of a request but the messages and the model."""
+        own = self._endpoint
+        named = {"temperature": own.temperature, "top_p": own.top_p, own.tokens_field: own.max_tokens}
+        return {name: value for name, value in named.items() if value is not None} | (
+            {"extra_body": own.extra_body} if own.extra_body else {}
+        )
+
+    def body(self, kind: Kind, messages: list[Message]) -> dict[str, Any]:
+        """The arguments of a call."""
+        body: dict[str, Any] = {"model": self._model, "messages": messages, **self.parameters}
+        if kind == "item" and self._endpoint.structured == "schema":
+            schema = {"name": "item", "strict": True, "schema": SCHEMA}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif kind == "item" and self._endpoint.structured == "object":
+            body["response_format"] = {"type": "json_object"}
+        return body
+
+    def key(self, kind: Kind, messages: list[Message]) -> str:
+        """The hash of the canonical request and the prompt's version; whose server answers has no part in it."""
+        return content_hash([self._prompt.version, self.body(kind, messages)], length=KEY_LENGTH)
+
+    def messages(self, kind: Kind, owner_ids: NDArray[np.int64]) -> Iterator[list[Message]]:
+        """The messages of each owner, in order."""
+        if kind == "user":
+            windows = window_items(self._dataset, owner_ids, self._max_length)
+            for row in range(len(windows)):
+                items = windows.items[windows.starts[row] : windows.starts[row + 1]].tolist()
+                lines = "\n".join(f"{place}. {self._lines[item - 1]}" for place, item in enumerate(items, start=1))
+                yield self._pair(self._prompt.user, f"<history>\n{lines}\n</history>")
+            return
+        for item in np.asarray(owner_ids).tolist():
+            yield self._pair(self._prompt.item, self._item(item))
+
+    def _pair(self, instructions: str, data: str) -> list[Message]:
+        return [{"role": "system", "content": instructions}, {"role": "user", "content": data}]
+
+    def _item(self, item: int) -> str:
+        items = self._dataset.items
+        fields = [f"title: {clean(items.titles[item - 1])}"] + [
+            f"{clean(name)}: {clean(', '.join(values))[:FIELD_LETTERS]}"
+            for name, values in items.attributes[item - 1].items()
+        ]
+        before = window_items(self._dataset, self._histories.of(item), HISTORY_ITEMS)
+        lines = [
+            "; ".join(self._lines[other - 1] for other in before.items[start:stop].tolist())
+            for start, stop in zip(before.starts[:-1].tolist(), before.starts[1:].tolist(), strict=True)
+        ]
+        shown = "\n<histories>\n" + "\n".join(lines) + "\n</histories>" if lines else ""
+        return "<item>\n" + "\n".join(fields) + "\n</item>" + shown
+
+
+def clean(text: str) -> str:
+    """Catalog text on one line that cannot close the marks around it: angle brackets become typographic ones."""
+    return _SPACE.sub(" ", text).strip().replace("<", "‹").replace(">", "›")
+
+
+def _line(title: str, more: dict[str, list[str]]) -> str:
+    """An item in a history: its title, and a few fields that the title does not say already."""
+    head = clean(title)
+    said = head.lower()
+    extra = [
+        clean(", ".join(more[name])) for name in LINE_FIELDS if more.get(name) and more[name][0].lower() not in said
+    ]
+    text = f"{head or 'untitled'} ({'; '.join(extra)})" if extra else head or "untitled"
+    return text[:LINE_LETTERS]

@@ -1,0 +1,179 @@
+"""Provider `offline`: preference paragraphs by rule, without a network and without a model.
+
+A paragraph has at most 40 words: the latest choices first, then the brands, categories and words that come back, then the words
+that set this taste apart (TF-IDF over the training items).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.config import content_hash
+from engine.data.dataset import Dataset
+from engine.semantics.kinds import KEY_LENGTH, Kind
+from engine.semantics.summaries.histories import item_histories, window_items
+from engine.semantics.summaries.lexicon import ItemFacts, Lexicon, fold
+from engine.semantics.summaries.provider import Answers
+
+CHUNK = 1000
+MAX_WORDS = 40
+RECENT = 3
+"""Latest items that a paragraph names."""
+GIST_WORDS = 4
+"""Words that an item is named by."""
+RETURN_WORDS = 14
+"""Words kept for what comes back."""
+RETURN_LABELS = 2
+"""Brands, and categories, of them."""
+TELLING_WORDS = 8
+HISTORIES = 10
+"""Training histories that an item's text looks at (paper section 3.2.2)."""
+HISTORY_ITEMS = 3
+"""Last items of each of them."""
+
+
+class OfflineProvider:
+    """Writes paragraphs about prefixes and items from what training interactions and item texts say."""
+
+    name = "offline"
+    model: str | None = None
+    prompt_version = "offline-1"
+    template = (
+        "user: Lately {newest}; before that {item before}; earlier {item before}. Keeps returning to {what recurs}. "
+        "Drawn to {telling words}.\n"
+        "item: {brand and telling words}. Belongs to {categories}. Known for {telling words}. "
+        "Chosen by those who like {what recurs in histories that end in it}."
+    )
+
+    def __init__(self, dataset: Dataset, *, max_length: int) -> None:
+        """Count the words of the training items.
+
+        Args:
+            max_length: items of a prefix that a paragraph looks at, its newest ones.
+        """
+        self._dataset, self._max_length = dataset, max_length
+        self._lexicon = Lexicon(dataset)
+        self._histories = item_histories(dataset, limit=HISTORIES)
+        self._gist = lru_cache(maxsize=None)(self._make_gist)
+        self.parameters: dict[str, Any] = {"max_length": max_length, "max_words": MAX_WORDS}
+
+    def request_keys(self, kind: Kind, owner_ids: NDArray[np.int64]) -> list[str]:
+        """Hashes of the items that each paragraph looks at and of the word counts behind it."""
+        head = content_hash([self.prompt_version, kind, self._lexicon.digest], length=64).encode()
+        return [
+            hashlib.sha256(head + "".join(self._lexicon.facts[item].digest for item in items).encode()).hexdigest()[
+                :KEY_LENGTH
+            ]
+            for items in self._items(kind, owner_ids)
+        ]
+
+    def answer(self, kind: Kind, owner_ids: NDArray[np.int64], keys: list[str]) -> Iterator[Answers]:
+        """The paragraphs in chunks, in order of the owners."""
+        write = self._user_text if kind == "user" else self._item_text
+        for start in range(0, len(keys), CHUNK):
+            part = slice(start, start + CHUNK)
+            yield Answers.free(keys[part], [write(items) for items in self._items(kind, owner_ids[part])])
+
+    def _items(self, kind: Kind, owner_ids: NDArray[np.int64]) -> Iterator[list[int]]:
+        """The item ids that each text depends on, in order: newest first, or the item and then its histories'."""
+        if kind == "user":
+            windows = window_items(self._dataset, owner_ids, self._max_length)
+            for row in range(len(windows)):
+                yield windows.newest_first(row)
+            return
+        for item in owner_ids.tolist():
+            before = window_items(self._dataset, self._histories.of(item), HISTORY_ITEMS)
+            yield [item, *(other for row in range(len(before)) for other in before.newest_first(row))]
+
+    def _user_text(self, items: list[int]) -> str:
+        """A paragraph about a prefix, given newest first; empty where no item has text."""
+        facts = [self._lexicon.facts[item] for item in items]
+        gists = [gist for gist in dict.fromkeys(self._gist(item) for item in items) if gist][:RECENT]
+        back = self._returning(facts)
+        second = _sentence("Keeps returning to", back, MAX_WORDS if not gists else RETURN_WORDS)
+        leads = ("Lately", "before that", "earlier")
+        first = _join("; ", [f"{lead} {gist}" for lead, gist in zip(leads, gists, strict=False)], _left(second))
+        third = _sentence("Drawn to", self._telling(facts, said=[first, second]), _left(first, second))
+        return " ".join(part for part in (first, second, third) if part)
+
+    def _item_text(self, items: list[int]) -> str:
+        """A paragraph about an item, given with the items that training histories hold right before it."""
+        own, before = self._lexicon.facts[items[0]], [self._lexicon.facts[item] for item in items[1:]]
+        gist = self._gist(items[0])
+        first = _join("", [gist], MAX_WORDS // 2)
+        labels = [label for label in own.categories if label != gist]
+        labels.sort(key=lambda label: -self._lexicon.label_idf(label))
+        second = _sentence("Belongs to", labels[:RETURN_LABELS], RETURN_WORDS)
+        third = _sentence(
+            "Known for", self._telling([own], said=[first, second])[: TELLING_WORDS // 2], _left(first, second)
+        )
+        back = self._returning(before)
+        taste = [*back, *self._telling(before, said=[first, second, third, *back])]
+        last = _sentence("Chosen by those who like", taste[: TELLING_WORDS // 2], _left(first, second, third))
+        return " ".join(part for part in (first, second, third, last) if part)
+
+    def _make_gist(self, item: int) -> str:
+        """An item in a few words: its brand, then the most telling words of its title in their order."""
+        facts = self._lexicon.facts[item]
+        brand = facts.brands[0] if facts.brands else ""
+        named = {fold(word) for word in brand.split()}
+        words = [word for word in self._lexicon.telling(facts.words) if word not in named]
+        room = GIST_WORDS - bool(brand)
+        best = sorted(words, key=lambda w: (-facts.counts[w] * self._lexicon.word_idf(w), w))[:room]
+        chosen = set(best)
+        spoken = [brand, *(shown for word, shown in facts.words.items() if word in chosen)]
+        return " ".join(part for part in spoken if part) or next(iter(facts.categories), "")
+
+    def _returning(self, facts: list[ItemFacts]) -> list[str]:
+        """Brands, categories and words of more than one item, some of each: the most telling first, then the newest."""
+        found: list[str] = []
+        for labels in ([f.brands for f in facts], [f.categories for f in facts]):
+            counts = Counter(label for some in labels for label in some)  # in order of the first mention: newest first
+            again = [label for label, count in counts.items() if count > 1]
+            found += sorted(again, key=lambda label: -counts[label] * self._lexicon.label_idf(label))[:RETURN_LABELS]
+        words = self._telling(facts, said=found, least=2)[: max(1, RETURN_LABELS * 2 - len(found))]
+        return list(dict.fromkeys([*found, *words]))
+
+    def _telling(self, facts: list[ItemFacts], *, said: list[str], least: int = 1) -> list[str]:
+        """Words of at least so many of the items, by TF-IDF, newest first where equal, without those already said."""
+        counts: Counter[str] = Counter(word for f in facts for word in f.words)
+        shown: dict[str, str] = {}
+        for f in facts:
+            for word, written in f.words.items():
+                shown.setdefault(word, written)
+        taken = {fold(word.strip(".,;")) for text in said for word in text.split()}
+        words = [word for word in self._lexicon.telling(counts) if counts[word] >= least and word not in taken]
+        best = sorted(words, key=lambda w: -counts[w] * self._lexicon.word_idf(w))[:TELLING_WORDS]
+        return [shown[word] for word in best]
+
+
+def _count(text: str) -> int:
+    return len(text.split())
+
+
+def _left(*texts: str) -> int:
+    """Words that a paragraph has room for beside these."""
+    return MAX_WORDS - sum(map(_count, texts))
+
+
+def _join(glue: str, phrases: Iterable[str], room: int) -> str:
+    """As many of the phrases, in order, as fit into so many words; one sentence."""
+    kept: list[str] = []
+    for phrase in phrases:
+        if phrase and _count(phrase) <= room:
+            kept.append(phrase)
+            room -= _count(phrase)
+    return f"{glue.join(kept).rstrip('.')}." if kept else ""
+
+
+def _sentence(lead: str, phrases: Iterable[str], room: int) -> str:
+    """`Lead a, b, c.` with the phrases that fit; empty where none does."""
+    body = _join(", ", phrases, room - _count(lead))
+    return f"{lead} {body}" if body else ""

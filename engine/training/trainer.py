@@ -1,0 +1,394 @@
+"""The training loop: epochs, early stopping on validation, checkpoints, one reading of the test split.
+
+Legend: B anchors of a batch, A anchors, V items.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.config import Config
+from engine.data.batching.padded_windows import DenseWindows
+from engine.data.batching.shared_windows import Passes
+from engine.data.batching.windows import Windows
+from engine.data.dataset import TEST, TRAIN, VALID, Dataset
+from engine.errors import CheckpointError, StopRequested, TrainingError
+from engine.evaluation.geometry import entropy_spread
+from engine.evaluation.metrics import grouped_metrics, ranking_metrics, subgroups
+from engine.evaluation.ranking import encode, rank_targets
+from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, Warned, WeightsSampled, WeightsSeen
+from engine.methods.sracl import SRACL, Losses, Semantics
+from engine.models.cpu import prepare
+from engine.training import checkpoint
+from engine.training.checkpoint import LoopState
+
+BEST, LAST, BEFORE = "best.safetensors", "last.safetensors", "previous.safetensors"
+SAVE_SECONDS = 30.0
+"""Between two checkpoints within an epoch."""
+FINITE_EVERY = 20
+"""Steps between two looks at whether the loss is a number: a look makes a GPU wait."""
+REPORT_SECONDS = 0.4
+WEIGHTS_AT_ONCE = 2048
+SEEN = 256
+"""Anchors whose weights are looked at after every epoch."""
+
+
+class Stopped(StopRequested):
+    """Training was asked to stop; all steps that were done are in the checkpoint."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished training knows of itself."""
+
+    best_epoch: int
+    epochs: int
+    valid: dict[str, float]
+    test: dict[str, float]
+    train_seconds: float
+    evaluate_seconds: float
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `train.device` means.
+
+    Raises:
+        TrainingError: CUDA is asked for and there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError("CUDA is not available here", where="train.device", hint="Use auto or cpu.")
+    return torch.device(name)
+
+
+class Trainer:
+    """Trains one config on one dataset, in a folder of its own for checkpoints."""
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        semantics: Semantics | None,
+        *,
+        folder: Path,
+        report: Report,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Build the model from the seed.
+
+        Args:
+            stop: asked after every step; true ends the training with `Stopped`.
+
+        Raises:
+            TrainingError: there is nothing to train on or to validate with, or the backbone cannot be trained so.
+        """
+        self.config, self.dataset, self.folder = config, dataset, folder
+        self._report, self._stop = report, stop
+        self.device = pick_device(config.train.device)
+        prepare()
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        self._ids = dataset.anchors.ids(TRAIN)
+        self._valid, self._test = dataset.anchors.ids(VALID), dataset.anchors.ids(TEST)
+        self._check_size()
+        torch.manual_seed(config.train.seed)
+        moved = semantics.to(self.device) if semantics is not None else None
+        self.model = SRACL(config, items=len(dataset.items), semantics=moved).to(self.device)
+        dense = self.device.type != "cpu" and self.model.backbone.pads
+        window = config.data.max_length
+        self.windows = DenseWindows(dataset, window, self.device) if dense else Windows(dataset, window)
+        self._passes = self._choose_passes()
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.Adam(
+            trained, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True
+        )
+        self.state = LoopState(
+            config_hash=config.config_hash(),
+            dataset_sha256=dataset.sha256,
+            seed=config.train.seed,
+            epoch=0,
+            step=0,
+            best_epoch=0,
+            best_score=-math.inf,
+            bad_epochs=0,
+        )
+        self.train_seconds = self.evaluate_seconds = 0.0
+        self._random = torch.get_rng_state()
+
+    def resume(self) -> LoopState:
+        """Go on from the last checkpoint, or the one before where it is damaged; from the start where both are.
+
+        Raises:
+            CheckpointError: there is none, or it is of another config, dataset or seed.
+        """
+        places = [self.folder / name for name in (LAST, BEFORE) if (self.folder / name).exists()]
+        for path in places or [self.folder / LAST]:
+            try:
+                state = checkpoint.read_state(path)
+                if state.best_epoch:
+                    checkpoint.read_state(self.folder / BEST)  # without it there is nothing to end with
+            except CheckpointError as error:
+                if not places:
+                    raise
+                self._report(Warned(message=f"a checkpoint cannot be used, the one before is taken: {error.message}"))
+                continue
+            for name in ("config_hash", "dataset_sha256", "seed"):
+                theirs, ours = getattr(state, name), getattr(self.state, name)
+                if theirs != ours:
+                    raise CheckpointError(
+                        f"its {name} is {theirs}, this run's is {ours}", where=str(path), hint="Start a new run."
+                    )
+            self.state = checkpoint.load(path, model=self.model, optimizer=self._optimizer)
+            return self.state
+        self._report(Warned(message="no checkpoint can be read: the training starts over"))
+        torch.set_rng_state(self._random)
+        return self.state
+
+    def run(self) -> TrainResult:
+        """Train until the epochs or the patience are used up, then read validation and test with the best weights.
+
+        Raises:
+            Stopped: the run was asked to stop; `resume` goes on from that step.
+            TrainingError: the loss is no longer a number.
+        """
+        if self.state.epoch == 0 and self.state.done == 0:
+            self._sample_weights("initial")
+            self._save(self.state)
+        while self.state.epoch < self.config.train.epochs and self.state.bad_epochs < self.config.train.patience:
+            self._epoch()
+        self._sample_weights("last")
+        checkpoint.load(self.folder / BEST, model=self.model)
+        self._sample_weights("best")
+        valid, test = (self._evaluate(split, ids) for split, ids in (("valid", self._valid), ("test", self._test)))
+        return TrainResult(
+            best_epoch=self.state.best_epoch,
+            epochs=self.state.epoch,
+            valid=valid,
+            test=test,
+            train_seconds=self.train_seconds,
+            evaluate_seconds=self.evaluate_seconds,
+        )
+
+    @property
+    def samples_users(self) -> bool:
+        """Whether users have neighbors that a synthesizer weighs."""
+        return self.model.semantics is not None and self.config.loss.alpha > 0
+
+    def weights(self, anchor_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Neighbor ids (B, K), 0 where there are fewer, and their weights (B, K) without dropout."""
+        if self.model.semantics is None:
+            raise ValueError("a run without contrasts has no neighbor weights")
+        self.model.eval()
+        ids = torch.from_numpy(anchor_ids).to(self.device)
+        with torch.no_grad():
+            weights = torch.cat([self.model.neighbor_weights(part) for part in ids.split(WEIGHTS_AT_ONCE)])
+        return self.model.semantics.neighbors[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
+
+    @property
+    def weighs_items(self) -> bool:
+        """Whether substitutes of items are weighed by the synthesizer, not drawn."""
+        return (
+            self.model.semantics is not None
+            and self.config.loss.beta > 0
+            and (self.config.synthesizer.item_kind == "synthesize")
+        )
+
+    def item_weights(self, item_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids of the substitutes (M, K') of items, 0 where there are fewer, and their weights (M, K') without dropout."""
+        if self.model.semantics is None:
+            raise ValueError("a run without contrasts has no substitutes")
+        self.model.eval()
+        ids = torch.from_numpy(item_ids).to(self.device)
+        with torch.no_grad():
+            weights = torch.cat([self.model.item_weights(part) for part in ids.split(WEIGHTS_AT_ONCE)])
+        return self.model.semantics.substitutes[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
+
+    def user_vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]:
+        """Representing anchors (R,), their h (R, D) and their synthesized sample h+ (R, D); none without neighbors."""
+        ids = self.dataset.anchors.representing
+        self.model.eval()
+        if not self.samples_users:
+            return ids, encode(self.model.backbone, self.windows, ids).cpu().numpy(), None
+        parts = [self.model.samples(part, self.windows) for part in torch.from_numpy(ids).split(WEIGHTS_AT_ONCE // 8)]
+        own, samples = (torch.cat(side).cpu().numpy() for side in zip(*parts, strict=True))
+        return ids, own, samples
+
+    def _choose_passes(self) -> Windows:
+        if self.config.train.mode == "prefix":
+            return self.windows
+        if not self.model.backbone.causal:
+            raise TrainingError(
+                f"backbone {self.config.model.backbone} is read at a sequence's last item only",
+                where="train.mode",
+                hint="Use train.mode = prefix with it.",
+            )
+        return Passes(self.dataset, self.config.data.max_length)
+
+    def _check_size(self) -> None:
+        for ids, what in ((self._ids, "training prefix"), (self._valid, "validation target")):
+            if len(ids) == 0:
+                raise TrainingError(
+                    f"dataset {self.dataset.name!r} has no {what}",
+                    hint="A user needs three interactions to be validated on and four to give a training prefix with it.",
+                )
+
+    def _epoch(self) -> None:
+        epoch = self.state.epoch + 1
+        started = time.perf_counter() - self.state.seconds
+        sums, step = self._steps(epoch, started)
+        trained = time.perf_counter()
+        scores = ranking_metrics(self._ranks(self._valid), self.config.evaluate.ks)
+        evaluated = time.perf_counter()
+        improved = self._judge(scores[self.config.train.select], epoch, step)
+        names = ("loss", "loss_rec", "loss_cs", "loss_is")
+        metrics = [Metric(split="train", name=name, value=value) for name, value in zip(names, sums, strict=True)]
+        metrics += [Metric(split="valid", name=name, value=value) for name, value in scores.items()]
+        self.train_seconds += trained - started
+        self.evaluate_seconds += evaluated - trained
+        # Told before it is saved: a training that goes on from a checkpoint never tells of its epoch again.
+        self._look_at_weights()
+        self._report(
+            EpochFinished(
+                epoch=epoch,
+                step=step,
+                seconds=trained - started,
+                evaluate_seconds=evaluated - trained,
+                improved=improved,
+                bad_epochs=self.state.bad_epochs,
+                metrics=tuple(metrics),
+            )
+        )
+        if improved:
+            checkpoint.save(self.folder / BEST, model=self.model, state=self.state)
+        self._save(self.state)
+
+    def _save(self, state: LoopState) -> None:
+        before = self.folder / BEFORE
+        checkpoint.save(self.folder / LAST, model=self.model, state=state, optimizer=self._optimizer, before=before)
+
+    def _steps(self, epoch: int, started: float) -> tuple[list[float], int]:
+        """Train on every prefix once, or go on with that; mean of the loss and its parts, and the step reached."""
+        self.model.train()
+        generator = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + epoch)
+        batches = self._passes.batches(torch.from_numpy(self._ids), self.config.train.batch, generator)
+        first = self.state.sums or (0.0, 0.0, 0.0, 0.0)
+        sums = torch.tensor(first, dtype=torch.float64, device=self.device)
+        reported = saved = time.perf_counter()
+        for done, ids in enumerate(batches[self.state.done :], self.state.done + 1):
+            losses = self.model.losses(ids, self._passes)
+            self._optimizer.zero_grad(set_to_none=True)
+            losses.total.backward()
+            self._optimizer.step()
+            sums += torch.stack([losses.total, losses.rec, losses.cs, losses.is_]).detach()
+            step = self.state.step + done
+            if done % FINITE_EVERY == 0 or done == len(batches):
+                self._check_finite(sums, losses, epoch, step)
+            if (now := time.perf_counter()) - reported > REPORT_SECONDS:
+                reported = now
+                self._report(
+                    StepFinished(
+                        epoch=epoch,
+                        step=step,
+                        steps_per_epoch=len(batches),
+                        done=done,
+                        loss=float(losses.total.detach()),
+                    )
+                )
+            asked = self._stop()
+            if asked or now - saved > SAVE_SECONDS:
+                saved = now
+                self._check_finite(sums, losses, epoch, step)
+                self._save(replace(self.state, done=done, sums=tuple(sums.tolist()), seconds=now - started))
+            if asked:
+                raise Stopped
+        return (sums / len(batches)).tolist(), self.state.step + len(batches)
+
+    def _check_finite(self, sums: torch.Tensor, losses: Losses, epoch: int, step: int) -> None:
+        if torch.isfinite(sums).all():
+            return
+        names = ("L_rec", "L_CS", "L_IS")
+        bad = [name for name, value in zip(names, sums[1:].tolist(), strict=True) if not math.isfinite(value)]
+        raise TrainingError(
+            f"the loss is no longer a number at epoch {epoch}, step {step}: {', '.join(bad) or 'the total'}",
+            where=f"train.lr = {self.config.train.lr}, loss.temperature = {self.config.loss.temperature}",
+            hint=(f"Lower train.lr or raise loss.temperature. Epoch {self.state.epoch} is kept in {LAST} or {BEFORE}."),
+        )
+
+    def _judge(self, score: float, epoch: int, step: int) -> bool:
+        """Compare with the best so far and move the loop state on; whether it is a new best."""
+        train, state = self.config.train, self.state
+        if train.select_digits is not None:
+            score = round(score, train.select_digits)
+        better = score > state.best_score or (train.tie_improves and score == state.best_score)
+        self.state = LoopState(
+            config_hash=state.config_hash,
+            dataset_sha256=state.dataset_sha256,
+            seed=state.seed,
+            epoch=epoch,
+            step=step,
+            best_epoch=epoch if better else state.best_epoch,
+            best_score=score if better else state.best_score,
+            bad_epochs=0 if better else state.bad_epochs + 1,
+        )
+        return better
+
+    def _ranks(self, anchor_ids: NDArray[np.int64]) -> NDArray[np.int32]:
+        return rank_targets(self.model.backbone, self.windows, self.dataset, anchor_ids, self.config.evaluate)
+
+    def _evaluate(self, split: str, anchor_ids: NDArray[np.int64]) -> dict[str, float]:
+        """Measure a split with the weights that are loaded, by subgroup, and report it with every rank."""
+        started = time.perf_counter()
+        ranks = self._ranks(anchor_ids)
+        masks = subgroups(self.dataset, anchor_ids)
+        metrics = grouped_metrics(ranks, masks, split=split, ks=self.config.evaluate.ks)
+        self.evaluate_seconds += time.perf_counter() - started
+        self._report(
+            Evaluated(
+                split=split,
+                epoch=self.state.best_epoch,
+                step=self.state.step,
+                metrics=metrics,
+                columns={"user_id": self.dataset.anchors.user_ids[anchor_ids - 1], "rank": ranks},
+            )
+        )
+        return {m.name: m.value for m in metrics if m.subgroup == "all" and m.name != "n"}
+
+    def _look_at_weights(self) -> None:
+        """Report how the synthesizer's weights are spread, of some of the anchors that represent users."""
+        if not self.samples_users:
+            return
+        ids = self.dataset.anchors.representing
+        neighbors, weights = self.weights(ids[:: -(-len(ids) // SEEN)])
+        spread = entropy_spread(weights, neighbors > 0)
+        if spread is not None:
+            entropy, low, high = spread
+            self._report(WeightsSeen(epoch=self.state.epoch, step=self.state.step, entropy=entropy, low=low, high=high))
+
+    def _sample_weights(self, phase: str) -> None:
+        """Report the synthesizer's weights for the anchors that represent users."""
+        if not self.samples_users:
+            return
+        ids = self.dataset.anchors.representing
+        neighbors, weights = self.weights(ids)
+        rows, columns = np.nonzero(neighbors)
+        self._report(
+            WeightsSampled(
+                phase=phase,
+                epoch=self.state.best_epoch if phase == "best" else self.state.epoch,
+                step=self.state.step,
+                columns={
+                    "anchor_id": ids[rows],
+                    "neighbor_id": neighbors[rows, columns],
+                    "weight": weights[rows, columns],
+                },
+            )
+        )

@@ -1,0 +1,106 @@
+"""Runs in the foreground of `sracl run`: one after the other, with progress on stderr."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from sracl_tui.cli import options_and_output
+from sracl_tui.runs.request import RunRequest, new_run_id
+
+if TYPE_CHECKING:
+    from sracl_tui.runs.result import RunResult
+    from store.home import Home
+
+
+def check_dataset(place: Home, name: str) -> None:
+    """A run with a misspelled dataset is no run: refuse it before it has a folder.
+
+    Raises:
+        LookupFailed: there is no such dataset.
+    """
+    from store.queries import datasets
+
+    if name != "demo":
+        with options_and_output.open_store(place) as store:
+            datasets.get(store, name)
+
+
+def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: bool) -> list[RunResult]:
+    """Run requests one after the other until one is stopped; an equal finished run of the group stands in for one."""
+    from sracl_tui.runs.execute import execute, finished_equal
+
+    results: list[RunResult] = []
+    for request in requests:
+        earlier = None if force else finished_equal(place, request)
+        if earlier is not None:
+            options_and_output.talk().print(
+                f"{earlier.request.run_id}: seed {request.config.train.seed} is already in group {request.group}; reused "
+                "(--force runs it again).",
+                markup=False,
+                highlight=False,
+            )
+        results.append(
+            earlier or watched(request, lambda listener, r=request: execute(place, r, listener=listener), headless)
+        )
+        if results[-1].exit_code == 130:
+            break
+    return results
+
+
+def resume_run(place: Home, text: str, *, headless: bool, budget: float | None, force: bool) -> RunResult:
+    """Go on with a run; the result of one that is finished; a new run where it has changed and `force` is given."""
+    from sracl_tui.runs import resume_check
+    from sracl_tui.runs.execute import execute, read_result
+    from sracl_tui.runs.execution.queue import keep_going
+    from store.database.database import Store
+    from store.queries.runs import find_run
+
+    with Store.open(place) as store:
+        row = find_run(store, text)
+        if row["state"] == "finished" and not force:
+            options_and_output.talk().print(
+                f"{row['run_id']} is finished: this is its result.", markup=False, highlight=False
+            )
+            return read_result(store, row["run_id"])
+    request = RunRequest.read(place.run_folder(row["run_id"]))
+    if budget is not None:
+        semantics = request.config.semantics.model_copy(update={"budget": budget})
+        request = replace(request, config=request.config.model_copy(update={"semantics": semantics}))
+    if force:
+        request = replace(request, run_id=new_run_id(), note=request.note or f"{row['run_id']} anew")
+    else:
+        resume_check.check(place.run_folder(row["run_id"]), request)
+    try:
+        return watched(request, lambda listener: execute(place, request, listener=listener, resume=not force), headless)
+    finally:
+        keep_going(place)
+
+
+def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
+    """Run with lines or bars on stderr, and say how it went."""
+    from sracl_tui.cli.progress import Bars, Lines
+
+    console = options_and_output.talk()
+    config = request.config
+    console.print(
+        f"{request.run_id}: {request.preset} on {config.data.dataset}, seed {config.train.seed}",
+        markup=False,
+        highlight=False,
+    )
+    bars = not headless and console.is_terminal
+    with Bars(console, epochs=config.train.epochs) if bars else nullcontext(Lines(console)) as listener:
+        result = work(listener)
+    for warning in result.warnings:
+        console.print(f"warning: the database was not updated: {warning}", markup=False, highlight=False)
+    if result.error is not None:
+        if isinstance(result.error, options_and_output.EngineError | options_and_output.StoreError):
+            options_and_output.print_error(result.error)
+        else:
+            console.print(f"[red]{escape(str(result.reason))}[/red]", highlight=False)
+    elif result.state == "stopped":
+        console.print(f"stopped ({result.reason}); go on with: sracl run --resume {request.run_id}", highlight=False)
+    return result

@@ -1,0 +1,218 @@
+"""What every command shares: options, output, and one place where an error becomes words and an exit code.
+
+stdout is data, stderr is talk. Exit codes: 0 done; 1 the run failed; 2 bad usage, config or data; 3 the money cap
+stopped it; 4 the store cannot be used; 130 interrupted or stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from engine.errors import BudgetReached, ConfigError, DataError, EngineError
+from store.errors import LookupFailed, QueryFailed, StoreError
+from store.home import Home
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 4096
+"""Columns of a table that no terminal shows, so that nothing is wrapped in a pipe."""
+
+_debug = False
+_home: Home | None = None
+"""Where the command is at work, for the log of an error that nobody expected."""
+
+
+def _set_debug(value: bool) -> bool:
+    global _debug
+    _debug = _debug or value
+    return value
+
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Folder of the store and the runs. Default: $SRACL_HOME, else the user data folder."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
+DebugOption = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug, rich_help_panel="Trouble"),
+]
+RunArgument = Annotated[str, typer.Argument(help="Run id, the beginning of one, a name, or `last`.", metavar="RUN")]
+
+
+class Commands(TyperGroup):
+    """A group of commands whose errors end in words and an exit code instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (EngineError, StoreError) as error:
+            if _debug:
+                raise
+            print_error(error)
+            raise typer.Exit(exit_code(error)) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a full disk, a place without permission
+            if _debug:
+                raise
+            where = error.filename if isinstance(error.filename, str) else None
+            hint = "Nothing that was written is lost. --debug shows where it happened."
+            print_error(StoreError(error.strerror or str(error), where=where, hint=hint))
+            raise typer.Exit(4) from None
+        except Exception as error:  # a bug: a sentence, and where it happened in the log
+            if _debug or isinstance(error, typer.Abort) or hasattr(error, "exit_code"):  # typer's own
+                raise
+            from sracl_tui.logs import crash
+
+            told = crash(_home or Home.resolve(), error, "the command has ended by an error")
+            talk().print(f"{told} --debug shows it here.", markup=False, highlight=False)
+            raise typer.Exit(1) from None
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of an error."""
+    if isinstance(error, BudgetReached):
+        return 3
+    if isinstance(error, ConfigError | DataError | LookupFailed | QueryFailed):
+        return 2
+    return 4 if isinstance(error, StoreError) else 1
+
+
+def print_error(error: EngineError | StoreError) -> None:
+    """Say on stderr what is wrong, where, and what to do."""
+    console = talk()
+    console.print(f"{error.title}:", style="bold red", end=" ", markup=False)
+    console.print(f"{error.where}: {error.message}" if error.where else error.message, markup=False, highlight=False)
+    if error.hint:
+        console.print(error.hint, style="dim", markup=False, highlight=False)
+
+
+def talk() -> Console:
+    """The console for people, on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, soft_wrap=True)
+
+
+def out() -> Console:
+    """The console for data, on stdout; wide enough in a pipe that no cell is wrapped or cut."""
+    from rich.console import Console
+
+    return Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=WIDE)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout, indented on a terminal; what JSON has no word for (NaN) becomes null."""
+    indent = 2 if sys.stdout.isatty() else None  # indenting costs ten times as much
+    try:
+        text = json.dumps(document, indent=indent, ensure_ascii=False, default=_number, allow_nan=False)
+    except (ValueError, TypeError):
+        text = json.dumps(_plain(document), indent=indent, ensure_ascii=False, default=str)
+    sys.stdout.write(text + "\n")
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return _number(value)
+    return None if isinstance(value, float) and value != value else value
+
+
+def home_of(path: Path | None) -> Home:
+    """The home that `--home` or the environment names, made where it is not there.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    global _home
+    _home = home = Home.resolve(path)
+    home.create()
+    if trouble := _open_keys(home):
+        talk().print(f"warning: {trouble}", style="yellow", markup=False, highlight=False)
+    return home
+
+
+def _open_keys(home: Home) -> str:
+    """What is wrong with the permissions of the home's keys; they are looked at only where there are any."""
+    if not (home.path / ".env").exists():
+        return ""
+    from sracl_tui.redaction import open_to_others
+
+    return open_to_others(home.path)
+
+
+def open_store(place: Home, *, ingest: bool = True) -> Any:
+    """The home's store, open for reading."""
+    from store.database.database import Store
+
+    store = Store.open(place, ingest=ingest)
+    warn_behind(store.behind)
+    return store
+
+
+def warn_behind(behind: StoreError | None) -> None:
+    """Say that journals wait, and why."""
+    if behind is not None:
+        talk().print(f"warning: the newest events are not in the database yet: {behind.message}", style="yellow")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
+    """A plain table; a head that ends in `:r` is of numbers, set to the right. No cell is cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        name, _, side = head.partition(":")
+        made.add_column(Text(name), justify="right" if side == "r" else "left", no_wrap=side == "r", overflow="fold")
+    for cells in rows:
+        made.add_row(*map(Text, cells))
+    return made
+
+
+def print_pairs(console: Console, pairs: dict[str, str]) -> None:
+    """Names and what they stand for, one under the other."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, show_header=False)
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, text in pairs.items():
+        made.add_row(name, Text(str(text)))
+    console.print(made)
+
+
+def metric_table(title: str, rows: dict[str, dict[str, float]], ks: tuple[int, ...]) -> Any:
+    """A table of HR, NDCG and MRR at each cutoff, one line per name."""
+    from rich.table import Table
+
+    names = [f"{metric}@{k}" for metric in ("hr", "ndcg", "mrr") for k in ks]
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for name in names:
+        table.add_column(name.upper(), justify="right", no_wrap=True)
+    for label, values in rows.items():
+        cells = [f"{values[name]:.4f}" if name in values else "-" for name in names]
+        table.add_row(label, *cells)
+    return table

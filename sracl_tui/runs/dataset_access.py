@@ -1,0 +1,107 @@
+"""Datasets between the engine, which knows no database, and the store, which knows no model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import DataError
+from store.database.database import Store
+from store.queries import datasets as stored
+from store.queries.datasets import DatasetRecord
+
+if TYPE_CHECKING:
+    from engine.data.dataset import Dataset
+    from engine.data.importing import ImportReport
+
+DEMO = "demo"
+
+
+def to_record(
+    dataset: Dataset, report: ImportReport | None = None, *, source: str = "", synthetic: bool = False
+) -> DatasetRecord:
+    """What the store keeps of a dataset."""
+    import numpy as np
+
+    from engine.data.dataset import ROLES
+
+    anchors = dataset.anchors
+    represents = np.zeros(len(anchors), bool)
+    represents[anchors.representing - 1] = True
+    return DatasetRecord(
+        dataset_id=dataset.dataset_id,
+        name=dataset.name,
+        sha256=dataset.sha256,
+        source=report.source if report else source,
+        format=report.format if report else str(dataset.options.get("format", "")),
+        synthetic=synthetic,
+        options=dict(dataset.options),
+        rows_read=report.rows_read if report else len(dataset.sequence),
+        dropped=report.dropped if report else {},
+        warnings=report.warnings if report else [],
+        user_raw_ids=dataset.user_raw_ids,
+        tied=dataset.tied,
+        item_raw_ids=dataset.items.raw_ids,
+        titles=dataset.items.titles,
+        texts=dataset.items.texts,
+        attributes=dataset.items.attributes,
+        sequence=dataset.sequence,
+        offsets=dataset.offsets,
+        timestamps=dataset.timestamps,
+        anchors={
+            "user_id": anchors.user_ids,
+            "position": anchors.positions,
+            "item_id": anchors.targets,
+            "role": np.array(ROLES)[anchors.roles],
+            "represents": represents,
+        },
+    )
+
+
+def from_record(record: DatasetRecord) -> Dataset:
+    """A dataset as the engine reads it.
+
+    Raises:
+        DataError: the rows are not the ones that were imported.
+    """
+    from engine.data.dataset import Dataset, Items
+
+    options: dict[str, Any] = record.options
+    dataset = Dataset(
+        name=record.name,
+        user_raw_ids=record.user_raw_ids,
+        items=Items(raw_ids=record.item_raw_ids, titles=record.titles, attributes=record.attributes),
+        sequence=record.sequence,
+        offsets=record.offsets,
+        timestamps=record.timestamps,
+        options=options,
+    )
+    if dataset.sha256 != record.sha256:
+        raise DataError(
+            "its rows in the database are not the ones that were imported",
+            where=f"dataset {record.name}",
+            hint="Import it again under another name.",
+        )
+    return dataset
+
+
+def open_dataset(store: Store, name: str, *, max_users: int | None = None) -> Dataset:
+    """A stored dataset; `demo` is made when it is not there, and a part of the users is stored as a dataset of its own.
+
+    Raises:
+        LookupFailed: there is no such dataset.
+    """
+    if name == DEMO and stored.find(store, name) is None:
+        from engine.data.demo import make_demo
+
+        stored.add(store.home, to_record(make_demo(), source="generated", synthetic=True))
+    record = stored.load(store, name)
+    dataset = from_record(record)
+    part = dataset.first_users(max_users)
+    if part is dataset:
+        return dataset
+    part = replace(part, name=f"{name}[:{max_users}]", options={**part.options, "max_users": max_users})
+    if stored.find(store, part.dataset_id) is None:
+        source = f"the first {max_users} users of {name}"
+        stored.add(store.home, to_record(part, source=source, synthetic=record.synthetic))
+    return part

@@ -1,0 +1,271 @@
+"""Runs in the queue: put in, listed, taken out, and run one after the other by a worker per device."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sracl_tui.runs.execution import process_exit
+from sracl_tui.runs.execution.local import spawn
+from sracl_tui.runs.request import FILE, RunRequest, new_run_id
+from store.errors import StoreBusy, StoreError
+from store.home import Home
+from store.journal.journal import Journal, RunLock, end_of, lock_held
+from store.publishing.publish import publish
+from store.queue import Entry, Queue
+
+MOST_ATTEMPTS = 3
+"""Workers that a run may take down with it before it is given up."""
+LOOK_SECONDS = 0.2
+TROUBLE_SECONDS = 5.0
+"""Between two tries of a worker that cannot write, as on a full disk."""
+FROM_QUEUE = "SRACL_FROM_QUEUE"
+"""Set in the environment of a run that a worker starts."""
+
+
+def enqueue(
+    home: Home, requests: Sequence[RunRequest], *, first: bool = False, force: bool = False
+) -> tuple[list[RunRequest], list[tuple[RunRequest, str]]]:
+    """Put runs into the queue; those that are in it now, and those of whose group an equal one is there already.
+
+    Args:
+        first: before all that wait.
+        force: also where the group has an equal run that is finished or to come.
+
+    Raises:
+        StoreError: the place cannot be written.
+    """
+    from store.database.database import Store
+    from store.queries import runs
+
+    home.create()
+    queue = Queue(home)
+    added: list[RunRequest] = []
+    known: list[tuple[RunRequest, str]] = []
+    with Store.open(home) as store:
+        groups = {request.group for request in requests if request.group and not force}
+        there = {group: runs.equals_of(store, group) for group in groups}
+    for request in reversed(requests) if first else requests:
+        equal = there.get(request.group or "", {}).get((request.config.config_hash(), request.config.train.seed))
+        if equal is not None:
+            known.append((request, equal))
+        else:
+            added.append(_put(home, queue, request, first=first))
+    if first:
+        added.reverse()
+    _publish(home)
+    if queue.wanted and added:
+        start_workers(home)
+    return added, known
+
+
+def _put(home: Home, queue: Queue, request: RunRequest, *, first: bool) -> RunRequest:
+    """Make the run's folder and its entry. Its lock is ours until both are there, so nobody takes it for dead."""
+    while True:
+        folder = home.run_folder(request.run_id)
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:  # ids have a second and four digits
+            request = replace(request, run_id=new_run_id())
+        except OSError as error:
+            raise StoreError(f"the run's folder cannot be made: {error.strerror}", where=str(folder)) from None
+    lock = RunLock(folder)
+    lock.acquire()
+    try:
+        request.write(folder)
+        journal = Journal(folder)
+        journal.append("run_created", request.created(), durable=True)
+        journal.close()
+        queue.add([request.run_id], first=first)
+    finally:
+        lock.release()
+    return request
+
+
+def take_out(home: Home, run_id: str) -> None:
+    """Remove a waiting run; it is then stopped, with the reason.
+
+    Raises:
+        LookupFailed: it does not wait.
+    """
+    Queue(home).remove(run_id)
+    process_exit.write_end(home, run_id, state="stopped", reason="removed from the queue before it began")
+    _publish(home)
+
+
+def move(home: Home, run_id: str, place: int) -> int:
+    """Put a waiting run at a place, from 1; the place it has then.
+
+    Raises:
+        LookupFailed: it does not wait.
+    """
+    return Queue(home).move(run_id, place)
+
+
+def devices() -> list[str]:
+    """What `CUDA_VISIBLE_DEVICES` would say of each GPU of this machine; one empty word without any."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        found = [word.strip() for word in named.split(",") if word.strip() not in ("", "-1")]
+    else:
+        try:
+            found = [str(number) for number, _ in enumerate(os.listdir("/proc/driver/nvidia/gpus"))]
+        except OSError:
+            found = []
+    return found or [""]
+
+
+def slots(count: int) -> list[str]:
+    """Names of so many slots, spread over the devices: `cpu-0`, or `cuda0-0`, `cuda1-1`."""
+    gpus = devices()
+    kinds = ["cpu"] if gpus == [""] else [f"cuda{number}" for number in range(len(gpus))]
+    return [f"{kinds[number % len(kinds)]}-{number}" for number in range(count)]
+
+
+def start(home: Home, workers: int | None = None) -> dict[str, int]:
+    """Let the queue run: so many workers, else as many as before, else one per device; the new ones and their PIDs."""
+    queue = Queue(home)
+    queue.start(workers or queue.wanted or len(devices()))
+    return start_workers(home)
+
+
+def start_workers(home: Home) -> dict[str, int]:
+    """Start the workers that are wanted and do not live, where there is work; slot and PID of each."""
+    queue = Queue(home)
+    if queue.paused or not queue.active():
+        return {}
+    living = queue.slots()
+    started = {}
+    for slot in slots(queue.wanted):
+        if slot not in living:
+            log = home.path / "queue" / f"worker-{slot}.log"
+            started[slot] = spawn(home, ["queue", "work", slot], log).pid
+    return started
+
+
+def keep_going(home: Home) -> None:
+    """Called by a run of the queue when it has ended: if its worker died meanwhile, start another one."""
+    if os.environ.get(FROM_QUEUE) and not Queue(home).slots():
+        with suppress(StoreError, OSError):
+            start_workers(home)
+
+
+def work(home: Home, slot: str) -> int:
+    """Run entries until none waits; how many.
+
+    Raises:
+        StoreBusy: another worker has this slot.
+    """
+    queue, done = Queue(home), 0
+    while True:
+        with queue.slot(slot):
+            while slot in slots(queue.wanted) and (entry := queue.claim(slot)):
+                _finish(home, queue, entry, slot)
+                done += 1
+        if queue.paused or slot not in slots(queue.wanted) or not any(e.state == "waiting" for e in queue.entries()):
+            return done  # looked again after the slot was free: one that came meanwhile saw a living worker
+
+
+def _finish(home: Home, queue: Queue, entry: Entry, slot: str) -> None:
+    """See to it that an entry's run ends, once, whatever an earlier worker has done of it."""
+    while True:
+        try:
+            _run(home, entry, slot)
+            break
+        except (OSError, StoreBusy):  # a full disk: the entry stays ours until its end can be written
+            time.sleep(TROUBLE_SECONDS)
+    queue.end(entry)
+    _publish(home)
+
+
+def _run(home: Home, entry: Entry, slot: str) -> None:
+    folder = home.run_folder(entry.run_id)
+    if not (folder / FILE).exists():
+        return  # its folder was deleted by hand
+    code = None
+    if not lock_held(folder):
+        if end_of(folder) is not None:
+            return
+        if entry.attempts > MOST_ATTEMPTS:
+            reason = f"given up: {MOST_ATTEMPTS} workers died while they ran it"
+            process_exit.write_end(home, entry.run_id, state="failed", reason=reason)
+            return
+        before = process_exit.memory_kills()
+        words = ["run", "--resume", entry.run_id, "--headless"]
+        child = spawn(home, words, folder / "launch.log", {FROM_QUEUE: "1", **_device(slot)})
+        code = child.wait()
+        memory = process_exit.memory_kills() > before
+    else:
+        memory = False
+    while lock_held(folder):  # an earlier worker's process is at it
+        time.sleep(LOOK_SECONDS)
+    if end_of(folder) is None:
+        process_exit.bury(home, entry.run_id, code, out_of_memory=memory)
+
+
+def _device(slot: str) -> dict[str, str]:
+    kind = slot.partition("-")[0]
+    return {"CUDA_VISIBLE_DEVICES": devices()[int(kind[4:])]} if kind.startswith("cuda") else {}
+
+
+def _publish(home: Home) -> None:
+    """Show it in the database soon; what hinders that is left to the next command."""
+    with suppress(StoreError, OSError):
+        publish(home, wait=5.0)
+
+
+def listing(home: Home, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The queue as it is now: entries with their runs' names, and the workers.
+
+    Args:
+        rows: runs by id, as the database has them, for the state of those that ended.
+    """
+    queue = Queue(home)
+    living = queue.slots()
+    entries, place = [], 0
+    for entry in queue.entries():
+        place += entry.state == "waiting"
+        row = rows.get(entry.run_id, {})
+        state = {"waiting": "queued", "working": row.get("state") or "running"}.get(entry.state) or row.get("state")
+        entries.append(
+            {
+                "run_id": entry.run_id,
+                "place": place if entry.state == "waiting" else None,
+                "entry": entry.state,
+                "state": "running" if state == "queued" and entry.state == "working" else state,
+                "reason": row.get("reason"),
+                "slot": entry.slot,
+                "worker": living.get(entry.slot or ""),
+                "attempts": entry.attempts,
+                "added_at": entry.added_at,
+                "changed_at": entry.changed_at,
+                "epoch": row.get("epoch"),
+                **_request(home.run_folder(entry.run_id) / FILE),
+            }
+        )
+    return {"paused": queue.paused, "wanted": queue.wanted, "workers": living, "entries": entries}
+
+
+@lru_cache(maxsize=4096)
+def _request(path: Path) -> dict[str, Any]:
+    """What the list says of a run's request, which never changes."""
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        config = values["config"]
+        return {
+            "name": values["name"] or values["run_id"],
+            "group": values["group"],
+            "preset": values["preset"],
+            "dataset": config["data"]["dataset"],
+            "seed": config["train"]["seed"],
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"name": path.parent.name, "group": None, "preset": None, "dataset": None, "seed": None}

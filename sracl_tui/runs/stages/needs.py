@@ -1,0 +1,137 @@
+"""What the semantic stages of a run need: owners, texts to make, provider and encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.config import Config, content_hash
+from engine.data.dataset import Dataset
+from engine.data.perturb import perturb_items
+from store.home import Home
+
+if TYPE_CHECKING:
+    from engine.semantics.encoders.local import Encoder
+    from engine.semantics.kinds import Kind
+    from engine.semantics.summaries.provider import Provider
+
+
+Floats = NDArray[np.float32]
+
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Which owners get summaries and vectors under a config, and the text that they are made from."""
+
+    config: Config
+    dataset: Dataset
+    """As stored."""
+    text_dataset: Dataset
+    """The same with titles dropped or swapped, where the config says so."""
+    users: bool
+    """Whether neighbors of users are needed (alpha > 0)."""
+    items: bool
+    """Whether substitutes of items are needed (beta > 0)."""
+
+    @classmethod
+    def of(cls, config: Config, dataset: Dataset) -> Needs:
+        """What a config needs of a dataset."""
+        items = perturb_items(dataset.items, drop=config.data.drop_titles, swap=config.data.swap_titles)
+        text = dataset if items is dataset.items else replace(dataset, items=items)
+        return cls(config, dataset, text, users=config.loss.alpha > 0, items=config.loss.beta > 0)
+
+    @property
+    def textual(self) -> bool:
+        """Whether anything is read at all."""
+        return self.config.contrasts and self.config.semantics.vector != "collaborative"
+
+    @property
+    def vector_anchors(self) -> Ids:
+        """Anchors that need a vector."""
+        from engine.retrieval.neighbors import anchors_needed
+
+        return anchors_needed(self.dataset, self.config.retrieval.pool, self.config.semantics.unit)
+
+    @property
+    def item_ids(self) -> Ids:
+        """Items with a training interaction."""
+        return np.flatnonzero(self.dataset.train_counts > 0)
+
+    def summary_owners(self) -> dict[Kind, Ids]:
+        """Owners of summaries by kind; an item-mean reads users' summaries for people only, so one per user will do."""
+        owners: dict[Kind, Ids] = {}
+        if not self.textual:
+            return owners
+        mean = self.config.semantics.vector == "item-mean"
+        if self.users:
+            owners["user"] = self.dataset.anchors.representing if mean else self.vector_anchors
+        if self.items or mean:
+            owners["item"] = self.item_ids
+        return owners
+
+    def asked(self, kind: Kind, owners: Ids) -> Ids:
+        """For each owner the one whose summary it has: with unit `every-m` several anchors share one."""
+        from engine.semantics.summaries.histories import asked_anchors
+
+        return asked_anchors(self.dataset, owners, self.config.semantics.unit) if kind == "user" else owners
+
+    def provider(self, place: Home) -> Provider:
+        """Who writes the summaries."""
+        from engine.semantics.summaries.registry import build_provider
+
+        return build_provider(
+            self.config.semantics,
+            self.text_dataset,
+            max_length=self.config.data.max_length,
+            home=place.path,
+        )
+
+    def encoder(self, place: Home, corpus: Sequence[str]) -> Encoder:
+        """Who encodes texts; an endpoint's key is looked for at once."""
+        from engine.semantics.encoders.local import build_encoder
+        from engine.semantics.encoders.remote import EndpointEncoder
+
+        semantics = self.config.semantics
+        encoder = build_encoder(semantics.encoder, corpus, home=place.path, budget=semantics.budget)
+        if isinstance(encoder, EndpointEncoder):
+            encoder.check_key()
+        return encoder
+
+    def unit_of(self, kind: Kind) -> str:
+        """What a summary is of: a prefix, every m-th one, a user, or an item."""
+        return self.config.semantics.unit if kind == "user" else "item"
+
+    def list_key(self, kind: Kind, source: str, encoder: str | None) -> dict[str, Any]:
+        """All that a neighbor list depends on, as its stored parameters."""
+        semantics, retrieval = self.config.semantics, self.config.retrieval
+        key: dict[str, Any] = {
+            "vector": semantics.vector,
+            "source": source,
+            "encoder": encoder,
+            "similarity": retrieval.similarity,
+            "backend": retrieval.backend,
+            "k": retrieval.k if kind == "user" else retrieval.item_k,
+        }
+        if retrieval.backend == "annoy":
+            key |= {"trees": retrieval.trees, "search_k": retrieval.search_k}
+        if kind == "user":
+            key |= {"pool": retrieval.pool, "unit": semantics.unit}
+            if semantics.vector != "text":
+                key["max_length"] = self.config.data.max_length
+        return key
+
+    def list_id(self, kind: Kind, source: str, encoder: str | None) -> str:
+        """Name of a neighbor list."""
+        return content_hash([self.dataset.dataset_id, kind, self.list_key(kind, source, encoder)])
+
+
+def needs_of(config: Config, dataset: Dataset, kinds: Sequence[str]) -> Needs:
+    """What a config needs, of the given kinds of summaries only, whatever its contrasts."""
+    return replace(Needs.of(config, dataset), users="user" in kinds, items="item" in kinds)

@@ -1,0 +1,134 @@
+"""Several configs as one group: the ablations, a file of variants, or one setting over several values."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.config import Config, content_hash
+from engine.config_files import load_config, parse_assignment, read_config_file
+from engine.errors import ConfigError
+from sracl_tui.runs.request import RunRequest, new_run_id
+
+ABLATIONS = Path(__file__).with_name("ablations.toml")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A name, and what it changes of the common settings."""
+
+    name: str
+    preset: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def read_variants(path: Path) -> tuple[list[Variant], dict[str, Any]]:
+    """The variants of a file, and the settings that stand beside them and hold for all.
+
+    Raises:
+        ConfigError: it is not a file of variants.
+    """
+    tree = read_config_file(path)
+    tables = tree.pop("variants", None)
+    if not isinstance(tables, dict) or not tables or not all(isinstance(table, dict) for table in tables.values()):
+        raise ConfigError(
+            "no variants in it",
+            where=str(path),
+            hint='Write them as [variants.NAME] with preset = "..." or settings below.',
+        )
+    variants = []
+    for name, table in tables.items():
+        settings = dict(table)
+        variants.append(Variant(name, settings.pop("preset", None), settings))
+    return variants, tree
+
+
+def seeds_of(common: dict[str, Any]) -> tuple[list[int] | None, dict[str, Any]]:
+    """`seeds = 5` (1 to 5) or `seeds = [3, 7]` of a file, and the other settings that hold for all variants.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    rest = {key: value for key, value in common.items() if key != "seeds"}
+    match common.get("seeds"):
+        case None:
+            return None, rest
+        case int(count) if count > 0 and not isinstance(count, bool):
+            return list(range(1, count + 1)), rest
+        case [*seeds] if seeds and all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+            return seeds, rest
+        case other:
+            raise ConfigError(f"seeds is a number or a list of numbers, not {other!r}", where="seeds")
+
+
+def vary(assignment: str) -> list[Variant]:
+    """`k=1,5,10` as one variant per value; a value in quotes may hold a comma.
+
+    Raises:
+        ConfigError: it is not KEY=VALUE,VALUE.
+    """
+    key, _, text = assignment.partition("=")
+    try:
+        values = tomllib.loads(f"values = [{text}]")["values"]
+    except tomllib.TOMLDecodeError:
+        values = [part.strip() for part in text.split(",")]
+    if not key.strip() or not text.strip() or len(values) < 2:
+        raise ConfigError(f"{assignment!r} is not KEY=VALUE,VALUE", where="--vary", hint="Example: --vary k=1,5,10,20")
+    name = key.strip()
+    parts = values if any(isinstance(value, str) for value in values) else list(map(str, values))
+    return [Variant(f"{name}={part}", None, _setting(name, value)) for part, value in zip(parts, values, strict=True)]
+
+
+def _setting(name: str, value: Any) -> dict[str, Any]:
+    return parse_assignment(f"{name}={value}") if isinstance(value, str) else {name: value}
+
+
+def expand(
+    variants: Sequence[Variant],
+    *,
+    files: tuple[Path, ...],
+    assignments: tuple[str, ...],
+    settings: dict[str, Any],
+    preset: str | None,
+    common: dict[str, Any],
+    seeds: Sequence[int] | None,
+    group: str | None,
+    tags: tuple[str, ...],
+) -> list[RunRequest]:
+    """One request per variant and seed, seed by seed, so that whole rows of the table are there early.
+
+    A variant's own settings go over the common ones. The group's name is made from the content where none is given, so the same
+    command finds what it has finished before.
+
+    Raises:
+        ConfigError: any variant is no valid config.
+    """
+    built: list[tuple[Variant, Config, str]] = []
+    for variant in variants:
+        merged = {**common, **settings, **variant.settings}
+        config, name = load_config(
+            preset=variant.preset or preset, files=files, assignments=assignments, settings=merged
+        )
+        built.append((variant, config, name))
+    hashes = [config.config_hash() for _, config, _ in built]
+    group = group or f"{built[0][1].data.dataset}-variants-{content_hash(hashes, length=6)}"
+    return [
+        RunRequest(
+            run_id=new_run_id(),
+            config=with_seed(config, seed),
+            preset=name,
+            name=f"{variant.name}-{seed}",
+            group=group,
+            tags=tags,
+        )
+        for seed in (seeds or [built[0][1].train.seed])
+        for variant, config, name in built
+    ]
+
+
+def with_seed(config: Config, seed: int) -> Config:
+    """The same settings with another seed."""
+    return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})

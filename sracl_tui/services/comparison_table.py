@@ -1,0 +1,51 @@
+"""A comparison as rows of text: metrics of each side, paired tests, settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sracl_tui.services.comparison import Comparison, SeedSet
+
+
+TEST_HEADS = ("", "metric", "difference:r", "relative:r", "95 % interval:r", "p:r", "p Holm:r", "difference is")
+
+
+def metric_rows(found: Comparison, *, signs: bool) -> tuple[list[str], list[list[str]]]:
+    """Titles, and a row per seed set: mean ± standard deviation; `signs` marks what differs from the baseline."""
+    names = [f"{metric}@{k}" for metric in ("hr", "ndcg", "mrr") for k in found.ks]
+    sure = {(test.b, test.metric) for test in found.tests if test.verdict != "not shown"} if signs else set()
+    rows = [
+        [s.label, str(s.size), *(_measured(s, name) + ("*" if (s.label, name) in sure else "") for name in names)]
+        for s in found.sets
+    ]
+    return ["", "n", *(name.upper() for name in names)], rows
+
+
+def _measured(seed_set: SeedSet, metric: str) -> str:
+    deviation = seed_set.deviation(metric)
+    return f"{seed_set.mean(metric):.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
+
+
+def test_cells(test: Any, found: Comparison) -> tuple[str, ...]:
+    """A test as cells: sets, metric, difference, relative, interval, p, p after Holm, verdict."""
+    base = next(s for s in found.sets if s.label == test.a).mean(test.metric)
+    return (
+        f"{test.b} - {test.a}",
+        test.metric.upper(),
+        f"{test.difference:+.4f}",
+        f"{100 * test.difference / base:+.1f} %" if base else "-",
+        f"{test.ci_low:+.4f} to {test.ci_high:+.4f}",
+        _p(test.p_value),
+        _p(test.p_holm),
+        {"better": "▲ better", "worse": "▼ worse", "not shown": "= not shown"}[test.verdict],
+    )
+
+
+def _p(value: float) -> str:
+    return "<.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def setting_text(value: Any) -> str:
+    """A setting as a cell."""
+    return "-" if value is None else str(value)

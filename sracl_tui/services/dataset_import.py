@@ -1,0 +1,280 @@
+"""Importing a dataset, for the command and for the screen: options in words, the import itself, and one in a process of its own.
+
+A large source takes a while and a lot of memory, and reading it holds Python's lock; so the screen imports in a child, which
+tells its steps as JSON lines and can be stopped at any moment: a dataset is stored whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import ConfigError, DataError, EngineError
+from engine.events import Event, Report, StageProgress, ignore
+from store.errors import LookupFailed, StoreError
+from store.home import Home
+
+if TYPE_CHECKING:
+    from engine.data.dataset import Dataset
+    from engine.data.importing import ImportOptions, ImportReport
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one may say of an import."""
+
+    key: str
+    """The option's name in the engine; `name` is the dataset's own."""
+    help: str
+    choices: tuple[str, ...] = ()
+    least: int | None = None
+    """For numbers: the smallest one."""
+    none: bool = False
+    """Whether it may be none."""
+
+    @property
+    def flag(self) -> str:
+        """What the command calls it."""
+        return "--" + self.key.replace("_", "-")
+
+
+FIELDS = (
+    Field("name", "Name to call the dataset by."),
+    Field("k_core", "Keep users and items with so many interactions, again and again.", least=0),
+    Field("min_length", "Keep users with at least so many interactions.", least=0),
+    Field("max_length", "Keep a user's newest interactions.", least=1, none=True),
+    Field("duplicates", "The same user and item again.", ("keep", "first", "last")),
+    Field("ties", "Order of a user's interactions at the same time.", ("source", "item", "random")),
+    Field("tie_seed", "Seed of --ties random.", least=0),
+    Field("user_column", "Column of the users, for tables.", none=True),
+    Field("item_column", "Column of the items.", none=True),
+    Field("time_column", "Column of the times.", none=True),
+    Field("title_column", "Column of the items' titles.", none=True),
+    Field("items", "File with the items' texts, for tables.", none=True),
+    Field("format", "Reader, where it is not recognized by itself.", none=True),
+)
+BY_KEY = {field.key: field for field in FIELDS}
+_KINDS: dict[str, type[DataError] | type[StoreError]] = {
+    "LookupFailed": LookupFailed,
+    "StoreError": StoreError,
+    "DataError": DataError,
+}
+_FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
+_ENDINGS = re.compile(r"(\.(inter|csv|tsv|txt|parquet|pq|jsonl?|ndjson|jl|dat|data))?(\.gz)?$", re.IGNORECASE)
+_ODD = re.compile(r"[^\w.-]+")
+
+
+def parse(key: str, text: str) -> Any:
+    """What a person typed for a field.
+
+    Raises:
+        ConfigError: it cannot be that.
+    """
+    field, text = BY_KEY[key], text.strip()
+    if field.none and text.lower() in ("", "none"):
+        return None
+    if not text:
+        raise ConfigError("is empty", where=key)
+    if field.choices and text not in field.choices:
+        raise ConfigError(f"must be one of {', '.join(field.choices)}, not {text!r}", where=key)
+    if field.least is None:
+        return Path(text).expanduser() if key == "items" else text
+    if not text.isascii() or not text.isdigit() or int(text) < field.least:
+        raise ConfigError(f"must be a whole number of at least {field.least}, not {text!r}", where=key)
+    return int(text)
+
+
+def place_of(error: EngineError | StoreError) -> str | None:
+    """The field that an error is about; none where it is about the source."""
+    if isinstance(error, LookupFailed):
+        return "name"
+    for text in (error.where, error.message, error.hint):
+        for flag in _FLAG.findall(text or ""):
+            if (key := flag.replace("-", "_")) in BY_KEY:
+                return key
+    return None
+
+
+def name_for(path: Path, taken: set[str]) -> str:
+    """A name after the file or folder, that no dataset has yet."""
+    stem = _ENDINGS.sub("", path.name)
+    name = _ODD.sub("-", stem).strip("-.") or "data"
+    numbered = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
+    return next(one for one in numbered if one not in taken)
+
+
+def command_of(path: Path, name: str, options: ImportOptions) -> str:
+    """The command that imports the same."""
+    words = ["sracl", "data", "import", str(path), "--name", name]
+    standard = type(options)()
+    for field in FIELDS[1:]:
+        value = getattr(options, field.key)
+        if value != getattr(standard, field.key):
+            words += [field.flag, str(value)]
+    return shlex.join(words)
+
+
+def import_into(
+    home: Home | None, path: Path, *, name: str, options: ImportOptions, report: Report = ignore
+) -> tuple[Dataset, ImportReport]:
+    """Read a dataset into the store: all of it or, by an error, nothing.
+
+    Args:
+        home: none reads it only, to see what would be kept.
+
+    Raises:
+        DataError: what is wrong with a file or an option, and where.
+        StoreError: the name is taken, the same content is there, or the store cannot be written.
+    """
+    from engine.data.importing import STAGE, STEPS, import_dataset
+
+    dataset, told = import_dataset(path, name=name, options=options, report=report)
+    if home is not None:
+        from sracl_tui.runs.dataset_access import to_record
+        from store.queries import datasets
+
+        report(StageProgress(stage=STAGE, done=STEPS - 1, total=STEPS, detail="storing"))
+        datasets.add(home, to_record(dataset, told))
+    return dataset, told
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far an import is."""
+
+    done: int
+    total: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import kept, or would keep."""
+
+    dataset_id: str
+    name: str
+    users: int
+    items: int
+    interactions: int
+    tied: int
+    with_text: int
+    rows_read: int
+    dropped: dict[str, int]
+    warnings: list[str]
+    seconds: float
+
+
+class ImportProcess:
+    """An import in a process of its own. `told` blocks: read it in a worker."""
+
+    def __init__(self, home: Home | None, path: Path, name: str, options: ImportOptions) -> None:
+        values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
+        self._request = {"home": str(home.path) if home else None, "path": str(path), "name": name, "options": values}
+        self._process: subprocess.Popen[str] | None = None
+        self.canceled = False
+
+    def told(self) -> Iterator[Step | Imported]:
+        """Start it; its steps, and at last what it kept. Nothing more comes where it was canceled.
+
+        Raises:
+            DataError: what is wrong with a file or an option, and where.
+            StoreError: it cannot be stored.
+            OSError: the process cannot be started.
+        """
+        command = [sys.executable, "-P", "-m", "sracl_tui.services.dataset_import"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        ) as process:
+            self._process = process
+            if self.canceled:
+                process.kill()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(self._request))
+                process.stdin.close()
+            ended = False
+            for line in process.stdout:
+                message = json.loads(line)
+                ended = "step" not in message
+                yield _read(message)
+            trouble = process.stderr.read()
+        if not ended and not self.canceled:
+            last = (trouble.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+            raise DataError(f"the import ended early: {last}", where=self._request["path"])
+
+    def cancel(self) -> None:
+        """End it, now; what it has not stored is as if it had never been."""
+        self.canceled = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """The same for one that does not listen: a library may be at work in it for long."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+
+
+def _read(message: dict[str, Any]) -> Step | Imported:
+    if "step" in message:
+        return Step(**message["step"])
+    if "imported" in message:
+        return Imported(**message["imported"])
+    error = message["error"]
+    raise _KINDS[error["kind"]](error["message"], where=error["where"], hint=error["hint"])
+
+
+def main() -> None:
+    """The child: a request on stdin, JSON lines on stdout."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # an exit in good order leaves no half copy of the database
+    from engine.data.importing import ImportOptions
+
+    request = json.load(sys.stdin)
+    options = request["options"] | {"items": Path(request["options"]["items"]) if request["options"]["items"] else None}
+    home = Home(Path(request["home"])) if request["home"] else None
+    try:
+        dataset, told = import_into(
+            home, Path(request["path"]), name=request["name"], options=ImportOptions(**options), report=_tell
+        )
+    except (EngineError, StoreError) as error:
+        kind = next((name for name, kind in _KINDS.items() if isinstance(error, kind)), "DataError")
+        _say({"error": {"kind": kind, "message": error.message, "where": error.where, "hint": error.hint}})
+        return
+    kept = Imported(
+        dataset_id=dataset.dataset_id,
+        name=dataset.name,
+        users=dataset.users,
+        items=len(dataset.items),
+        interactions=len(dataset.sequence),
+        tied=int(dataset.tied.sum()),
+        with_text=sum(map(bool, dataset.items.texts)),
+        rows_read=told.rows_read,
+        dropped=told.dropped,
+        warnings=told.warnings,
+        seconds=told.seconds,
+    )
+    _say({"imported": asdict(kept)})
+
+
+def _tell(event: Event) -> None:
+    if isinstance(event, StageProgress):
+        _say({"step": {"done": event.done, "total": event.total, "detail": event.detail}})
+
+
+def _say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

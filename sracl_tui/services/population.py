@@ -1,0 +1,168 @@
+"""Every user of a run at once, a column for each measure: what the Inspector walks through and what Everyone counts.
+
+Legend: U users, R users with a prefix that represents them and whose weights are stored, K neighbors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from engine.evaluation import geometry
+from store.database.database import Store
+from store.queries import users as user_queries
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+ORDERS = {
+    "number": "by number",
+    "disagreement": "by disagreement of similarity and weight",
+    "peaked": "by entropy of the weights, lowest first",
+    "flat": "by entropy of the weights, highest first",
+    "rank": "by rank of the test target, best first",
+    "missed": "by rank of the test target, worst first",
+    "changed": "by change of the test target's rank between the two runs",
+}
+"""In which order one may walk through the users, and how that is said."""
+_KEYS = {
+    "disagreement": ("spearman", 1),
+    "peaked": ("entropy", 1),
+    "flat": ("entropy", -1),
+    "rank": ("ranks", 1),
+    "missed": ("ranks", -1),
+    "changed": ("changed", -1),
+}
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Neighbors of the R users whose weights are stored; unequal counts are filled up, and `there` says what is real."""
+
+    rows: Places
+    """(R,) place of each among all users."""
+    similarity: NDArray[np.float32]
+    """(R, K)"""
+    weights: NDArray[np.float32]
+    """(R, K)"""
+    there: NDArray[np.bool_]
+    """(R, K)"""
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(R,) neighbors of each."""
+        return self.there.sum(axis=1)
+
+
+@dataclass(frozen=True)
+class People:
+    """All users by number; NaN where one has no such measure."""
+
+    ids: NDArray[np.int32]
+    """(U,), ascending."""
+    raw_ids: pa.ChunkedArray
+    anchors: Floats
+    """(U,) anchor that represents each."""
+    lengths: Floats
+    ranks: Floats
+    """(U,) of the test target."""
+    spearman: Floats
+    """(U,) rank correlation of similarity and weight."""
+    entropy: Floats
+    """(U,) of the weights, in nats."""
+    weighed: Weighed
+    changed: Floats | None = None
+    """(U,) how much 1 / log2(1 + rank) differs from that of a second run."""
+    _orders: dict[str, Places] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def order(self, name: str) -> Places:
+        """(U,) places in one of ORDERS; those without the measure come last, by number."""
+        if name not in self._orders:
+            column, sign = _KEYS.get(name, ("ids", 1))
+            values = getattr(self, column)
+            places = np.arange(len(self)) if values is None else np.argsort(sign * values, kind="stable")
+            self._orders[name] = places
+        return self._orders[name]
+
+    def place_in(self, name: str, user_id: int) -> int | None:
+        """Where a user stands in an order, from 0."""
+        place = self.place(user_id)
+        return None if place is None else int(np.flatnonzero(self.order(name) == place)[0])
+
+    def place(self, user_id: int) -> int | None:
+        """Where a user stands by number, from 0."""
+        at = int(np.searchsorted(self.ids, user_id))
+        return at if at < len(self) and self.ids[at] == user_id else None
+
+    def raw_id(self, place: int) -> str:
+        """The source's own id."""
+        return self.raw_ids[place].as_py()
+
+
+def everyone(store: Store, run: dict[str, Any], *, phase: str = "best", beside: str | None = None) -> People:
+    """Every user of a run.
+
+    Args:
+        phase: of the weights: initial, best or last.
+        beside: a second run, for `changed`.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    users = user_queries.everyone(store, run)
+    columns = {name: _floats(users[name]) for name in ("anchor_id", "length", "rank")}
+    anchors = columns["anchor_id"]
+    weighed = _weighed(user_queries.weighed_pairs(store, run, phase), anchors)
+    spearman, entropy = np.full(len(anchors), np.nan), np.full(len(anchors), np.nan)
+    if len(weighed.rows):
+        spearman[weighed.rows] = geometry.spearmans(weighed.similarity, weighed.weights, weighed.there)
+        entropy[weighed.rows] = geometry.weight_entropies(weighed.weights, weighed.there)
+    ids = users["user_id"].to_numpy()
+    changed = (
+        None if beside is None else _changed(columns["rank"], ids, user_queries.target_ranks(store, beside, "test"))
+    )
+    return People(
+        ids, users["raw_id"], anchors, columns["length"], columns["rank"], spearman, entropy, weighed, changed
+    )
+
+
+def _floats(column: pa.ChunkedArray) -> Floats:
+    return column.cast(pa.float64()).to_numpy()  # NULL becomes NaN
+
+
+def _weighed(pairs: pa.Table, anchors: Floats) -> Weighed:
+    """The pairs as matrices, in the order of the users."""
+    owner, rank = pairs["anchor_id"].to_numpy(), pairs["rank"].to_numpy()
+    row_of = np.full(int(np.nanmax(anchors, initial=0)) + 1, -1)
+    known = ~np.isnan(anchors)
+    row_of[anchors[known].astype(np.int64)] = np.flatnonzero(known)
+    inside = owner < len(row_of)
+    user = np.where(inside, row_of[np.where(inside, owner, 0)], -1)
+    kept = user >= 0  # weights of a user who is represented by another prefix in this dataset are left out
+    rows, row = np.unique(user[kept], return_inverse=True)
+    shape = (len(rows), int(rank[kept].max(initial=0)))
+    similarity, weights, there = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
+    at = (row, rank[kept] - 1)
+    similarity[at], weights[at], there[at] = (
+        pairs["similarity"].to_numpy()[kept],
+        pairs["weight"].to_numpy()[kept],
+        True,
+    )
+    return Weighed(rows, similarity, weights, there)
+
+
+def _changed(ranks: Floats, ids: NDArray[np.int32], others: dict[int, int]) -> Floats:
+    theirs = np.full(len(ids), np.nan)
+    if others:
+        numbers, values = np.fromiter(others, np.int64), np.fromiter(others.values(), np.float64)
+        at = np.searchsorted(ids, numbers)
+        found = (at < len(ids)) & (ids[np.minimum(at, len(ids) - 1)] == numbers)
+        theirs[at[found]] = values[found]
+    return np.abs(1 / np.log2(1 + ranks) - 1 / np.log2(1 + theirs))

@@ -1,0 +1,294 @@
+"""All users of a run as histograms, clouds of points and maps, for the screen Everyone.
+
+Legend: U users, R users with vectors, D width, N points.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.evaluation import geometry
+from sracl_tui.services.population import Floats, People, Places
+from store.database.database import Store
+from store.queries import users
+
+GRAIN = 4096
+"""Steps of an axis of a cloud."""
+SAMPLE = 500
+"""Users at most whom t-SNE places: it takes seconds for so many."""
+ITERATIONS = 500
+MEASURED = 2_000
+"""Vectors at most over whose pairs uniformity is taken where the run did not measure it."""
+SEED = 1
+_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bar of a histogram."""
+
+    label: str
+    places: Places
+    """Of the users in it, low to high."""
+    note: str = ""
+
+
+def edges(low: float, high: float, count: int) -> Floats:
+    """About `count` buckets of a round width that hold all from low to high."""
+    width = (high - low) / count if high > low else abs(low) / count or 1.0
+    unit = 10.0 ** math.floor(math.log10(width))
+    step = next(s * unit for s in _STEPS if s * unit >= width * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return np.arange(first, max(last, first + 1) + 1, dtype=np.float64) * np.float64(step)
+
+
+def histogram(values: Floats, bounds: Floats, *, missing: str, marks: dict[str, float] | None = None) -> list[Bucket]:
+    """Users by value, low to high; the last bucket holds its upper edge too, and those without a value come last.
+
+    Args:
+        marks: values to name in the bucket where they lie.
+    """
+    step = float(bounds[1] - bounds[0])
+    digits = next((n for n in range(1, 9) if math.isclose(round(step, n), step, rel_tol=1e-6)), 9)
+    places = np.argsort(values, kind="stable")[: int((~np.isnan(values)).sum())]
+    bucket = _bucket(values[places], bounds)
+    named: dict[int, list[str]] = {}
+    for name, value in (marks or {}).items():
+        named.setdefault(int(_bucket(np.array([value]), bounds)[0]), []).append(name)
+    found = [
+        Bucket(f"{low:.{digits}f} to {high:.{digits}f}", places[bucket == number], ", ".join(named.get(number, [])))
+        for number, (low, high) in enumerate(pairwise(bounds))
+    ]
+    without = np.flatnonzero(np.isnan(values))
+    return [*found, Bucket("not defined", without, missing)] if len(without) else found
+
+
+def _bucket(values: Floats, bounds: Floats) -> Places:
+    return np.clip(np.searchsorted(bounds, values, side="right") - 1, 0, len(bounds) - 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Points of a plane on a fine grid, so that cells of any size can be counted and looked into."""
+
+    x: NDArray[np.int32]
+    """(N,) from 0 to GRAIN - 1, left to right."""
+    y: NDArray[np.int32]
+    """(N,) from 0 to GRAIN - 1, low to high."""
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    places: Places
+    """(N,) place of each point's user."""
+
+    def cells(self, columns: int, lines: int) -> NDArray[np.int64]:
+        """(lines, columns) points in each cell; the top line is the highest."""
+        return _cells(self, columns, lines)
+
+    def inside(self, column: int, line: int, columns: int, lines: int) -> Places:
+        """Points of a cell."""
+        high = lines - 1 - line
+        return np.flatnonzero((self.x * columns // GRAIN == column) & (self.y * lines // GRAIN == high))
+
+    def x_at(self, share: float) -> float:
+        """Value at a share of the way from left to right."""
+        return self.x_range[0] + share * (self.x_range[1] - self.x_range[0])
+
+    def y_at(self, share: float) -> float:
+        """Value at a share of the way from low to high."""
+        return self.y_range[0] + share * (self.y_range[1] - self.y_range[0])
+
+
+@lru_cache(maxsize=8)
+def _cells(cloud: Cloud, columns: int, lines: int) -> NDArray[np.int64]:
+    at = (lines - 1 - cloud.y * lines // GRAIN) * columns + cloud.x * columns // GRAIN
+    return np.bincount(at, minlength=lines * columns).reshape(lines, columns)
+
+
+def cloud(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    places: Places,
+    *,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+) -> Cloud:
+    """Points (N,) of users at `places`; the ranges are those of the values where none are given."""
+    ranges = [given or _range(values) for given, values in ((x_range, x), (y_range, y))]
+    steps = [
+        np.clip((values - low) * (GRAIN / (high - low)), 0, GRAIN - 1).astype(np.int32)
+        for values, (low, high) in zip((x, y), ranges, strict=True)
+    ]
+    return Cloud(steps[0], steps[1], ranges[0], ranges[1], places)
+
+
+def _range(values: NDArray[Any]) -> tuple[float, float]:
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def density(people: People, *, whole: bool = False) -> Cloud:
+    """Every neighbor of every user: similarity from left to right, weight from low to high.
+
+    Args:
+        whole: weights from 0, not only where there are any.
+    """
+    weighed = people.weighed
+    row, _ = np.nonzero(weighed.there)
+    weights = weighed.weights[weighed.there]
+    y_range = (0.0, float(weights.max()) * 1.02) if whole and len(weights) else None
+    return cloud(weighed.similarity[weighed.there], weights, weighed.rows[row], y_range=y_range)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors of the same R users, own and other (with the synthesizer, or of a second run); what is missing, and why."""
+
+    places: Places
+    own: NDArray[np.float32] | None
+    """(R, D)"""
+    other: NDArray[np.float32] | None
+    """(R, D)"""
+    names: tuple[str, str]
+    """Of own and other; what comes before a comma is short."""
+    measures: tuple[dict[str, float], dict[str, float]]
+    """effective_rank, uniformity, mean_cosine of each."""
+    note: str = ""
+
+
+def vectors(store: Store, run: dict[str, Any], people: People, *, beside: dict[str, Any] | None = None) -> Vectors:
+    """h of every user, and beside it the synthesized h+ of the same run, or h of a second run turned to fit best.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    names = ("h, the user's own vector", "h+, made of the neighbors")
+    if beside is not None:
+        names = ("A, h in this run", f"B, h in {beside['name']}")
+    places, own, plus = _stored(store.home.run_folder(run["run_id"]), people)
+    if own is None:
+        gone = "This run keeps no vectors (user_vectors.parquet is not in its folder): there is nothing to map."
+        return Vectors(places, None, None, names, ({}, {}), gone)
+    first = _measures(store, run["run_id"], "h", own)
+    if beside is None:
+        if plus is None:
+            note = "This run has no inter-user contrast (alpha = 0): it makes no h+. o sets a second run beside it."
+            return Vectors(places, own, None, names, (first, {}), note)
+        return Vectors(places, own, plus, names, (first, _measures(store, run["run_id"], "h_plus", plus)))
+    theirs, second, _ = _stored(store.home.run_folder(beside["run_id"]), people)
+    if second is None or second.shape[1] != own.shape[1]:
+        why = "keeps no vectors" if second is None else f"has vectors of {second.shape[1]} numbers, not {own.shape[1]}"
+        return Vectors(places, own, None, names, (first, {}), f"The second run {why}.")
+    measures = first, _measures(store, beside["run_id"], "h", second)
+    shared, here, there = np.intersect1d(places, theirs, return_indices=True)
+    own, second = own[here], second[there]
+    note = "Two trainings have axes of their own: the second run's vectors were turned to fit the first's best."
+    return Vectors(shared, own, _turned(second, own), names, measures, note)
+
+
+def _stored(folder: Path, people: People) -> tuple[Places, NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """Places, h and h+ of the run's user_vectors.parquet; users who are not among `people` are left out."""
+    import pyarrow.parquet as pq
+
+    path = folder / "user_vectors.parquet"
+    if not path.exists():
+        return np.zeros(0, np.int64), None, None
+    table = pq.read_table(path)
+    anchors = table["anchor_id"].to_numpy()
+    order = np.argsort(people.anchors)
+    at = order[np.minimum(np.searchsorted(people.anchors, anchors, sorter=order), len(order) - 1)]
+    known = people.anchors[at] == anchors
+    found = []
+    for name in ("h", "h_plus"):
+        if name not in table.column_names:
+            found.append(None)
+            continue
+        flat = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        found.append(flat.reshape(len(anchors), -1)[known])
+    return at[known], found[0], found[1]
+
+
+def _measures(store: Store, run_id: str, subgroup: str, matrix: NDArray[np.float32]) -> dict[str, float]:
+    """What the run measured of them; where it did not, measured now (uniformity over a sample)."""
+    known = users.analysis(store, run_id).get(subgroup)
+    if known:
+        return known
+    return {
+        "effective_rank": geometry.effective_rank(matrix),
+        "uniformity": geometry.uniformity(matrix, at_most=MEASURED),
+        "mean_cosine": geometry.mean_cosine(matrix),
+    }
+
+
+def _turned(matrix: NDArray[np.float32], to: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rotated about its mean so that it lies nearest to the other (orthogonal Procrustes)."""
+    centered = matrix - matrix.mean(axis=0)
+    left, _, right = np.linalg.svd(centered.T @ (to - to.mean(axis=0)))
+    return centered @ (left @ right) + to.mean(axis=0)
+
+
+@dataclass(frozen=True)
+class Map:
+    """Two clouds on the same axes."""
+
+    clouds: tuple[Cloud, Cloud | None]
+    told: str
+    """What share of the vectors the picture keeps, or how it came about."""
+
+
+def principal_map(found: Vectors) -> Map:
+    """PCA: the two directions in which both sets together vary most. `found.own` must be there."""
+    sides = [side for side in (found.own, found.other) if side is not None]
+    count = sum(map(len, sides))
+    mean = np.stack([side.sum(axis=0, dtype=np.float64) for side in sides]).sum(axis=0) / count
+    centered = [side - mean.astype(np.float32) for side in sides]
+    grams = [(side.T @ side).astype(np.float64) for side in centered]  # (D, D) each
+    axes = np.linalg.eigh(np.stack(grams).sum(axis=0))[1][:, ::-1][:, :2]  # (D, 2)
+    flat = [(side @ axes.astype(np.float32)).astype(np.float64) for side in centered]
+    whole = [
+        np.trace(gram) / len(side) - float((side.mean(axis=0, dtype=np.float64) ** 2).sum())
+        for gram, side in zip(grams, centered, strict=True)
+    ]
+    shares = [float(points.var(axis=0).sum() / max(all_, 1e-30)) for points, all_ in zip(flat, whole, strict=True)]
+    told = " and ".join(
+        f"{share:.0%} of the variance of {name.partition(',')[0]}"
+        for share, name in zip(shares, found.names, strict=False)
+    )
+    width = sides[0].shape[1]
+    return Map(_clouds(flat, found.places), f"PCA: 2 of {width} directions keep {told}; the rest no map shows.")
+
+
+def neighbor_map(found: Vectors) -> Map:
+    """t-SNE of a sample: near stays near, but distances, sizes and densities mean nothing. Takes seconds."""
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    sides = [side for side in (found.own, found.other) if side is not None]
+    count = len(sides[0])
+    chosen = np.arange(count)
+    if count > SAMPLE:
+        chosen = np.sort(np.random.default_rng(SEED).choice(count, SAMPLE, replace=False))
+    both = np.concatenate([side[chosen] for side in sides])
+    perplexity = max(1.0, min(30.0, (len(both) - 1) / 3))
+    made = TSNE(init="pca", perplexity=perplexity, max_iter=ITERATIONS, random_state=SEED)
+    with threadpool_limits(1):  # several threads wait for each other longer than they work on so few points
+        points = made.fit_transform(both).astype(np.float64)
+    flat = np.split(points, len(sides))
+    told = f"t-SNE of {len(chosen):,} of {count:,} users, perplexity {perplexity:.0f}, seed {SEED}"
+    return Map(
+        _clouds(flat, found.places[chosen]), f"{told}: near stays near; distances, sizes and density mean nothing."
+    )
+
+
+def _clouds(flat: list[Floats], places: Places) -> tuple[Cloud, Cloud | None]:
+    both = np.concatenate(flat)
+    x_range, y_range = _range(both[:, 0]), _range(both[:, 1])
+    made = [cloud(side[:, 0], side[:, 1], places, x_range=x_range, y_range=y_range) for side in flat]
+    return made[0], made[1] if len(made) > 1 else None

@@ -1,0 +1,117 @@
+"""What a run would reuse, make, cost and take, without running it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.config import Config
+from sracl_tui.runs.dataset_access import DEMO, open_dataset
+from sracl_tui.runs.stages.cost_estimate import quote
+from sracl_tui.runs.stages.needs import Needs
+from store.database.database import Store
+from store.home import Home
+from store.queries import caches, datasets, runs
+
+if TYPE_CHECKING:
+    from engine.semantics.kinds import Kind
+
+TYPICAL_EPOCHS = 35
+"""Epochs until early stopping, where no run tells better."""
+BACKBONE_SECONDS, CONTRAST_SECONDS = 0.22e-3, 1.3e-3
+"""Per training prefix and epoch on two cores, where no run tells better."""
+TEXTS_PER_SECOND = 80.0
+"""Titles that MiniLM encodes in a second on two cores."""
+SEARCH_SECONDS = 0.4e-3
+"""Per anchor of a list among 40,000 others; it grows with their number."""
+
+
+def plan(place: Home, config: Config) -> dict[str, Any]:
+    """The document behind `sracl run --dry-run`: stages, prompts, dollars, minutes and what the estimate rests on.
+
+    Raises:
+        LookupFailed: there is no such dataset.
+        ConfigError: a setting does not fit the provider.
+    """
+    with Store.open(place) as store:
+        name = config.data.dataset
+        known = name != DEMO or datasets.find(store, name) is not None
+        dataset = open_dataset(store, name, max_users=config.data.max_users) if known else _demo()
+        needs = Needs.of(config, dataset)
+        stages = [{"stage": "import", "cached": known, "detail": f"{dataset.users:,} users", "seconds": 0.0}]
+        prompts: dict[str, Any] = {"prompts": 0, "cached": 0, "identical": 0, "tokens": 0}
+        prompts["usd"] = {"low": 0.0, "high": 0.0}
+        if needs.textual:
+            stages += _semantic_stages(needs, store, prompts)
+        seconds, basis = _training(needs, store)
+    stages.append(
+        {"stage": "train", "cached": False, "detail": f"at most {config.train.epochs} epochs", "seconds": seconds}
+    )
+    return {
+        **prompts,
+        "minutes": round(sum(stage["seconds"] for stage in stages) / 60, 2),
+        "basis": basis,
+        "stages": stages,
+    }
+
+
+def _demo() -> Any:
+    from engine.data.demo import make_demo
+
+    return make_demo()
+
+
+def _semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> list[dict[str, Any]]:
+    from engine.semantics.summaries.make import set_id_of
+
+    config, provider = needs.config, needs.provider(store.home)
+    missing_texts, sets = 0, {}
+    prompts |= quote(needs, store, provider)
+    for kind, owners in needs.summary_owners().items():
+        distinct = list(dict.fromkeys(provider.request_keys(kind, needs.asked(kind, owners))))
+        found = caches.known_summaries(store, distinct)
+        sets[kind] = set_id_of(provider, needs.text_dataset, kind, unit=needs.unit_of(kind), owner_ids=owners)
+        if kind == "item" or config.semantics.vector == "text":
+            missing_texts += len(distinct) - _encoded(store, config.semantics.encoder, list(found.values()))
+    open_prompts = prompts["prompts"] - prompts["identical"] - prompts["cached"]
+    mean = config.semantics.vector == "item-mean"
+    kinds: tuple[tuple[Kind, bool], ...] = (("user", needs.users), ("item", needs.items))
+    lists = {
+        kind: needs.list_id(kind, sets["item" if mean else kind], config.semantics.encoder) for kind, on in kinds if on
+    }
+    open_lists = [kind for kind, list_id in lists.items() if caches.known_neighbors(store, list_id) is None]
+    anchors = len(needs.dataset.anchors.ids(0)) if "user" in open_lists else 0
+    search = anchors * SEARCH_SECONDS * max(1.0, anchors / 40_000)
+    rows = (
+        ("summaries", open_prompts, f"{open_prompts:,} to write by {provider.name}", prompts["minutes"] * 60),
+        (
+            "vectors",
+            missing_texts,
+            f"{missing_texts:,} texts to encode by {config.semantics.encoder}",
+            missing_texts / TEXTS_PER_SECOND,
+        ),
+        ("neighbors", len(open_lists), f"lists to find: {' and '.join(open_lists) or 'none'}", search),
+    )
+    return [
+        {"stage": s, "cached": not count, "detail": detail, "seconds": seconds} for s, count, detail, seconds in rows
+    ]
+
+
+def _encoded(store: Store, encoder: str, texts: list[str]) -> int:
+    """How many texts have a vector; those of `tfidf` are always made anew."""
+    from engine.semantics.encoders.text_vectors import text_sha256
+
+    return len(caches.known_vectors(store, encoder, [text_sha256(text) for text in set(texts)])[0]) if texts else 0
+
+
+def _training(needs: Needs, store: Store) -> tuple[float, str]:
+    """Seconds of training, and what that rests on."""
+    config = needs.config
+    seen = runs.epoch_seconds(store, dataset_name=needs.dataset.name, config_hash=config.config_hash())
+    if seen is not None:
+        return seen["seconds"] * min(
+            seen["epochs"], config.train.epochs
+        ), f"from {seen['runs']} finished runs of this config"
+    each = CONTRAST_SECONDS if config.contrasts else BACKBONE_SECONDS
+    epochs = min(TYPICAL_EPOCHS, config.train.epochs)
+    seconds = len(needs.dataset.anchors.ids(0)) * each * epochs
+    return seconds, f"a rule of thumb for two cores and {epochs} epochs: no run of this config has finished yet"

@@ -1,0 +1,127 @@
+"""The app's one way to the store: opened once, opened anew when it fails, read in worker threads only."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import ConfigError
+from sracl_tui.runs.alerts import alerts
+from sracl_tui.runs.alerts.alerts import Alert
+from sracl_tui.services.run_monitor import Watch
+from store.database.database import Store, signature
+from store.errors import StoreError
+from store.home import Home
+from store.queries import runs
+
+CATCH_UP_SECONDS = 30.0
+RETRY_SECONDS = 2.0
+"""After a failure the store is left alone for so long, unless somebody asks."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """The runs of this moment, newest first; the same list as before where nothing has changed."""
+
+    rows: list[dict[str, Any]]
+    trouble: str = ""
+    """Why the store cannot be read now; then the rows are those that were read before."""
+    known: bool = True
+    """Whether the store was ever read."""
+    alerts: tuple[Alert, ...] = ()
+    """What a person should be told of since the last look."""
+
+
+class Library:
+    """A home and its store for the threads of the app."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.watch = Watch(home)
+        self._lock = threading.Lock()
+        self._watching, self._reading = threading.Lock(), threading.Lock()
+        self._store: Store | None = None
+        self._opened = 0.0
+        self._signature: tuple[int, ...] | None = None
+        self._prints: dict[str, int] = {}
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._list: list[dict[str, Any]] = []
+        self._trouble, self._retry_at = "", 0.0
+
+    def store(self) -> Store:
+        """The open store.
+
+        Raises:
+            StoreError: it cannot be read now.
+        """
+        with self._lock:
+            if self._store is None:
+                self._store, self._opened = Store.open(self.home), time.monotonic()
+            return self._store
+
+    def close(self) -> None:
+        """Let the files go."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+    def look(self) -> Look:
+        """All runs: what was read of the database, and for those at work what their journals say. Takes milliseconds."""
+        with self._watching:
+            rows = self.watch.overlay(self._list)
+            told, deaths = self.watch.news()
+            for alert in deaths:
+                self._pass_on(alert)
+            return Look(rows, self._trouble, self._signature is not None, tuple(told))
+
+    def _pass_on(self, alert: Alert) -> None:
+        """Post what a dead run could not post."""
+        with suppress(ConfigError, OSError):
+            alerts.tell_of_death(self.home, alert, alerts.read(self.home))
+
+    def expect(self, run_id: str) -> None:
+        """A process was asked to go on with a run: follow it, though it has ended."""
+        with self._watching:
+            self.watch.expect(run_id)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether to `read` now: another state was published, somebody died, or it is time to take in what was left."""
+        now = time.monotonic()
+        if now < self._retry_at:
+            return False
+        late = self.watch.deaths > 0 or now - self._opened > CATCH_UP_SECONDS
+        return late or bool(self._trouble) or signature(self.home) != self._signature
+
+    def read(self) -> None:
+        """Read the database, or only the rows of it that differ; takes in what dead runs and people's edits left.
+
+        May take long, as it may have to wait for others: call it in a worker of its own.
+        """
+        with self._reading:
+            try:
+                self._catch_up()
+                found = signature(self.home)
+                if found != self._signature:
+                    self._prints, self._rows = runs.list_changed(self.store(), self._prints, self._rows)
+                    self._list, self._signature = list(self._rows.values()), found
+            except StoreError as error:
+                self._trouble, self._retry_at = str(error), time.monotonic() + RETRY_SECONDS
+            else:
+                self._trouble = ""
+
+    def _catch_up(self) -> None:
+        """Open the store anew from time to time, while others go on with the one that is open."""
+        if self._store is None or (time.monotonic() - self._opened < CATCH_UP_SECONDS and not self.watch.deaths):
+            return
+        self.watch.deaths = 0
+        self._opened = time.monotonic()
+        fresh = Store.open(self.home)
+        with self._lock:
+            before, self._store = self._store, fresh
+        if before is not None:
+            before.close()

@@ -1,0 +1,342 @@
+"""The Textual app: its screens, bindings, palette and themes. It trains nothing; it reads what runs write."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import events, on, work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, Select
+from textual.worker import WorkerError
+
+from sracl_tui import formatting
+from sracl_tui.logs import crash
+from sracl_tui.services.store_session import Library, Look
+from sracl_tui.tui import keymap, notifications
+from sracl_tui.tui.bindings import Keyed
+from sracl_tui.tui.gc_scheduler import Collector
+from sracl_tui.tui.preferences import Preferences
+from sracl_tui.tui.screens import PAGES, page_class, page_title
+from sracl_tui.tui.screens.base import NotNow, Page
+from sracl_tui.tui.screens.runs import RunsScreen
+from sracl_tui.tui.themes import THEMES
+from sracl_tui.tui.widgets.status_line import Facts
+from store.home import Home
+from store.queries.runs import ACTIVE
+
+STYLES: list[str | PurePath] = [
+    Path("styles", path.name) for path in sorted(Path(__file__).with_name("styles").glob("*.tcss"))
+]
+LOOK_SECONDS = 0.5
+KEEP_SECONDS = 5.0
+LEAVE_SECONDS = 2.0
+MOUNT_SECONDS, MOUNT_TURNS = 0.005, 1_000
+
+
+class SraclApp(Keyed, App[None]):
+    """The workbench."""
+
+    TITLE = "sracl"
+    CSS_PATH = STYLES
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(number), f"go('{name}')", page_title(name), show=False)
+            for number, name in enumerate(PAGES, start=1)
+        ),
+        Binding("ctrl+p", "command_palette", "Palette", show=False, priority=True),
+        Binding("ctrl+t", "turn_theme", "Light or dark", show=False),
+        Binding("q", "leave", "Quit", show=False),
+        Binding("ctrl+q", "quit", "Quit at once", show=False, priority=True),
+    ]
+
+    @dataclass
+    class Looked(Message):
+        """The runs as they stand."""
+
+        look: Look
+
+    def __init__(self, home: Home, *, theme: str | None = None) -> None:
+        super().__init__()
+        self.home = home
+        self.library = Library(home)
+        self.collector = Collector()
+        self.preferences = Preferences.read(home)
+        self.facts = Facts(place=str(home.database))
+        self.runs: list[dict[str, Any]] = []
+        self.runs_known = False
+        self._kept = replace(self.preferences)
+        self.shows_tracebacks = False
+        """Of an error that nobody expected: on the terminal too."""
+        self.keeps = True
+        """Whether this start leaves its choices for the next one."""
+        self.run_id: str | None = self.preferences.run or None
+        """The run that screens open with where none is named."""
+        for made in THEMES:
+            self.register_theme(made)
+        self.theme = theme or self.preferences.theme
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """A gray that can be read on any ground, for themes that are not our own."""
+        return {"dim": "#808080"}
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The home screen."""
+        return RunsScreen()
+
+    def on_mount(self) -> None:
+        """Begin to look."""
+        chosen = keymap.read(self.home)
+        self.set_keymap(chosen.keys)
+        if chosen.problems:
+            told = "\n".join(chosen.problems[:8])
+            self.notify(
+                formatting.text(told), title="Not used of keys.toml", severity="warning", timeout=15, markup=False
+            )
+        notifications.begin(self)
+        self.set_interval(LOOK_SECONDS, self.look)
+        self.set_interval(KEEP_SECONDS, self._keep)
+        self.set_interval(KEEP_SECONDS, self.collector.look)
+        self.call_after_refresh(self.collector.start)
+        self.look()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note that somebody is there."""
+        if isinstance(event, events.InputEvent):
+            self.collector.touch()
+        await super().on_event(event)
+
+    async def on_unmount(self) -> None:
+        """Keep what the next start shall find; close the files, unless a long query still reads them."""
+        self._keep()
+        self.collector.stop()
+        with suppress(TimeoutError, WorkerError):
+            await asyncio.wait_for(self.workers.wait_for_complete(), LEAVE_SECONDS)
+            self.library.close()
+
+    def _keep(self) -> None:
+        """Write down what has changed, so that it is kept even where the terminal is just closed."""
+        self.preferences.run = self.run_id or ""
+        if self.keeps and self.preferences != self._kept:
+            self._kept = replace(self.preferences)
+            self.preferences.write(self.home)
+
+    def look(self, *, now: bool = False) -> None:
+        """See how the runs are: their journals at every look, the database where it is another one, or `now`."""
+        if not self._is_at_work("runs"):
+            self._look()
+        if now or (self.library.is_stale and not self._is_at_work("store")):
+            self._read()
+
+    def _is_at_work(self, group: str) -> bool:
+        return any(worker.group == group and not worker.is_finished for worker in self.workers)
+
+    @work(thread=True, exit_on_error=False, group="runs")
+    def _look(self) -> None:
+        self.post_message(self.Looked(self.library.look()))
+
+    @work(thread=True, exit_on_error=False, group="store")
+    def _read(self) -> None:
+        self.library.read()
+        self.post_message(self.Looked(self.library.look()))
+
+    @on(Looked)
+    def _take_runs(self, message: Looked) -> None:
+        look = message.look
+        if look.alerts:
+            notifications.tell(self, look.alerts)
+        changed = look.rows is not self.runs or look.known != self.runs_known
+        if look.known and not self.runs_known:
+            self._import_screens()
+        self.runs, self.runs_known = look.rows, look.known
+        if changed or look.trouble != self.facts.trouble:
+            live = sum(row["state"] in ACTIVE for row in look.rows)
+            spent = sum(row["usd_known"] for row in look.rows)
+            self._tell(Facts(str(self.home.database), len(look.rows), live, spent, look.trouble))
+            for screen in self.screen_stack:
+                if isinstance(screen, Page) and screen.is_mounted:
+                    screen.runs_read()
+                elif isinstance(screen, Page):
+                    screen.call_later(screen.runs_read)  # when it is there
+
+    def _tell(self, facts: Facts) -> None:
+        self.facts = facts
+        for screen in self.screen_stack:
+            if isinstance(screen, Page):
+                screen.tell(facts)
+
+    def ring(self, sequence: str) -> None:
+        """Write a bell, or what asks for a notification on the desktop, to the terminal."""
+        if sequence and self._driver is not None and not self.is_headless:
+            self._driver.write(sequence)
+            self._driver.flush()
+
+    def _fatal_error(self) -> None:
+        """An error of ours that nobody expected: where it happened goes to the log, a sentence to the person."""
+        told = crash(self.home, sys.exception() or RuntimeError(), "the app has ended by an error")
+        if self.shows_tracebacks:
+            super()._fatal_error()
+        else:
+            self.bell()
+            self._exit_renderables.append(Text(f"{told} No run is touched by it; --debug shows more."))
+            self._close_messages_no_wait()
+
+    @work(thread=True, exit_on_error=False, group="import")
+    def _import_screens(self) -> None:
+        """After the first picture, so that no screen waits for its modules when it is opened."""
+        for name in PAGES:
+            page_class(name)
+
+    def row_of(self, run_id: str | None) -> dict[str, Any] | None:
+        """A run of the list."""
+        return next((row for row in self.runs if row["run_id"] == run_id), None)
+
+    def action_go(self, where: str) -> None:
+        """Open a screen by its number, from wherever one is."""
+        if where == "runs":
+            while len(self.screen_stack) > 1:
+                self.pop_screen()
+            return
+        try:
+            self._show(page_class(where).opening(self))
+        except NotNow as reason:
+            self.notify(str(reason), severity="warning", markup=False)
+
+    def current_run(self) -> str:
+        """The run that a screen opens with: the one last looked at, else the newest.
+
+        Raises:
+            NotNow: there is none.
+        """
+        known = not self.runs_known or self.row_of(self.run_id) is not None
+        run_id = (self.run_id if known else None) or (self.runs[0]["run_id"] if self.runs else None)
+        if run_id is None:
+            raise NotNow("There is no run yet: start one with 4 (Launch).")
+        self.run_id = run_id
+        return run_id
+
+    def _show(self, page: Page) -> None:
+        """Open a page; one of its kind that is open already gives way."""
+        while len(self.screen_stack) > 1 and any(type(open_) is type(page) for open_ in self.screen_stack[1:]):
+            self.pop_screen()
+        self.push_screen(page)
+
+    async def _replace_screen(self, screen: Screen[Any]) -> Screen[Any]:
+        """As Textual does it, but not before the screen is mounted, and what was told to it is heard."""
+        for _ in range(MOUNT_TURNS):
+            if screen.is_mounted:
+                break
+            await asyncio.sleep(MOUNT_SECONDS)
+        if isinstance(screen, Page):
+            await screen.hear_out()
+        return await super()._replace_screen(screen)
+
+    def open_run(self, run_id: str, others: tuple[str, ...] = (), *, then_inspect: bool = False) -> None:
+        """Watch a run, with the curves of others; when it has finished, open the Inspector on it where that is asked for."""
+        from sracl_tui.tui.screens.run import RunScreen
+
+        self.run_id = run_id
+        self._show(RunScreen(run_id, others, then_inspect=then_inspect))
+
+    def open_inspector(self, run_id: str, user: str | None = None, *, beside: str | None = None) -> None:
+        """Look at users of a run, with the neighbors of a second one beside where it is named."""
+        from sracl_tui.tui.screens.inspector import InspectorScreen
+
+        self.run_id = run_id
+        self._show(InspectorScreen(run_id, user, beside=beside))
+
+    def open_everyone(self, run_id: str, user_id: int | None = None) -> None:
+        """All users of a run, one of them marked; where that is open below, go back to it."""
+        from sracl_tui.tui.screens.population import EveryoneScreen
+
+        self.run_id = run_id
+        open_ = next((s for s in self.screen_stack if isinstance(s, EveryoneScreen) and s.run_id == run_id), None)
+        if open_ is None:
+            self.push_screen(EveryoneScreen(run_id, user_id))
+            return
+        while self.screen is not open_:
+            self.pop_screen()
+        open_.see(user_id)
+
+    def open_item(self, run_id: str, item_id: int | None = None) -> None:
+        """An item of a run and its substitutes."""
+        from sracl_tui.tui.screens.item import ItemScreen
+
+        self.run_id = run_id
+        self.push_screen(ItemScreen(run_id, item_id))
+
+    def marked_runs(self) -> list[str]:
+        """Runs that are marked in the list, and the one under its cursor where that is only one."""
+        home = self.screen_stack[0]
+        return home.marked_runs() if isinstance(home, RunsScreen) else []
+
+    def open_launch(self, run_id: str | None, *, dataset: str | None = None) -> None:
+        """Prepare a run, from the settings of another where one is named, or on a data set."""
+        from sracl_tui.tui.screens.launch import LaunchScreen
+
+        self._show(LaunchScreen(run_id, dataset=dataset))
+
+    def open_data(self, dataset_id: str) -> None:
+        """Look at a data set."""
+        from sracl_tui.tui.screens.data import DataScreen
+
+        self._show(DataScreen(dataset_id))
+
+    def open_runs(self, text: str) -> None:
+        """The list of runs with a filter."""
+        self.action_go("runs")
+        home = self.screen_stack[0]
+        if isinstance(home, RunsScreen):
+            home.narrow(text)
+
+    def action_turn_theme(self) -> None:
+        """Light to dark and back."""
+        self.theme = "sracl-light" if self.current_theme.dark else "sracl-dark"
+        self.preferences.theme = self.theme
+
+    def on_click(self, event: events.Click) -> None:
+        """A click beside a dialog leaves it, as esc does."""
+        if isinstance(self.screen, ModalScreen) and event.widget is self.screen:
+            self.simulate_key("escape")
+
+    def action_leave(self) -> None:
+        """Quit, unless a field has focus."""
+        if not isinstance(self.focused, Input | Select):
+            self.exit()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every action of the screen, the screens, and every run."""
+        refusal = screen.refusal if isinstance(screen, Page) else lambda action: ""
+        seen: set[str] = set()
+        for node, binding, _, _ in screen.active_bindings.values():
+            if binding.description and binding.action not in seen and node in (screen, self):
+                seen.add(binding.action)
+                why = refusal(binding.action.partition("(")[0])
+                told = f"not now: {why}" if why else f"key {self.get_key_display(binding)}"
+                yield SystemCommand(binding.description, told, partial(self._act, node, binding.action, why))
+        for name, what in (
+            ("everyone", "all users of a run: histograms, maps"),
+            ("item", "an item and its substitutes"),
+        ):
+            yield SystemCommand(name.title(), what, partial(self.action_go, name))
+        yield SystemCommand("Theme", "choose one of all themes", self.action_change_theme)
+        for row in self.runs[:500]:
+            told = f"{formatting.state(row['state'])}, {row['dataset_name'] or ''}, seed {row['seed']}"
+            yield SystemCommand(f"Run {formatting.line(row['name'])}", told, partial(self.open_run, row["run_id"]))
+
+    async def _act(self, node: Any, action: str, why: str) -> None:
+        if why:
+            self.notify(why, severity="warning", markup=False)
+        else:
+            await self.run_action(action, default_namespace=node)

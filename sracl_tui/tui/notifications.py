@@ -1,0 +1,57 @@
+"""How the app tells of what runs do: a notification, the terminal's bell, the desktop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from textual.notifications import SeverityLevel
+
+from engine.errors import ConfigError
+from sracl_tui import formatting
+from sracl_tui.redaction import open_to_others
+from sracl_tui.runs.alerts import alerts, terminal_bell
+
+if TYPE_CHECKING:
+    from sracl_tui.tui.app import SraclApp
+
+SEVERITY: dict[str, SeverityLevel] = {"finished": "information", "failed": "error", "nan": "error"}
+SECONDS = 12.0
+AT_ONCE = 3
+"""Notifications that are shown one by one; of more, only their number is."""
+
+
+def begin(app: SraclApp) -> None:
+    """Say what is wrong with the settings of alerts, and with the permissions of keys."""
+    try:
+        alerts.read(app.home)
+    except ConfigError as error:
+        app.notify(
+            formatting.text(str(error)), title="Not used of alerts.toml", severity="warning", timeout=15, markup=False
+        )
+    if trouble := open_to_others(app.home.path):
+        app.notify(formatting.text(trouble), title="Keys", severity="warning", timeout=15, markup=False)
+
+
+def tell(app: SraclApp, told: Sequence[alerts.Alert]) -> None:
+    """Show alerts, where these kinds are wanted."""
+    settings = alerts.Settings()
+    with suppress(ConfigError):
+        settings = alerts.read(app.home)
+    wanted = [alert for alert in told if alert.kind in settings.on]
+    if not wanted:
+        return
+    if settings.app:
+        for alert in wanted[:AT_ONCE]:
+            severity = SEVERITY.get(alert.kind, "warning")
+            app.notify(
+                formatting.text(alert.text),
+                title=formatting.line(alert.title),
+                severity=severity,
+                timeout=SECONDS,
+                markup=False,
+            )
+        if len(wanted) > AT_ONCE:
+            app.notify(f"and {len(wanted) - AT_ONCE} more, in the list of runs", timeout=SECONDS, markup=False)
+    app.ring(terminal_bell.sequence(settings.bell, wanted[-1].title, wanted[-1].text))

@@ -1,0 +1,117 @@
+"""What the screen Everyone says in words and bars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from rich.text import Text
+
+from sracl_tui import formatting
+from sracl_tui.services.population import People
+from sracl_tui.services.projections import Bucket, Map, Vectors
+from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+
+PHASES = {"best": "at the best epoch", "last": "at the last epoch", "initial": "before training (epoch 0)"}
+BAR = 10
+OTHERS = 38
+"""Columns that a histogram needs beside its bars."""
+Range = tuple[float, float]
+
+
+def buckets_grid(name: str, buckets: Sequence[Bucket], width: int) -> Grid:
+    """A histogram: a line for each bucket, bars as long as so many columns allow."""
+    long = max(BAR, width - OTHERS)
+    columns = (
+        Column("range", name.title(), right=True),
+        Column("bar", "", least=long),
+        Column("users", "users", right=True),
+        Column("note", "", flex=True, least=1),
+    )
+    most = max((len(bucket.places) for bucket in buckets), default=0) or 1
+    rows = []
+    for number, bucket in enumerate(buckets):
+        share = len(bucket.places) / most
+        drawn = formatting.bar(share, long) or ("▏" if len(bucket.places) else "")
+        note = f"◂ {bucket.note}" if bucket.note else ""
+        cells = (bucket.label, drawn.ljust(long), f"{len(bucket.places):,}", note)
+        rows.append(Row(number, cells, ("dim", "live", "", "accent")))
+    return lay_out(columns, rows)
+
+
+def spearman_text(people: People, when: str) -> Text:
+    """Mean, median, and how many agree."""
+    known = people.spearman[~np.isnan(people.spearman)]
+    if not len(known):
+        return Text()
+    above, below = int((known > 0).sum()), int((known < 0).sum())
+    said = Text()
+    said.append("Spearman of similarity and weight ", "bold").append(f"{when}: mean {known.mean():+.3f}, ")
+    said.append(f"median {np.median(known):+.3f}. {above:,} users above 0, {below:,} below, of {len(known):,}. ")
+    said.append("+1: the most similar weigh most.", "italic")
+    return said
+
+
+def entropy_text(people: People, when: str) -> Text:
+    """Mean and extremes, against log k."""
+    known = people.entropy[~np.isnan(people.entropy)]
+    if not len(known):
+        return Text()
+    counts = people.weighed.counts
+    k = int(counts.max())
+    said = Text()
+    said.append("Entropy of the weights ", "bold").append(f"{when}: mean {known.mean():.3f} nats, ")
+    said.append(f"lowest {known.min():.3f}, highest {known.max():.3f}")
+    if k > 1:
+        said.append(
+            f"; log {k} = {math.log(k):.3f} would be equal weights, the mean is {known.mean() / math.log(k):.1%}"
+        )
+        fewer = int((counts < k).sum())
+        said.append(f". {fewer:,} users have fewer than {k} neighbors: their most is lower." if fewer else ".")
+    return said
+
+
+def density_text(
+    people: People, when: str, ranges: tuple[Range, Range] | None = None, pairs: int = 0, users: int = 0
+) -> Text:
+    """What a cell holds, or how far similarity decides the weight over all neighbors."""
+    there = people.weighed.there
+    if not there.any():
+        return Text()
+    said = Text()
+    if ranges is not None:
+        (left, right), (low, high) = ranges
+        said.append(f"{pairs:,} neighbors of {users:,} users", "bold")
+        said.append(f": similarity {left:.3f} to {right:.3f}, weight {low:.4f} to {high:.4f}")
+        return said
+    similarity, weights = people.weighed.similarity[there], people.weighed.weights[there]
+    said.append(f"{there.sum():,} neighbors of {len(people.weighed.rows):,} users ", "bold").append(f"{when}. ")
+    if similarity.std() > 0 and weights.std() > 0:
+        said.append(f"Correlation over all of them {np.corrcoef(similarity, weights)[0, 1]:+.3f}. ")
+    said.append("Arrows or a click look into a cell, n the next.", "italic")
+    return said
+
+
+def vectors_text(found: Vectors, drawn: Map | None) -> Text:
+    """The numbers that a map cannot show, and what the map is."""
+    said = Text()
+    sides = [
+        (name.partition(",")[0], values) for name, values in zip(found.names, found.measures, strict=True) if values
+    ]
+    width = 0 if found.own is None else found.own.shape[1]
+    if sides:
+        said.append(f"{'':<15}" + "".join(f"{name:>7}" for name, _ in sides) + "\n", "bold")
+    for label, key, digits, meaning in (
+        ("effective rank", "effective_rank", 1, f"of {width} in use"),
+        ("uniformity", "uniformity", 2, "less: more even"),
+        ("mean cosine", "mean_cosine", 2, "1: all one way"),
+    ):
+        if sides:
+            said.append(f"{label:<15}", "bold")
+            said.append("".join(f"{values.get(key, math.nan):>7.{digits}f}" for _, values in sides))
+            said.append(f"  {meaning}\n", "dim")
+    said.append(drawn.told if drawn is not None else "", "italic")
+    if found.note:
+        said.append(f"{' ' if drawn is not None else ''}{formatting.text(found.note)}", "italic")
+    return said

@@ -1,0 +1,156 @@
+"""The list of runs as rows of a table, drawn again only where a row changed."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sracl_tui import formatting
+from sracl_tui.formatting import duration
+from sracl_tui.services.run_filter import Row as Run
+from sracl_tui.services.run_list import METRICS, Line, distinctions
+from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+from store.queries.runs import ACTIVE
+
+COLUMNS = (
+    Column("name", "run", most=26),
+    Column("state", "state"),
+    Column("data", "data", most=18),
+    Column("hr", "HR@20", right=True),
+    Column("ndcg", "NDCG@20", right=True),
+    Column("epoch", "epoch", right=True),
+    Column("time", "time", right=True),
+    Column("usd", "cost", right=True),
+    Column("seed", "seed", right=True),
+    Column("preset", "preset", most=18),
+    Column("differs", "differs in", flex=True, least=18, most=48),
+    Column("tags", "tags", most=20),
+    Column("group", "group", most=24),
+    Column("created", "created (UTC)"),
+    Column("note", "note", most=40),
+)
+
+
+class Painter:
+    """Lines as a table. Rows are kept: only those of runs that have changed are written anew."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, tuple[Any, ...]] = {}
+        self._hashes: set[str] = set()
+        self._told: dict[str, str] = {}
+
+    def told(self, rows: Sequence[Run]) -> dict[str, str]:
+        """`distinctions`, found anew where there are other settings."""
+        hashes = {row["config_hash"] for row in rows}
+        if hashes != self._hashes:
+            self._hashes, self._told = hashes, distinctions(rows)
+        return self._told
+
+    def grid(
+        self, lines: Sequence[Line], *, marked: Collection[str], baseline: Line | None, told: dict[str, str]
+    ) -> Grid:
+        """The table."""
+        kept, self._rows = self._rows, {}
+        base = baseline.runs if baseline is not None else ()
+        rows = []
+        for line in lines:
+            looks = (line.key in marked, base, told.get(line.first["config_hash"], ""))
+            known = kept.get(line.key)
+            if known is None or not _same(known[0], line.runs) or known[1] != looks:
+                known = line.runs, looks, _row(line, marked, baseline, told)
+            self._rows[line.key] = known
+            rows.append(known[2])
+        return lay_out(COLUMNS, rows)
+
+
+def _same(some: tuple[Run, ...], others: tuple[Run, ...]) -> bool:
+    """Whether these are the very same rows: unchanged ones are handed on as they are."""
+    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
+
+
+def _row(line: Line, marked: Collection[str], baseline: Line | None, told: dict[str, str]) -> Row:
+    run = line.first
+    pinned = baseline is not None and line.key == baseline.key
+    sign = "*" if line.key in marked else "=" if pinned else ""
+    metrics, looks = zip(*(_metric(line, name, None if pinned else baseline) for name in METRICS), strict=True)
+    state, style = _state(line)
+    cells = (
+        formatting.line(run["name"] + (f" x{len(line.runs)}" if line.folded else "")),
+        state,
+        formatting.line(run["dataset_name"] or run["config"]["data"]["dataset"]),
+        *metrics,
+        _epoch(line),
+        _time(line),
+        _cost(line),
+        ",".join(str(r["seed"]) for r in reversed(line.runs)) if line.folded else str(run["seed"]),
+        formatting.line(run["preset"] or ""),
+        formatting.line(told.get(run["config_hash"], "")),
+        formatting.line(" ".join(run["tags"])),
+        formatting.line(run["group_name"] or ""),
+        f"{run['created_at']:%m-%d %H:%M}" if run["created_at"] else "",
+        formatting.line(run["note"]),
+    )
+    return Row(
+        line.key,
+        cells,
+        ("strong", style, "", *looks, "", "dim", "dim", "dim", "dim", "", "accent", "accent", "dim", "dim"),
+        sign,
+    )
+
+
+def _state(line: Line) -> tuple[str, str]:
+    names = Counter(run["state"] for run in line.runs)
+    if len(names) == 1:
+        name = next(iter(names))
+        return formatting.state(name), formatting.STATE_STYLES.get(name, "")
+    live = next((name for name in names if name in ACTIVE), None)
+    shown = live or names.most_common(1)[0][0]
+    return f"{formatting.state(shown)} {names[shown]}/{len(line.runs)}", formatting.STATE_STYLES.get(shown, "")
+
+
+def _metric(line: Line, name: str, baseline: Line | None) -> tuple[str, str]:
+    """A metric, or its difference from the baseline; with the standard deviation over seeds."""
+    value = line.mean(name)
+    if value is None:
+        return "-", "dim"
+    values = line.values(name)
+    spread = f" ±{statistics.stdev(values):.4f} n={len(values)}" if len(values) > 1 else ""
+    base = baseline.mean(name) if baseline is not None else None
+    if base is None:
+        return f"{value:.4f}{spread}", ""
+    by = value - base
+    return f"{by:+.4f}{spread}", "good" if by > 0 else "bad" if by < 0 else "dim"
+
+
+def _epoch(line: Line) -> str:
+    """Epochs done; of a run at work also how far it is."""
+    run = line.first
+    if line.folded:
+        return f"{min(r['epoch'] for r in line.runs)}-{max(r['epoch'] for r in line.runs)}"
+    most = run["config"].get("train", {}).get("epochs")
+    if run["state"] not in ACTIVE or not most:
+        return str(run["epoch"])
+    progress = run.get("progress") or {}
+    percent = f" {progress['percent']} %" if progress.get("percent") is not None else ""
+    if progress and progress["stage"] != "train":
+        return f"{progress['stage']}{percent}"
+    return f"{run['epoch']}/{most}{percent}"
+
+
+def _time(line: Line) -> str:
+    """Seconds that it took, of all seeds; of a run at work those that are left at most."""
+    left = (line.first.get("progress") or {}).get("left")
+    if left is not None and not line.folded:
+        return f"{formatting.clock(left)} left"
+    times = [(run["timings"] or {}).get("total") for run in line.runs]
+    known = [time for time in times if time is not None]
+    return duration(sum(known)) if known else "-"
+
+
+def _cost(line: Line) -> str:
+    """What its calls have cost; a plus where the price of some is unknown."""
+    usd = sum(run["usd_known"] for run in line.runs)
+    unknown = any(run["usd"] is None for run in line.runs)
+    return f"{formatting.dollars(usd)}{'+' if unknown else ''}" if usd else "?" if unknown else "-"

@@ -1,0 +1,168 @@
+"""A user as tables and text: items in order, the summary with its origin, neighbors with similarity and weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from rich.text import Text
+
+from sracl_tui import formatting
+from sracl_tui.services.user_inspection import PHASES, Inspection
+from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+
+ITEMS = (
+    Column("position", "#", right=True),
+    Column("title", "title", flex=True, least=12),
+    Column("when", "date"),
+    Column("role", "as"),
+)
+NEIGHBORS = (
+    Column("cosine", "#", right=True),
+    Column("similarity", "cos", right=True),
+    Column("weights", "#w", right=True),
+    Column("moved", "±"),
+    Column("weight", "weight", right=True),
+    Column("bar", "", least=8),
+    Column("user", "user", right=True),
+    Column("target", "target"),
+    Column("titles", "its last items", flex=True, least=24, most=60),
+)
+BAR = 8
+
+
+def items_grid(found: Inspection, *, shared: Collection[int] = (), marked: str = "●") -> Grid:
+    """The items, oldest first; the prefix has a line at its left, its target an arrow, shared items a sign."""
+    anchor = found.anchor
+    rows = []
+    for item in found.items:
+        target = anchor is not None and item["position"] == anchor["position"] + 1
+        sign = "→" if target else marked if item["item_id"] in shared else "│" if item["in_prefix"] else ""
+        style = "accent" if target else "" if item["in_prefix"] else "dim"
+        cells = (
+            str(item["position"]),
+            formatting.line(item["title"] or f"(item {item['item_id']} has no title)"),
+            f"{item['ts']:%y-%m-%d}" if item["ts"] else "",
+            item["role"] or "",
+        )
+        rows.append(Row(item["position"], cells, ("dim", style, "dim", "accent" if target else "dim"), sign))
+    return lay_out(ITEMS, rows)
+
+
+def neighbors_grid(found: Inspection, holders: dict[int, str], *, titles: bool = True) -> Grid:
+    """The neighbors, most similar first; without their titles where there is no room for them."""
+    most = max((n["weight"] or 0.0 for n in found.neighbors), default=0.0) or 1.0
+    columns = NEIGHBORS if titles else NEIGHBORS[:-1]
+    return lay_out(columns, [_neighbor(n, most, holders) for n in found.neighbors])
+
+
+def _neighbor(neighbor: dict[str, Any], most: float, holders: dict[int, str]) -> Row:
+    weight, place = neighbor["weight"], neighbor["weight_rank"]
+    moved, style = move(neighbor)
+    cells = (
+        str(neighbor["cosine_rank"]),
+        formatting.decimal(neighbor["similarity"], 3),
+        "-" if place is None else str(place),
+        moved,
+        formatting.decimal(weight, 4),
+        formatting.bar((weight or 0.0) / most, BAR).ljust(BAR),
+        str(neighbor["neighbor_user_id"]),
+        holders.get(neighbor["neighbor_id"], ""),
+        formatting.line("; ".join((neighbor["titles"] or [])[:3])),
+    )
+    return Row(neighbor["neighbor_id"], cells, ("dim", "", "", style, style, "live", "", "accent", "dim"))
+
+
+def move(neighbor: dict[str, Any]) -> tuple[str, str]:
+    """How many places learning moved a neighbor, as arrow and number, and the style for it."""
+    place = neighbor["weight_rank"]
+    if place is None:
+        return "", ""
+    by = neighbor["cosine_rank"] - place
+    return (f"▲{by}", "good") if by > 0 else (f"▼{-by}", "bad") if by < 0 else ("=", "dim")
+
+
+def summary_text(summary: dict[str, Any] | None, *, of: str = "prefix", brief: bool = False) -> Text:
+    """The summary, then who wrote it, from what prompt, with how many tokens, for how much.
+
+    Args:
+        of: what it is a summary of, in a word.
+        brief: who wrote it in a line, and no more.
+    """
+    said = Text()
+    if summary is None:
+        said.append(f"This run has no summary of this {of}.", "dim")
+        return said
+    if summary["fallback"]:
+        said.append("! fallback: the model failed, the offline rules stand in for it\n\n", "bold")
+    said.append(formatting.text(summary["text"]) or "(an empty answer)")
+    model = summary["model"] or "rules, no language model"
+    if brief:
+        said.append(
+            f"\n\n{formatting.line(summary['provider'])}: {formatting.line(model)}, {formatting.dollars(summary['usd'])}"
+        )
+        return said
+    said.append("\n\n")
+    facts = {
+        "provider": summary["provider"],
+        "model": model,
+        "prompt": summary["prompt_version"],
+        "unit": _unit(summary["unit"]),
+        "tokens": f"{summary['tokens_in'] or 0:,} in, {summary['tokens_out'] or 0:,} out, "
+        f"{summary['tokens_cached'] or 0:,} cached",
+        "price": formatting.dollars(summary["usd"]),
+        "ended": summary["finish_reason"] or "-",
+        "made": f"{summary['created_at']:%Y-%m-%d %H:%M} UTC, by run {summary['run_id'] or '-'}",
+    }
+    for name, value in facts.items():
+        said.append(f"{name:<9}", "bold")
+        said.append(f"{formatting.line(value)}\n")
+    said.rstrip()
+    return said
+
+
+def _unit(unit: str) -> str:
+    every = unit.removeprefix("every-")
+    return f"one per {unit}" if every == unit else f"one per {every} prefixes"
+
+
+def agreement_text(found: Inspection) -> Text:
+    """How far the two orders agree, and how even the weights are."""
+    return orders_text(found.neighbors, found.spearman, found.entropy, found.note)
+
+
+def orders_text(neighbors: list[dict[str, Any]], spearman: float | None, entropy: float | None, note: str = "") -> Text:
+    """Rank correlation, entropy against log k, and a note."""
+    said = Text()
+    count = sum(n["weight"] is not None for n in neighbors)
+    if count:
+        even = f" of {math.log(count):.3f} if all were equal" if count > 1 else ""
+        agree = "- (equal or too few values)" if spearman is None else f"{spearman:+.2f}"
+        spread = "-" if entropy is None else f"{entropy:.3f}{even}"
+        said.append("Spearman ", "bold").append(f"{agree}   ")
+        said.append("entropy ", "bold").append(spread)
+    if note:
+        said.append("\n" if count else "").append(formatting.text(note), "italic")
+    return said
+
+
+def neighbor_text(neighbor: dict[str, Any] | None, columns: int, epochs: dict[str, int]) -> Text:
+    """A neighbor's weights over the training as bars, and its items, newest first."""
+    said = Text()
+    if neighbor is None:
+        return said
+    values = {"initial": neighbor["weight_initial"], "best": neighbor["weight"], "last": neighbor["weight_last"]}
+    most = max((value or 0.0 for value in values.values()), default=0.0) or 1.0
+    said.append(f"user {neighbor['neighbor_user_id']}", "bold")
+    said.append(f", items 1 to {neighbor['neighbor_position']}\n")
+    for phase in PHASES:
+        value = values[phase]
+        name = "epoch 0" if phase == "initial" else f"{phase} {epochs.get(phase, '')}"
+        drawn = formatting.bar((value or 0.0) / most, max(6, min(24, columns - 22)))
+        said.append(f"{name:<9}{formatting.decimal(value, 4):>7} ").append(f"{drawn}\n", "dim")
+    said.append("then ", "bold").append(f"{formatting.line(neighbor['next_title'] or '-')}\n")
+    for title in (neighbor["titles"] or [])[:6]:
+        said.append(f"- {formatting.line(title)}\n")
+    said.rstrip()
+    return said

@@ -1,0 +1,82 @@
+"""The neighbors of one user in two runs beside each other, a line for each neighbor that either has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+
+from sracl_tui import formatting
+from sracl_tui.services.user_inspection import Inspection
+from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+
+BAR = 4
+COLUMNS = (
+    Column("a", "in A", right=True),
+    Column("a_weight", "weight", right=True),
+    Column("a_bar", "", least=BAR),
+    Column("b", "in B", right=True),
+    Column("b_weight", "weight", right=True),
+    Column("b_bar", "", least=BAR),
+    Column("user", "user", right=True),
+    Column("target", "target"),
+    Column("titles", "its last items", flex=True, least=16, most=60),
+)
+
+
+def pair_grid(a: Inspection, b: Inspection, holders: dict[int, str]) -> Grid:
+    """Neighbors in A's order, then those that only B has."""
+    sides = [{n["neighbor_id"]: n for n in found.neighbors} for found in (a, b)]
+    most = max((n["weight"] or 0.0 for side in sides for n in side.values()), default=0.0) or 1.0
+    rows = []
+    for neighbor_id in dict.fromkeys([*sides[0], *sides[1]]):
+        here, there = sides[0].get(neighbor_id), sides[1].get(neighbor_id)
+        known: dict[str, Any] = here or there or {}
+        sign = "" if here and there else "A" if here else "B"
+        cells = (
+            *_side(here, most),
+            *_side(there, most),
+            str(known["neighbor_user_id"]),
+            holders.get(neighbor_id, ""),
+            formatting.line("; ".join((known["titles"] or [])[:3])),
+        )
+        style = _style(here, there)
+        rows.append(Row(neighbor_id, cells, ("", "", "live", "", style, "live", "", "accent", "dim"), sign))
+    return lay_out(COLUMNS, rows)
+
+
+def _side(neighbor: dict[str, Any] | None, most: float) -> tuple[str, str, str]:
+    """Rank by similarity and by weight, the weight, a bar."""
+    if neighbor is None:
+        return "-", "-", " " * BAR
+    weight, place = neighbor["weight"], neighbor["weight_rank"]
+    moved = f"{neighbor['cosine_rank']}→{'-' if place is None else place}"
+    return moved, formatting.decimal(weight, 4), formatting.bar((weight or 0.0) / most, BAR).ljust(BAR)
+
+
+def _style(here: dict[str, Any] | None, there: dict[str, Any] | None) -> str:
+    """Whether B weighs the neighbor more than A, or less."""
+    if not here or not there or here["weight"] is None or there["weight"] is None or here["weight"] == there["weight"]:
+        return ""
+    return "good" if there["weight"] > here["weight"] else "bad"
+
+
+def pair_text(a: Inspection, b: Inspection, names: tuple[str, str]) -> Text:
+    """Each run's ranks of the target, agreement of its two orders, and entropy."""
+    said = Text()
+    shared = {n["neighbor_id"] for n in a.neighbors} & {n["neighbor_id"] for n in b.neighbors}
+    for letter, found, name in zip("AB", (a, b), names, strict=True):
+        ranks = (
+            ", ".join(f"{split} {rank:,}" for split, rank in sorted(found.ranks.items(), reverse=True))
+            or "not measured"
+        )
+        agree = "-" if found.spearman is None else f"{found.spearman:+.2f}"
+        spread = "-" if found.entropy is None else f"{found.entropy:.3f}"
+        said.append(f"{letter} ", "bold").append(formatting.fit(formatting.line(name), 20))
+        said.append(f" target {ranks}  Spearman {agree}  entropy {spread}\n")
+    said.append(f"{len(shared)} neighbors in both", "italic")
+    notes = [
+        f"{letter}: {formatting.line(found.note)}" for letter, found in zip("AB", (a, b), strict=True) if found.note
+    ]
+    said.append("".join(f"\n{note}" for note in notes), "italic")
+    return said

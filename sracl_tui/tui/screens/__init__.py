@@ -1,0 +1,36 @@
+"""The screens of the app, in the order of their number keys. Each is imported when it is first opened."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sracl_tui.tui.screens.base import Page
+
+PAGES = {
+    "runs": "RunsScreen",
+    "run": "RunScreen",
+    "inspector": "InspectorScreen",
+    "launch": "LaunchScreen",
+    "compare": "CompareScreen",
+    "data": "DataScreen",
+    "sql": "SqlScreen",
+    "costs": "CostsScreen",
+    "queue": "QueueScreen",
+}
+"""Module in this folder, and the class in it."""
+DEEPER = {"everyone": "EveryoneScreen", "item": "ItemScreen"}
+"""The same of screens without a number key: they are opened from others, and from the palette."""
+_MODULES = {"everyone": "population"}
+"""Modules that have another name than their screen."""
+
+
+def page_class(name: str) -> type[Page]:
+    """The class of a screen."""
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, name)}"), (PAGES | DEEPER)[name])
+
+
+def page_title(name: str) -> str:
+    """What a screen is called."""
+    return name.upper() if name == "sql" else name.title()

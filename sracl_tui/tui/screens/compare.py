@@ -1,0 +1,355 @@
+"""Two to eight runs or seed sets: settings that differ, metrics with paired tests, curves, and who won or lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Static, TabbedContent, TabPane
+
+from engine.errors import EngineError
+from sracl_tui import formatting
+from sracl_tui.runs.run_state import smooth
+from sracl_tui.services.comparison_table import TEST_HEADS, metric_rows, setting_text, test_cells
+from sracl_tui.tui.screens.base import NotNow, Page
+from sracl_tui.tui.screens.plot_page import PlottedPage
+from sracl_tui.tui.widgets.curves import Curve, Curves
+from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
+from store.errors import StoreError
+from store.queries import runs
+
+if TYPE_CHECKING:
+    from sracl_tui.services.comparison import Comparison, RankChanges, SeedSet
+    from sracl_tui.tui.app import SraclApp
+
+TABS = {"figures": "#tests-table", "curves": "ContentTabs", "users": "#users-table"}
+METRICS = ("mrr@10", "ndcg@10", "hr@10", "ndcg@20", "hr@20")
+VERDICTS = {"▲": "good", "▼": "bad", "=": "dim"}
+USERS = (
+    Column("user", "user", right=True),
+    Column("before", "rank in A", right=True),
+    Column("after", "rank in B", right=True),
+    Column("moved", "places", right=True),
+    Column("gain", "NDCG gain", right=True),
+    Column("verdict", "better in"),
+)
+ORDERS = {"change": "biggest change first", "won": "biggest winners first", "lost": "biggest losers first"}
+
+
+class CompareScreen(PlottedPage):
+    """Is the difference real, and for whom?"""
+
+    NAME = "Compare"
+    ABOUT = (
+        "Runs that differ in the seed alone are one set: mean ± standard deviation. Tests are paired by user and corrected for "
+        "their number (Holm). Validation ranks are for choosing; t shows the test ranks, to be read once, at the end. Under "
+        "Users, every user's target rank in A (the baseline) and in B: enter opens the Inspector on both."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "split", "Valid or test"),
+        Binding("v", "metric", "Metric"),
+        Binding("s", "order", "Order"),
+        Binding("p", "pair", "Next B"),
+        Binding("b", "baseline", "Next baseline"),
+        Binding("F", "force", "Compare all the same", show=False),
+        Binding("y", "copy", "Copy"),
+        Binding("tab", "tab(1)", "Next tab", show=False, priority=True),
+        Binding("shift+tab", "tab(-1)", "Previous tab", show=False, priority=True),
+    ]
+
+    @dataclass
+    class Compared(Message):
+        """Figures and curves."""
+
+        found: Comparison
+        curves: dict[str, list[dict[str, Any]]]
+
+    @dataclass
+    class Changes(Message):
+        """Users, laid out."""
+
+        grid: Grid
+        told: str
+
+    @dataclass
+    class Failed(Message):
+        """It cannot be compared, and why."""
+
+        reason: str
+
+    def __init__(self, run_ids: Sequence[str]) -> None:
+        super().__init__()
+        self.run_ids = tuple(run_ids)
+        self.found: Comparison | None = None
+        self._curves: dict[str, list[dict[str, Any]]] = {}
+        self._split, self._metric, self._order = "valid", 0, "change"
+        self._base, self._other = 0, 1
+        self._forced = False
+
+    @classmethod
+    def opening(cls, app: SraclApp) -> Page:
+        """On the runs that are marked in the list."""
+        ids = app.marked_runs()
+        if len(ids) < 2:
+            raise NotNow("Mark two to eight runs in the list with space, then compare them.")
+        return cls(ids)
+
+    def body(self) -> ComposeResult:
+        """What is compared; figures, curves, users."""
+        yield Static("comparing ...", id="facts", markup=False)
+        with TabbedContent(id="compare-tabs"):
+            with TabPane("Figures", id="figures"):
+                yield Static("Settings that differ", classes="heading")
+                yield Table(id="settings-table", empty="none: the runs differ in the seed at most")
+                yield Static("Metrics, mean ± standard deviation over seeds", classes="heading")
+                yield Table(id="metrics-table")
+                yield Static("Paired tests against the baseline", classes="heading")
+                yield Table(id="tests-table", empty="nothing to test")
+                yield Static("", id="notes", markup=False)
+            with TabPane("Curves", id="curves"):
+                yield Curves(id="overlaid")
+            with TabPane("Users", id="users"):
+                yield Table(id="users-table", empty="reading ...")
+
+    def on_mount(self) -> None:
+        """Compare."""
+        self.tell(self.sracl.facts)
+        likes = self.sracl.preferences
+        self._metric = METRICS.index(likes.compare_metric) if likes.compare_metric in METRICS else 0
+        self._order = likes.compare_order if likes.compare_order in ORDERS else "change"
+        self._compare()
+        self._focus_tab()
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="compare")
+    def _compare(self) -> None:
+        from sracl_tui.services.comparison import compare_runs
+
+        try:
+            store = self.library.store()
+            baseline = self.found.sets[self._base].run_ids[0] if self.found else None
+            found = compare_runs(store, self.run_ids, split=self._split, baseline=baseline, force=self._forced)
+            curves = self._curves or {run: runs.curves(store, run) for one in found.sets for run in one.run_ids}
+        except (StoreError, EngineError) as error:
+            hint = f"\n{error.hint}" if error.hint else ""
+            self.post_message(self.Failed(f"{error.message}{hint}"))
+        else:
+            self.post_message(self.Compared(found, curves))
+
+    @on(Failed)
+    def _say(self, message: Failed) -> None:
+        again = "" if self._forced else "\nF compares all the same, where that is possible."
+        self.query_one("#facts", Static).update(formatting.text(message.reason + again))
+        if self.found is None:
+            for table in self.query(Table):
+                table.say("")
+        self.refresh_bindings()
+
+    @on(Compared)
+    def _show(self, message: Compared) -> None:
+        first = self.found is None
+        found = self.found = message.found
+        self._curves = message.curves
+        if first:
+            self._base = next((n for n, one in enumerate(found.sets) if one.preset == "backbone"), 0)
+            self._other = next((n for n in range(len(found.sets)) if n != self._base), self._base)
+        self.entitle(f"{found.dataset}, {found.split} ranks of {found.users:,} users")
+        signs = [
+            formatting.line(
+                f"{'A' if n == self._base else 'B' if n == self._other else ' '}  {one.label}  n {one.size}"
+            )
+            for n, one in enumerate(found.sets)
+        ]
+        self.query_one("#facts", Static).update("\n".join(signs[:8]))
+        self.query_one("#settings-table", Table).show(_settings(found))
+        self.query_one("#metrics-table", Table).show(_metrics(found))
+        self.query_one("#tests-table", Table).show(_tests(found))
+        self.query_one("#notes", Static).update(formatting.text("\n".join(found.notes)))
+        self.draw_plots()
+        self._rank()
+        self.refresh_bindings()
+
+    def draw_plots(self) -> None:
+        """A metric of all sets."""
+        if self.found is None:
+            return
+        name, log = METRICS[self._metric], self.sracl.preferences.logarithmic
+        curves = [Curve(formatting.line(one.label)[:24], *self._mean_curve(one, name)) for one in self.found.sets]
+        title = f"validation {name.upper()}, mean over seeds{self.smoothed()}{', log' if log else ''}"
+        self.query_one("#overlaid", Curves).draw(title, curves, log=log)
+
+    def _mean_curve(self, one: SeedSet, name: str) -> tuple[list[int], NDArray[np.float64]]:
+        values: dict[int, list[float]] = {}
+        for run_id in one.run_ids:
+            for row in self._curves.get(run_id, []):
+                if row["split"] == "valid" and row["name"] == name and row["value"] is not None:
+                    values.setdefault(row["epoch"], []).append(row["value"])
+        epochs = sorted(values)
+        return epochs, smooth([float(np.mean(values[epoch])) for epoch in epochs], self.smoothing)
+
+    @property
+    def pair(self) -> tuple[SeedSet, SeedSet] | None:
+        """The two sets whose users are compared; none where there is one only."""
+        if self.found is None or self._base == self._other or len(self.found.sets) < 2:
+            return None
+        return self.found.sets[self._base], self.found.sets[self._other]
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="users")
+    def _rank(self) -> None:
+        from sracl_tui.services.comparison import rank_changes
+
+        if (pair := self.pair) is None:
+            self.post_message(self.Changes(Grid(), "one set only: there is nobody to win or lose"))
+            return
+        a, b = pair
+        try:
+            found = rank_changes(self.library.store(), a.run_ids, b.run_ids, split=self._split)
+        except StoreError as error:
+            self.post_message(self.Failed(str(error)))
+            return
+        if found is None:
+            self.post_message(self.Changes(Grid(), "A and B did not rank the same users"))
+            return
+        self.post_message(self.Changes(_users(found, self._order), _told(found)))
+
+    @on(Changes)
+    def _show_users(self, message: Changes) -> None:
+        table = self.query_one("#users-table", Table)
+        table.say(message.told)
+        table.show(message.grid, keep=False)
+        title = f"Users: {message.told}" if message.grid.rows else "Users"
+        self.query_one(TabbedContent).get_tab("users").label = title  # type: ignore[assignment]
+
+    @on(Table.Chosen, "#users-table")
+    def _open_user(self, message: Table.Chosen) -> None:
+        if (pair := self.pair) is not None:
+            self.sracl.open_inspector(pair[1].run_ids[0], str(message.key), beside=pair[0].run_ids[0])
+
+    def refusal(self, action: str) -> str:
+        """Pairs need sets, forcing a refusal."""
+        if action in ("split", "metric", "order", "pair", "baseline", "copy") and self.found is None:
+            return "Nothing is compared."
+        if action in ("pair", "baseline") and self.found is not None and len(self.found.sets) < 3:
+            return "There are only two sets."
+        if action == "force" and (self._forced or self.found is not None):
+            return "Nothing was refused."
+        return ""
+
+    def action_split(self) -> None:
+        """Validation ranks, or those of the test split."""
+        self._split = "test" if self._split == "valid" else "valid"
+        self._compare()
+
+    def action_metric(self) -> None:
+        """The next metric of the curves."""
+        self._metric = (self._metric + 1) % len(METRICS)
+        self.sracl.preferences.compare_metric = METRICS[self._metric]
+        self.draw_plots()
+
+    def action_order(self) -> None:
+        """Users by change, winners first, losers first."""
+        names = list(ORDERS)
+        self._order = names[(names.index(self._order) + 1) % len(names)]
+        self.sracl.preferences.compare_order = self._order
+        self.notify(ORDERS[self._order])
+        self._rank()
+
+    def action_pair(self) -> None:
+        """Hold the next set against the baseline, user by user."""
+        assert self.found is not None
+        self._other = self._next(self._other, self._base)
+        self._show(self.Compared(self.found, self._curves))
+
+    def action_baseline(self) -> None:
+        """Hold the others against the next set."""
+        self._base = self._next(self._base, -1)
+        if self._other == self._base:
+            self._other = self._next(self._other, self._base)
+        self._compare()
+
+    def _next(self, place: int, barred: int) -> int:
+        assert self.found is not None
+        count = len(self.found.sets)
+        place = (place + 1) % count
+        return (place + 1) % count if place == barred else place
+
+    def action_force(self) -> None:
+        """Compare what was refused."""
+        self._forced = True
+        self._compare()
+
+    def action_copy(self) -> None:
+        """The command that prints the same."""
+        split = f" --split {self._split}"
+        self.copy(f"sracl compare {' '.join(self.run_ids)}{split}{' --force' if self._forced else ''}", "The command")
+
+    def action_tab(self, by: int) -> None:
+        """The next tab."""
+        tabs, names = self.query_one(TabbedContent), list(TABS)
+        tabs.active = names[(names.index(tabs.active) + by) % len(names)]
+        self._focus_tab()
+
+    @on(TabbedContent.TabActivated)
+    def _focus_tab(self) -> None:
+        self.query_one(TABS[self.query_one(TabbedContent).active or "figures"]).focus()
+
+
+def _settings(found: Comparison) -> Grid:
+    columns = [
+        Column("setting", "setting"),
+        *(Column(f"s{n}", formatting.line(one.label), most=24) for n, one in enumerate(found.sets)),
+    ]
+    rows = [
+        Row(path, (path, *(formatting.line(setting_text(v)) for v in values)), ("dim",))
+        for path, values in found.settings.items()
+    ]
+    return lay_out(columns, rows)
+
+
+def _metrics(found: Comparison) -> Grid:
+    heads, rows = metric_rows(found, signs=True)
+    columns = [Column("set", "", most=32), *(Column(head, head, right=True) for head in heads[1:])]
+    return lay_out(columns, [Row(n, tuple(map(formatting.line, row)), ("strong",)) for n, row in enumerate(rows)])
+
+
+def _tests(found: Comparison) -> Grid:
+    columns = [Column(head, head.removesuffix(":r"), right=head.endswith(":r"), most=40) for head in TEST_HEADS]
+    rows = []
+    for number, test in enumerate(found.tests):
+        cells = tuple(map(formatting.line, test_cells(test, found)))
+        style = VERDICTS[cells[-1][0]]
+        rows.append(Row(number, cells, ("", "strong", style, style, "", "", "", style)))
+    return lay_out(columns, rows)
+
+
+def _users(found: RankChanges, order: str) -> Grid:
+    keys = {"change": -np.abs(found.gain), "won": -found.gain, "lost": found.gain}[order]
+    rows = []
+    for place in np.argsort(keys, kind="stable").tolist():
+        gain, moved = float(found.gain[place]), float(found.before[place] - found.after[place])
+        style, side = ("good", "▲ B") if gain > 0 else ("bad", "▼ A") if gain < 0 else ("dim", "=")
+        cells = (
+            str(found.users[place]),
+            _rank_text(float(found.before[place])),
+            _rank_text(float(found.after[place])),
+            f"{moved:+,.0f}" if moved else "0",
+            formatting.signed(gain),
+            side,
+        )
+        rows.append(Row(int(found.users[place]), cells, ("", "", "strong", style, style, style)))
+    return lay_out(USERS, rows)
+
+
+def _rank_text(rank: float) -> str:
+    return f"{rank:,.0f}" if rank.is_integer() else f"{rank:,.1f}"
+
+
+def _told(found: RankChanges) -> str:
+    won, lost = int((found.gain > 0).sum()), int((found.gain < 0).sum())
+    return f"{won:,} better in B, {lost:,} in A, {len(found.gain) - won - lost:,} equal"

@@ -1,0 +1,281 @@
+"""What calls to models have cost, what is left, what the next run would cost, and what live jobs spend right now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Static, TabbedContent, TabPane
+from textual_plotext import PlotextPlot
+
+from engine.errors import EngineError
+from sracl_tui import formatting
+from sracl_tui.runs.run_state import LiveRun
+from sracl_tui.services import cost_report
+from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.widgets.curves import colors_of
+from sracl_tui.tui.widgets.dialogs import Ask
+from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
+from store.errors import StoreError
+from store.journal.journal import Tail
+from store.queries import costs
+from store.queries.runs import ACTIVE
+
+if TYPE_CHECKING:
+    pass
+
+TABS = {"day": "Day", "run": "Run", "provider": "Provider", "model": "Model", "dataset": "Data", "gain": "Gain"}
+LOOK_SECONDS = 0.5
+UNASKED = "next run: p prices one by its dry run"
+
+
+class CostsScreen(Page):
+    """Where the money goes."""
+
+    NAME = "Costs"
+    ABOUT = (
+        "Dollars are those whose price is known; calls of unknown price (unpriced) come on top and are never $0. `by rule` "
+        "counts texts that stand in for an answer that could not be had. `saved` is what the providers' prompt caches saved. "
+        "Under Gain, what a run's summaries have cost per 0.01 of NDCG@20 gained over the backbone. p prices the next run."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "price", "Price a run"),
+        Binding("r", "refresh", "Refresh"),
+        Binding("y", "copy", "Copy"),
+        Binding("tab", "tab(1)", "Next tab", show=False, priority=True),
+        Binding("shift+tab", "tab(-1)", "Previous tab", show=False, priority=True),
+    ]
+
+    @dataclass
+    class Summed(Message):
+        """Figures, laid out."""
+
+        total: dict[str, Any]
+        grids: dict[str, Grid]
+        days: tuple[list[str], list[float]]
+        left: str
+
+    @dataclass
+    class Heard(Message):
+        """What live jobs tell of their calls."""
+
+        lines: list[str]
+
+    @dataclass
+    class Priced(Message):
+        """The dry run of the next run."""
+
+        text: str
+
+    @dataclass
+    class Failed(Message):
+        """The store cannot be read."""
+
+        reason: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.days: tuple[list[str], list[float]] = [], []
+        self._next = ""
+        self._tails: dict[str, tuple[Tail, LiveRun]] = {}
+
+    def body(self) -> ComposeResult:
+        """Sums, live jobs and the next run above; tables by what one asks below."""
+        yield Static("reading ...", id="sums", markup=False)
+        yield Static("", id="live", markup=False)
+        yield Static(UNASKED, id="next", markup=False)
+        with TabbedContent(id="costs-tabs"):
+            for name, title in TABS.items():
+                with TabPane(title, id=name):
+                    if name == "day":
+                        yield PlotextPlot(id="spend-plot")
+                    yield Table(id=f"{name}-table", empty="reading ...")
+
+    def on_mount(self) -> None:
+        """Read, and listen to live jobs."""
+        self.tell(self.sracl.facts)
+        self.set_interval(LOOK_SECONDS, self._look)
+        self._sum()
+        self._look()
+        self._focus_tab()
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())
+
+    def runs_read(self) -> None:
+        """Runs have changed, and so may have their costs."""
+        self._sum()
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="sums")
+    def _sum(self) -> None:
+        try:
+            store = self.library.store()
+            rows = {by: costs.gains(store) if by == "gain" else costs.spending(store, by) for by in TABS}
+            total = costs.totals(store)
+        except StoreError as error:
+            self.post_message(self.Failed(str(error)))
+            return
+        grids = {by: _grid(by, found) for by, found in rows.items()}
+        capped = next((row for row in rows["run"] if row["cap"] is not None), None)
+        left = (
+            f"budget left {cost_report.left_text(capped)} (run {capped['name']})"
+            if capped
+            else "no run has had a budget"
+        )
+        self.post_message(self.Summed(total, grids, cost_report.by_day(rows["day"]), left))
+
+    @on(Failed)
+    def _say(self, message: Failed) -> None:
+        self.query_one("#sums", Static).update(formatting.text(message.reason))
+
+    @on(Summed)
+    def _show(self, message: Summed) -> None:
+        lines = [cost_report.sum_line(message.total), message.left]
+        self.query_one("#sums", Static).update(formatting.text("\n".join(lines)))
+        for by, grid in message.grids.items():
+            table = self.query_one(f"#{by}-table", Table)
+            table.say("No run with summaries by a model has finished." if by == "gain" else "No call was made yet.")
+            table.show(grid)
+        self.entitle(f"{cost_report.cost_text(message.total)} spent" if message.total["calls"] else "nothing spent")
+        self.days = message.days
+        self._draw()
+
+    def _draw(self) -> None:
+        """Dollars by day as bars."""
+        plot = self.query_one("#spend-plot", PlotextPlot)
+        days, spent = self.days
+        plot.display = any(spent)
+        if not plot.display:
+            return
+        plt = plot.plt
+        plt.clear_data()
+        plt.clear_figure()
+        plt.title("dollars by day (UTC)")
+        places = list(range(len(days)))
+        plt.bar(places, spent, color=colors_of(self.app)[0], width=0.6, marker="hd")
+        step = max(1, -(-len(days) // 10))
+        plt.xticks([float(place) for place in places[::step]], days[::step])
+        plt.xlim(-0.8, len(days) - 0.2)
+        plot.refresh()
+
+    def _look(self) -> None:
+        if not any(worker.group == "live" and worker.is_running for worker in self.workers):
+            live = [run["run_id"] for run in self.sracl.runs if run["state"] in ACTIVE]
+            if live or self._tails:
+                self._listen(live)
+
+    @work(thread=True, exit_on_error=False, group="live")
+    def _listen(self, run_ids: list[str]) -> None:
+        """Fold the journals of live runs: calls per second, retries and dollars stand in their progress."""
+        self._tails = {
+            run_id: self._tails.get(run_id) or (Tail(self.sracl.home.run_folder(run_id)), LiveRun())
+            for run_id in run_ids
+        }
+        lines = []
+        for run_id, (tail, live) in self._tails.items():
+            try:
+                live.take(tail.read())
+            except OSError:  # its folder has gone
+                continue
+            for stage in live.stages.values():
+                if stage.seconds is None and stage.detail and live.state in ACTIVE:
+                    name = live.created.get("name") or run_id
+                    lines.append(f"● {name}: {stage.done:,} of {stage.total:,} {stage.name}, {stage.detail}")
+        self.post_message(self.Heard(lines))
+
+    @on(Heard)
+    def _show_live(self, message: Heard) -> None:
+        live = self.query_one("#live", Static)
+        live.display = bool(message.lines)
+        live.update(formatting.text("\n".join(message.lines[:4])))
+
+    def action_price(self) -> None:
+        """Ask for settings and price them; nothing is asked of a model, and no key is needed."""
+        row = self.sracl.row_of(self.sracl.run_id) or (self.sracl.runs[0] if self.sracl.runs else None)
+        before = self._next or _settings_of(row)
+        hint = "settings such as dataset=office provider=deepseek unit=every-4 max_users=300; enter prices them"
+
+        def price(answer: str | None) -> None:
+            if answer is not None and answer.strip():
+                self._next = answer.strip()
+                self.query_one("#next", Static).update(
+                    formatting.line(f"next run {self._next}: counting its prompts ...")
+                )
+                self._price(self._next)
+
+        self.app.push_screen(Ask("Price of a run, from its dry run", value=before, hint=hint), price)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="price")
+    def _price(self, settings: str) -> None:
+        from engine.config_files import load_config
+        from sracl_tui.runs.stages.cost_estimate import cost_line, quote_summaries
+        from sracl_tui.services.estimate_text import kind_line, vectors_line
+
+        try:
+            config, _ = load_config(assignments=tuple(settings.split()))
+            kinds = tuple(kind for kind, on in (("user", config.loss.alpha > 0), ("item", config.loss.beta > 0)) if on)
+            found = quote_summaries(self.sracl.home, config, kinds, vectors=True)
+        except (StoreError, EngineError, OSError) as error:
+            self.post_message(self.Priced(f"next run {settings}\n✗ {error}"))
+            return
+        lines = [f"next run {settings}: {cost_line(found['usd'])}, about {found['minutes']:.1f} minutes"]
+        lines += [f"{kind}: {kind_line(part)}" for kind, part in found["kinds"].items()]
+        lines += [f"vectors: {vectors_line(found['vectors'])}"] if "vectors" in found else []
+        self.post_message(self.Priced("\n".join(lines)))
+
+    @on(Priced)
+    def _show_price(self, message: Priced) -> None:
+        self.query_one("#next", Static).update(formatting.text(message.text))
+
+    def action_refresh(self) -> None:
+        """Read anew, now."""
+        self.sracl.look()
+        self._sum()
+
+    @on(Table.Chosen, "#run-table,#gain-table")
+    def _open(self, message: Table.Chosen) -> None:
+        if message.key is not None and self.sracl.row_of(str(message.key)) is not None:  # a test or a search is no run
+            self.sracl.open_run(str(message.key))
+
+    def action_copy(self) -> None:
+        """The command that prints the same."""
+        self.copy(f"sracl costs --by {self.query_one(TabbedContent).active or 'day'}", "The command")
+
+    def action_tab(self, by: int) -> None:
+        """The next tab."""
+        tabs, names = self.query_one(TabbedContent), list(TABS)
+        tabs.active = names[(names.index(tabs.active or "day") + by) % len(names)]
+        self._focus_tab()
+
+    @on(TabbedContent.TabActivated)
+    def _focus_tab(self) -> None:
+        self.query_one(f"#{self.query_one(TabbedContent).active or 'day'}-table").focus()
+
+
+def _grid(by: str, rows: list[dict[str, Any]]) -> Grid:
+    heads = cost_report.heads(by)
+    columns = [
+        Column(f"c{place}", head.removesuffix(":r"), right=head.endswith(":r"), most=30)
+        for place, head in enumerate(heads)
+    ]
+    cost = next(place for place, head in enumerate(heads) if "cost" in head)
+    looks = tuple("strong" if place == cost else "accent" if place == 0 else "" for place in range(len(heads)))
+    key = "run_id" if by in ("run", "gain") else None
+    laid = []
+    for place, row in enumerate(rows):
+        cells = tuple(formatting.line(cell) for cell in cost_report.cells(by, row))
+        laid.append(Row(row[key] if key else place, cells, looks))
+    return lay_out(columns, laid)
+
+
+def _settings_of(run: dict[str, Any] | None) -> str:
+    """The settings of a run that its price depends on, as one would type them."""
+    if run is None:
+        return "dataset=demo provider=deepseek"
+    config = run["config"]
+    data, semantics = config["data"], config["semantics"]
+    given = {"dataset": data["dataset"], "max_users": data["max_users"], "provider": semantics["provider"]}
+    given |= {"llm": semantics["llm"], "unit": semantics["unit"]}
+    return " ".join(f"{name}={value}" for name, value in given.items() if value is not None)

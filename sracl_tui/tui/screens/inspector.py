@@ -1,0 +1,396 @@
+"""One user of a run: items, summary, neighbors by similarity and by learned weight."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Static
+
+from engine.errors import EngineError
+from sracl_tui import formatting
+from sracl_tui.services.population import ORDERS, People, everyone
+from sracl_tui.services.user_inspection import Inspection, inspect_user
+from sracl_tui.tui.rendering import user as shown
+from sracl_tui.tui.rendering.user_pair import pair_grid, pair_text
+from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.screens.choose_second_run import choose_second
+from sracl_tui.tui.screens.panes import PanesPage
+from sracl_tui.tui.widgets.table import Table
+from store.errors import StoreError
+from store.queries import runs, users
+
+if TYPE_CHECKING:
+    from sracl_tui.tui.app import SraclApp
+
+
+class InspectorScreen(PanesPage):
+    """The reason for the app."""
+
+    NAME = "Inspector"
+    PANES: ClassVar = {"items": "items-table", "summary": "summary-scroll", "neighbors": "neighbors-table"}
+    FIRST_PANE = "neighbors"
+    ABOUT = (
+        "Left the user's items: a line marks the prefix that is shown, an arrow its target. In the middle the summary of "
+        "that prefix. Right its neighbors: rank by cosine similarity (#) and by learned weight (#w), and how many places "
+        "learning moved each. `target` says whether a neighbor has the target (has) or buys it next (next). With a second run "
+        "(o) A is this run, B the second; A or B at the left marks a neighbor that only one has. e shows all users at once, I the "
+        "item under the cursor with its substitutes."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "find", "Find", key_display="/"),
+        Binding("left_square_bracket", "step(-1)", "Previous", key_display="["),
+        Binding("right_square_bracket", "step(1)", "Next", key_display="]"),
+        Binding("s", "order", "Order"),
+        Binding("r", "surprise", "Surprise"),
+        Binding("p", "prefix(-1)", "Shorter prefix", show=False),
+        Binding("P", "prefix(1)", "Longer prefix", show=False),
+        Binding("o", "other_run", "Second run", show=False),
+        Binding("i", "item_summary", "Summary of the item", show=False),
+        Binding("e", "everyone", "Everyone"),
+        Binding("I", "item", "Item and its substitutes", show=False),
+        Binding("y", "copy", "Copy", show=False),
+    ]
+
+    @dataclass
+    class Measured(Message):
+        """Every user of the run, with what one may sort by."""
+
+        run: dict[str, Any]
+        beside: str | None
+        people: People
+
+    @dataclass
+    class Looked(Message):
+        """A user was read."""
+
+        asked: tuple[str, int | None, str | None]
+        found: Inspection
+        second: Inspection | None
+        holders: dict[int, str]
+
+    @dataclass
+    class Failed(Message):
+        """There is nothing to see, and why."""
+
+        reason: str
+
+    @classmethod
+    def opening(cls, app: SraclApp) -> Page:
+        """On the run last looked at."""
+        return cls(app.current_run())
+
+    def __init__(self, run_id: str, user: str | None = None, *, beside: str | None = None) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.beside = beside
+        """A second run, whose neighbors of the same prefix stand beside."""
+        self.second: Inspection | None = None
+        self.found: Inspection | None = None
+        self._looked: InspectorScreen.Looked | None = None
+        self._titled = False
+        self.run: dict[str, Any] | None = None
+        self.people: People | None = None
+        self._wanted = user
+        self._asked: tuple[str, int | None, str | None] | None = None
+
+    def body(self) -> ComposeResult:
+        """Facts, then three panes: beside each other, or as tabs where it is narrow."""
+        yield Static("", id="facts", markup=False)
+        yield self.pane_tabs()
+        with Horizontal(id="panes"):
+            with Vertical(id="items", classes="pane") as items:
+                items.border_title = "Items, oldest first"
+                yield Table(id="items-table", empty="reading ...")
+            with Vertical(id="summary", classes="pane") as summary:
+                summary.border_title = "Summary"
+                with VerticalScroll(id="summary-scroll"):
+                    yield Static("", id="summary-text", markup=False)
+            with Vertical(id="neighbors", classes="pane") as neighbors:
+                neighbors.border_title = "Neighbors, most similar first"
+                yield Table(id="neighbors-table", empty="reading ...")
+                yield Static("", id="agreement", markup=False)
+                with VerticalScroll(id="neighbor-scroll", can_focus=False):
+                    yield Static("", id="neighbor-text", markup=False)
+
+    def on_mount(self) -> None:
+        """Read the first user at once, and all of them for the order in which one walks."""
+        if self._wanted is None and self.order == "number":
+            self._wanted = "1"
+        if self._wanted is not None:
+            self.look_at(self._wanted)
+        self._measure(self.run_id, self.beside)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="measure")
+    def _measure(self, run_id: str, beside: str | None) -> None:
+        try:
+            store = self.library.store()
+            run = runs.find_run(store, run_id)
+            if run["dataset_id"] is None:
+                self.post_message(self.Failed("This run did not get as far as its data: there is no user to look at."))
+                return
+            people = everyone(store, run, beside=beside)
+            for order in ORDERS:
+                people.order(order)
+            self.post_message(self.Measured(run, beside, people))
+        except (StoreError, EngineError) as error:
+            self.post_message(self.Failed(str(error)))
+
+    @on(Measured)
+    def _take_users(self, message: Measured) -> None:
+        if message.beside != self.beside:
+            return
+        self.run, self.people = message.run, message.people
+        if not len(self.people):
+            self.post_message(self.Failed("This dataset has no user."))
+        elif self._wanted is None:
+            self.look_at(str(self.people.ids[self.people.order(self.order)[0]]))
+        elif self.found is not None:
+            self._show_facts(self.found)
+        self.refresh_bindings()
+
+    @property
+    def order(self) -> str:
+        """The chosen order; that of changes needs a second run."""
+        chosen = self.sracl.preferences.order
+        return chosen if chosen in ORDERS and (chosen != "changed" or self.beside) else "number"
+
+    def look_at(self, user: str, position: int | None = None) -> None:
+        """Show a user, at the prefix that represents them or at another one."""
+        self._asked = (user, position, self.beside)
+        self._look(self._asked)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="look")
+    def _look(self, asked: tuple[str, int | None, str | None]) -> None:
+        user, position, beside = asked
+        try:
+            store = self.library.store()
+            run = runs.find_run(store, self.run_id)
+            if run["dataset_id"] is None:
+                return  # the other worker says so
+            found = inspect_user(store, self.run_id, user, position=position)
+            second = inspect_user(store, beside, str(found.user_id), position=position) if beside else None
+            holders: dict[int, str] = {}
+            ids = [n["neighbor_id"] for side in (found, second) if side for n in side.neighbors]
+            if found.anchor is not None and ids:
+                holders = users.holders(store, run["dataset_id"], found.anchor["item_id"], ids)
+        except (StoreError, EngineError) as error:
+            self.post_message(self.Failed(str(error)))
+        else:
+            self.post_message(self.Looked(asked, found, second, holders))
+
+    @on(Failed)
+    def _say(self, message: Failed) -> None:
+        if self.found is None:
+            for table in self.query(Table):
+                table.say(formatting.line(message.reason.splitlines()[0]))
+        self.notify(message.reason, severity="warning", markup=False)
+
+    @on(Looked)
+    def _show(self, message: Looked) -> None:
+        if message.asked != self._asked:
+            return  # the reader has walked on
+        before, found = self.found, message.found
+        self.found, self.second, self._wanted = found, message.second, str(found.user_id)
+        self._looked = message
+        same = before is not None and before.user_id == found.user_id
+        self._show_facts(found)
+        items = self.query_one("#items-table", Table)
+        items.show(shown.items_grid(found), keep=same)
+        if found.anchor is not None and not same:
+            items.move_to(found.anchor["position"] + 1)
+        self.query_one("#summary-text", Static).update(shown.summary_text(found.summary))
+        if not same:
+            self.query_one("#summary-scroll").scroll_home(animate=False)
+        table = self.query_one("#neighbors-table", Table)
+        table.say(formatting.line(found.note or "No neighbors are stored for this prefix."))
+        self._show_neighbors(message)
+        self._show_neighbor()
+        self.refresh_bindings()
+
+    def _show_neighbors(self, message: Looked) -> None:
+        """Of one run, or of two beside each other."""
+        found, second = message.found, message.second
+        table, agreement = self.query_one("#neighbors-table", Table), self.query_one("#agreement", Static)
+        self._titled = self._roomy
+        self.query_one("#neighbors").border_title = (
+            "Neighbors in A and B" if second else "Neighbors, most similar first"
+        )
+        if second is None:
+            table.show(shown.neighbors_grid(found, message.holders, titles=self._roomy), keep=False)
+            agreement.update(shown.agreement_text(found))
+        else:
+            table.show(pair_grid(found, second, message.holders), keep=False)
+            rows = [self.sracl.row_of(run_id) for run_id in (self.run_id, self.beside)]
+            names = [str(row["name"]) if row else "" for row in rows]
+            agreement.update(pair_text(found, second, (names[0], names[1])))
+
+    @property
+    def _roomy(self) -> bool:
+        """Whether the neighbors' titles fit beside their numbers."""
+        width = self.app.size.width
+        return (width if width < 100 else width * 14 // 32) >= 78
+
+    def on_resize(self) -> None:
+        """With titles or without."""
+        if self._looked is not None and self.second is None and self._roomy != self._titled:
+            self._show_neighbors(self._looked)
+
+    def _show_facts(self, found: Inspection) -> None:
+        self.entitle(f"{self.run['name'] if self.run else self.run_id} on {found.dataset}")
+        place = None if self.people is None else self.people.place_in(self.order, found.user_id)
+        where = "" if place is None else f"{place + 1:,} of {len(self.people or ()):,} {ORDERS[self.order]}"
+        rank = (
+            ", ".join(f"{split} {rank:,}" for split, rank in sorted(found.ranks.items(), reverse=True))
+            or "not measured"
+        )
+        tied = "   validation and test at the same time" if found.tied else ""
+        anchor = found.anchor
+        prefix = f"first {anchor['length']} items ({anchor['role']})" if anchor else "no training prefix"
+        raw = "" if found.raw_id == str(found.user_id) else f" ({found.raw_id})"
+        lines = (
+            f"user {found.user_id}{raw}   {where}{tied}",
+            f"rank of target: {rank}   prefix: {prefix}",
+        )
+        self.query_one("#facts", Static).update("\n".join(map(formatting.line, lines)))
+
+    @property
+    def _epochs(self) -> dict[str, int]:
+        """Of the weights of the neighbor under the cursor."""
+        rows = self.found.neighbors if self.found else []
+        side = self.found if any(row is self.neighbor for row in rows) else self.second
+        return side.epochs if side else {}
+
+    @property
+    def neighbor(self) -> dict[str, Any] | None:
+        """The neighbor under the cursor."""
+        key = self.query_one("#neighbors-table", Table).key
+        rows = [row for side in (self.found, self.second) if side for row in side.neighbors]
+        return next((row for row in rows if row["neighbor_id"] == key), None)
+
+    @on(Table.Highlighted, "#neighbors-table")
+    def _show_neighbor(self) -> None:
+        static = self.query_one("#neighbor-text", Static)
+        static.update(shown.neighbor_text(self.neighbor, static.size.width or 40, self._epochs))
+
+    @on(Table.Chosen, "#neighbors-table")
+    def _open_neighbor(self) -> None:
+        from sracl_tui.tui.screens.user_neighbor import NeighborScreen
+
+        if self.neighbor is not None and self.found is not None:
+            self.app.push_screen(NeighborScreen(self.run_id, self.found, self.neighbor), self._follow)
+
+    def _follow(self, user: int | None) -> None:
+        if user is not None:
+            self.look_at(str(user))
+
+    @on(Table.Chosen, "#items-table")
+    def _open_prefix(self, message: Table.Chosen) -> None:
+        if self.found is not None and isinstance(message.key, int):
+            last = len(self.found.items) - 1
+            self.look_at(str(self.found.user_id), max(1, min(message.key, last)))
+
+    def refusal(self, action: str) -> str:
+        """Walking needs users, prefixes an anchor."""
+        if action in ("copy", "prefix", "item_summary", "item") and not self.found:
+            return "No user is shown."
+        if action in ("step", "surprise", "find", "order", "other_run", "everyone") and not self.people:
+            return "The users are not read yet." if self.found else "No user is shown."
+        if action == "item_summary" and self.run is not None and self.run["item_set_id"] is None:
+            return "This run has no summaries of items."
+        return ""
+
+    def action_step(self, by: int) -> None:
+        """The user before or after in the chosen order."""
+        assert self.people is not None
+        order = self.people.order(self.order)
+        place = None if self.found is None else self.people.place_in(self.order, self.found.user_id)
+        at = 0 if place is None else (place + by) % len(order)
+        self.look_at(str(self.people.ids[order[at]]))
+
+    def action_order(self) -> None:
+        """The next order."""
+        assert self.people is not None
+        names = [name for name in ORDERS if name != "changed" or self.beside]
+        self.sracl.preferences.order = names[(names.index(self.order) + 1) % len(names)]
+        self.look_at(str(self.people.ids[self.people.order(self.order)[0]]))
+
+    def action_surprise(self) -> None:
+        """Any user."""
+        assert self.people is not None
+        self.look_at(str(random.choice(self.people.ids)))
+
+    def action_prefix(self, by: int) -> None:
+        """The prefix that ends an item earlier or later."""
+        if self.found is not None and self.found.anchor is not None:
+            position = self.found.anchor["position"] + by
+            if 1 <= position < len(self.found.items):
+                self.look_at(str(self.found.user_id), position)
+
+    def action_find(self) -> None:
+        """Look for a user."""
+        from sracl_tui.tui.screens.find_user import FindUser
+
+        assert self.run is not None
+        assert self.people is not None
+        self.app.push_screen(FindUser(self.run, self.people, self.order), self._follow)
+
+    def action_everyone(self) -> None:
+        """All users at once, this one marked."""
+        assert self.people is not None
+        self.sracl.open_everyone(self.run_id, self.found.user_id if self.found else None)
+
+    def action_other_run(self) -> None:
+        """Choose a second run of the same data; the first row takes it away again."""
+        assert self.run is not None
+        choose_second(self, self.run, self.beside, "The same user in a second run", self._put_beside)
+
+    def _put_beside(self, run_id: str | None) -> None:
+        self.beside = run_id
+        self._measure(self.run_id, run_id)
+        self.look_at(self._wanted or "1")
+
+    @property
+    def item(self) -> dict[str, Any] | None:
+        """The item under the cursor."""
+        key = self.query_one("#items-table", Table).key
+        return next((item for item in self.found.items if item["position"] == key), None) if self.found else None
+
+    def action_item(self) -> None:
+        """The item under the cursor with its substitutes."""
+        if self.item is not None:
+            self.sracl.open_item(self.run_id, self.item["item_id"])
+
+    def action_item_summary(self) -> None:
+        """What the model says of the item under the cursor."""
+        if self.item is not None:
+            self._read_item(self.item["item_id"], self.item["title"])
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="item")
+    def _read_item(self, item_id: int, title: str) -> None:
+        assert self.run is not None
+        try:
+            summary = users.summary(self.library.store(), self.run["item_set_id"], item_id)
+        except StoreError as error:
+            self.post_message(self.Failed(str(error)))
+        else:
+            said = shown.summary_text(summary, of="item", brief=True).plain
+            self.notify(said, title=formatting.line(title or f"item {item_id}"), timeout=12, markup=False)
+
+    def action_copy(self) -> None:
+        """What has focus: the neighbors as a table, or the summary, or the items."""
+        assert self.found is not None
+        focused = self.focused.id if self.focused else ""
+        if focused == "summary-scroll":
+            self.copy((self.found.summary or {}).get("text", ""), "Summary")
+            return
+        table = self.query_one("#items-table" if focused == "items-table" else "#neighbors-table", Table)
+        lines = ["\t".join(column.key for column in table.grid.columns)]
+        lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.grid.rows]
+        self.copy("\n".join(lines), f"{len(table.grid.rows)} rows")

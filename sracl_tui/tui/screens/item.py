@@ -1,0 +1,211 @@
+"""One item of a run: its summary, its substitutes by similarity and by learned weight, and who has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Static
+
+from engine.errors import EngineError
+from sracl_tui import formatting
+from sracl_tui.services.item_inspection import ItemInspection, inspect_item
+from sracl_tui.tui.rendering import item as shown
+from sracl_tui.tui.rendering.user import orders_text
+from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.screens.panes import PanesPage
+from sracl_tui.tui.widgets.table import Grid, Table
+from store.errors import StoreError
+
+if TYPE_CHECKING:
+    from sracl_tui.tui.app import SraclApp
+
+
+class ItemScreen(PanesPage):
+    """The same as the Inspector, for an item and its substitutes."""
+
+    NAME = "Item"
+    PANES: ClassVar = {"holders": "holders-table", "summary": "summary-scroll", "substitutes": "substitutes-table"}
+    FIRST_PANE = "substitutes"
+    ABOUT = (
+        "An item and what the run takes for a substitute of it: rank by cosine similarity (#) and, where the run learns "
+        "weights of items, by weight (#w). `users` is how many have a substitute, `both` how many of them also have the "
+        "item: what people buy together often differs from what reads alike."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "find", "Find", key_display="/"),
+        Binding("left_square_bracket", "step(-1)", "Previous", key_display="["),
+        Binding("right_square_bracket", "step(1)", "Next", key_display="]"),
+        Binding("o", "follow", "Go to substitute"),
+        Binding("y", "copy", "Copy"),
+    ]
+
+    @dataclass
+    class Looked(Message):
+        """An item was read, its tables laid out."""
+
+        asked: int | None
+        found: ItemInspection
+        substitutes: Grid
+        holders: Grid
+
+    @dataclass
+    class Failed(Message):
+        """There is nothing to see, and why."""
+
+        reason: str
+
+    @classmethod
+    def opening(cls, app: SraclApp) -> Page:
+        """On the most frequent item of the run last looked at."""
+        return cls(app.current_run())
+
+    def __init__(self, run_id: str, item_id: int | None = None) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.found: ItemInspection | None = None
+        self._asked = item_id
+
+    def body(self) -> ComposeResult:
+        """Facts, then three panes."""
+        yield Static("", id="facts", markup=False)
+        yield self.pane_tabs()
+        with Horizontal(id="panes"):
+            with Vertical(id="holders", classes="pane") as holders:
+                holders.border_title = "Who has it, latest first"
+                yield Table(id="holders-table", empty="reading ...")
+            with Vertical(id="summary", classes="pane") as summary:
+                summary.border_title = "Summary"
+                with VerticalScroll(id="summary-scroll"):
+                    yield Static("", id="summary-text", markup=False)
+            with Vertical(id="substitutes", classes="pane") as substitutes:
+                substitutes.border_title = "Substitutes, most similar first"
+                yield Table(id="substitutes-table", empty="reading ...")
+                yield Static("", id="agreement", markup=False)
+                with VerticalScroll(id="substitute-scroll", can_focus=False):
+                    yield Static("", id="substitute-text", markup=False)
+
+    def on_mount(self) -> None:
+        """Read it."""
+        self.look_at(self._asked)
+
+    def look_at(self, item_id: int | None) -> None:
+        """Show an item."""
+        self._asked = item_id
+        self._look(item_id)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="look")
+    def _look(self, item_id: int | None) -> None:
+        try:
+            found = inspect_item(self.library.store(), self.run_id, item_id)
+        except (StoreError, EngineError) as error:
+            self.post_message(self.Failed(str(error)))
+        else:
+            self.post_message(self.Looked(item_id, found, shown.substitutes_grid(found), shown.holders_grid(found)))
+
+    @on(Failed)
+    def _say(self, message: Failed) -> None:
+        if self.found is None:
+            for table in self.query(Table):
+                table.say(formatting.line(message.reason.splitlines()[0]))
+        self.notify(message.reason, severity="warning", markup=False)
+
+    @on(Looked)
+    def _show(self, message: Looked) -> None:
+        if message.asked != self._asked:
+            return  # the reader has walked on
+        found = self.found = message.found
+        self._asked = found.item["item_id"]
+        item = found.item
+        self.entitle(f"{shown.title_of(item, item['item_id'])}")
+        time = f"{item['first_ts']:%Y-%m-%d} to {item['last_ts']:%Y-%m-%d}" if item["first_ts"] else "no times"
+        lines = (
+            f"item {item['item_id']} of {item['items']:,} ({item['raw_id']})   run {found.run['name']}",
+            f"{item['interactions']:,} times, by {item['users']:,} users, {time}",
+        )
+        self.query_one("#facts", Static).update("\n".join(map(formatting.line, lines)))
+        holders = self.query_one("#holders-table", Table)
+        holders.say("Nobody has it.")
+        holders.show(message.holders, keep=False)
+        more = item["interactions"] - len(found.holders)
+        self.query_one("#holders").border_subtitle = f"{more:,} earlier ones are not listed" if more > 0 else ""
+        self.query_one("#summary-text", Static).update(shown.item_text(found))
+        self.query_one("#summary-scroll").scroll_home(animate=False)
+        table = self.query_one("#substitutes-table", Table)
+        table.say(formatting.line(found.note))
+        table.show(message.substitutes, keep=False)
+        said = orders_text(found.substitutes, found.spearman, found.entropy, found.note if found.substitutes else "")
+        self.query_one("#agreement", Static).update(said)
+        self._show_substitute()
+        self.refresh_bindings()
+
+    @property
+    def substitute(self) -> dict[str, Any] | None:
+        """The substitute under the cursor."""
+        key = self.query_one("#substitutes-table", Table).key
+        return next((one for one in self.found.substitutes if one["neighbor_id"] == key), None) if self.found else None
+
+    @on(Table.Highlighted, "#substitutes-table")
+    def _show_substitute(self) -> None:
+        self.query_one("#substitute-text", Static).update(shown.substitute_text(self.substitute))
+
+    @on(Table.Chosen, "#substitutes-table")
+    def _open_substitute(self) -> None:
+        from sracl_tui.tui.screens.item_neighbor import SubstituteScreen
+
+        if self.substitute is not None and self.found is not None:
+            self.app.push_screen(SubstituteScreen(self.found, self.substitute), self._follow)
+
+    @on(Table.Chosen, "#holders-table")
+    def _open_user(self, message: Table.Chosen) -> None:
+        from sracl_tui.tui.screens.inspector import InspectorScreen
+
+        assert isinstance(message.key, tuple)
+        self.app.push_screen(InspectorScreen(self.run_id, str(message.key[0])))
+
+    def _follow(self, item_id: int | None) -> None:
+        if item_id is not None:
+            self.look_at(item_id)
+
+    def refusal(self, action: str) -> str:
+        """All of it needs an item."""
+        if action in ("find", "step", "follow", "copy") and self.found is None:
+            return "No item is shown."
+        if action == "follow" and self.found is not None and not self.found.substitutes:
+            return self.found.note
+        return ""
+
+    def action_find(self) -> None:
+        """Look for an item."""
+        from sracl_tui.tui.screens.find_item import FindItem
+
+        assert self.found is not None
+        self.app.push_screen(FindItem(self.found.run), self._follow)
+
+    def action_step(self, by: int) -> None:
+        """The item before or after, by number."""
+        assert self.found is not None
+        item = self.found.item
+        self.look_at((item["item_id"] - 1 + by) % item["items"] + 1)
+
+    def action_follow(self) -> None:
+        """Go to the substitute under the cursor."""
+        if self.substitute is not None:
+            self.look_at(self.substitute["neighbor_id"])
+
+    def action_copy(self) -> None:
+        """What has focus: the summary, or a table."""
+        assert self.found is not None
+        focused = self.focused.id if self.focused else ""
+        if focused == "summary-scroll":
+            self.copy((self.found.summary or {}).get("text", ""), "Summary")
+            return
+        table = self.query_one("#holders-table" if focused == "holders-table" else "#substitutes-table", Table)
+        lines = ["\t".join(column.key for column in table.grid.columns)]
+        lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.grid.rows]
+        self.copy("\n".join(lines), f"{len(table.grid.rows)} rows")

@@ -1,0 +1,294 @@
+"""A run before it is one: the settings as a form made from the config's schema, a preview, the start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.widgets import Static
+
+from engine.config import Config, choices, flatten
+from engine.config_files import load_config, parse_assignment, preset_description, preset_names
+from engine.errors import ConfigError, EngineError
+from sracl_tui import formatting
+from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.widgets.dialogs import Ask
+from sracl_tui.tui.widgets.table import Column, Row, Table, lay_out
+from store.errors import StoreError
+
+if TYPE_CHECKING:
+    from sracl_tui.tui.app import SraclApp
+
+COLUMNS = (
+    Column("path", "setting"),
+    Column("value", "value", most=28, least=10),
+    Column("base", "preset's", most=14),
+    Column("help", "what it is", flex=True, least=30),
+)
+WORDS = {
+    "name": "A name to find the run by.",
+    "group": "Runs that belong together.",
+    "tags": "Words, with spaces between.",
+}
+
+
+def field_of(path: str) -> Any:
+    """The schema's field of a setting."""
+    section, leaf = path.split(".")
+    return type(getattr(Config(), section)).model_fields[leaf]
+
+
+def range_of(path: str) -> str:
+    """What a setting may be: `one of a, b`, `>= 1, <= 1000`; empty where anything goes."""
+    listed = choices(path)
+    if listed:
+        return "one of " + ", ".join(map(str, listed))
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    parts = [
+        f"{sign} {getattr(m, name)}"
+        for m in field_of(path).metadata
+        for name, sign in signs.items()
+        if hasattr(m, name)
+    ]
+    annotation = str(field_of(path).annotation)
+    return ", ".join([*parts, *(["none is possible"] if "None" in annotation else [])])
+
+
+def help_of(path: str) -> str:
+    """The setting's docstring and its range."""
+    limits = range_of(path)
+    return formatting.line(field_of(path).description or "") + (f" ({limits})" if limits else "")
+
+
+class LaunchScreen(Page):
+    """Settings, preview, start."""
+
+    NAME = "Launch"
+    ABOUT = (
+        "enter edits the setting under the cursor; an error stands at it. The preview says what earlier runs have done "
+        "already and how long the rest may take. The run is a process of its own: closing the app does not stop it."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "start", "Start"),
+        Binding("v", "preview", "Preview"),
+        Binding("p", "preset(1)", "Preset"),
+        Binding("P", "preset(-1)", "Preset before", show=False),
+        Binding("d", "differences", "Only changed"),
+        Binding("z", "reset", "Reset value"),
+        Binding("y", "copy", "Copy as command", show=False),
+    ]
+
+    @dataclass
+    class Planned(Message):
+        """What the run would reuse and take."""
+
+        text: str
+
+    @dataclass
+    class Started(Message):
+        """The run has a process, or not."""
+
+        run_id: str
+        trouble: str = ""
+
+    @classmethod
+    def opening(cls, app: SraclApp) -> Page:
+        """With the settings of no other run."""
+        return cls(None)
+
+    def __init__(self, clone: str | None = None, *, dataset: str | None = None) -> None:
+        super().__init__()
+        self._clone = clone
+        self.preset = "default"
+        self.changes: dict[str, Any] = {} if dataset in (None, Config().data.dataset) else {"data.dataset": dataset}
+        """What differs from the preset, by path."""
+        self.labels = dict.fromkeys(WORDS, "")
+        self.errors: dict[str, str] = {}
+        self.config: Config | None = None
+        self._only = False
+
+    def body(self) -> ComposeResult:
+        """Form above, preview below."""
+        yield Static("", id="preset", markup=False)
+        yield Table(id="form", empty="Nothing differs from the preset: d shows all settings.")
+        with VerticalScroll(id="preview-scroll"):
+            yield Static("v: what it would reuse, and how long it may take", id="preview", markup=False)
+
+    def on_mount(self) -> None:
+        """Settings of the preset, or of the run that is cloned."""
+        self.query_one("#form").focus()
+        row = self.sracl.row_of(self._clone)
+        if row is not None:
+            self.preset = row["preset"] if row["preset"] in preset_names() else "default"
+            base = flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))
+            own = flatten(row["config"])
+            self.changes = {path: value for path, value in own.items() if path in base and base[path] != value}
+        self._check()
+
+    def _check(self) -> None:
+        """Build the config anew; errors go to their settings."""
+        self.errors = {}
+        try:
+            self.config = load_config(preset=self.preset, settings=dict(self.changes))[0]
+        except ConfigError as error:
+            self.config = None
+            for problem in error.message.splitlines():
+                path, _, what = problem.partition(": ")
+                self.errors[path] = what
+        self._draw()
+
+    def _draw(self) -> None:
+        base = flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))
+        rows = [
+            Row(name, (name, formatting.line(self.labels[name]), "", told), ("strong", "accent", "", "dim"))
+            for name, told in WORDS.items()
+        ]
+        for path, value in base.items():
+            if self._only and path not in self.changes and path not in self.errors:
+                continue
+            changed, wrong = path in self.changes, self.errors.get(path, "")
+            shown = self.changes.get(path, value)
+            told = f"✗ {formatting.line(wrong)}" if wrong else help_of(path)
+            cells = (path, _say(shown), _say(value) if changed else "", told)
+            look = "bad" if wrong else "dim"
+            rows.append(
+                Row(
+                    path,
+                    cells,
+                    ("", "accent" if changed else "", "dim", look),
+                    "✗" if wrong else "*" if changed else "",
+                )
+            )
+        self.query_one("#form", Table).show(lay_out(COLUMNS, rows))
+        left = [f"{path}: {what}" for path, what in self.errors.items() if path not in base]
+        self.query_one("#preset", Static).update(
+            formatting.line(f"preset {self.preset}: {preset_description(self.preset)}   {'; '.join(left)}")
+        )
+        self.entitle(
+            f"clone of {self._clone}" if self._clone else f"{len(self.changes)} settings differ from the preset"
+        )
+        self.refresh_bindings()
+
+    def refusal(self, action: str) -> str:
+        """A config with errors starts nothing."""
+        if action in ("start", "preview", "copy") and self.config is None:
+            return "A setting has an error: see the line with ✗."
+        return ""
+
+    @on(Table.Chosen, "#form")
+    def _edit(self, message: Table.Chosen) -> None:
+        path = str(message.key)
+        if path in WORDS:
+            self.app.push_screen(
+                Ask(f"{path}: {WORDS[path]}", value=self.labels[path]), lambda text: self._label(path, text)
+            )
+            return
+        value = self.changes.get(path, flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))[path])
+        self.app.push_screen(Ask(path, value=_say(value), hint=help_of(path)), lambda text: self._set(path, text))
+
+    def _label(self, name: str, text: str | None) -> None:
+        if text is not None:
+            self.labels[name] = text.strip()
+            self._draw()
+
+    def _set(self, path: str, text: str | None) -> None:
+        if text is None:
+            return
+        value = parse_assignment(f"{path}={text}")[path] if text.strip() else ""
+        base = flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))[path]
+        self.changes.pop(path, None)
+        if value != base or type(value) is not type(base):
+            self.changes[path] = value
+        self._check()
+
+    def action_reset(self) -> None:
+        """The preset's value again."""
+        self.changes.pop(str(self.query_one("#form", Table).key), None)
+        self._check()
+
+    def action_differences(self) -> None:
+        """Only what differs from the preset, or all."""
+        self._only = not self._only
+        self._draw()
+
+    def action_preset(self, by: int) -> None:
+        """The next preset; what was changed by hand stays."""
+        names = preset_names()
+        self.preset = names[(names.index(self.preset) + by) % len(names)]
+        self._check()
+
+    def action_copy(self) -> None:
+        """The command line that does the same."""
+        given = " ".join(f"--set '{path}={_say(value)}'" for path, value in self.changes.items())
+        self.copy(f"sracl run --preset {self.preset} {given}".strip(), "Command")
+
+    def action_preview(self) -> None:
+        """What it would reuse and take."""
+        assert self.config is not None
+        self.query_one("#preview", Static).update("looking what is there ...")
+        self._plan(self.config)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="plan")
+    def _plan(self, config: Config) -> None:
+        from sracl_tui.services.run_plan import plan
+
+        try:
+            found = plan(self.sracl.home, config)
+        except (StoreError, EngineError, OSError) as error:
+            self.post_message(self.Planned(f"✗ {error}"))
+            return
+        lines = [
+            f"{'reused ' if stage['cached'] else 'to do  '} {stage['stage']:<10} {stage['detail']}, {formatting.clock(stage['seconds'])}"
+            for stage in found["stages"]
+        ]
+        usd = found["usd"]
+        lines.append(f"prompts {found['prompts']:,}, cached {found['cached']:,}, identical {found['identical']:,}")
+        lines.append(
+            f"{formatting.dollars(usd['low'])} to {formatting.dollars(usd['high'])}, about {found['minutes']} minutes: {found.get('basis', '')}"
+        )
+        self.post_message(self.Planned("\n".join(lines)))
+
+    @on(Planned)
+    def _show_plan(self, message: Planned) -> None:
+        self.query_one("#preview", Static).update(formatting.text(message.text))
+
+    def action_start(self) -> None:
+        """Start it and watch it."""
+        assert self.config is not None
+        self._start(self.config)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="start")
+    def _start(self, config: Config) -> None:
+        from sracl_tui.runs.execution.local import launch
+
+        labels = self.labels
+        try:
+            run_id, _ = launch(
+                self.sracl.home,
+                config,
+                preset=self.preset,
+                name=labels["name"] or None,
+                group=labels["group"] or None,
+                tags=tuple(labels["tags"].split()),
+            )
+        except (StoreError, EngineError, OSError) as error:
+            self.post_message(self.Started("", str(error)))
+        else:
+            self.post_message(self.Started(run_id))
+
+    @on(Started)
+    def _watch(self, message: Started) -> None:
+        if message.trouble:
+            self.notify(message.trouble, severity="error", markup=False)
+        else:
+            self.sracl.open_run(message.run_id)
+
+
+def _say(value: Any) -> str:
+    """A value as one would type it."""
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else formatting.line(value)

@@ -1,0 +1,75 @@
+"""Screens with curves: the same keys zoom, pan and smooth all plots of a screen together."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+
+from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.widgets.curves import Curves
+
+SMOOTHINGS = (0.0, 0.5, 0.8, 0.95)
+
+
+class PlottedPage(Page):
+    """A page whose plots show the same epochs."""
+
+    SECTION = "plots"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in: fewer epochs", show=False),
+        Binding("minus", "zoom(2)", "Zoom out: more epochs", show=False),
+        Binding("comma", "pan(-0.25)", "Earlier epochs", show=False),
+        Binding("full_stop", "pan(0.25)", "Later epochs", show=False),
+        Binding("0", "whole", "All epochs", show=False),
+        Binding("w", "smooth", "Smooth", show=False),
+        Binding("o", "log_scale", "Log scale", show=False),
+    ]
+
+    def draw_plots(self) -> None:
+        """Draw all plots anew."""
+        raise NotImplementedError
+
+    @property
+    def smoothing(self) -> float:
+        """Strength of the smoothing."""
+        return SMOOTHINGS[self.sracl.preferences.smoothing % len(SMOOTHINGS)]
+
+    def smoothed(self) -> str:
+        """The smoothing, for a title."""
+        return f", smoothed {self.smoothing}" if self.smoothing else ""
+
+    def action_smooth(self) -> None:
+        """Smoother, then as it is."""
+        likes = self.sracl.preferences
+        likes.smoothing = (likes.smoothing + 1) % len(SMOOTHINGS)
+        self.draw_plots()
+
+    def action_log_scale(self) -> None:
+        """A logarithmic axis, or not."""
+        likes = self.sracl.preferences
+        likes.logarithmic = not likes.logarithmic
+        self.draw_plots()
+
+    def _plots(self) -> list[Curves]:
+        """The plots; the one with the most epochs leads."""
+        return sorted(self.query(Curves), key=lambda plot: -(plot.extent or (0.0, -1.0))[1])
+
+    def action_zoom(self, factor: float) -> None:
+        """Show so many times as many epochs."""
+        self._plots()[0].zoom(factor)
+
+    def action_pan(self, share: float) -> None:
+        """Move by a share of the epochs on show."""
+        self._plots()[0].pan(share)
+
+    def action_whole(self) -> None:
+        """Show every epoch."""
+        for plot in self._plots():
+            plot.look_at(None)
+
+    @on(Curves.Moved)
+    def _follow_plot(self, message: Curves.Moved) -> None:
+        for plot in self._plots():
+            plot.look_at(message.window)

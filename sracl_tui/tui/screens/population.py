@@ -1,0 +1,394 @@
+"""All users of a run at once: how far similarity and weight agree, how even the weights are, where the vectors lie."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Static, TabbedContent, TabPane
+
+from engine.errors import EngineError
+from sracl_tui import formatting
+from sracl_tui.services import projections
+from sracl_tui.services.population import People, Places
+from sracl_tui.services.population import everyone as read_people
+from sracl_tui.tui.rendering.population import (
+    PHASES,
+    buckets_grid,
+    density_text,
+    entropy_text,
+    spearman_text,
+    vectors_text,
+)
+from sracl_tui.tui.rendering.user_table import COLUMNS, people_grid
+from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.screens.choose_second_run import choose_second
+from sracl_tui.tui.widgets.density_plot import NOBODY, Raster
+from sracl_tui.tui.widgets.table import Table
+from store.errors import StoreError
+from store.queries import runs
+from store.queries import users as user_queries
+
+if TYPE_CHECKING:
+    from sracl_tui.tui.app import SraclApp
+
+TABS = ("spearman", "entropy", "density", "map")
+FIRST = {"spearman": "spearman-bars", "entropy": "entropy-bars", "density": "density-raster", "map": "own-raster"}
+LOW = 32
+"""Lines of a terminal below which a histogram has half as many buckets."""
+MARKED = 2_000
+
+
+class EveryoneScreen(Page):
+    """What holds for all users, and who the exceptions are."""
+
+    SECTION = "everyone"
+    NAME = "Everyone"
+    ABOUT = (
+        "Every user of a run. Spearman: does learning keep the order of similarity (+1), turn it around (-1) or leave it "
+        "(0)? Entropy: how even are the weights; log k is all equal. Density: every neighbor's similarity and weight. Map: "
+        "the users' vectors in two directions, h and the synthesized h+; a cell's users are marked in the other map. Move to "
+        "a bar or a cell, and its users are listed; enter goes to that list, and again to the Inspector."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("u", "switch", "Users"),
+        Binding("w", "phase", "Weights"),
+        Binding("z", "zoom", "Zoom"),
+        Binding("m", "method", "Method"),
+        Binding("o", "other_run", "Second run"),
+        Binding("tab", "tab(1)", "Next tab", show=False, priority=True),
+        Binding("shift+tab", "tab(-1)", "Previous tab", show=False, priority=True),
+    ]
+
+    @dataclass
+    class Read(Message):
+        """All users with their weights of a phase."""
+
+        run: dict[str, Any]
+        phase: str
+        whole: bool
+        people: People
+        cloud: projections.Cloud
+        epochs: dict[str, int]
+
+    @dataclass
+    class Mapped(Message):
+        """Vectors, and where they lie on a map."""
+
+        asked: tuple[str, str | None]
+        found: projections.Vectors
+        map: projections.Map | None
+
+    @dataclass
+    class Failed(Message):
+        """There is nothing to see, and why."""
+
+        reason: str
+
+    @classmethod
+    def opening(cls, app: SraclApp) -> Page:
+        """On the run last looked at."""
+        return cls(app.current_run())
+
+    def __init__(self, run_id: str, user_id: int | None = None) -> None:
+        super().__init__()
+        self.run_id, self.user_id = run_id, user_id
+        self.run: dict[str, Any] | None = None
+        self.people: People | None = None
+        self.phase = "best"
+        self.beside: str | None = None
+        """A second run, whose vectors lie beside those of this one."""
+        self._epochs: dict[str, int] = {}
+        self._buckets: dict[str, list[projections.Bucket]] = {}
+        self._whole = False
+        """Entropy from 0 to log k and weights from 0, not only where there are values."""
+        self._method = "PCA"
+        self._vectors: projections.Vectors | None = None
+        self._asked: tuple[str, str | None] | None = None
+
+    def body(self) -> ComposeResult:
+        """Four tabs: each a chart, the users of what is chosen in it, and what it says in words."""
+        with TabbedContent(id="everyone-tabs"):
+            for name in ("spearman", "entropy"):
+                with TabPane(name.title(), id=name):
+                    with Horizontal():
+                        yield Table(id=f"{name}-bars", classes="chart", empty="reading ...")
+                        yield Table(id=f"{name}-users", classes="users")
+                    yield Static("", id=f"{name}-told", classes="told", markup=False)
+            with TabPane("Weight by similarity", id="density"):
+                with Horizontal():
+                    yield Raster(id="density-raster", axes=("similarity", "weight"), empty="reading ...")
+                    yield Table(id="density-users", classes="users")
+                yield Static("", id="density-told", classes="told", markup=False)
+            with TabPane("Map", id="map"):
+                with Horizontal(id="maps"):
+                    for side in ("own", "other"):
+                        with Vertical(classes="pane", id=f"{side}-pane"):
+                            yield Raster(id=f"{side}-raster", empty="reading ...")
+                with Horizontal(id="below-maps"):
+                    yield Static("", id="map-told", markup=False)
+                    yield Table(id="map-users", classes="users")
+
+    def on_mount(self) -> None:
+        """Read."""
+        self._read(self.run_id, self.phase, self._whole)
+
+    @property
+    def tab(self) -> str:
+        """Which tab is shown."""
+        return self.query_one(TabbedContent).active or "spearman"
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="read")
+    def _read(self, run_id: str, phase: str, whole: bool) -> None:
+        try:
+            store = self.library.store()
+            run = runs.find_run(store, run_id)
+            if run["dataset_id"] is None:
+                self.post_message(self.Failed("This run did not get as far as its data: there is no user to look at."))
+                return
+            people = read_people(store, run, phase=phase)
+            epochs = user_queries.weight_epochs(store, run["run_id"])
+            self.post_message(self.Read(run, phase, whole, people, projections.density(people, whole=whole), epochs))
+        except (StoreError, EngineError) as error:
+            self.post_message(self.Failed(str(error)))
+
+    @on(Failed)
+    def _say(self, message: Failed) -> None:
+        if self.people is None:
+            for table in self.query(Table):
+                table.say("")
+            self.query_one("#spearman-bars", Table).say(formatting.line(message.reason.splitlines()[0]))
+        self.notify(message.reason, severity="warning", markup=False)
+
+    @on(Read)
+    def _take(self, message: Read) -> None:
+        if (message.phase, message.whole) != (self.phase, self._whole):
+            return
+        first = self.people is None
+        self.run, self.people, self._epochs = message.run, message.people, message.epochs
+        self.entitle(f"{len(self.people):,} users of {self.run['name']} on {self.run['dataset_name']}")
+        self._show_histograms()
+        raster = self.query_one("#density-raster", Raster)
+        if len(self.people.weighed.rows):
+            raster.show(message.cloud, level=self._even())
+        else:
+            raster.show(None, empty=self._no_weights())
+        self.query_one("#density-told", Static).update(density_text(self.people, self._when()))
+        if first:
+            self._focus_tab()
+            self._map()
+        self.refresh_bindings()
+
+    def _when(self) -> str:
+        epoch = self._epochs.get(self.phase)
+        return PHASES[self.phase] + ("" if epoch is None or self.phase == "initial" else f" (epoch {epoch})")
+
+    def _even(self) -> tuple[float, str] | None:
+        """The weight of each of k equal neighbors."""
+        assert self.people is not None
+        k = int(self.people.weighed.counts.max(initial=0))
+        return (1 / k, f"1/{k}") if k else None
+
+    def _no_weights(self) -> str:
+        """Why no weights are stored."""
+        assert self.run is not None
+        if self.run["config"]["loss"]["alpha"] == 0:
+            return "This run has no inter-user contrast (alpha = 0): it weighs no neighbors."
+        if self.phase == "initial" or not self._epochs:
+            return f"This run keeps no weights {PHASES[self.phase]}; they are written when it has trained."
+        return f"This run keeps no weights {PHASES[self.phase]}."
+
+    def _show_histograms(self) -> None:
+        people = self.people
+        assert people is not None
+        count = 10 if self.app.size.height < LOW else 20
+        missing = "equal weights, or fewer than two neighbors"
+        self._buckets["spearman"] = projections.histogram(
+            people.spearman, projections.edges(-1.0, 1.0, count), missing=missing
+        )
+        k = int(people.weighed.counts.max(initial=0))
+        known = people.entropy[~np.isnan(people.entropy)]
+        most = max(math.log(k) if k else 0.0, float(known.max(initial=0.0)))
+        low = 0.0 if self._whole or not len(known) else float(known.min())
+        if most - low < 1e-4:  # all alike: rounding is no spread
+            low = most - 1e-4
+        marks = {f"log {k}": math.log(k)} if k > 1 else {}
+        self._buckets["entropy"] = projections.histogram(
+            people.entropy, projections.edges(low, most, count), missing="no neighbors", marks=marks
+        )
+        for name in ("spearman", "entropy"):
+            bars = self.query_one(f"#{name}-bars", Table)
+            if len(people.weighed.rows):
+                new = not bars.grid.rows
+                bars.show(buckets_grid(name, self._buckets[name], bars.size.width))
+                if new:
+                    bars.move_to(int(np.argmax([len(bucket.places) for bucket in self._buckets[name]])))
+                self._list(name)
+            else:
+                bars.say(self._no_weights())
+        self.query_one("#spearman-told", Static).update(spearman_text(people, self._when()))
+        self.query_one("#entropy-told", Static).update(entropy_text(people, self._when()))
+
+    def on_resize(self) -> None:
+        """Fewer buckets where it is low, shorter bars where it is narrow."""
+        if self.people is not None:
+            self.after_refresh(self._show_histograms)
+
+    @on(Table.Highlighted, ".chart")
+    def _bar(self, message: Table.Highlighted) -> None:
+        self._list((message.table.id or "").removesuffix("-bars"))
+
+    def _list(self, name: str) -> None:
+        """Users of the bar under the cursor."""
+        bars = self.query_one(f"#{name}-bars", Table)
+        if self.people is not None and isinstance(bars.key, int) and bars.key < len(self._buckets[name]):
+            self._show_users(name, self._buckets[name][bars.key].places)
+
+    def _show_users(self, name: str, places: Places) -> None:
+        assert self.people is not None
+        last = {"entropy": "entropy", "map": "rank"}.get(name, "spearman")
+        keys = ("number", "raw", last, *(("length", "rank") if self.has_class("-wide") else ()))
+        chosen = [column for column in COLUMNS if column.key in keys]
+        self.query_one(f"#{name}-users", Table).show(people_grid(self.people, places, columns=chosen), keep=False)
+
+    @on(Raster.Highlighted, "#density-raster")
+    def _cell(self, message: Raster.Highlighted) -> None:
+        if message.raster.cloud is not None and self.people is not None:
+            places = np.unique(message.raster.cloud.places[message.points])
+            self._show_users("density", places)
+            told = density_text(self.people, self._when(), message.raster.ranges(), len(message.points), len(places))
+            self.query_one("#density-told", Static).update(told)
+
+    @on(Raster.Highlighted, "#own-raster")
+    @on(Raster.Highlighted, "#other-raster")
+    def _spot(self, message: Raster.Highlighted) -> None:
+        """List the users of the cell, and show where they are in the other map."""
+        if message.raster.cloud is None:
+            return
+        self._show_users("map", np.sort(message.raster.cloud.places[message.points]))
+        message.raster.mark(self._me(message.raster))
+        other = self.query_one("#other-raster" if message.raster.id == "own-raster" else "#own-raster", Raster)
+        other.mark(message.points[:MARKED] if len(message.points) else self._me(other))
+
+    def _me(self, raster: Raster) -> Places:
+        """The user that the reader came from, in a map."""
+        place = None if self.people is None or self.user_id is None else self.people.place(self.user_id)
+        return NOBODY if place is None or raster.cloud is None else np.flatnonzero(raster.cloud.places == place)
+
+    @on(Table.Chosen, ".chart")
+    @on(Raster.Chosen)
+    def _to_users(self) -> None:
+        table = self.query_one(f"#{self.tab}-users", Table)
+        if table.grid.rows:
+            table.focus()
+
+    @on(Table.Chosen, ".users")
+    def _open_user(self, message: Table.Chosen) -> None:
+        from sracl_tui.tui.screens.inspector import InspectorScreen
+
+        self.app.push_screen(InspectorScreen(self.run_id, str(message.key)))
+
+    def see(self, user_id: int | None) -> None:
+        """Mark another user."""
+        self.user_id = user_id
+        for raster in self.query("#maps Raster").results(Raster):
+            raster.mark(self._me(raster))
+
+    def _map(self) -> None:
+        self._asked = (self._method, self.beside)
+        if self._method != "PCA":
+            self.query_one("#map-told", Static).update("t-SNE is at work; it takes some seconds ...")
+        self._read_vectors(self._asked)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="map")
+    def _read_vectors(self, asked: tuple[str, str | None]) -> None:
+        assert self.run is not None
+        assert self.people is not None
+        method, beside = asked
+        try:
+            store = self.library.store()
+            second = None if beside is None else runs.find_run(store, beside)
+            found = projections.vectors(store, self.run, self.people, beside=second)
+            made = None
+            if found.own is not None and len(found.own) > 2:
+                made = (projections.principal_map if method == "PCA" else projections.neighbor_map)(found)
+            self.post_message(self.Mapped(asked, found, made))
+        except (StoreError, EngineError, OSError) as error:
+            self.post_message(self.Failed(str(error)))
+
+    @on(Mapped)
+    def _show_map(self, message: Mapped) -> None:
+        if message.asked != self._asked:
+            return
+        found, clouds = message.found, message.map.clouds if message.map else (None, None)
+        self._vectors = found
+        for side, name, made in zip(("own", "other"), found.names, clouds, strict=True):
+            self.query_one(f"#{side}-pane").border_title = name
+            raster = self.query_one(f"#{side}-raster", Raster)
+            raster.show(made, empty=found.note or "There are too few users to draw a map.")
+            raster.mark(self._me(raster))
+        self.query_one("#map-told", Static).update(vectors_text(found, message.map))
+        self.refresh_bindings()
+
+    def refusal(self, action: str) -> str:
+        """Maps need vectors, phases weights."""
+        if action in ("switch", "phase", "zoom", "method", "other_run") and self.people is None:
+            return "The users are not read yet."
+        if action == "zoom" and self.is_mounted and self.tab not in ("entropy", "density"):
+            return "Only entropy and weight have two ranges."
+        if action == "phase" and self.people is not None and not self._epochs:
+            return self._no_weights()
+        if action in ("method", "other_run"):
+            if self.is_mounted and self.tab != "map":
+                return "That is for the map: tab goes there."
+            if action == "method" and (self._vectors is None or self._vectors.own is None):
+                return "There are no vectors to map."
+        return ""
+
+    def action_switch(self) -> None:
+        """From the chart to its users and back."""
+        users = self.query_one(f"#{self.tab}-users", Table)
+        (self.query_one(f"#{FIRST[self.tab]}") if users.has_focus else users).focus()
+
+    def action_phase(self) -> None:
+        """Weights before training, at the best epoch, at the last one."""
+        names = list(PHASES)
+        self.phase = names[(names.index(self.phase) + 1) % len(names)]
+        self._read(self.run_id, self.phase, self._whole)
+
+    def action_zoom(self) -> None:
+        """Entropy and weights where there are any, or from 0."""
+        self._whole = not self._whole
+        self._read(self.run_id, self.phase, self._whole)
+
+    def action_method(self) -> None:
+        """PCA, or t-SNE of a sample."""
+        self._method = "t-SNE" if self._method == "PCA" else "PCA"
+        self._map()
+
+    def action_other_run(self) -> None:
+        """A second run of the same data, whose vectors lie beside."""
+        assert self.run is not None
+        choose_second(self, self.run, self.beside, "The vectors of a second run beside", self._put_beside)
+
+    def _put_beside(self, run_id: str | None) -> None:
+        self.beside = run_id
+        self._map()
+
+    def action_tab(self, by: int) -> None:
+        """The next tab."""
+        tabs = self.query_one(TabbedContent)
+        tabs.active = TABS[(TABS.index(self.tab) + by) % len(TABS)]
+        self._focus_tab()
+
+    @on(TabbedContent.TabActivated)
+    def _focus_tab(self) -> None:
+        self.query_one(f"#{FIRST[self.tab]}").focus()
+        self.refresh_bindings()

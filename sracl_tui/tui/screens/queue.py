@@ -1,0 +1,289 @@
+"""The queue, live: what runs, what waits in which order, what ended; paused, moved, removed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Static
+
+from sracl_tui import formatting
+from sracl_tui.runs.execution import queue as run_queue
+from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.widgets.dialogs import Ask, Confirm
+from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
+from store.errors import StoreError
+from store.queue import Queue
+
+LOOK_SECONDS = 1.0
+COLUMNS = (
+    Column("place", "place", right=True),
+    Column("name", "run", flex=True, least=16, most=40),
+    Column("state", "state"),
+    Column("epoch", "epoch", right=True),
+    Column("data", "data", most=16),
+    Column("seed", "seed", right=True),
+    Column("worker", "worker"),
+    Column("since", "since", right=True),
+    Column("reason", "reason", most=60),
+    Column("group", "group", most=24),
+)
+EMPTY = "Nothing waits. `sracl queue add` or `sracl run ... --queue` puts runs here."
+
+
+class QueueScreen(Page):
+    """What the workers do, and what comes next."""
+
+    NAME = "Queue"
+    ABOUT = (
+        "A worker per device runs what waits, from the top. Paused, what runs goes on and nothing new starts. A run that "
+        "fails does not stop the rest; one whose worker died goes on with the next worker. Workers outlive this app."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "pause", "Pause"),
+        Binding("K,shift+up", "shift(-1)", "Earlier", key_display="K"),
+        Binding("J,shift+down", "shift(1)", "Later", key_display="J"),
+        Binding("t", "top", "Top"),
+        Binding("x", "remove", "Remove"),
+        Binding("w", "workers", "Workers"),
+        Binding("i", "inspect", "Inspect", show=False),
+        Binding("y", "copy", "Copy run id", show=False),
+        Binding("r", "refresh", "Refresh", show=False),
+    ]
+
+    @dataclass
+    class Read(Message):
+        """The queue as it is."""
+
+        found: dict[str, Any]
+        grid: Grid
+
+    @dataclass
+    class Done(Message):
+        """A change was made, or could not be."""
+
+        text: str
+        failed: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, Any] = {"entries": [], "workers": {}, "paused": False, "wanted": 0}
+
+    def body(self) -> ComposeResult:
+        """How the workers stand, and the entries."""
+        yield Static("reading ...", id="queue-facts", markup=False)
+        yield Table(id="queue-table", empty="reading ...")
+
+    def on_mount(self) -> None:
+        """Begin to look."""
+        self.query_one(Table).focus()
+        self.set_interval(LOOK_SECONDS, self.action_refresh)
+        self.action_refresh()
+
+    @property
+    def entry(self) -> dict[str, Any] | None:
+        """What the cursor stands on."""
+        key = self.query_one(Table).key
+        return next((entry for entry in self.found["entries"] if entry["run_id"] == key), None)
+
+    def action_refresh(self) -> None:
+        """Read anew, unless that is at work."""
+        if not any(worker.group == "queue" and worker.is_running for worker in self.workers):
+            self._read()
+
+    def runs_read(self) -> None:
+        """States and epochs come from the runs."""
+        self.action_refresh()
+
+    @work(thread=True, exit_on_error=False, group="queue")
+    def _read(self) -> None:
+        rows = {row["run_id"]: row for row in self.sracl.runs}
+        try:
+            found = run_queue.listing(self.sracl.home, rows)
+        except (StoreError, OSError) as error:
+            self.post_message(self.Done(str(error), failed=True))
+            return
+        grid = lay_out(COLUMNS, [_row(entry) for entry in found["entries"]])
+        self.post_message(self.Read(found, grid))
+
+    @on(Read)
+    def _show(self, message: Read) -> None:
+        self.found = message.found
+        table = self.query_one(Table)
+        table.say(EMPTY)
+        table.show(message.grid)
+        self.query_one("#queue-facts", Static).update(formatting.line(_facts(self.found)))
+        states = [entry["entry"] for entry in self.found["entries"]]
+        told = f"{states.count('waiting')} wait, {states.count('working')} at work"
+        self.entitle(told + ("  ■ paused" if self.found["paused"] else ""))
+        self.refresh_bindings()
+
+    @on(Table.Highlighted)
+    def _highlighted(self) -> None:
+        if self.entry is not None:
+            self.sracl.run_id = self.entry["run_id"]
+        self.refresh_bindings()
+
+    def refusal(self, action: str) -> str:
+        """Only what waits can be moved; what ended cannot be taken out."""
+        entry = self.entry
+        if action in ("shift", "top", "remove", "inspect", "copy") and entry is None:
+            return "There is no run under the cursor."
+        if entry is None:
+            return ""
+        if action in ("shift", "top") and entry["entry"] != "waiting":
+            how = "at work" if entry["entry"] == "working" else "over"
+            return f"Run {entry['name']} is {how}: only one that waits can be moved."
+        if action == "remove" and entry["entry"] == "done":
+            return f"Run {entry['name']} is over."
+        return ""
+
+    @on(Table.Chosen)
+    def _open(self) -> None:
+        if self.entry is not None:
+            self.sracl.open_run(self.entry["run_id"])
+
+    def action_inspect(self) -> None:
+        """Open the Inspector on it."""
+        if self.entry is not None:
+            self.sracl.open_inspector(self.entry["run_id"])
+
+    def action_copy(self) -> None:
+        """The run's id."""
+        if self.entry is not None:
+            self.copy(self.entry["run_id"], self.entry["run_id"])
+
+    def action_pause(self) -> None:
+        """Start nothing new, or go on; where no worker lives, start them."""
+        home = self.sracl.home
+        if self.found["paused"] or not self.found["workers"]:
+            self._change(lambda: _started(run_queue.start(home)))
+        else:
+            self._change(lambda: _paused(Queue(home)))
+
+    def action_workers(self) -> None:
+        """How many runs at a time."""
+        home, now = self.sracl.home, self.found["wanted"] or len(run_queue.devices())
+
+        def change(answer: str | None) -> None:
+            if answer is None:
+                return
+            if answer.strip().isdigit() and 1 <= int(answer) <= 64:
+                self._change(lambda: _started(run_queue.start(home, int(answer))))
+            else:
+                self.notify("A number from 1 to 64.", severity="warning", markup=False)
+
+        hint = "runs at a time, spread over the devices; enter starts the queue"
+        self.app.push_screen(Ask("Workers", value=str(now), hint=hint), change)
+
+    def action_shift(self, by: int) -> None:
+        """One place up or down."""
+        if self.entry is not None:
+            self._move(self.entry["run_id"], max(1, self.entry["place"] + by))
+
+    def action_top(self) -> None:
+        """Before all that wait."""
+        if self.entry is not None:
+            self._move(self.entry["run_id"], 1)
+
+    def _move(self, run_id: str, place: int) -> None:
+        home = self.sracl.home
+
+        def change() -> str:
+            run_queue.move(home, run_id, place)
+            return ""
+
+        self._change(change)
+
+    def action_remove(self) -> None:
+        """Take a waiting run out, or stop one at work; asks first."""
+        from sracl_tui.tui.screens.run_controls import STOP_DETAIL, stop
+
+        entry, home = self.entry, self.sracl.home
+        assert entry is not None
+        run_id, works = entry["run_id"], entry["entry"] == "working"
+
+        def remove() -> str:
+            run_queue.take_out(home, run_id)
+            return f"{run_id} is out of the queue"
+
+        def answer(yes: bool | None) -> None:
+            if yes:
+                self._change((lambda: stop(home, run_id)) if works else remove)
+
+        question = f"{'Stop' if works else 'Remove'} run {entry['name']}?"
+        detail = STOP_DETAIL if works else "It stays in the list of runs, as stopped; it can be resumed or cloned."
+        self.app.push_screen(Confirm(question, detail=detail, yes="Stop it" if works else "Remove it"), answer)
+
+    @work(thread=True, exit_on_error=False, group="change")
+    def _change(self, change: Callable[[], str]) -> None:
+        try:
+            self.post_message(self.Done(change()))
+        except (StoreError, OSError) as error:
+            self.post_message(self.Done(str(error), failed=True))
+
+    @on(Done)
+    def _say(self, message: Done) -> None:
+        if message.text:
+            self.notify(message.text, severity="error" if message.failed else "information", markup=False)
+        if not message.failed:
+            self.sracl.look()
+            self._read()
+
+
+def _started(started: dict[str, int]) -> str:
+    return f"{len(started)} workers started" if started else "The queue goes on"
+
+
+def _paused(queue: Queue) -> str:
+    queue.pause()
+    return "Paused: what runs goes on, nothing new starts"
+
+
+def _facts(found: dict[str, Any]) -> str:
+    """One line on the workers, and what to do where nothing moves."""
+    workers = ", ".join(f"{slot} (process {pid})" for slot, pid in found["workers"].items())
+    open_ = any(entry["entry"] != "done" for entry in found["entries"])
+    if found["paused"]:
+        return f"■ paused: p goes on. {f'Still at work: {workers}' if workers else ''}"
+    if workers:
+        return f"● workers: {workers}"
+    return "No worker lives: p starts them." if open_ else "No worker lives, and nothing waits."
+
+
+def _row(entry: dict[str, Any]) -> Row:
+    state = entry["state"] or "queued"
+    worker = entry["slot"] or ""
+    gone = worker and entry["entry"] == "working" and entry["worker"] is None
+    since = formatting.clock(max(0.0, time.time() - entry["changed_at"])) if entry["changed_at"] else ""
+    cells = (
+        "" if entry["place"] is None else str(entry["place"]),
+        formatting.line(entry["name"]),
+        formatting.state(state),
+        str(entry["epoch"] or ""),
+        formatting.line(entry["dataset"] or ""),
+        "" if entry["seed"] is None else str(entry["seed"]),
+        f"{worker} (gone)" if gone else worker,
+        since,
+        formatting.line((entry["reason"] or "").splitlines()[0] if entry["reason"] else ""),
+        formatting.line(entry["group"] or ""),
+    )
+    styles = (
+        "strong",
+        "",
+        formatting.STATE_STYLES.get(state, ""),
+        "",
+        "",
+        "",
+        "warn" if gone else "",
+        "dim",
+        "accent",
+        "dim",
+    )
+    return Row(entry["run_id"], cells, styles)

@@ -1,0 +1,368 @@
+"""One run, live: progress, curves of losses and validation metrics, log, settings."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Input, Static, TabbedContent, TabPane
+
+from engine.errors import EngineError
+from sracl_tui import formatting
+from sracl_tui.runs.run_state import LiveRun, smooth
+from sracl_tui.services.run_follower import Follower
+from sracl_tui.tui.rendering import run as run_text
+from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.screens.plot_page import PlottedPage
+from sracl_tui.tui.screens.run_controls import STOP_DETAIL, resume, stop
+from sracl_tui.tui.widgets.curves import Curve, Curves
+from sracl_tui.tui.widgets.dialogs import Confirm, Keys
+from sracl_tui.tui.widgets.table import Table
+from store.errors import StoreError
+from store.queries.runs import ACTIVE
+
+if TYPE_CHECKING:
+    from sracl_tui.tui.app import SraclApp
+
+LOOK_SECONDS = 0.5
+LOSSES = {"loss": "all", "loss_rec": "L_rec", "loss_cs": "L_CS", "loss_is": "L_IS"}
+METRICS = ("", "hr@20", "ndcg@20", "hr@10", "ndcg@10", "mrr@20")
+"""Validation metrics; the first stands for the one that picks the best epoch."""
+PLOTS = {"both": "losses and a metric", "losses": "losses alone", "metrics": "a metric alone"}
+TABS = {"curves": "ContentTabs", "log": "#log-table", "settings": "#settings-scroll"}
+ENDED = ("stopped", "failed", "killed", "lost")
+
+
+class RunScreen(PlottedPage):
+    """What a run does now."""
+
+    NAME = "Run"
+    ABOUT = (
+        "Curves of the losses and of a validation metric by epoch; the vertical line is the best epoch. Runs that were "
+        "marked in the list are drawn too. + and - zoom, comma and full stop move, 0 shows all epochs; the wheel and dragging "
+        "do so too. Everything comes from the journal that the run writes, within half a second."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("i", "inspect", "Inspect"),
+        Binding("v", "metric", "Metric"),
+        Binding("l", "loss", "Loss: its parts, or one of them", show=False),
+        Binding("p", "plots", "Plots"),
+        Binding("slash", "search", "Search log", key_display="/"),
+        Binding("tab", "tab(1)", "Next tab", show=False, priority=True),
+        Binding("shift+tab", "tab(-1)", "Previous tab", show=False, priority=True),
+        Binding("x", "stop", "Stop"),
+        Binding("u", "resume", "Resume", show=False),
+        Binding("c", "clone", "Clone", show=False),
+        Binding("y", "copy", "Copy run id", show=False),
+    ]
+
+    class Changed(Message):
+        """The journal has new lines, or the process has come or gone."""
+
+    @dataclass
+    class Configured(Message):
+        """The settings are known."""
+
+        text: Text
+
+    @dataclass
+    class Said(Message):
+        """A command ended."""
+
+        text: str
+        failed: bool = False
+
+    @classmethod
+    def opening(cls, app: SraclApp) -> Page:
+        """On the run last looked at."""
+        return cls(app.current_run())
+
+    def __init__(self, run_id: str, others: tuple[str, ...] = (), *, then_inspect: bool = False) -> None:
+        super().__init__()
+        self.run_id, self._others = run_id, others[:7]
+        self._then_inspect = then_inspect
+        self.follower: Follower | None = None
+        self._configured = False
+        self._reading = False
+
+    @property
+    def live(self) -> LiveRun:
+        """The run as its journal tells it."""
+        return self.follower.runs[self.run_id] if self.follower else LiveRun()
+
+    @property
+    def state(self) -> str:
+        """State now."""
+        return self.follower.state if self.follower else "queued"
+
+    def body(self) -> ComposeResult:
+        """Progress above; curves, log and settings as tabs."""
+        yield Static("reading ...", id="progress", markup=False)
+        with TabbedContent(id="run-tabs", initial=self._tab()):
+            with TabPane("Curves", id="curves"), Vertical(id="plots"):
+                yield Curves(id="losses")
+                yield Curves(id="metrics")
+            with TabPane("Log", id="log"):
+                yield Input(placeholder="only lines with these words", id="log-search", compact=True)
+                yield Table(id="log-table", empty="no line")
+            with TabPane("Settings", id="settings"), VerticalScroll(id="settings-scroll"):
+                yield Static("", id="settings-text", markup=False)
+
+    def _tab(self) -> str:
+        tab = self.sracl.preferences.run_tab
+        return tab if tab in TABS else "curves"
+
+    def on_mount(self) -> None:
+        """Begin to follow the journal."""
+        self.tell(self.sracl.facts)
+        self.query_one("#log-search").display = False
+        self._choose_plots()
+        self.follower = Follower(self.sracl.home, (self.run_id, *self._others))
+        self.set_interval(LOOK_SECONDS, self._look)
+        self._look()
+        self._focus_tab()
+
+    def _look(self) -> None:
+        if not self._reading:
+            self._reading = True
+            self._read()
+        if self.state in ACTIVE:
+            self._show_progress()  # the time that is left goes on
+
+    @work(thread=True, exit_on_error=False, group="tail")
+    def _read(self) -> None:
+        assert self.follower is not None
+        try:
+            if self.follower.read():
+                self.post_message(self.Changed())
+            if self.live.created and not self._configured:
+                self._configured = True
+                self.post_message(self.Configured(run_text.settings(self.live.created)))
+        except (OSError, StoreError) as error:
+            self.post_message(self.Said(str(error), failed=True))
+        finally:
+            self._reading = False
+
+    @on(Changed)
+    def _show(self) -> None:
+        assert self.follower is not None
+        self.entitle(f"{self.live.created.get('name') or self.run_id}  {formatting.state(self.state)}")
+        self._show_progress()
+        self.draw_plots()
+        self._show_log()
+        self.refresh_bindings()
+        if self._then_inspect and self.state == "finished" and self.app.screen is self:
+            self._then_inspect = False
+            self.action_inspect()
+
+    @on(Configured)
+    def _show_settings(self, message: Configured) -> None:
+        self.query_one("#settings-text", Static).update(message.text)
+
+    def _show_progress(self) -> None:
+        follower = self.follower
+        assert follower is not None
+        if not self.live.lines and self.state == "queued":
+            said = Text("waiting for the run to begin ...", "italic")
+        else:
+            with follower.lock:
+                said = run_text.progress(self.live, follower.state, follower.reason, time.time())
+        self.query_one("#progress", Static).update(said)
+
+    def _points(self, live: LiveRun, split: str, name: str, label: str) -> Curve:
+        points = np.array(live.series.get((split, name), []), dtype=np.float64).reshape(-1, 2)
+        return Curve(label, points[:, 0], smooth(points[:, 1], self.smoothing))
+
+    def _metric(self) -> str:
+        name = self.sracl.preferences.metric
+        return name if name in METRICS and name else self.live.select
+
+    def draw_plots(self) -> None:
+        """Losses, and a validation metric."""
+        likes, follower = self.sracl.preferences, self.follower
+        assert follower is not None
+        loss = likes.loss if likes.loss in LOSSES else ""
+        with follower.lock:
+            who = _names(follower.runs)
+            if loss or len(who) > 1:
+                losses = [self._points(live, "train", loss or "loss", who[run]) for run, live in follower.runs.items()]
+            else:
+                losses = self._parts()
+            metrics = [self._points(live, "valid", self._metric(), who[run]) for run, live in follower.runs.items()]
+            best = self.live.best_epoch
+        how = self.smoothed()
+        which = f" {LOSSES[loss]}" if loss else ""
+        scale = ", log" if likes.logarithmic else ""
+        self.query_one("#losses", Curves).draw(
+            f"training loss{which}{how}{scale}", losses, log=likes.logarithmic, mark=best
+        )
+        self.query_one("#metrics", Curves).draw(f"validation {self._metric().upper()}{how}", metrics, mark=best)
+
+    def _parts(self) -> list[Curve]:
+        """The loss and its parts; those that this run does not have are zero throughout."""
+        parts = [self._points(self.live, "train", key, label) for key, label in LOSSES.items()]
+        told = [part for part in parts if np.any(part.values)]
+        return told if len(told) > 2 else parts[:1]
+
+    def _show_log(self) -> None:
+        assert self.follower is not None
+        wanted = self.query_one("#log-search", Input).value
+        table = self.query_one("#log-table", Table)
+        at_end = table.cursor >= len(table.grid.rows) - 1
+        with self.follower.lock:
+            grid = run_text.log_grid(self.live, wanted)
+            count = len(self.live.log)
+        table.say("No line has all these words." if wanted else "no line")
+        table.show(grid)
+        if at_end:
+            table.action_jump(-1)
+        label = f"Log: {len(grid.rows):,} of {count:,}" if wanted.strip() else "Log"
+        self.query_one(TabbedContent).get_tab("log").label = label  # type: ignore[assignment]
+
+    @on(Table.Chosen, "#log-table")
+    def _show_line(self, message: Table.Chosen) -> None:
+        assert isinstance(message.key, int)
+        at, said = self.live.log[message.key]
+        self.app.push_screen(Keys(formatting.local_time(at), said, []))
+
+    def runs_read(self) -> None:
+        """The database may know more of a dead run."""
+        self.refresh_bindings()
+
+    def refusal(self, action: str) -> str:
+        """Only a live run can be stopped, only a dead one resumed."""
+        state = self.state
+        if action == "stop" and state not in ACTIVE:
+            return f"This run is {state}: only a live run can be stopped."
+        if action == "resume" and state not in ENDED:
+            return f"This run is {state}: only one that was stopped or died can be resumed."
+        return ""
+
+    def action_inspect(self) -> None:
+        """Open the Inspector on this run."""
+        self.sracl.open_inspector(self.run_id)
+
+    def action_clone(self) -> None:
+        """A new run with these settings."""
+        self.sracl.open_launch(self.run_id)
+
+    def action_metric(self) -> None:
+        """The next metric."""
+        likes = self.sracl.preferences
+        place = METRICS.index(likes.metric) if likes.metric in METRICS else 0
+        likes.metric = METRICS[(place + 1) % len(METRICS)]
+        self.draw_plots()
+
+    def action_loss(self) -> None:
+        """The next loss: the sum, its parts one by one, then all together."""
+        names = ["", *LOSSES]
+        likes = self.sracl.preferences
+        likes.loss = names[(names.index(likes.loss) + 1) % len(names)] if likes.loss in names else ""
+        self.draw_plots()
+
+    def action_plots(self) -> None:
+        """Both plots, or one of them with all the room."""
+        names = list(PLOTS)
+        likes = self.sracl.preferences
+        likes.plots = names[(names.index(likes.plots) + 1) % len(names)] if likes.plots in names else names[0]
+        self._choose_plots()
+        self.query_one(TabbedContent).active = "curves"
+
+    def _choose_plots(self) -> None:
+        for name in ("losses", "metrics"):
+            self.query_one(f"#{name}").display = self.sracl.preferences.plots in ("both", name)
+
+    def action_tab(self, by: int) -> None:
+        """The next tab."""
+        tabs, names = self.query_one(TabbedContent), list(TABS)
+        tabs.active = names[(names.index(tabs.active) + by) % len(names)]
+        self._focus_tab()
+
+    @on(TabbedContent.TabActivated)
+    def _remember_tab(self) -> None:
+        self.sracl.preferences.run_tab = self.query_one(TabbedContent).active
+        self._focus_tab()
+
+    def _focus_tab(self) -> None:
+        field = self.query_one("#log-search", Input)
+        if not field.has_focus:
+            self.query_one(TABS.get(self.query_one(TabbedContent).active, "ContentTabs")).focus()
+
+    def action_search(self) -> None:
+        """Only lines of the log with some words."""
+        self.query_one(TabbedContent).active = "log"
+        field = self.query_one("#log-search", Input)
+        field.display = True
+        field.focus()
+
+    @on(Input.Changed, "#log-search")
+    def _searched(self) -> None:
+        self._show_log()
+
+    @on(Input.Submitted, "#log-search")
+    def _search_done(self) -> None:
+        self.query_one("#log-table").focus()
+
+    def action_back(self) -> None:
+        """Leave the search, then the screen."""
+        field = self.query_one("#log-search", Input)
+        if field.display:
+            field.value, field.display = "", False
+            self.query_one("#log-table").focus()
+        else:
+            super().action_back()
+
+    def action_copy(self) -> None:
+        """The run's id."""
+        self.copy(self.run_id, self.run_id)
+
+    def action_stop(self) -> None:
+        """Ask, then stop."""
+        name: Any = self.live.created.get("name") or self.run_id
+
+        def answer(yes: bool | None) -> None:
+            if yes:
+                self._stop()
+
+        self.app.push_screen(Confirm(f"Stop run {name}?", detail=STOP_DETAIL, yes="Stop it"), answer)
+
+    @work(thread=True, exit_on_error=False, group="stop")
+    def _stop(self) -> None:
+        try:
+            self.post_message(self.Said(stop(self.sracl.home, self.run_id)))
+        except StoreError as error:
+            self.post_message(self.Said(str(error), failed=True))
+
+    def action_resume(self) -> None:
+        """Go on in a process of its own."""
+        self._resume()
+
+    @work(thread=True, exit_on_error=False, group="start")
+    def _resume(self) -> None:
+        try:
+            self.library.expect(self.run_id)
+            self.post_message(self.Said(resume(self.sracl.home, self.run_id)))
+        except (StoreError, EngineError, OSError) as error:
+            self.post_message(self.Said(str(error), failed=True))
+
+    @on(Said)
+    def _say(self, message: Said) -> None:
+        self.notify(message.text, severity="error" if message.failed else "information", markup=False)
+
+
+def _names(runs: dict[str, LiveRun]) -> dict[str, str]:
+    """A short name for each run; runs with the same name also have their seed."""
+    names = {run_id: str(live.created.get("name") or run_id) for run_id, live in runs.items()}
+    often = {name for name in names.values() if list(names.values()).count(name) > 1}
+    return {
+        run_id: f"{name[:20]} seed {runs[run_id].created.get('seed')}" if name in often else name[:24]
+        for run_id, name in names.items()
+    }

@@ -1,0 +1,92 @@
+"""A chart of characters that takes the room it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.widget import Widget
+
+from sracl_tui.services import text_charts
+
+BINS = 16
+
+
+class Chart(Widget):
+    """Bars for a spread, columns for times, or a word where there is nothing to draw."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--label", "chart--count", "chart--bar"}
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._spread: Sequence[dict[str, Any]] = ()
+        self._unit = ""
+        self._word = ""
+        self._counts = ""
+
+    def show(self, spread: Sequence[dict[str, Any]], *, counts: str, unit: str = "", empty: str = "") -> None:
+        """Draw a spread.
+
+        Args:
+            spread: rows of `value` and `count`, by value.
+            counts: what is counted; stands in the frame of the pane, or above the chart where there is none.
+            unit: `month` or `day` where the values are times.
+            empty: what stands here where there is no row.
+        """
+        self._spread, self._counts, self._unit, self._word = spread, counts, unit, empty
+        self._entitle()
+        self.refresh()
+
+    def on_resize(self) -> None:
+        """Columns of other periods may fit."""
+        self._entitle()
+
+    @property
+    def _framed(self) -> bool:
+        return isinstance(self.parent, Widget) and bool(self.parent.styles.border_bottom[0])
+
+    def _columns(self, height: int) -> text_charts.Columns | None:
+        return text_charts.columns(self._spread, self._unit, width=self.size.width, height=height)
+
+    @property
+    def _caption(self) -> str:
+        """What is counted; for times, by what period."""
+        found = self._columns(self.size.height) if self._unit else None
+        return f"{self._counts} by {text_charts.period(self._unit, found.each)}" if found else self._counts
+
+    def _entitle(self) -> None:
+        if isinstance(self.parent, Widget):
+            self.parent.border_subtitle = self._caption if self._spread else ""
+
+    def render(self) -> Text:
+        """The chart in the room of now."""
+        label = self.get_component_rich_style("chart--label", partial=True)
+        if not self._spread:
+            return Text(self._word, label)
+        above = Text() if self._framed else Text(f"{self._caption}\n", label)
+        height = self.size.height - (0 if self._framed else 1)
+        return above.append_text(self._over_time(height) if self._unit else self._bars(height))
+
+    def _bars(self, height: int) -> Text:
+        label, count, bar = self._styles()
+        drawn = Text(no_wrap=True)
+        for line in text_charts.bars(self._spread, bins=max(1, min(BINS, height)), width=self.size.width):
+            drawn.append(f"{line.label} ", label).append(f"{line.count} ", count).append(f"{line.bar}\n", bar)
+        drawn.right_crop(1)
+        return drawn
+
+    def _over_time(self, height: int) -> Text:
+        label, _, bar = self._styles()
+        found = self._columns(height)
+        if found is None:
+            return Text("no room", label)
+        drawn = Text(no_wrap=True)
+        for scale, line in zip(found.scale, found.lines, strict=True):
+            drawn.append(scale, label).append(f"{line}\n", bar)
+        return drawn.append(found.below, label)
+
+    def _styles(self) -> tuple[Any, Any, Any]:
+        names = ("chart--label", "chart--count", "chart--bar")
+        label, count, bar = (self.get_component_rich_style(name, partial=True) for name in names)
+        return label, count, bar

@@ -1,0 +1,69 @@
+"""Choose one row of a list, with a field that narrows it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from sracl_tui import formatting
+from sracl_tui.tui.bindings import Keyed
+from sracl_tui.tui.deferred_paint import Stepwise
+from sracl_tui.tui.widgets.table import Column, Row, Table, lay_out
+
+
+class Choose(Stepwise, Keyed, ModalScreen[Hashable | None]):
+    """Gives the key of the chosen row; none when left by `esc`."""
+
+    SECTION = "choose"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Cancel"),
+        Binding("down", "to_table", "To the list", show=False),
+    ]
+
+    def __init__(self, title: str, columns: Sequence[Column], rows: Sequence[Row], *, hint: str = "") -> None:
+        super().__init__()
+        self._title, self._columns, self._rows = title, columns, rows
+        self._hint = hint or "enter chooses   down: to the list   esc: back"
+
+    def compose(self) -> ComposeResult:
+        """Title, field, list, hint."""
+        with Vertical(classes="dialog tall"):
+            yield Static(formatting.line(self._title), classes="dialog-title", markup=False)
+            yield Input(placeholder="words to narrow the list")
+            yield Table(empty="Nothing fits.")
+            yield Static(self._hint, classes="muted", markup=False)
+
+    def on_mount(self) -> None:
+        """All of them first."""
+        self._draw("")
+
+    @on(Input.Changed)
+    def _narrow(self, event: Input.Changed) -> None:
+        self._draw(event.value)
+
+    def _draw(self, text: str) -> None:
+        wanted = text.lower().split()
+        rows = [row for row in self._rows if all(word in " ".join(row.cells).lower() for word in wanted)]
+        self.query_one(Table).show(lay_out(self._columns, rows), keep=False)
+
+    @on(Input.Submitted)
+    @on(Table.Chosen)
+    def _chosen(self) -> None:
+        key = self.query_one(Table).key
+        if key is not None:
+            self.dismiss(key)
+
+    def action_to_table(self) -> None:
+        """From the field to the list."""
+        self.query_one(Table).focus()
+
+    def action_leave(self) -> None:
+        """None of them."""
+        self.dismiss(None)

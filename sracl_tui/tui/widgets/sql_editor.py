@@ -1,0 +1,309 @@
+"""A SQL editor: words in colors, and a list of what could stand here: tables, columns, keywords."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events, on
+from textual.binding import Binding, BindingType
+from textual.widgets import OptionList, TextArea
+from textual.widgets.option_list import Option
+
+from sracl_tui.tui.bindings import Keyed
+
+KEYWORDS = [
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "BY",
+    "ORDER",
+    "HAVING",
+    "LIMIT",
+    "OFFSET",
+    "JOIN",
+    "LEFT",
+    "RIGHT",
+    "FULL",
+    "INNER",
+    "OUTER",
+    "CROSS",
+    "ASOF",
+    "SEMI",
+    "ANTI",
+    "ON",
+    "USING",
+    "AS",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "IS",
+    "NULL",
+    "LIKE",
+    "ILIKE",
+    "BETWEEN",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "DISTINCT",
+    "ALL",
+    "UNION",
+    "EXCEPT",
+    "INTERSECT",
+    "WITH",
+    "RECURSIVE",
+    "VALUES",
+    "OVER",
+    "PARTITION",
+    "ROWS",
+    "RANGE",
+    "QUALIFY",
+    "WINDOW",
+    "FILTER",
+    "ASC",
+    "DESC",
+    "NULLS",
+    "FIRST",
+    "LAST",
+    "CAST",
+    "TRUE",
+    "FALSE",
+    "EXISTS",
+    "DESCRIBE",
+    "SHOW",
+    "TABLES",
+    "SUMMARIZE",
+    "EXPLAIN",
+    "PIVOT",
+    "UNPIVOT",
+    "SAMPLE",
+    "EXCLUDE",
+    "REPLACE",
+    "COLUMNS",
+    "INTERVAL",
+]
+FUNCTIONS = [
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "median",
+    "stddev_samp",
+    "quantile_cont",
+    "corr",
+    "arg_max",
+    "arg_min",
+    "list",
+    "string_agg",
+    "round",
+    "abs",
+    "ln",
+    "exp",
+    "coalesce",
+    "if",
+    "date_trunc",
+    "strftime",
+    "lower",
+    "upper",
+    "length",
+    "substring",
+    "split_part",
+    "regexp_matches",
+    "regexp_extract",
+    "unnest",
+    "row_number",
+    "rank",
+    "lag",
+    "lead",
+    "first",
+    "last",
+    "histogram",
+    "list_cosine_similarity",
+    "json_extract_string",
+]
+MOST = 60
+_WORD = re.compile(r"[\w.]*\Z")
+_TOKEN = re.compile(
+    r"(?P<comment>--.*)|(?P<string>'(?:[^']|'')*'?)|(?P<name>\"[^\"]*\"?)|(?P<number>\b\d[\d_.]*(?:e[+-]?\d+)?\b)|(?P<word>[A-Za-z_]\w*)",
+    re.IGNORECASE,
+)
+_KEYWORDS = frozenset(KEYWORDS)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What could be put in, and what it is."""
+
+    text: str
+    kind: str
+
+
+def complete(text: str, prefix: str, vocabulary: dict[str, list[str]]) -> list[Candidate]:
+    """What could stand for the `prefix`: columns of tables that the query names come first.
+
+    Args:
+        text: the whole query.
+        prefix: letters before the cursor; with a dot, the part before the last one is a table or an alias.
+        vocabulary: tables with their columns.
+    """
+    owner, dot, leaf = prefix.rpartition(".")
+    if dot and owner:
+        table = _aliases(text, vocabulary).get(owner.lower(), owner)
+        found = [Candidate(f"{owner}.{name}", "column") for name in vocabulary.get(table, []) if _fits(name, leaf)]
+        whole = [Candidate(name, "table") for name in vocabulary if _fits(name, prefix)]
+        return (found + whole)[:MOST]
+    named = {table for table in vocabulary if re.search(rf"(?<![\w.]){re.escape(table)}\b", text)}
+    near = [Candidate(name, table) for table in vocabulary if table in named for name in vocabulary[table]]
+    far = [Candidate(name, table) for table in vocabulary if table not in named for name in vocabulary[table]]
+    tables = [Candidate(name, "table") for name in vocabulary]
+    words = [Candidate(name, "keyword") for name in KEYWORDS] + [Candidate(name, "function") for name in FUNCTIONS]
+    seen: dict[str, Candidate] = {}
+    for candidate in (*near, *tables, *words, *far):
+        if _fits(candidate.text, prefix) and candidate.text.lower() != prefix.lower():
+            seen.setdefault(candidate.text, candidate)
+    starts = prefix.lower()
+    return sorted(seen.values(), key=lambda one: not one.text.lower().startswith(starts))[:MOST]
+
+
+def _aliases(text: str, vocabulary: dict[str, list[str]]) -> dict[str, str]:
+    found = {}
+    for table in vocabulary:
+        for match in re.finditer(rf"(?<![\w.]){re.escape(table)}\s+(?:AS\s+)?([A-Za-z_]\w*)", text, re.IGNORECASE):
+            if match[1].upper() not in _KEYWORDS:
+                found[match[1].lower()] = table
+    return found
+
+
+def _fits(name: str, prefix: str) -> bool:
+    """It begins so, or a word in it does: `ndcg` finds `test_ndcg_20`."""
+    name, prefix = name.lower(), prefix.lower()
+    return name.startswith(prefix) or (len(prefix) > 1 and f"_{prefix}" in name)
+
+
+class Candidates(OptionList, can_focus=False):
+    """The list under the cursor."""
+
+
+class Editor(Keyed, TextArea):
+    """A text of several lines. Candidates come as one types; `tab` takes one, `down` the next, `esc` none."""
+
+    SECTION = "editor"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"editor--{name}" for name in ("keyword", "string", "number", "comment", "table")
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+space", "candidates", "Complete", key_display="^space", show=False),
+    ]
+
+    def __init__(self, text: str = "", *, id: str | None = None) -> None:
+        super().__init__(text, id=id, soft_wrap=True, show_line_numbers=False, tab_behavior="focus")
+        self.vocabulary: dict[str, list[str]] = {}
+        self.list: Candidates | None = None
+        self._prefix = ""
+
+    @property
+    def choosing(self) -> bool:
+        """Whether the list is open."""
+        return self.list is not None and bool(self.list.display)
+
+    def learn(self, vocabulary: dict[str, list[str]]) -> None:
+        """Know the tables and their columns; lines that were drawn before get their colors."""
+        self.vocabulary = vocabulary
+        self.notify_style_update()
+        self.refresh()
+
+    def get_line(self, line_index: int) -> Text:
+        """A line with its colors."""
+        line = super().get_line(line_index)
+        tables = {name.lower() for name in self.vocabulary}
+        for match in _TOKEN.finditer(line.plain):
+            kind = match.lastgroup
+            if kind == "word":
+                kind = "keyword" if match[0].upper() in _KEYWORDS else "table" if match[0].lower() in tables else None
+            if kind is not None and kind != "name":
+                line.stylize(self.get_component_rich_style(f"editor--{kind}", partial=True), *match.span())
+        return line
+
+    def action_candidates(self) -> None:
+        """Everything that could stand here."""
+        self._seek(least=0)
+
+    def _seek(self, *, least: int) -> None:
+        row, column = self.cursor_location
+        before = self.document.get_line(row)[:column]
+        match = _WORD.search(before)
+        prefix = match[0] if match else ""
+        inside = before.count("'") % 2 == 1 or "--" in before
+        found = complete(self.text, prefix, self.vocabulary) if len(prefix) >= least and not inside else []
+        self._prefix = prefix
+        self._offer(found)
+
+    def _offer(self, found: Iterable[Candidate]) -> None:
+        if self.list is None:
+            return
+        options = [Option(_option(one), id=one.text) for one in found]
+        self.list.clear_options()
+        self.list.display = bool(options)
+        if options:
+            self.list.add_options(options)
+            self.list.highlighted = 0
+            self._place(len(options))
+
+    def _place(self, count: int) -> None:
+        assert self.list is not None
+        at, screen = self.cursor_screen_offset, self.screen.size
+        height = min(count, 8) + 2
+        below = at.y + 1 + height <= screen.height - 2
+        x = max(0, min(at.x - len(self._prefix), screen.width - 42))
+        self.list.styles.height = height
+        self.list.styles.offset = (x, at.y + 1 if below else max(1, at.y - height))
+
+    def close(self) -> None:
+        """Close the list."""
+        self._offer([])
+
+    async def _on_key(self, event: events.Key) -> None:
+        if self.choosing and self.list is not None:
+            if event.key in ("down", "up"):
+                self.list.action_cursor_down() if event.key == "down" else self.list.action_cursor_up()
+            elif event.key == "tab":
+                self.take()
+            elif event.key == "escape":
+                self.close()
+            else:
+                await super()._on_key(event)
+                return
+            event.stop()
+            event.prevent_default()
+            return
+        await super()._on_key(event)
+
+    def take(self) -> None:
+        """Put the marked candidate in the place of what was typed."""
+        if self.list is None or self.list.highlighted is None:
+            return
+        chosen = self.list.get_option_at_index(self.list.highlighted).id or ""
+        row, column = self.cursor_location
+        with self.prevent(TextArea.Changed):
+            self.replace(chosen, (row, column - len(self._prefix)), (row, column))
+        self.close()
+
+    @on(TextArea.Changed)
+    def _typed(self) -> None:
+        self._seek(least=2) if self.has_focus else self.close()
+
+    def _on_blur(self, event: events.Blur) -> None:
+        super()._on_blur(event)
+        self.close()
+
+
+def _option(one: Candidate) -> Text:
+    return Text.assemble(one.text, "  ", (one.kind, "dim"))

@@ -1,0 +1,308 @@
+"""A table that draws only the lines on the screen, whose rows can be replaced at once, and that keeps its cursor.
+
+Ten thousand rows are shown as fast as ten. Cells are plain text with the name of a style, so nothing in them is ever
+taken for markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from sracl_tui import formatting
+from sracl_tui.tui.bindings import Keyed
+
+GAP = 2
+GUTTER = 2
+STYLES = ("dim", "good", "bad", "warn", "live", "accent", "strong", "mark")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column; `flex` takes the room that is left and is cut where there is none."""
+
+    key: str
+    title: str
+    right: bool = False
+    flex: bool = False
+    least: int = 8
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: what it stands for, its texts, a style per cell, and a sign in the gutter."""
+
+    key: Hashable
+    cells: tuple[str, ...]
+    styles: tuple[str, ...] = ()
+    sign: str = ""
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Columns that each cell takes; measured once, however often the row is laid out."""
+        return tuple(map(formatting.width, self.cells))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows and how wide each column must be; made in a worker, shown at once."""
+
+    columns: tuple[Column, ...] = ()
+    rows: Sequence[Row] = ()
+    widths: tuple[int, ...] = ()
+    index: Mapping[Any, int] = field(default_factory=dict)
+
+
+def lay_out(columns: Sequence[Column], rows: Sequence[Row]) -> Grid:
+    """Measure the columns; takes 0.1 s for 10,000 rows of ten cells at most."""
+    widths = []
+    for place, column in enumerate(columns):
+        widest = max((row.widths[place] for row in rows), default=0)
+        widest = max(widest, formatting.width(column.title))
+        widths.append(min(widest, column.most) if column.most else widest)
+    return Grid(tuple(columns), tuple(rows), tuple(widths), {row.key: place for place, row in enumerate(rows)})
+
+
+class Table(Keyed, ScrollView, can_focus=True):
+    """A list of rows with a cursor."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"table--{name}" for name in (*STYLES, "header", "sorted", "cursor", "blurred-cursor", "plain")
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home,g", "jump(0)", "First row", show=False),
+        Binding("end,G", "jump(-1)", "Last row", show=False),
+        Binding("left,h", "slide(-8)", "Scroll left", show=False),
+        Binding("right,l", "slide(8)", "Scroll right", show=False),
+        Binding("enter", "choose", "Open"),
+    ]
+
+    @dataclass
+    class Highlighted(Message):
+        """The cursor stands on another row."""
+
+        table: Table
+        key: Hashable
+
+        @property
+        def control(self) -> Table:
+            return self.table
+
+    @dataclass
+    class Chosen(Message):
+        """A row was opened."""
+
+        table: Table
+        key: Hashable
+
+        @property
+        def control(self) -> Table:
+            return self.table
+
+    @dataclass
+    class HeaderClicked(Message):
+        """A title was clicked."""
+
+        table: Table
+        key: str
+
+        @property
+        def control(self) -> Table:
+            return self.table
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None, empty: str = "") -> None:
+        super().__init__(id=id, classes=classes)
+        self.grid = Grid()
+        self.cursor = 0
+        self.sorted_by: tuple[str, bool] | None = None
+        self._empty = empty
+        self._widths: tuple[int, ...] = ()
+
+    def show(self, grid: Grid, *, keep: bool = True, sorted_by: tuple[str, bool] | None = None) -> None:
+        """Replace the rows; the cursor stays on its row where that is still there.
+
+        Args:
+            sorted_by: column and whether it is descending, for the sign in the title.
+        """
+        before = self.key
+        self.grid, self.sorted_by = grid, sorted_by
+        place = grid.index.get(before, min(self.cursor, len(grid.rows) - 1)) if keep else 0
+        self.cursor = max(0, place)
+        self._measure()
+        if not keep:
+            self.scroll_to(0, 0, animate=False)
+        self._keep_in_sight()
+        self.refresh()
+        if self.key != before and self.key is not None:
+            self.post_message(self.Highlighted(self, self.key))
+
+    def say(self, text: str) -> None:
+        """What stands here when there is no row."""
+        self._empty = text
+        self.refresh()
+
+    @property
+    def key(self) -> Hashable | None:
+        """What the row under the cursor stands for."""
+        return self.grid.rows[self.cursor].key if self.cursor < len(self.grid.rows) else None
+
+    def move_to(self, key: Hashable) -> None:
+        """Put the cursor on a row."""
+        if key in self.grid.index:
+            self._go(self.grid.index[key])
+
+    def action_move(self, by: int) -> None:
+        """Up or down."""
+        self._go(self.cursor + by)
+
+    def action_page(self, by: int) -> None:
+        """A page up or down."""
+        self._go(self.cursor + by * max(1, self.scrollable_content_region.height - 2))
+
+    def action_jump(self, to: int) -> None:
+        """To the first or last row."""
+        self._go(0 if to == 0 else len(self.grid.rows) - 1)
+
+    def action_slide(self, by: int) -> None:
+        """Scroll sideways."""
+        self.scroll_relative(x=by, animate=False)
+
+    def action_choose(self) -> None:
+        """Open the row under the cursor."""
+        if self.key is not None:
+            self.post_message(self.Chosen(self, self.key))
+
+    def _go(self, place: int) -> None:
+        place = max(0, min(place, len(self.grid.rows) - 1))
+        if place != self.cursor and self.grid.rows:
+            self.cursor = place
+            self._keep_in_sight()
+            self.refresh()
+            self.post_message(self.Highlighted(self, self.grid.rows[place].key))
+
+    def _keep_in_sight(self) -> None:
+        height = self.scrollable_content_region.height - 1
+        top = self.scroll_offset.y
+        if height > 0 and not top <= self.cursor < top + height:
+            target = self.cursor if self.cursor < top else self.cursor - height + 1
+            self.scroll_to(y=target, animate=False, force=True)
+
+    def _measure(self) -> None:
+        grid = self.grid
+        widths = list(grid.widths)
+        room = self.scrollable_content_region.width
+        spare = room - GUTTER - sum(widths) - GAP * max(0, len(widths) - 1)
+        for place, column in enumerate(grid.columns):
+            if column.flex:
+                wanted = widths[place] + spare
+                taken = max(column.least, wanted)
+                spare -= taken - widths[place]
+                widths[place] = taken
+        self._widths = tuple(widths)
+        total = GUTTER + sum(widths) + GAP * max(0, len(widths) - 1)
+        self.virtual_size = Size(max(total, 1), len(grid.rows) + 1)
+
+    def on_resize(self) -> None:
+        """Share the room anew."""
+        self._measure()
+        self._keep_in_sight()
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """A row: move there, twice: open it. A title: say so."""
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        if offset.y == 0:
+            self._click_header(offset.x + self.scroll_offset.x)
+            return
+        place = offset.y - 1 + self.scroll_offset.y
+        if place < len(self.grid.rows):
+            again = place == self.cursor and event.chain > 1
+            self._go(place)
+            if again:
+                self.action_choose()
+
+    def _click_header(self, x: int) -> None:
+        start = GUTTER
+        for column, wide in zip(self.grid.columns, self._widths, strict=True):
+            if start <= x < start + wide + GAP:
+                self.post_message(self.HeaderClicked(self, column.key))
+                return
+            start += wide + GAP
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen: the titles, or a row."""
+        region, left = self.scrollable_content_region, self.scroll_offset.x
+        plain = self.get_component_rich_style("table--plain")
+        if y == 0:
+            segments = self._header()
+            base = self.get_component_rich_style("table--header")
+        else:
+            place = y - 1 + self.scroll_offset.y
+            if place >= len(self.grid.rows):
+                said = self._empty if y == 1 and not self.grid.rows else ""
+                style = self.get_component_rich_style("table--dim")
+                return Strip([Segment(f"  {said}", style)]).adjust_cell_length(region.width, plain)
+            segments, base = self._row(place, plain)
+        strip = Strip(segments)
+        return strip.crop(left, left + region.width).adjust_cell_length(region.width, base)
+
+    def _header(self) -> list[Segment]:
+        style = self.get_component_rich_style("table--header")
+        chosen = self.get_component_rich_style("table--sorted")
+        segments = [Segment(" " * GUTTER, style)]
+        for column, wide in zip(self.grid.columns, self._widths, strict=True):
+            title, look = column.title, style
+            if self.sorted_by and self.sorted_by[0] == column.key:
+                title, look = title + ("↓" if self.sorted_by[1] else "↑"), chosen
+            segments += [Segment(formatting.fit(title, wide, right=column.right), look), Segment(" " * GAP, style)]
+        return segments
+
+    def _row(self, place: int, plain: Style) -> tuple[list[Segment], Style]:
+        row = self.grid.rows[place]
+        here = place == self.cursor
+        base = plain
+        if here:
+            base = self.get_component_rich_style("table--cursor" if self.has_focus else "table--blurred-cursor")
+        pointer = "›" if here and self.has_focus else " "
+        mark = self.get_component_rich_style("table--mark", partial=True)
+        segments = [Segment(pointer, base), Segment(row.sign or " ", base + mark)]
+        paints = {
+            name: self.get_component_rich_style(f"table--{name}", partial=True) for name in set(row.styles) if name
+        }
+        for at, (column, wide) in enumerate(zip(self.grid.columns, self._widths, strict=True)):
+            paint = paints.get(row.styles[at]) if at < len(row.styles) else None
+            style = base + paint if paint is not None else base
+            segments += [
+                Segment(formatting.fit(row.cells[at], wide, right=column.right), style),
+                Segment(" " * GAP, base),
+            ]
+        return segments, base
+
+    def watch_has_focus(self, value: bool) -> None:
+        """Draw the cursor of a table that has focus otherwise."""
+        super().watch_has_focus(value)
+        self.refresh()
+
+    def line_of(self, key: Hashable) -> Region | None:
+        """Where a row is drawn, for tests and the mouse."""
+        place = self.grid.index.get(key)
+        y = None if place is None else place + 1 - self.scroll_offset.y
+        return None if y is None else Region(0, y, self.size.width, 1)

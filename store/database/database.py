@@ -1,0 +1,356 @@
+"""The only place that connects to DuckDB.
+
+Readers share one locked-down, read-only instance per process, with the vectors attached. Writers never open the
+published files: they work on a copy (see `publish`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from store.database.connection import explain, fetch
+from store.errors import QueryFailed, StoreError
+from store.home import Home
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PATIENCE_SECONDS = 1.0
+OPENINGS = 20
+Cancel = Callable[[], None]
+_BATCH = 10_000
+
+
+class _Instance:
+    """This process's read-only view of a home, shared by its stores; reopened when a new file is published."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._lock = threading.Condition(threading.RLock())
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._files: tuple[int | None, int | None] = (None, None)
+        self._busy = 0
+        self.users = 0
+
+    @contextmanager
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor of the current instance.
+
+        A new file can be opened when no query reads the old one, so queries that come later wait for those that are at
+        work; but not for a long one: then they read what it reads.
+        """
+        with self._lock:
+            self._lock.wait_for(lambda: self._busy == 0 or self._files == self._current(), PATIENCE_SECONDS)
+            if self._busy == 0 and self._files != self._current():
+                self.close()
+            if self._connection is None:
+                self._connection = self._open_whole()
+            cursor = self._connection.cursor()
+            self._busy += 1
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+            with self._lock:
+                self._busy -= 1
+                self._lock.notify_all()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _current(self) -> tuple[int | None, int | None]:
+        return _inode(self._home.database), _inode(self._home.vectors)
+
+    def _open_whole(self) -> duckdb.DuckDBPyConnection:
+        """Open the files, again where they were replaced meanwhile.
+
+        DuckDB opens a file once for its header and once more for its blocks: a file that is replaced in between gives
+        an instance with the header of the old one and the blocks of the new one.
+        """
+        for _ in range(OPENINGS):
+            self._files = self._current()
+            try:
+                connection = self._open()
+            except StoreError:
+                if self._files == self._current():
+                    raise
+            else:
+                if self._files == self._current():
+                    return connection
+                connection.close()
+        raise StoreError("the store is being replaced all the time", where=str(self._home.database))
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        path = self._home.database
+        try:
+            connection = duckdb.connect(str(path), read_only=True)
+        except duckdb.Error as error:
+            raise explain(error, path) from None
+        try:
+            vectors = str(self._home.vectors).replace("'", "''")
+            connection.execute(f"ATTACH '{vectors}' AS vectors (READ_ONLY)")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+        except duckdb.Error as error:
+            connection.close()
+            raise explain(error, self._home.vectors) from None
+        return connection
+
+
+def signature(home: Home) -> tuple[int, ...]:
+    """Changes whenever another state of a home is published."""
+    found: list[int] = []
+    for path in (home.database, home.vectors):
+        with suppress(OSError):
+            told = path.stat()
+            found += [told.st_ino, told.st_mtime_ns, told.st_size]
+    return tuple(found)
+
+
+_instances: dict[Path, _Instance] = {}
+_instances_lock = threading.Lock()
+
+
+def _join(home: Home) -> _Instance:
+    with _instances_lock:
+        instance = _instances.setdefault(home.path, _Instance(home))
+        instance.users += 1
+    return instance
+
+
+def _leave(home: Home, instance: _Instance) -> None:
+    with _instances_lock:
+        instance.users -= 1
+        if instance.users == 0:
+            instance.close()
+            _instances.pop(home.path, None)
+
+
+@contextmanager
+def reading(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A cursor of this process's instance: another connection of our own would drop its locks when it closes.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    instance = _join(home)
+    try:
+        with instance.cursor() as cursor:
+            yield cursor
+    except duckdb.Error as error:
+        raise explain(error, home.database) from None
+    finally:
+        _leave(home, instance)
+
+
+class Store:
+    """A home's databases, open for reading. Every query sees the newest published state."""
+
+    def __init__(self, home: Home, instance: _Instance) -> None:
+        self.home = home
+        self.behind: StoreError | None = None
+        """What hindered the taking in of waiting journals when the store was opened."""
+        self._instance: _Instance | None = instance
+
+    @classmethod
+    def open(cls, home: Home, *, ingest: bool = True) -> Store:
+        """Open a home; make it where it is new.
+
+        Args:
+            ingest: first publish what a dead run left in its journal.
+
+        Raises:
+            StoreError: it cannot be read, was written by a newer version, or is open for writing elsewhere.
+        """
+        from store.publishing.publish import catch_up, create, upgrade
+
+        home.create()
+        create(home)
+        store = cls(home, _join(home))
+        try:
+            upgrade(home)
+            if ingest:
+                store.behind = catch_up(home)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Let go; the last store of the process closes the files."""
+        instance, self._instance = self._instance, None
+        if instance is not None:
+            _leave(self.home, instance)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def table(self, query: str, parameters: Sequence[Any] = (), **tables: pa.Table) -> pa.Table:
+        """Rows of one of our own queries as Arrow; `tables` are there under their names.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        try:
+            with self._cursor() as cursor:
+                for name, table in tables.items():
+                    cursor.register(name, table)
+                return fetch(cursor, query, parameters)
+        except duckdb.Error as error:
+            raise explain(error, self.home.database) from None
+
+    def rows(self, query: str, parameters: Sequence[Any] = (), **tables: pa.Table) -> list[dict[str, Any]]:
+        """Rows of one of our own queries as dictionaries."""
+        return self.table(query, parameters, **tables).to_pylist()
+
+    def tuples(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The same as tuples, without the import of pyarrow."""
+        try:
+            with self._cursor() as cursor:
+                return cursor.execute(query, list(parameters)).fetchall()
+        except duckdb.Error as error:
+            raise explain(error, self.home.database) from None
+
+    def user_sql(
+        self, query: str, *, limit: int | None = None, started: Callable[[Cancel], None] | None = None
+    ) -> pa.Table | None:
+        """Rows of a person's query, on the locked-down instance; none for a statement without rows.
+
+        Args:
+            limit: rows to read; one more is read where there is one, which tells that there are more.
+            started: is given what cancels the query, from any thread. A query that has not begun yet does not notice:
+                call it again until this returns.
+
+        Raises:
+            QueryFailed: with the database's own words; canceled.
+        """
+        with self._cursor() as cursor:
+            if started is not None:
+                started(cursor.interrupt)
+            return run_sql(cursor, query, limit=limit)
+
+    def save_sql(self, query: str, path: Path, *, started: Callable[[Cancel], None] | None = None) -> int:
+        """Write all rows of a person's query to a file, as its ending says: .csv, .parquet or .json (an object a line).
+
+        The rows are streamed, and the file is there when it is whole.
+
+        Returns:
+            How many rows.
+
+        Raises:
+            QueryFailed: with the database's own words; canceled; the statement has no rows.
+            StoreError: no such format, or the file cannot be written.
+        """
+        from store.database.result_files import save
+
+        with self._cursor() as cursor:
+            if started is not None:
+                started(cursor.interrupt)
+            relation = _relation(cursor, query)
+            if relation is None:
+                raise QueryFailed("the statement has no rows to save")
+            try:
+                return save(relation, path)
+            except duckdb.Error as error:
+                raise _failed(error) from None
+
+    def save_rows(self, query: str, parameters: Sequence[Any], path: Path, **tables: pa.Table) -> int:
+        """Write the rows of one of our own queries to a file, as `save_sql` does; `tables` are there under their names.
+
+        Raises:
+            StoreError: the database cannot be read, or the file cannot be written.
+        """
+        from store.database.result_files import save
+
+        try:
+            with self._cursor() as cursor:
+                for name, table in tables.items():
+                    cursor.register(name, table)
+                return save(cursor.sql(query, params=list(parameters)), path)
+        except duckdb.Error as error:
+            raise explain(error, self.home.database) from None
+
+    def vocabulary(self) -> dict[str, list[str]]:
+        """Tables and views with their columns, as a person's SQL names them."""
+        rows = self.rows(
+            "SELECT if(database_name = 'vectors', 'vectors.', '') || table_name AS name, "
+            "list(column_name ORDER BY column_index) AS columns "
+            "FROM duckdb_columns() WHERE NOT internal GROUP BY ALL ORDER BY ALL"
+        )
+        return {row["name"]: row["columns"] for row in rows}
+
+    def _cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        if self._instance is None:
+            raise StoreError("this store is closed", where=str(self.home.database))
+        return self._instance.cursor()
+
+
+_REFUSED = {
+    duckdb.StatementType.TRANSACTION: "a query is one transaction already",
+    duckdb.StatementType.DETACH: "other queries of this program need it",
+}
+
+
+def run_sql(connection: duckdb.DuckDBPyConnection, query: str, *, limit: int | None = None) -> pa.Table | None:
+    """Run a person's statements; rows of the last one, or the first `limit` + 1 of them.
+
+    Raises:
+        QueryFailed: with the database's own words.
+    """
+    relation = _relation(connection, query)
+    try:
+        if relation is None or limit is None:
+            return None if relation is None else relation.to_arrow_table()
+        import pyarrow as pa
+
+        reader, batches, left = relation.to_arrow_reader(_BATCH), [], limit + 1
+        for batch in reader:
+            batches.append(batch.slice(0, left))
+            left -= batch.num_rows
+            if left <= 0:
+                break
+        return pa.Table.from_batches(batches, reader.schema)
+    except duckdb.Error as error:
+        raise _failed(error) from None
+
+
+def _relation(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation | None:
+    """Run all statements but the last; the last one, not yet run, where it has rows."""
+    try:
+        for statement in connection.extract_statements(query):
+            if statement.type in _REFUSED:
+                raise QueryFailed(f"{statement.query.strip()!r} is not possible here: {_REFUSED[statement.type]}")
+        return connection.sql(query)
+    except duckdb.Error as error:
+        raise _failed(error) from None
+
+
+def _failed(error: duckdb.Error) -> QueryFailed:
+    if isinstance(error, duckdb.InterruptException):
+        return QueryFailed("the query was canceled")
+    hint = "Tables and columns: docs/schema.md, or SHOW TABLES and DESCRIBE name."
+    if "read-only" in str(error):
+        hint = "Readers cannot write: `sracl sql --write` publishes a change properly."
+    return QueryFailed(str(error), hint=hint)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,88 @@
+"""Brings a database file to the newest schema: numbered SQL files, each applied in a transaction with its record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal
+
+import duckdb
+
+from store.errors import StoreError
+
+Which = Literal["main", "vectors"]
+
+_RECORD = """
+CREATE TABLE IF NOT EXISTS schema_version (
+    version INTEGER PRIMARY KEY,
+    name VARCHAR NOT NULL,
+    applied_at TIMESTAMP NOT NULL
+);
+COMMENT ON TABLE schema_version IS 'Migrations that were applied; the highest is the version of this file.';
+COMMENT ON COLUMN schema_version.version IS 'Number of the migration.';
+COMMENT ON COLUMN schema_version.name IS 'Its name.';
+COMMENT ON COLUMN schema_version.applied_at IS 'When, UTC.';
+"""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step of a schema's history; never changed once released."""
+
+    version: int
+    name: str
+    sql: str
+
+
+def migrations(which: Which) -> list[Migration]:
+    """All steps of a database, oldest first."""
+    steps: list[Migration] = []
+    for file in (resources.files("store.database.migrations") / which).iterdir():
+        if file.name.endswith(".sql"):
+            number, name = file.name.removesuffix(".sql").split("_", 1)
+            steps.append(Migration(int(number), name, file.read_text("utf-8")))
+    return sorted(steps, key=lambda step: step.version)
+
+
+def version_of(connection: duckdb.DuckDBPyConnection) -> int:
+    """Version of the open file; 0 for a new one."""
+    try:
+        rows = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
+    except duckdb.CatalogException:  # no such table; to ask for it first would take 10 ms at every start
+        return 0
+    return int(rows[0][0])
+
+
+def migrate(
+    connection: duckdb.DuckDBPyConnection, which: Which, steps: list[Migration] | None = None
+) -> list[Migration]:
+    """Apply what is missing; a step that fails leaves the file at the version before it.
+
+    Raises:
+        StoreError: the file is of a newer version, or a step failed.
+    """
+    steps = migrations(which) if steps is None else steps
+    before, newest = version_of(connection), max(step.version for step in steps)
+    if before > newest:
+        raise StoreError(
+            f"the {which} database has schema version {before}; this program knows {newest}",
+            hint="A newer sracl wrote it: upgrade, or use another --home. Nothing was changed.",
+        )
+    applied = [step for step in steps if step.version > before]
+    if applied:
+        connection.execute(_RECORD)
+    for step in applied:
+        connection.begin()
+        try:
+            connection.execute(step.sql)
+            connection.execute(
+                "INSERT INTO schema_version VALUES (?, ?, now() AT TIME ZONE 'UTC')",
+                [step.version, step.name],
+            )
+            connection.commit()
+        except duckdb.Error as error:
+            connection.rollback()
+            raise StoreError(
+                f"migration {step.version} ({step.name}) failed: {error}", hint="Nothing was changed."
+            ) from None
+    return applied

@@ -1,0 +1,59 @@
+"""Runs that are called running and whose process is gone."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from typing import Any
+
+from store.home import Home
+from store.journal.journal import end_of, lock_held
+from store.journal.processes import boot_id
+from store.queue import Queue
+
+ACTIVE = (
+    "SELECT run_id, state, host, boot_id, heartbeat_at, pid, process_started FROM runs "
+    "WHERE state IN ('queued', 'running', 'stopping')"
+)
+
+
+SILENT_SECONDS = 60.0
+"""A run of another machine, whose lock cannot be asked, is lost when it has been silent for so long."""
+
+
+def dead_runs(home: Home, active: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Run id, state and reason of every active run whose process is gone without a word."""
+    dead: list[tuple[str, str, str]] = []
+    waiting = Queue(home).active() if any(run["state"] == "queued" for run in active) else set()
+    for run in active:
+        verdict = None if run["state"] == "queued" and run["run_id"] in waiting else verdict_of(home, run)
+        if verdict is not None:
+            dead.append((run["run_id"], *verdict))
+    return dead
+
+
+def verdict_of(home: Home, run: dict[str, Any]) -> tuple[str, str] | None:
+    """State and reason of an active run if it is dead; none while it lives or may live.
+
+    One that is called queued must be asked for in the queue first.
+    """
+    if lock_held(home.runs / run["run_id"]):
+        return None
+    end = end_of(home.runs / run["run_id"])
+    if end is not None:  # it said so, but nobody could publish it since, as on a full disk
+        return str(end.get("state")), str(end.get("reason") or "")
+    if run["state"] == "queued":
+        return "killed", "its process ended before it began"
+    if run["host"] != platform.node():
+        beat = run["heartbeat_at"]
+        if isinstance(beat, str):  # of a row that the database wrote as JSON
+            beat = datetime.fromisoformat(beat)
+        silent = (datetime.now(UTC).replace(tzinfo=None) - beat).total_seconds() if beat else 0.0
+        return (
+            ("lost", f"it ran on {run['host']} and has been silent since {beat:%Y-%m-%d %H:%M}")
+            if silent > SILENT_SECONDS
+            else None
+        )
+    if run["boot_id"] != boot_id():
+        return "lost", "the machine was restarted"
+    return "killed", f"its process (PID {run['pid']}) ended without a word"

@@ -1,0 +1,265 @@
+"""What each event of a journal means for the tables."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from store.errors import StoreError
+from store.journal.journal import Line
+from store.publishing.run_rows import RunRows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EDITS = "edits"
+"""The source of what people change; every other source is a run."""
+_COLUMNS = ("text", "tokens_in", "tokens_out", "tokens_cached", "usd", "finish_reason", "fallback")
+_BEST = "(FROM incoming QUALIFY row_number() OVER (PARTITION BY key ORDER BY fallback, place) = 1) i"
+_SUMMARIES = (
+    f"UPDATE summaries s SET {', '.join(f'{name} = i.{name}' for name in _COLUMNS)}, run_id = $1, created_at = written_at "
+    f"FROM {_BEST} WHERE s.key = i.key AND s.fallback AND NOT i.fallback",
+    f"INSERT INTO summaries SELECT key, {', '.join(_COLUMNS)}, $1, written_at FROM {_BEST} ON CONFLICT DO NOTHING",
+)
+"""The first answer to a request stays; one that stands in for a failed model gives way to the model's own."""
+_CALLS = (
+    "INSERT INTO api_calls BY NAME SELECT $1 AS run_id, $2 AS provider, $3 AS model, "
+    "* EXCLUDE (written_at, place) REPLACE (make_timestamp(CAST(sent_at * 1000000 AS BIGINT)) AS sent_at) FROM incoming",
+)
+
+
+def read_table(line: Line, warnings: list[str]) -> pa.Table | None:
+    """The table of an event; none, with a warning, where it cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if "columns" in line.fields:
+        return pa.table(line.fields["columns"])
+    if line.table is None:
+        return None
+    try:
+        return pq.read_table(line.table)
+    except (OSError, pa.ArrowInvalid) as error:
+        warnings.append(f"{line.table}: the table of {line.event!r} cannot be read and was skipped: {error}")
+        return None
+
+
+def _utc(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
+
+
+class Taker:
+    """One event to rows: `_on_NAME` takes the event NAME, and unknown events are left alone."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, rows: RunRows, warnings: list[str]) -> None:
+        self._connection, self._rows, self._warnings = connection, rows, warnings
+        self._gathered: dict[tuple[tuple[str, ...], tuple[Any, ...]], list[pa.Table]] = {}
+
+    def flush(self) -> None:
+        """Write what has gathered: answers and calls come by the hundred, a few in each event."""
+        import pyarrow as pa
+
+        self._rows.flush()
+        gathered, self._gathered = self._gathered, {}
+        for (statements, values), tables in gathered.items():
+            self._connection.register("incoming", pa.concat_tables(tables, promote_options="permissive"))
+            for statement in statements:
+                self._connection.execute(statement, list(values))
+            self._connection.unregister("incoming")
+
+    def _gather(self, statements: tuple[str, ...], values: tuple[Any, ...], line: Line) -> None:
+        """Keep a table, with the time of its event, for statements that take all such tables at once."""
+        import pyarrow as pa
+
+        table = read_table(line, self._warnings)
+        if table is not None:
+            tables = self._gathered.setdefault((statements, values), [])
+            for name, value in (("written_at", pa.scalar(_utc(line.at), pa.timestamp("us"))), ("place", len(tables))):
+                table = table.append_column(name, pa.repeat(value, len(table)))
+            tables.append(table)
+
+    def take(self, source: str, segment: int, line: Line) -> None:
+        if source != EDITS:
+            self._rows.seen(source, _utc(line.at))
+        take = getattr(self, f"_on_{line.event}", None)
+        if take is not None:
+            take(source, segment, line)
+
+    def _on_run_created(self, source: str, segment: int, line: Line) -> None:
+        self._rows.create(source, line.fields, _utc(line.at))
+
+    def _on_run_started(self, source: str, segment: int, line: Line) -> None:
+        self._rows.update(
+            source,
+            state="running",
+            reason=None,
+            ended_at=None,
+            exit_code=None,
+            signal=None,
+            started_at=_utc(line.at),
+            segments=segment,
+            **line.fields,
+        )
+
+    def _on_run_resumed(self, source: str, segment: int, line: Line) -> None:
+        """What an earlier segment wrote beyond the checkpoint did not happen; answers and calls did."""
+        self.flush()
+        for table in ("metrics", "user_ranks", "synthesizer_weights"):
+            self._connection.execute(
+                f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [source, line.fields["step"]]
+            )
+        self._rows.update(source, epoch=line.fields["epoch"], best_epoch=line.fields.get("best_epoch"))
+
+    def _on_dataset_used(self, source: str, segment: int, line: Line) -> None:
+        self._rows.update(source, **line.fields)
+
+    _on_lists_used = _on_device_used = _on_dataset_used
+
+    def _on_stopping(self, source: str, segment: int, line: Line) -> None:
+        self._rows.update(source, state="stopping", reason=line.fields.get("reason"))
+
+    def _on_run_ended(self, source: str, segment: int, line: Line) -> None:
+        values = dict(line.fields)
+        if values.get("best_epoch") is None:  # it ended before it looked: what is known stays
+            values.pop("best_epoch", None)
+        self._rows.update(source, ended_at=_utc(line.at), **values)
+
+    def _on_epoch_finished(self, source: str, segment: int, line: Line) -> None:
+        fields = line.fields
+        self._rows.update(source, epoch=fields["epoch"])
+        if fields["improved"]:
+            self._rows.update(source, best_epoch=fields["epoch"])
+        seconds = [
+            {"split": "train", "name": "seconds", "value": fields["seconds"], "subgroup": "all"},
+            {"split": "valid", "name": "seconds", "value": fields["evaluate_seconds"], "subgroup": "all"},
+        ]
+        self._rows.metrics(source, fields["epoch"], fields["step"], [*fields["metrics"], *seconds], _utc(line.at))
+
+    def _on_measured(self, source: str, segment: int, line: Line) -> None:
+        """Numbers that are measured once: a run that was cut off after them and resumed measures them again."""
+        fields = line.fields
+        self._rows.flush()
+        for split, subgroup in {(m["split"], m["subgroup"]) for m in fields["metrics"]}:
+            self._connection.execute(
+                "DELETE FROM metrics WHERE run_id = ? AND epoch = ? AND step = ? AND split = ? AND subgroup = ?",
+                [source, fields["epoch"], fields["step"], split, subgroup],
+            )
+        self._rows.metrics(source, fields["epoch"], fields["step"], fields["metrics"], _utc(line.at))
+
+    def _on_evaluated(self, source: str, segment: int, line: Line) -> None:
+        """Final metrics; the ones of all users on validation are already there from the best epoch."""
+        fields, split = line.fields, line.fields["split"]
+        fresh = [m for m in fields["metrics"] if split != "valid" or m["subgroup"] != "all" or m["name"] == "n"]
+        self._rows.flush()
+        self._connection.execute(
+            "DELETE FROM metrics WHERE run_id = ? AND split = ? AND (split = 'test' OR subgroup <> 'all' OR name = 'n')",
+            [source, split],
+        )
+        self._rows.metrics(source, fields["epoch"], fields["step"], fresh, _utc(line.at))
+        self._connection.execute("DELETE FROM user_ranks WHERE run_id = ? AND split = ?", [source, split])
+        self._insert(
+            line,
+            "INSERT INTO user_ranks SELECT ?, ?, user_id, rank, ? FROM incoming",
+            [source, split, fields["step"]],
+        )
+
+    def _on_weights_sampled(self, source: str, segment: int, line: Line) -> None:
+        fields = line.fields
+        values = [source, fields["phase"], fields["epoch"], fields["step"]]
+        self._connection.execute("DELETE FROM synthesizer_weights WHERE run_id = ? AND phase = ?", values[:2])
+        self._insert(
+            line,
+            "INSERT INTO synthesizer_weights SELECT ?, ?, ?, ?, anchor_id, neighbor_id, weight FROM incoming",
+            values,
+        )
+
+    def _on_summary_set_made(self, source: str, segment: int, line: Line) -> None:
+        f = line.fields
+        if f.get("template"):
+            self._connection.execute(
+                "INSERT INTO prompts VALUES (?, ?) ON CONFLICT DO NOTHING",
+                [f["prompt_version"], f["template"]],
+            )
+        self._connection.execute(
+            "INSERT INTO summary_sets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            [
+                f["set_id"], f["dataset_id"], f["kind"], f["provider"], f["model"], f["prompt_version"], f["unit"],
+                json.dumps(f["parameters"]), source, _utc(line.at),
+            ],
+        )  # fmt: skip
+
+    def _on_summaries_made(self, source: str, segment: int, line: Line) -> None:
+        self._gather(_SUMMARIES, (source,), line)
+
+    def _on_api_called(self, source: str, segment: int, line: Line) -> None:
+        """Calls belong to the run that sent them; another one may have collected the answers of a batch."""
+        f = line.fields
+        self._gather(_CALLS, (f.get("run_id") or source, f["provider"], f["model"]), line)
+
+    def _on_summaries_linked(self, source: str, segment: int, line: Line) -> None:
+        set_id = line.fields["set_id"]
+        self._insert(
+            line,
+            "INSERT INTO summary_links SELECT ?, owner_id, key FROM incoming i WHERE NOT EXISTS "
+            "(SELECT 1 FROM summary_links l WHERE l.set_id = ? AND l.owner_id = i.owner_id)",
+            [set_id, set_id],
+        )
+
+    def _on_neighbors_found(self, source: str, segment: int, line: Line) -> None:
+        f = line.fields
+        known = self._connection.execute("SELECT 1 FROM neighbor_lists WHERE list_id = ?", [f["list_id"]]).fetchall()
+        if known:
+            return
+        if self._insert(
+            line,
+            "INSERT INTO neighbors SELECT ?, anchor_id, rank, neighbor_id, similarity FROM incoming",
+            [f["list_id"]],
+        ):
+            self._connection.execute(
+                "INSERT INTO neighbor_lists VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    f["list_id"],
+                    f["dataset_id"],
+                    f["kind"],
+                    json.dumps(f["parameters"]),
+                    f["recall"],
+                    source,
+                    _utc(line.at),
+                ],
+            )
+
+    def _on_bundle_imported(self, source: str, segment: int, line: Line) -> None:
+        from store.publishing.bundle_reader import take
+
+        self.flush()
+        try:
+            take(self._connection, line.folder, line.fields["file"])
+        except StoreError as error:
+            self._warnings.append(str(error))
+
+    def _on_run_tagged(self, source: str, segment: int, line: Line) -> None:
+        """Added and taken away, not set: two people may do so at once."""
+        f = line.fields
+        self._connection.execute(
+            "UPDATE runs SET tags = list_sort(list_distinct(list_filter(list_concat(tags, $1::VARCHAR[]), "
+            "lambda tag: NOT list_contains($2::VARCHAR[], tag)))) WHERE run_id = $3",
+            [f["add"], f["remove"], f["run_id"]],
+        )
+
+    def _on_run_noted(self, source: str, segment: int, line: Line) -> None:
+        self._rows.update(line.fields["run_id"], note=line.fields["note"])
+
+    def _on_run_renamed(self, source: str, segment: int, line: Line) -> None:
+        self._rows.update(line.fields["run_id"], name=line.fields["name"])
+
+    def _insert(self, line: Line, query: str, values: list[Any]) -> bool:
+        table = read_table(line, self._warnings)
+        if table is None:
+            return False
+        self._connection.register("incoming", table)
+        self._connection.execute(query, values)
+        self._connection.unregister("incoming")
+        return True

@@ -1,0 +1,396 @@
+"""Publishes the journals into the databases: copy, ingest on the copy, replace. Readers never wait and never block.
+
+Order of a publish: take the side lock; see that nobody writes; copy in a child process; ingest in one transaction;
+checkpoint; close; sync; and, in a child that lets no writer in, see that nobody wrote and replace. Whatever fails before
+that changes nothing, and the journals wait for the next time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from store import queue
+from store.database.connection import explain, fetch_few, open_for_writing
+from store.database.database import reading
+from store.database.migrate import Which, migrate, migrations, version_of
+from store.errors import StoreBusy, StoreError
+from store.home import Home
+from store.publishing import ingest, liveness
+
+EVERY_SECONDS, TIMES_LAST, AGAIN_SECONDS = 10.0, 45.0, 1.0
+"""A run publishes every EVERY_SECONDS, or every TIMES_LAST times what the last publish took, whichever is longer, so that
+readers are behind by at most 15 seconds or 50 times a publish; where another one was at it, again after AGAIN_SECONDS."""
+_SCRIPT = Path(__file__).with_name("_file_swap.py")
+Apply = Callable[[duckdb.DuckDBPyConnection], Any]
+
+
+@dataclass
+class Published:
+    """What a publish did."""
+
+    events: int = 0
+    seconds: float = 0.0
+    """What it took, without what it waited for others."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0, both: bool = False) -> Published:
+    """Take every journal in, and `apply` a change of our own, in one transaction each file; then replace the files.
+
+    Args:
+        apply: called with the connection of the copied main database, inside the transaction; once more each time
+            that somebody wrote meanwhile.
+        both: publish the vectors too where no journal has new ones.
+        wait: seconds to wait for another publisher, or for a person who has a file open for writing.
+
+    Raises:
+        StoreBusy: it took longer than that; nothing was changed.
+        StoreError: disk full, no permission, a damaged file, a newer schema; nothing was changed.
+    """
+    deadline = time.monotonic() + wait
+    home.create()
+    with _side_lock(home, deadline):
+        while True:
+            started = time.monotonic()
+            try:
+                report = _publish_once(home, apply, both=both)
+                break
+            except StoreBusy:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            except OSError as error:
+                raise StoreError(
+                    f"the store cannot be written: {error.strerror or error}",
+                    where=str(home.path),
+                    hint="Nothing is lost: the journals are kept, and the next command that can write takes them in.",
+                ) from None
+        report.seconds = time.monotonic() - started
+    return report
+
+
+def create(home: Home) -> None:
+    """Make the two files where one is missing."""
+    if not home.database.exists() or not home.vectors.exists():
+        publish(home)
+
+
+def upgrade(home: Home) -> None:
+    """Bring files of an older schema to the newest.
+
+    Raises:
+        StoreError: a file is of a newer schema, or cannot be read.
+    """
+    found: dict[Which, int] = {}
+    with reading(home) as cursor:
+        found["main"] = version_of(cursor)
+        cursor.execute("USE vectors")
+        found["vectors"] = version_of(cursor)
+    newest = {which: migrations(which)[-1].version for which in found}
+    for which, version in found.items():
+        if version > newest[which]:
+            raise StoreError(
+                f"this file has schema version {version}; this program knows {newest[which]}",
+                where=str(_path(home, which)),
+                hint="A newer sracl wrote it: upgrade, or use another --home. Nothing was changed.",
+            )
+    if found != newest:
+        publish(home, both=True)
+
+
+def catch_up(home: Home) -> StoreError | None:
+    """Publish what dead runs left in their journals, and what people edited; leave living runs to themselves.
+
+    What hinders the publishing, such as a full disk, hinders no reader: it is returned.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    with reading(home) as cursor:
+        offsets, active = ingest.offsets_of(cursor), fetch_few(cursor, liveness.ACTIVE)
+    left = (part for part in ingest.pending_segments(home, offsets) if not ingest.is_live(home, part.source))
+    if any(map(ingest.has_lines, left)) or liveness.dead_runs(home, active):
+        try:
+            publish(home)
+        except StoreError as error:
+            return error
+    return None
+
+
+def write_sql(home: Home, query: str) -> Any:
+    """Run a person's statements on the main database, in one transaction, and publish the result.
+
+    Raises:
+        QueryFailed: the database refused; nothing was changed.
+        StoreBusy: somebody else writes.
+    """
+    from store.database.database import run_sql
+
+    result: list[Any] = []
+    publish(home, apply=lambda connection: result.append(run_sql(connection, query)))
+    return result[-1]
+
+
+class Publisher:
+    """A thread that publishes while a run lives: on request, and from time to time."""
+
+    def __init__(self, home: Home, *, done: Callable[[Published], None] = lambda report: None) -> None:
+        """Args: done: told of every publish that went well."""
+        self._home, self._done = home, done
+        self._wake, self._closed = threading.Event(), threading.Event()
+        self._pause = EVERY_SECONDS
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self.warnings: list[str] = []
+
+    def start(self) -> None:
+        """Begin, with a first publish at once."""
+        self._wake.set()
+        self._thread.start()
+
+    def request(self) -> None:
+        """Publish soon: a stage has ended."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """End, with a last publish; what it cannot write stays in the journals, and `warnings` says why."""
+        self._closed.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._publish(wait=10.0)
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            self._wake.wait(self._pause)
+            self._wake.clear()
+            if not self._closed.is_set():
+                self._publish(wait=2.0)
+
+    def _publish(self, *, wait: float) -> None:
+        try:
+            report = publish(self._home, wait=wait)
+        except Exception as error:  # whatever it is, the run goes on and the journal waits
+            self.warnings = [str(error) or repr(error)]
+            crowd = isinstance(error, StoreBusy) and error.pid is None  # not a person who has the file open for hours
+            self._pause = AGAIN_SECONDS if crowd else EVERY_SECONDS
+        else:
+            self.warnings = report.warnings
+            self._pause = max(EVERY_SECONDS, TIMES_LAST * report.seconds)
+            self._done(report)
+
+
+def _path(home: Home, which: Which) -> Path:
+    return home.database if which == "main" else home.vectors
+
+
+def _publish_once(home: Home, apply: Apply | None, *, both: bool) -> Published:
+    _remove_stale(home)
+    report = Published()
+    lost = not home.vectors.exists()
+    with _copy(home, "main") as main:
+        offsets = ingest.offsets_of(main)
+        batches = ingest.read_pending(home, offsets, report.warnings)
+        report.events = sum(len(batch.lines) for batch in batches)
+        if both or lost or ingest.has_vectors(batches):
+            every = ingest.read_pending(home, {}, []) if lost and offsets else batches
+            with _copy(home, "vectors") as vectors:
+                ingest.take_vectors(vectors, every, report.warnings)
+        ingest.take_events(main, batches, report.warnings)
+        try:
+            ingest.bury(home, main)
+            queue.mirror(main, home)
+            if apply is not None:
+                apply(main)
+            main.commit()
+        except BaseException:
+            with suppress(duckdb.Error):
+                main.rollback()
+            raise
+    return report
+
+
+@contextmanager
+def _copy(home: Home, which: Which) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A writable, migrated copy of a database; replaces the published one when the block ends well."""
+    path = _path(home, which)
+    temporary = path.with_name(f"{path.name}.new-{os.getpid()}")
+    try:
+        before = _copied(path, temporary)
+        connection = open_for_writing(temporary)
+        try:
+            old = version_of(connection)
+            migrated = migrate(connection, which)
+            yield connection
+            connection.execute("CHECKPOINT")  # closing does so too, but keeps silent about a full disk
+        finally:
+            connection.close()
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        if migrated and old > 0:
+            _keep_backup(path, before, old)
+        answer = _ask("replace", path, temporary, json.dumps(before))
+        if not answer["done"]:
+            raise _busy(path, answer["writer"])
+        _sync_folder(path.parent)
+    except duckdb.Error as error:
+        raise explain(error, path) from None
+    finally:
+        _discard(temporary)
+
+
+def copy_of(home: Home, path: Path, to: Path, *, wait: float = 30.0) -> None:
+    """Copy a published file, while nobody publishes.
+
+    Raises:
+        StoreBusy: somebody writes.
+        StoreError: the copy cannot be written.
+    """
+    with _side_lock(home, time.monotonic() + wait):
+        _copied(path, to)
+
+
+@contextmanager
+def replacing(home: Home, which: Which, *, wait: float = 30.0) -> Iterator[tuple[Path, Path]]:
+    """A copy of a published file and the place of the one that replaces it when the block ends well.
+
+    Raises:
+        StoreBusy: somebody writes.
+        StoreError: there is no room; nothing was changed.
+    """
+    path = _path(home, which)
+    copied = path.with_name(f"{path.name}.new-{os.getpid()}-old")
+    fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
+    with _side_lock(home, time.monotonic() + wait):
+        try:
+            before = _copied(path, copied)
+            yield copied, fresh
+            with fresh.open("rb+") as file:
+                os.fsync(file.fileno())
+            answer = _ask("replace", path, fresh, json.dumps(before))
+            if not answer["done"]:
+                raise _busy(path, answer["writer"])
+            _sync_folder(path.parent)
+        finally:
+            _discard(copied)
+            _discard(fresh)
+
+
+def _copied(path: Path, temporary: Path) -> dict[str, Any]:
+    """Copy the published file, where there is one and nobody writes to it, with the log of a session that was killed.
+
+    Returns:
+        What the file and its logs looked like.
+
+    Raises:
+        StoreBusy: a person has it open for writing.
+    """
+    answer = _ask("copy", path, temporary)
+    if answer["writer"] is not None or ("" in answer["state"] and not answer["whole"]):
+        raise _busy(path, answer["writer"])
+    return answer["state"]
+
+
+def _busy(path: Path, writer: int | None) -> StoreBusy:
+    if writer is None:
+        return StoreBusy("somebody wrote to the file meanwhile", pid=None, where=str(path))
+    return StoreBusy(
+        f"process {writer or 'unknown'} has the file open for writing",
+        pid=writer or None,
+        where=str(path),
+        hint="Publishing waits so that those rows are not lost: close that session. The journals are kept.",
+    )
+
+
+def _ask(action: str, path: Path, temporary: Path, *more: str) -> dict[str, Any]:
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(_SCRIPT), action, str(path), str(temporary), *more],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise StoreError(
+            f"copying failed: {reason[0]}",
+            where=str(path),
+            hint="Look at disk space and permissions. Nothing is lost: the journals are kept.",
+        )
+    return json.loads(done.stdout)
+
+
+def _keep_backup(path: Path, before: dict[str, Any], old: int) -> None:
+    """The file as it was before a migration stays beside the new one, under the number of its schema."""
+    backup = path.with_name(f"{path.stem}.before-v{old + 1}.duckdb")
+    try:
+        for suffix in before:
+            os.link(f"{path}{suffix}", f"{backup}{suffix}")
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        _ask("copy", path, backup)
+
+
+@contextmanager
+def _side_lock(home: Home, deadline: float) -> Iterator[None]:
+    """One publisher at a time, of any process and thread."""
+    path = home.path / "publish.lock"
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"the store cannot be written: {error.strerror}", where=str(path)) from None
+    try:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StoreBusy("another process is publishing", pid=None, where=str(path)) from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(file)
+
+
+def _remove_stale(home: Home) -> None:
+    """Clean up after a killed publisher; the side lock is ours, so nobody is at work on its copies."""
+    for which in ("main", "vectors"):
+        path = _path(home, which)
+        _discard(path.with_name(f"{path.name}.new-"))
+        for left in path.parent.glob(f"{path.name}.wal*.taken-*"):
+            log, inode = str(left).rsplit(".taken-", 1)
+            if path.exists() and path.stat().st_ino == int(inode) and not os.path.exists(log):
+                left.rename(log)  # the file that it belongs to was not replaced
+            else:
+                left.unlink()
+
+
+def _discard(temporary: Path) -> None:
+    """Remove a copy, its logs and its folder of temporary data."""
+    for left in temporary.parent.glob(f"{temporary.name}*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

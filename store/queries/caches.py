@@ -1,0 +1,55 @@
+"""What earlier runs have made and a new one can use again: summaries, vectors, neighbor lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from store.database.database import Store
+
+
+def known_summaries(store: Store, keys: list[str]) -> dict[str, str]:
+    """Texts by key, of the keys that are known. Fallbacks are not: a model may do better next time."""
+    wanted = pa.table({"key": pa.array(keys, pa.string())})
+    found = store.table(
+        "SELECT s.key, s.text FROM summaries s SEMI JOIN wanted USING (key) WHERE NOT s.fallback",
+        wanted=wanted,
+    )
+    return dict(zip(found["key"].to_pylist(), found["text"].to_pylist(), strict=True))
+
+
+def known_vectors(store: Store, encoder: str, sha256s: list[str]) -> tuple[list[str], NDArray[np.float32]]:
+    """Hashes that are known, and their vectors (N, dimension)."""
+    wanted = pa.table({"sha256": pa.array(sha256s, pa.string())})
+    found = store.table(
+        "SELECT v.sha256, v.vector FROM vectors.vectors v SEMI JOIN wanted USING (sha256) WHERE v.encoder = ?",
+        [encoder],
+        wanted=wanted,
+    )
+    if found.num_rows == 0:
+        return [], np.zeros((0, 0), np.float32)
+    flat = found["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return found["sha256"].to_pylist(), flat.reshape(found.num_rows, -1)
+
+
+def known_neighbors(store: Store, list_id: str) -> tuple[NDArray[np.int32], ...] | None:
+    """Columns anchor_id, rank, neighbor_id (int32) and similarity (float32) of a list; none where it is not there."""
+    if not store.rows("SELECT 1 FROM neighbor_lists WHERE list_id = ?", [list_id]):
+        return None
+    table = store.table(
+        "SELECT anchor_id, rank::INTEGER AS rank, neighbor_id, similarity FROM neighbors WHERE list_id = ? "
+        "ORDER BY anchor_id, rank",
+        [list_id],
+    )
+    return tuple(table[name].to_numpy() for name in table.column_names)
+
+
+def counts(store: Store) -> dict[str, int]:
+    """Rows of the caches, for `sracl doctor`."""
+    row = store.rows(
+        "SELECT (SELECT count(*) FROM summaries) AS summaries, (SELECT count(*) FROM vectors.vectors) AS vectors, "
+        "(SELECT count(*) FROM neighbor_lists) AS neighbor_lists, (SELECT count(*) FROM runs) AS runs, "
+        "(SELECT count(*) FROM datasets) AS datasets"
+    )
+    return row[0]

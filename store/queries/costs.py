@@ -1,0 +1,125 @@
+"""What calls to models have cost, and what their answers tell about the next ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from store.database.database import Store
+
+GROUPS = {
+    "run": (
+        "c.run_id AS run_id, r.name AS name, r.kind AS kind, r.state AS state, "
+        "CAST(r.config ->> '$.semantics.budget' AS DOUBLE) AS cap",
+        "max(c.sent_at) DESC",
+    ),
+    "provider": ("c.provider AS provider", "1"),
+    "model": ("c.provider AS provider, c.model AS model", "1, 2"),
+    "day": ("strftime(c.sent_at, '%Y-%m-%d') AS day", "1 DESC"),
+    "dataset": ("coalesce(r.dataset_name, '') AS dataset", "1"),
+}
+"""By what spending may be summed up: the columns, and the order."""
+_CALLS = """
+WITH asked AS (SELECT run_id, any_value(provider) AS provider, any_value(model) AS model FROM api_calls GROUP BY run_id),
+c AS (
+    SELECT *, false AS fallback FROM api_calls
+    UNION ALL BY NAME
+    SELECT s.run_id, a.provider, a.model, s.created_at AS sent_at, true AS fallback
+    FROM summaries s JOIN asked a USING (run_id) WHERE s.fallback
+)
+"""
+"""Calls, and a row for each text that stands in for an answer: one run asks one model."""
+_SUMS = """
+    count(*) FILTER (NOT c.fallback) AS calls, count(*) FILTER (c.error IS NOT NULL) AS failed,
+    count(*) FILTER (c.fallback) AS fallbacks,
+    CAST(coalesce(sum(c.tokens_in), 0) AS BIGINT) AS tokens_in,
+    CAST(coalesce(sum(c.tokens_out), 0) AS BIGINT) AS tokens_out,
+    CAST(coalesce(sum(c.tokens_cached), 0) AS BIGINT) AS tokens_cached,
+    sum(c.usd) AS usd,
+    count(*) FILTER (c.usd IS NULL AND NOT c.fallback) AS unpriced,
+    sum(c.tokens_cached * (c.usd_per_million_in - c.usd_per_million_cached)) / 1e6 AS usd_saved
+"""
+
+
+def spending(store: Store, by: str) -> list[dict[str, Any]]:
+    """Calls, tokens and dollars by one of `GROUPS`.
+
+    `usd` sums the known prices and is None where none is known; `unpriced` counts calls that come on top; `fallbacks`
+    counts texts that stand in for an answer; `usd_saved` is what cached prompt tokens saved, None where no price is known.
+    """
+    columns, order = GROUPS[by]
+    return store.rows(
+        f"{_CALLS} SELECT {columns}, {_SUMS} FROM c LEFT JOIN runs r USING (run_id) GROUP BY ALL ORDER BY {order}"
+    )
+
+
+def totals(store: Store) -> dict[str, Any]:
+    """The same over everything."""
+    return store.rows(f"{_CALLS} SELECT {_SUMS} FROM c")[0]
+
+
+def gains(store: Store) -> list[dict[str, Any]]:
+    """Finished runs with summaries that a model wrote, and what a gain over the backbone cost, best value first.
+
+    `usd` is what the run's summaries have cost, whichever run paid for them, as far as prices are known (`unpriced` calls
+    come on top). `ndcg` and `backbone` are NDCG@20 on test, the backbone's as the mean of the data set's finished runs
+    without a contrast; `usd_per_gain` is dollars per 0.01, none where nothing was gained.
+    """
+    return store.rows(
+        """
+        WITH price AS (
+            SELECT l.set_id, sum(c.usd) AS usd, count(*) FILTER (c.usd IS NULL) AS unpriced
+            FROM (SELECT DISTINCT set_id, key FROM summary_links) l JOIN api_calls c USING (key) GROUP BY l.set_id
+        ), backbone AS (
+            SELECT r.dataset_id, avg(v.test_ndcg_20) AS ndcg, count(*) AS runs
+            FROM runs r JOIN run_results v USING (run_id)
+            WHERE r.state = 'finished' AND v.alpha = 0 AND v.beta = 0 AND v.test_ndcg_20 IS NOT NULL GROUP BY r.dataset_id
+        ), priced AS (
+            SELECT
+                r.run_id, r.name, r.dataset_name AS dataset, r.config ->> '$.semantics.unit' AS unit,
+                list_sum([u.usd, i.usd]) AS usd, coalesce(u.unpriced, 0) + coalesce(i.unpriced, 0) AS unpriced,
+                v.test_ndcg_20 AS ndcg, b.ndcg AS backbone, b.runs AS backbones
+            FROM runs r JOIN run_results v USING (run_id) LEFT JOIN backbone b USING (dataset_id)
+            LEFT JOIN price u ON u.set_id = r.user_set_id LEFT JOIN price i ON i.set_id = r.item_set_id
+            WHERE r.state = 'finished' AND v.test_ndcg_20 IS NOT NULL AND coalesce(u.set_id, i.set_id) IS NOT NULL
+        )
+        SELECT *, ndcg - backbone AS gain, CASE WHEN ndcg > backbone THEN usd / (ndcg - backbone) * 0.01 END AS usd_per_gain
+        FROM priced ORDER BY usd_per_gain NULLS LAST, run_id DESC
+        """
+    )
+
+
+def spent_by(store: Store, run_id: str) -> float:
+    """Dollars that a run has spent or may have spent: a call of unknown cost counts with what was set aside for it."""
+    query = "SELECT coalesce(sum(coalesce(usd, usd_reserved)), 0) AS usd FROM api_calls WHERE run_id = ?"
+    return store.rows(query, [run_id])[0]["usd"]
+
+
+def recorded(store: Store, batch: str) -> set[str]:
+    """Keys of a batch's requests that stand in `api_calls`."""
+    found = store.table("SELECT key FROM api_calls WHERE batch = ?", [batch])
+    return set(found["key"].to_pylist())
+
+
+def tokens_of(store: Store, keys: list[str]) -> dict[str, tuple[int, int, int]]:
+    """Tokens in, out and cached of summaries that a model wrote, all attempts together, by key."""
+    wanted = pa.table({"key": pa.array(keys, pa.string())})
+    found = store.table(
+        "SELECT s.key, s.tokens_in, s.tokens_out, s.tokens_cached FROM summaries s SEMI JOIN wanted USING (key) "
+        "WHERE NOT s.fallback AND s.tokens_in > 0",
+        wanted=wanted,
+    ).to_pydict()
+    return {
+        key: (tokens_in, tokens_out, tokens_cached)
+        for key, tokens_in, tokens_out, tokens_cached in zip(*found.values(), strict=True)
+    }
+
+
+def pace(store: Store, provider: str, model: str) -> float | None:
+    """Mean seconds of a good call to a model; none where there was none yet."""
+    found = store.rows(
+        "SELECT avg(latency_seconds) AS seconds FROM api_calls WHERE provider = ? AND model = ? AND error IS NULL",
+        [provider, model],
+    )
+    return found[0]["seconds"]

@@ -1,0 +1,159 @@
+"""What a run made, as files for other programs: results, neighbor lists, weights, vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from store.database.database import Store
+from store.errors import LookupFailed
+
+_RESULTS = "FROM run_results SEMI JOIN wanted USING (run_id) ORDER BY group_name, name, seed, run_id"
+_NEIGHBORS = """
+SELECT
+    'user' AS kind, a.user_id, u.raw_id, a.position, n.rank, b.user_id AS neighbor_user_id, v.raw_id AS neighbor_raw_id,
+    b.position AS neighbor_position, n.similarity, n.anchor_id AS id, n.neighbor_id
+FROM neighbors n
+JOIN anchors a ON a.dataset_id = $1 AND a.anchor_id = n.anchor_id
+JOIN users u ON u.dataset_id = $1 AND u.user_id = a.user_id
+JOIN anchors b ON b.dataset_id = $1 AND b.anchor_id = n.neighbor_id
+JOIN users v ON v.dataset_id = $1 AND v.user_id = b.user_id
+WHERE n.list_id = $2
+UNION ALL
+SELECT
+    'item', NULL, i.raw_id, NULL, n.rank, NULL, j.raw_id, NULL, n.similarity, n.anchor_id, n.neighbor_id
+FROM neighbors n
+JOIN items i ON i.dataset_id = $1 AND i.item_id = n.anchor_id
+JOIN items j ON j.dataset_id = $1 AND j.item_id = n.neighbor_id
+WHERE n.list_id = $3
+ORDER BY kind DESC, id, rank
+"""
+_WEIGHTS = """
+SELECT
+    a.user_id, u.raw_id, a.position, b.user_id AS neighbor_user_id, v.raw_id AS neighbor_raw_id, b.position AS
+    neighbor_position, n.rank, n.similarity, w.weight, w.anchor_id, w.neighbor_id
+FROM weights w
+JOIN anchors a ON a.dataset_id = $1 AND a.anchor_id = w.anchor_id
+JOIN users u ON u.dataset_id = $1 AND u.user_id = a.user_id
+JOIN anchors b ON b.dataset_id = $1 AND b.anchor_id = w.neighbor_id
+JOIN users v ON v.dataset_id = $1 AND v.user_id = b.user_id
+LEFT JOIN neighbors n ON n.list_id = $2 AND n.anchor_id = w.anchor_id AND n.neighbor_id = w.neighbor_id
+ORDER BY w.anchor_id, w.weight DESC, w.neighbor_id
+"""
+_USERS = """
+SELECT a.user_id, u.raw_id, a.position, h.*
+FROM vectors_of_users h
+JOIN anchors a ON a.dataset_id = $1 AND a.anchor_id = h.anchor_id
+JOIN users u ON u.dataset_id = $1 AND u.user_id = a.user_id
+ORDER BY a.user_id
+"""
+_TEXTS = """
+SELECT s.kind, l.owner_id AS id, coalesce(u.raw_id, i.raw_id) AS raw_id, a.position, v.encoder, t.text, v.vector
+FROM summary_sets s
+JOIN summary_links l USING (set_id)
+JOIN summaries t USING (key)
+JOIN vectors.vectors v ON v.sha256 = sha256(t.text) AND v.encoder = $4
+LEFT JOIN anchors a ON s.kind = 'user' AND a.dataset_id = $1 AND a.anchor_id = l.owner_id
+LEFT JOIN users u ON u.dataset_id = $1 AND u.user_id = a.user_id
+LEFT JOIN items i ON s.kind = 'item' AND i.dataset_id = $1 AND i.item_id = l.owner_id
+WHERE s.set_id IN ($2, $3)
+ORDER BY s.kind DESC, l.owner_id
+"""
+
+
+def results(store: Store, run_ids: Sequence[str], path: Path) -> int:
+    """Rows of `run_results`, to a .csv, .parquet or .json file."""
+    return store.save_rows(f"SELECT * {_RESULTS}", [], path, wanted=_wanted(run_ids))
+
+
+def result_rows(store: Store, run_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The same as dictionaries."""
+    return store.rows(f"SELECT * {_RESULTS}", wanted=_wanted(run_ids))
+
+
+def neighbors(store: Store, run: dict[str, Any], path: Path) -> int:
+    """The lists that a run trained with: of users' prefixes and of items.
+
+    Raises:
+        LookupFailed: it trained with none.
+    """
+    if run["user_list_id"] is None and run["item_list_id"] is None:
+        raise LookupFailed(f"{run['run_id']} has no neighbor lists", hint="A backbone alone needs none.")
+    return store.save_rows(_NEIGHBORS, [run["dataset_id"], run["user_list_id"], run["item_list_id"]], path)
+
+
+def weights(store: Store, run: dict[str, Any], path: Path) -> int:
+    """The synthesizer's weights of every training prefix, with the best weights of the run.
+
+    Raises:
+        LookupFailed: it has none.
+    """
+    table = _table(store, run, "weights.parquet")
+    return store.save_rows(_WEIGHTS, [run["dataset_id"], run["user_list_id"]], path, weights=table)
+
+
+def user_vectors(store: Store, run: dict[str, Any], path: Path) -> int:
+    """h of the longest training prefix of each user and, where neighbors were weighed, h+.
+
+    Raises:
+        LookupFailed: it has none.
+    """
+    table = _table(store, run, "user_vectors.parquet")
+    return store.save_rows(_USERS, [run["dataset_id"]], path, vectors_of_users=table)
+
+
+def text_vectors(store: Store, run: dict[str, Any], path: Path) -> int:
+    """Texts of users' prefixes and of items, and their vectors.
+
+    Raises:
+        LookupFailed: the run read no texts.
+    """
+    found = store.rows(
+        "SELECT parameters ->> '$.encoder' AS encoder FROM neighbor_lists WHERE list_id IN (?, ?)",
+        [run["user_list_id"], run["item_list_id"]],
+    )
+    encoder = next((row["encoder"] for row in found if row["encoder"]), None)
+    if encoder is None:
+        raise LookupFailed(f"{run['run_id']} has no vectors of texts")
+    return store.save_rows(_TEXTS, [run["dataset_id"], run["user_set_id"], run["item_set_id"], encoder], path)
+
+
+def embeddings(
+    store: Store, run: dict[str, Any], numbers: Sequence[int], vectors: pa.FixedSizeListArray, path: Path
+) -> int:
+    """Vectors of items by number, with their ids and titles."""
+    table = pa.table({"item_id": pa.array(numbers, pa.int32()), "vector": vectors})
+    query = (
+        "SELECT i.item_id, i.raw_id, i.title, e.vector FROM embeddings e JOIN items i ON i.dataset_id = ? AND "
+        "i.item_id = e.item_id ORDER BY i.item_id"
+    )
+    return store.save_rows(query, [run["dataset_id"]], path, embeddings=table)
+
+
+def recommendations(store: Store, run: dict[str, Any], table: pa.Table, path: Path) -> int:
+    """Columns user_id, rank, item_id, score, with the source's own ids and titles."""
+    query = (
+        "SELECT r.user_id, u.raw_id AS user_raw_id, r.rank, r.item_id, i.raw_id AS item_raw_id, i.title, r.score FROM "
+        "recommended r JOIN users u ON u.dataset_id = $1 AND u.user_id = r.user_id JOIN items i ON i.dataset_id = $1 AND "
+        "i.item_id = r.item_id ORDER BY r.user_id, r.rank"
+    )
+    return store.save_rows(query, [run["dataset_id"]], path, recommended=table)
+
+
+def _wanted(run_ids: Sequence[str]) -> pa.Table:
+    return pa.table({"run_id": pa.array(run_ids, pa.string())})
+
+
+def _table(store: Store, run: dict[str, Any], name: str) -> pa.Table:
+    """An array that a run left in its folder."""
+    file = store.home.run_folder(run["run_id"]) / name
+    if not file.is_file():
+        raise LookupFailed(
+            f"{run['run_id']} has no {name}",
+            hint="A run writes it when it is finished; weights need neighbors (alpha > 0).",
+        )
+    return pq.read_table(file)

@@ -1,0 +1,169 @@
+"""One user of one run, as the Inspector shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from store.database.database import Store
+from store.errors import LookupFailed
+
+
+def find_user(store: Store, dataset_id: str, text: str) -> dict[str, Any]:
+    """A user by number or by the source's own id; the number wins.
+
+    Raises:
+        LookupFailed: there is none.
+    """
+    rows = store.rows(
+        "SELECT * FROM users WHERE dataset_id = $1 AND (user_id = try_cast($2 AS INTEGER) OR raw_id = $2) "
+        "ORDER BY user_id <> coalesce(try_cast($2 AS INTEGER), -1) LIMIT 1",
+        [dataset_id, text],
+    )
+    if not rows:
+        count = store.rows("SELECT count(*) AS n FROM users WHERE dataset_id = ?", [dataset_id])[0]["n"]
+        raise LookupFailed(
+            f"there is no user {text!r}", hint=f"Users are numbered 1 to {count}; their own ids work too."
+        )
+    return rows[0]
+
+
+def sequence(store: Store, dataset_id: str, user_id: int) -> list[dict[str, Any]]:
+    """The user's items in order: position, item_id, title, ts, and the role of each as a target."""
+    return store.rows(
+        "SELECT i.position, i.item_id, t.title, i.ts, a.role FROM interactions i JOIN items t USING (dataset_id, item_id) "
+        "LEFT JOIN anchors a ON a.dataset_id = i.dataset_id AND a.user_id = i.user_id AND a.position = i.position - 1 "
+        "WHERE i.dataset_id = ? AND i.user_id = ? ORDER BY i.position",
+        [dataset_id, user_id],
+    )
+
+
+def anchors(store: Store, dataset_id: str, user_id: int) -> list[dict[str, Any]]:
+    """The user's prefixes, shortest first."""
+    return store.rows(
+        "SELECT anchor_id, position, length, item_id, role, represents FROM anchors WHERE dataset_id = ? AND user_id = ? "
+        "ORDER BY position",
+        [dataset_id, user_id],
+    )
+
+
+def summary(store: Store, set_id: str | None, owner_id: int) -> dict[str, Any] | None:
+    """A summary with its provider, model, prompt, tokens and dollars; none where it has none."""
+    rows = store.rows(
+        "SELECT t.*, s.kind, s.provider, s.model, s.prompt_version, s.unit FROM summary_links l JOIN summary_sets s "
+        "USING (set_id) JOIN summaries t USING (key) WHERE l.set_id = ? AND l.owner_id = ?",
+        [set_id, owner_id],
+    )
+    return rows[0] if rows else None
+
+
+def ranks(store: Store, run_id: str, user_id: int) -> dict[str, int]:
+    """Rank of the user's target by split."""
+    rows = store.rows("SELECT split, rank FROM user_ranks WHERE run_id = ? AND user_id = ?", [run_id, user_id])
+    return {row["split"]: row["rank"] for row in rows}
+
+
+def target_ranks(store: Store, run_id: str, split: str) -> dict[int, int]:
+    """Rank of every user's target."""
+    found = store.table("SELECT user_id, rank FROM user_ranks WHERE run_id = ? AND split = ?", [run_id, split])
+    return dict(zip(found["user_id"].to_pylist(), found["rank"].to_pylist(), strict=True))
+
+
+def neighbors(store: Store, run: dict[str, Any], anchor_id: int) -> list[dict[str, Any]]:
+    """The anchor's neighbors by similarity: who they are, and their weights by phase where they are stored.
+
+    With unit `user`, or a pool of users, a list is kept for the anchor that represents the user; that one is used where
+    the anchor has none of its own.
+    """
+    return store.rows(
+        """
+        SELECT
+            n.rank AS cosine_rank, n.neighbor_id, b.user_id AS neighbor_user_id, u.raw_id AS neighbor_raw_id,
+            b.position AS neighbor_position, n.similarity, t.title AS next_title,
+            (SELECT list(x.title ORDER BY i.position DESC) FROM interactions i JOIN items x USING (dataset_id, item_id)
+             WHERE i.dataset_id = b.dataset_id AND i.user_id = b.user_id AND i.position <= b.position) AS titles,
+            max(w.weight) FILTER (w.phase = 'initial') AS weight_initial,
+            max(w.weight) FILTER (w.phase = 'best') AS weight,
+            max(w.weight) FILTER (w.phase = 'last') AS weight_last
+        FROM neighbors n
+        JOIN anchors b ON b.dataset_id = $1 AND b.anchor_id = n.neighbor_id
+        JOIN users u ON u.dataset_id = b.dataset_id AND u.user_id = b.user_id
+        JOIN items t ON t.dataset_id = b.dataset_id AND t.item_id = b.item_id
+        LEFT JOIN synthesizer_weights w ON w.run_id = $2 AND w.anchor_id = n.anchor_id AND w.neighbor_id = n.neighbor_id
+        WHERE n.list_id = $3 AND n.anchor_id = $4
+        GROUP BY ALL ORDER BY cosine_rank
+        """,
+        [run["dataset_id"], run["run_id"], run["user_list_id"], anchor_id],
+    )
+
+
+def holders(store: Store, dataset_id: str, item_id: int, anchor_ids: list[int]) -> dict[int, str]:
+    """Which anchors know an item: `has` where it is in the prefix, `next` where it is what follows."""
+    rows = store.rows(
+        "SELECT a.anchor_id, bool_or(i.position <= a.position) AS has, bool_or(i.position = a.position + 1) AS next "
+        "FROM anchors a JOIN interactions i USING (dataset_id, user_id) WHERE a.dataset_id = $1 AND i.item_id = $2 "
+        "AND list_contains($3, a.anchor_id) GROUP BY a.anchor_id",
+        [dataset_id, item_id, anchor_ids],
+    )
+    found = {row["anchor_id"]: "has" if row["has"] else "next" if row["next"] else "" for row in rows}
+    return {anchor_id: word for anchor_id, word in found.items() if word}
+
+
+def everyone(store: Store, run: dict[str, Any]) -> pa.Table:
+    """Every user of a run's data by number: raw_id, the anchor that represents them, its length, rank of the test target."""
+    return store.table(
+        "SELECT u.user_id, u.raw_id, a.anchor_id, a.length, r.rank FROM users u "
+        "LEFT JOIN anchors a ON a.dataset_id = u.dataset_id AND a.user_id = u.user_id AND a.represents "
+        "LEFT JOIN user_ranks r ON r.run_id = $2 AND r.split = 'test' AND r.user_id = u.user_id "
+        "WHERE u.dataset_id = $1 ORDER BY u.user_id",
+        [run["dataset_id"], run["run_id"]],
+    )
+
+
+def weighed_pairs(store: Store, run: dict[str, Any], phase: str) -> pa.Table:
+    """Similarity and weight of every neighbor of the anchors that represent users: anchor_id, rank, similarity, weight."""
+    return store.table(
+        "SELECT w.anchor_id, n.rank::INTEGER AS rank, n.similarity, w.weight FROM synthesizer_weights w "
+        "JOIN neighbors n ON n.list_id = $2 AND n.anchor_id = w.anchor_id AND n.neighbor_id = w.neighbor_id "
+        "WHERE w.run_id = $1 AND w.phase = $3",
+        [run["run_id"], run["user_list_id"], phase],
+    )
+
+
+def weight_epochs(store: Store, run_id: str) -> dict[str, int]:
+    """Epoch of the weights of each phase that is stored: initial, best, last."""
+    rows = store.rows("SELECT DISTINCT phase, epoch FROM synthesizer_weights WHERE run_id = ?", [run_id])
+    return {row["phase"]: row["epoch"] for row in rows}
+
+
+def analysis(store: Store, run_id: str) -> dict[str, dict[str, float]]:
+    """What the run measured of its vectors and weights, by subgroup (h, h_plus, weights) and name."""
+    rows = store.rows("SELECT subgroup, name, value FROM metrics WHERE run_id = ? AND split = 'analysis'", [run_id])
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        found.setdefault(row["subgroup"], {})[row["name"]] = row["value"]
+    return found
+
+
+def search_users(store: Store, run: dict[str, Any], text: str, *, limit: int = 500) -> list[dict[str, Any]]:
+    """Users by number, own id, title of an item, or words of their summary: user_id and what was found, best first."""
+    return store.rows(
+        """
+        SELECT user_id, arg_min(found, place) AS found FROM (
+            SELECT user_id, 0 AS place, 'number' AS found FROM users
+            WHERE dataset_id = $1 AND user_id::VARCHAR = $3
+            UNION ALL
+            SELECT user_id, 1, 'id ' || raw_id FROM users WHERE dataset_id = $1 AND contains(lower(raw_id), lower($3))
+            UNION ALL
+            SELECT i.user_id, 2, min(t.title) FROM interactions i JOIN items t USING (dataset_id, item_id)
+            WHERE i.dataset_id = $1 AND contains(lower(t.title), lower($3)) GROUP BY i.user_id
+            UNION ALL
+            SELECT a.user_id, 3, min(s.text) FROM anchors a JOIN summary_links l ON l.owner_id = a.anchor_id
+            JOIN summaries s USING (key)
+            WHERE a.dataset_id = $1 AND a.represents AND l.set_id = $2 AND contains(lower(s.text), lower($3))
+            GROUP BY a.user_id
+        ) GROUP BY user_id ORDER BY min(place), user_id LIMIT $4
+        """,
+        [run["dataset_id"], run["user_set_id"], text.strip(), limit],
+    )

@@ -1,0 +1,92 @@
+"""One run as one file: its settings, the hash of its data, summaries, neighbor lists, metrics, ranks and environment.
+
+A zip of Parquet tables with a manifest of their hashes. What comes from elsewhere is looked at before any of it is
+used: names, kinds, sizes and hashes of all members, then the schema of every table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from store.database.database import Store
+from store.errors import LookupFailed, StoreError
+from store.home import Home
+from store.journal.journal import Journal
+from store.publishing.bundle_reader import FILE, FORMAT, MANIFEST, REQUEST, TABLES, read, refuse
+
+
+def export(store: Store, run_id: str, path: Path) -> dict[str, int]:
+    """Write a run's bundle; rows by table. The file is there when it is whole.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    import pyarrow.parquet as pq
+
+    rows: dict[str, int] = {}
+    hashes: dict[str, str] = {}
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name, chosen in TABLES.items():
+                table = store.table(f"SELECT * FROM {name} WHERE {chosen}", [run_id])
+                sink = io.BytesIO()
+                pq.write_table(table, sink, compression="zstd")
+                rows[name] = table.num_rows
+                _add(archive, f"tables/{name}.parquet", sink.getvalue(), hashes)
+            _add(archive, REQUEST, (store.home.run_folder(run_id) / REQUEST).read_bytes(), hashes)
+            row = store.rows("SELECT dataset_name, dataset_sha256 FROM runs WHERE run_id = ?", [run_id])[0]
+            manifest = {"format": FORMAT, "run_id": run_id, **row, "rows": rows, "sha256": hashes}
+            archive.writestr(MANIFEST, json.dumps(manifest, indent=1))
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreError(f"the bundle cannot be written: {error.strerror}", where=str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return rows
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes, hashes: dict[str, str]) -> None:
+    archive.writestr(name, data)
+    hashes[name] = hashlib.sha256(data).hexdigest()
+
+
+def bring_in(home: Home, path: Path) -> dict[str, Any]:
+    """Take a bundle into a home; its manifest. A run that is there already is left alone.
+
+    Raises:
+        StoreError: it is no bundle, is damaged, or holds what no bundle holds; nothing was changed.
+        LookupFailed: the run is there.
+    """
+    from store.publishing.publish import publish
+
+    manifest, tables, request = read(path)
+    run_id = manifest["run_id"]
+    folder = home.run_folder(run_id)
+    home.create()
+    if folder.exists():
+        raise LookupFailed(f"run {run_id} is in this home already", where=str(path))
+    if tables["runs"].column("run_id").to_pylist() != [run_id]:
+        raise refuse(path, "its run is not the one that its manifest names")
+    making = home.runs / f".{run_id}.new"  # no run id begins with a dot
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir()
+    try:
+        shutil.copyfile(path, making / FILE)
+        (making / REQUEST).write_bytes(request)
+        journal = Journal(making)
+        journal.append("bundle_imported", {"file": FILE}, durable=True)
+        journal.close()
+        making.rename(folder)
+    except OSError as error:
+        raise StoreError(f"cannot be written: {error.strerror}", where=str(folder)) from None
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    publish(home)
+    return manifest

@@ -1,0 +1,128 @@
+"""Bundles: out of one home and into another; and everything that is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from store.database.database import Store
+from store.errors import LookupFailed, StoreError
+from store.home import Home
+from store.publishing import bundle_reader
+from store.publishing.publish import publish
+from store.transfer import bundle as bundle_module
+
+RANKS = {"user_id": [1, 2], "rank": [3, 4]}
+METRICS = [{"split": "test", "subgroup": "all", "name": "hr@20", "value": 0.5}]
+
+
+@pytest.fixture
+def bundle(home: Home, new_run: Callable[..., Any], tmp_path: Path) -> Path:
+    journal = new_run("one")
+    (home.runs / "one" / "request.json").write_text("{}")
+    journal.append("evaluated", {"split": "test", "epoch": 1, "step": 1, "metrics": METRICS}, columns=RANKS)
+    journal.append("run_ended", {"state": "finished", "reason": None})
+    publish(home)
+    with Store.open(home) as store:
+        assert bundle_module.export(store, "one", tmp_path / "one.zip")["user_ranks"] == 2
+    return tmp_path / "one.zip"
+
+
+def rows_of(home: Home, query: str) -> list[tuple[Any, ...]]:
+    with Store.open(home) as store:
+        return [tuple(row.values()) for row in store.rows(query)]
+
+
+def changed(bundle: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(bundle) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write(path: Path, members: dict[str, bytes], *, attributes: int = 0, method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in members.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = attributes << 16, method
+            archive.writestr(info, data)
+    return path
+
+
+def test_a_bundle_opens_in_another_home(bundle: Path, home: Home, tmp_path: Path) -> None:
+    other = Home(tmp_path / "other")
+    assert bundle_module.bring_in(other, bundle)["run_id"] == "one"
+    for query in ("SELECT * EXCLUDE (heartbeat_at) FROM runs", "FROM user_ranks ORDER BY ALL", "FROM metrics"):
+        assert rows_of(other, query) == rows_of(home, query)
+    with pytest.raises(LookupFailed, match="already"):
+        bundle_module.bring_in(other, bundle)
+    other.database.unlink()
+    assert rows_of(other, "SELECT run_id FROM runs") == [("one",)], "it comes back from its journal"
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "tables/../../evil.parquet", "tables/users.parquet", "x"])
+def test_members_that_no_bundle_has_are_refused(bundle: Path, tmp_path: Path, name: str) -> None:
+    bad = write(tmp_path / "bad.zip", changed(bundle) | {name: b"x"})
+    refused(bad, tmp_path, "which no bundle does")
+
+
+def refused(bad: Path, tmp_path: Path, why: str) -> None:
+    other = Home(tmp_path / "other")
+    with pytest.raises(StoreError, match=why):
+        bundle_module.bring_in(other, bad)
+    assert not other.runs.exists() or not any(other.runs.iterdir())
+    assert not (tmp_path / "evil").exists()
+
+
+def test_links_are_refused(bundle: Path, tmp_path: Path) -> None:
+    refused(write(tmp_path / "bad.zip", changed(bundle), attributes=stat.S_IFLNK | 0o777), tmp_path, "not a plain file")
+
+
+def test_bombs_are_refused(bundle: Path, tmp_path: Path) -> None:
+    members = changed(bundle) | {"request.json": bytes(30_000_000)}
+    refused(write(tmp_path / "bad.zip", members, method=zipfile.ZIP_DEFLATED), tmp_path, "would grow")
+
+
+def test_a_parquet_bomb_is_refused(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_reader, "MOST_BYTES", 2_000_000)
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"run_id": ["one"] * 1_000_000}), sink, compression="zstd", use_dictionary=False)
+    assert len(sink.getvalue()) < 1_000_000
+    refused(with_manifest(bundle, tmp_path, {"tables/metrics.parquet": sink.getvalue()}), tmp_path, "would unpack")
+
+
+def with_manifest(bundle: Path, tmp_path: Path, new: dict[str, bytes], **fields: Any) -> Path:
+    """The bundle with other members, and hashes that fit them."""
+    import hashlib
+
+    members = changed(bundle) | new
+    manifest = json.loads(members["manifest.json"]) | fields
+    manifest["sha256"] = {n: hashlib.sha256(d).hexdigest() for n, d in members.items() if n != "manifest.json"}
+    return write(tmp_path / "bad.zip", members | {"manifest.json": json.dumps(manifest).encode()})
+
+
+@pytest.mark.parametrize("run_id", ["../../evil", "", ".hidden", "a/b", "two"])
+def test_names_cannot_climb_out_of_the_home(bundle: Path, tmp_path: Path, run_id: str) -> None:
+    refused(with_manifest(bundle, tmp_path, {}, run_id=run_id), tmp_path, "cannot be a run id|not the one")
+
+
+def test_damage_is_refused(bundle: Path, tmp_path: Path) -> None:
+    whole = bundle.read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 60)):
+        data = bytearray(whole)
+        data[place] ^= 255
+        (tmp_path / "bad.zip").write_bytes(data)
+        try:
+            manifest, _, _ = bundle_reader.read(tmp_path / "bad.zip")
+        except StoreError:
+            continue
+        assert manifest["run_id"] == "one"  # a byte that nothing reads
+    (tmp_path / "bad.zip").write_bytes(whole[: len(whole) // 2])
+    refused(tmp_path / "bad.zip", tmp_path, "no bundle of ours")

@@ -1,0 +1,36 @@
+"""Full garbage collections wait until nobody does."""
+
+from __future__ import annotations
+
+import gc
+
+from sracl_tui.tui import gc_scheduler
+from sracl_tui.tui.app import SraclApp
+
+
+def test_all_is_collected_when_nobody_waits(monkeypatch):
+    now, full = [1000.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(gc, "collect", lambda: full.append(now[0]))
+    collector = gc_scheduler.Collector()
+    now[0] += gc_scheduler.APART_SECONDS + 1
+    collector.touch()
+    assert not collector.look(), "a key was just pressed"
+    now[0] += gc_scheduler.IDLE_SECONDS + 1
+    assert collector.look()
+    now[0] += gc_scheduler.IDLE_SECONDS + 1
+    assert not collector.look(), "it was just done"
+    assert full == [1000.0 + gc_scheduler.APART_SECONDS + 1 + gc_scheduler.IDLE_SECONDS + 1]
+
+
+async def test_the_app_leaves_the_collector_as_it_was(home, settled):
+    before = gc.get_threshold()
+    app = SraclApp(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        assert gc.get_threshold() == gc_scheduler.YOUNG
+        touched = app.collector._touched
+        await pilot.press("j")
+        assert app.collector._touched > touched
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0

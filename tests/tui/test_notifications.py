@@ -1,0 +1,100 @@
+"""What runs do while the app is open: a notification, a bell, and for one that dies without a word also the webhook."""
+
+from __future__ import annotations
+
+import json
+import platform
+
+import pytest
+
+from sracl_tui.runs.alerts import webhook
+from sracl_tui.runs.alerts.alerts import FILE, VARIABLE
+from sracl_tui.tui.app import SraclApp
+from store.journal.journal import Journal, RunLock
+from store.journal.processes import boot_id
+
+SECRET = "https://chat.example/T0/s3cr3t-path"
+CREATED = {
+    "kind": "train", "preset": "default", "group_name": None, "config": {}, "config_hash": "0", "seed": 1, "tags": [], "note": "",
+}  # fmt: skip
+
+
+class Living:
+    """A run whose process is this one."""
+
+    def __init__(self, home, run_id: str, name: str) -> None:
+        self.lock = RunLock(home.runs / run_id)
+        self.lock.acquire()
+        self.journal = Journal(home.runs / run_id)
+        self.journal.append("run_created", {**CREATED, "run_id": run_id, "name": name})
+        self.journal.append("run_started", {"pid": 1, "host": platform.node(), "boot_id": boot_id()})
+
+    def end(self, state: str | None, reason: str | None = None) -> None:
+        if state is not None:
+            self.journal.append("run_ended", {"state": state, "reason": reason})
+        self.journal.close()
+        self.lock.release()
+
+
+@pytest.fixture
+def posted(monkeypatch, home):
+    sent: list[dict] = []
+    monkeypatch.setattr(webhook, "send", lambda what, place: sent.append({"url": what.url, **what.body}))
+    (home.path / FILE).write_text('on = ["collapse", "failed", "finished"]\nbell = "both"\n[webhook]\n')
+    (home.path / ".env").write_text(f"{VARIABLE}={SECRET}\n")
+    (home.path / ".env").chmod(0o600)
+    return sent
+
+
+async def test_what_runs_tell_is_shown_and_rung(home, settled, posted, monkeypatch):
+    rung: list[str] = []
+    monkeypatch.setattr(SraclApp, "ring", lambda self, sequence: rung.append(sequence))
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        assert not app._notifications, "what ended before is no news"
+
+        async def told(count: int) -> list[tuple[str, str, str]]:
+            for _ in range(100):
+                if len(app._notifications) >= count:
+                    break
+                app.look()
+                await pilot.pause(0.05)
+            return [(note.title, note.message, note.severity) for note in app._notifications]
+
+        bad, good, silent = (
+            Living(home, f"2099010{n}-000000-aaaa", name) for n, name in enumerate(("[b]bad", "good", "mute"))
+        )
+        bad.journal.append("alerted", {"kind": "collapse", "text": "all on one"})
+        bad.journal.append("alerted", {"kind": "stall", "text": "not asked for"})
+        assert await told(1) == [("[b]bad: collapse", "all on one", "warning")]
+        bad.end("failed", "disk full: no space")
+        assert (await told(2))[1] == ("[b]bad: failed", "failed: disk full: no space", "error")
+        good.end("finished")
+        assert (await told(3))[2] == ("good: finished", "finished", "information")
+        assert posted == [], "these have told by themselves"
+        silent.end(None)
+        title, message, severity = (await told(4))[3]
+        assert (title, severity) == ("mute: failed", "error")
+        assert "ended without a word" in message
+        assert [one["event"] for one in posted] == ["failed"]
+        assert posted[0]["url"] == SECRET
+        for _ in range(5):  # further looks tell nothing twice
+            app.look()
+            await pilot.pause(0.1)
+        assert len(app._notifications) == 4
+        assert len(posted) == 1
+    assert len(rung) == 4
+    assert all(sequence.endswith("\a") and "mute" in sequence for sequence in rung[3:])
+
+
+async def test_a_file_that_is_wrong_is_told_and_the_address_is_never_drawn(home, settled, posted):
+    (home.path / FILE).write_text(f'bell = "loud"\n[webhook]\nurl = "{SECRET}"\n')
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        (note,) = app._notifications
+        assert "alerts.toml" in note.title
+        assert "s3cr3t" not in note.message
+        assert "s3cr3t" not in app.export_screenshot()
+    assert json.dumps(posted) == "[]"

@@ -1,0 +1,291 @@
+"""Everyone on a real home: histograms, density, maps; their buckets and cells lead to users and on to the Inspector."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from textual.widgets import Input, Static, TabbedContent
+
+from sracl_tui.services import projections
+from sracl_tui.services.population import ORDERS, People, Weighed
+from sracl_tui.services.population import everyone as read_people
+from sracl_tui.services.user_inspection import inspect_user
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens.inspector import InspectorScreen
+from sracl_tui.tui.screens.population import EveryoneScreen
+from sracl_tui.tui.widgets.density_plot import Raster
+from sracl_tui.tui.widgets.table import Table
+from store.database.database import Store
+from store.queries import runs
+
+
+def text(app, name: str) -> str:
+    return str(app.screen.query_one(name, Static).content)
+
+
+async def opened(app, pilot, settled) -> EveryoneScreen:
+    await settled(app, pilot)
+    await pilot.press("i")
+    await settled(app, pilot)
+    await pilot.press("e")
+    await settled(app, pilot)
+    assert isinstance(app.screen, EveryoneScreen)
+    return app.screen
+
+
+@pytest.fixture
+def whole(home):
+    with Store.open(home) as store:
+        run = next(row for row in runs.list_runs(store) if row["name"] == "whole")
+        yield store, runs.find_run(store, run["run_id"])
+
+
+def test_the_measures_of_all_are_those_of_each(whole):
+    store, run = whole
+    people = read_people(store, run)
+    assert len(people) == 60
+    for place in range(0, 60, 7):
+        found = inspect_user(store, run["run_id"], str(people.ids[place]))
+        assert people.raw_id(place) == found.raw_id
+        assert people.ranks[place] == found.ranks["test"]
+        assert people.lengths[place] == found.anchor["length"]
+        weights = [n["weight"] for n in found.neighbors]
+        row = people.weighed.rows.tolist().index(place)
+        assert people.weighed.weights[row].tolist() == pytest.approx(weights)
+        assert people.weighed.similarity[row].tolist() == pytest.approx([n["similarity"] for n in found.neighbors])
+        assert people.entropy[place] == pytest.approx(found.entropy, abs=1e-5)
+        if found.spearman is None:
+            assert math.isnan(people.spearman[place])
+        else:
+            assert people.spearman[place] == pytest.approx(found.spearman)
+
+
+def test_orders_begin_with_the_extreme_and_end_with_those_without_the_measure(whole):
+    store, run = whole
+    people = read_people(store, run, beside=run["run_id"])
+    assert people.changed is not None
+    assert not people.changed.any()  # a run beside itself
+    known = np.flatnonzero(~np.isnan(people.spearman))
+    first = people.order("disagreement")[0]
+    assert people.spearman[first] == people.spearman[known].min()
+    assert people.ranks[people.order("missed")[0]] == people.ranks.max()
+    assert people.entropy[people.order("flat")[0]] == people.entropy.max()
+    for name in ORDERS:
+        assert sorted(people.order(name)) == list(range(60))
+        assert people.place_in(name, int(people.ids[people.order(name)[5]])) == 5
+    blank = People(people.ids, people.raw_ids, *([np.full(60, np.nan)] * 5), Weighed(*([np.zeros((0, 0))] * 4)))
+    assert blank.order("peaked").tolist() == list(range(60))
+
+
+def test_histograms_count_everybody_once():
+    values = np.array([-1.0, -0.2, 0.0, 0.1, 1.0, np.nan])
+    found = projections.histogram(values, projections.edges(-1, 1, 10), missing="why", marks={"here": 0.1})
+    assert len(found) == 11
+    assert sorted(place for bucket in found for place in bucket.places.tolist()) == list(range(6))
+    assert found[0].label == "-1.0 to -0.8"
+    assert found[0].places.tolist() == [0]
+    assert found[4].places.tolist() == [1]
+    assert found[5].places.tolist() == [2, 3]
+    assert found[5].note == "here"
+    assert found[9].places.tolist() == [4]
+    assert (found[10].label, found[10].places.tolist(), found[10].note) == ("not defined", [5], "why")
+
+
+def test_edges_are_round_and_hold_all():
+    for low, high in ((2.263, 2.3026), (0.0, 2.3026), (-1.0, 1.0), (5.0, 5.0), (1e-7, 3e-7)):
+        bounds = projections.edges(low, high, 10)
+        assert bounds[0] <= low
+        assert bounds[-1] >= high - 1e-12
+        assert 1 <= len(bounds) - 1 <= 12
+
+
+def test_a_cloud_counts_every_point_in_the_cell_that_it_is_found_in():
+    rng = np.random.default_rng(2)
+    made = projections.cloud(rng.normal(size=500), rng.normal(size=500), np.arange(500))
+    for columns, lines in ((40, 9), (1, 1), (113, 30)):
+        cells = made.cells(columns, lines)
+        assert cells.shape == (lines, columns)
+        assert cells.sum() == 500
+        for line, column in zip(*np.nonzero(cells), strict=True):
+            assert len(made.inside(int(column), int(line), columns, lines)) == cells[line, column]
+    top = np.argmax(made.y)
+    assert made.cells(1, 30)[0, 0] >= 1
+    assert top in made.inside(0, 0, 1, 30)
+
+
+def test_pca_keeps_what_two_directions_hold(whole):
+    rng = np.random.default_rng(3)
+    flat = rng.normal(size=(80, 2)) * (3, 1)
+    own = np.concatenate([flat, np.zeros((80, 5))], axis=1).astype(np.float32)
+    turned = np.linalg.qr(rng.normal(size=(7, 7)))[0].astype(np.float32)
+    found = projections.Vectors(np.arange(80), own @ turned + 4, None, ("h", "-"), ({}, {}))
+    drawn = projections.principal_map(found)
+    assert "100% of the variance of h" in drawn.told
+    assert drawn.clouds[1] is None
+    # A second training of the same, in axes of its own, is turned back onto the first.
+    back = projections._turned(own @ turned + 4, own)
+    assert np.allclose(back, own, atol=1e-3)
+
+
+def test_the_map_measures_what_the_run_did_not(whole):
+    store, run = whole
+    people = read_people(store, run)
+    found = projections.vectors(store, run, people)
+    assert found.own is not None
+    assert found.other is not None
+    assert found.own.shape == found.other.shape == (len(found.places), 64)
+    now = [projections._measures(store, "unknown", "h", side) for side in (found.own, found.other)]
+    for measured, known in zip(now, found.measures, strict=True):
+        for name, value in measured.items():
+            assert value == pytest.approx(known[name], rel=1e-3), name
+
+
+def test_t_sne_places_a_sample(whole):
+    store, run = whole
+    people = read_people(store, run)
+    drawn = projections.neighbor_map(projections.vectors(store, run, people))
+    assert drawn.told.startswith("t-SNE of 60 of 60 users")
+    assert [len(side.x) for side in drawn.clouds if side] == [60, 60]
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_bars_lead_to_their_users_and_on_to_the_inspector(home, settled, size):
+    app = SraclApp(home)
+    async with app.run_test(size=size) as pilot:
+        screen = await opened(app, pilot, settled)
+        bars, users = screen.query_one("#spearman-bars", Table), screen.query_one("#spearman-users", Table)
+        assert sum(int(row.cells[2]) for row in bars.grid.rows) == 60
+        assert len(bars.grid.rows) >= (20 if size[1] > 30 else 10)
+        await pilot.press("home")
+        while not int(bars.grid.rows[bars.cursor].cells[2]):
+            await pilot.press("down")
+        await settled(app, pilot)
+        assert len(users.grid.rows) == int(bars.grid.rows[bars.cursor].cells[2])
+        assert "mean" in text(app, "#spearman-told")
+        await pilot.press("enter", "enter")
+        await settled(app, pilot)
+        assert isinstance(app.screen, InspectorScreen)
+        assert app.screen.found is not None
+        assert app.screen.found.user_id == users.key
+        assert app.screen.found.spearman == pytest.approx(np.nanmin(screen.people.spearman))  # type: ignore[union-attr]
+        await pilot.press("e")  # back to the same screen, not a second one
+        await settled(app, pilot)
+        assert app.screen is screen
+        assert screen.user_id == users.key
+
+
+async def test_entropy_marks_log_k_and_has_two_ranges(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, settled)
+        await pilot.press("tab")
+        await settled(app, pilot)
+        bars = screen.query_one("#entropy-bars", Table)
+        assert [row.cells[3] for row in bars.grid.rows if row.cells[3]] == ["◂ log 10"]
+        assert "log 10 = 2.303" in text(app, "#entropy-told")
+        near = bars.grid.rows[0].cells[0]
+        await pilot.press("z")
+        await settled(app, pilot)
+        assert bars.grid.rows[0].cells[0].startswith("0.0 to ")
+        assert bars.grid.rows[0].cells[0] != near
+        before = text(app, "#entropy-told")
+        await pilot.press("w", "w")
+        await settled(app, pilot)
+        assert screen.phase == "initial"
+        assert "before training (epoch 0)" in text(app, "#entropy-told")
+        assert text(app, "#entropy-told") != before
+
+
+async def test_density_looks_into_a_cell_by_key_and_by_mouse(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, settled)
+        await pilot.press("tab", "tab")
+        await settled(app, pilot)
+        raster, users = screen.query_one("#density-raster", Raster), screen.query_one("#density-users", Table)
+        assert raster.cloud is not None
+        assert raster.cloud.cells(*raster.plane).sum() == 600
+        await pilot.press("right")  # the fullest cell first
+        await settled(app, pilot)
+        assert len(raster.points()) == raster.cloud.cells(*raster.plane).max()
+        assert len(users.grid.rows) == len(set(raster.cloud.places[raster.points()].tolist()))
+        assert f"{len(raster.points())} neighbors of" in text(app, "#density-told")
+        assert "1/10" in "".join(raster.render_line(y).text for y in range(raster.size.height))
+        await pilot.press("n")
+        await settled(app, pilot)
+        assert len(raster.points()) >= 1
+        lines, columns = np.nonzero(raster.cloud.cells(*raster.plane))
+        await pilot.click(raster, offset=(int(columns[0]) + 8, int(lines[0])))
+        await settled(app, pilot)
+        assert raster.cell == (columns[0], lines[0])
+        assert len(users.grid.rows) >= 1
+        await pilot.press("u")
+        assert users.has_focus
+
+
+async def test_the_map_shows_both_vectors_and_where_a_cell_went(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(app, pilot, settled)
+        await pilot.press("shift+tab")
+        await settled(app, pilot)
+        assert screen.query_one(TabbedContent).active == "map"
+        own, other = screen.query_one("#own-raster", Raster), screen.query_one("#other-raster", Raster)
+        assert own.cloud is not None
+        assert other.cloud is not None
+        assert "◆" in "".join(own.render_line(y).text for y in range(own.size.height))  # user 1, whom we came from
+        assert "effective rank" in text(app, "#map-told")
+        assert "PCA: 2 of 64" in text(app, "#map-told")
+        await pilot.press("right")
+        await settled(app, pilot)
+        assert other._marked.tolist() == own.points().tolist()
+        assert len(screen.query_one("#map-users", Table).grid.rows) == len(own.points())
+        await pilot.press("o")
+        await settled(app, pilot)
+        app.screen.query_one(Input).focus()
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert "turned to fit" in text(app, "#map-told")
+        assert str(screen.query_one("#other-pane").border_title).startswith("B, h in")
+
+
+async def test_a_run_without_weights_says_so_and_still_maps_its_vectors(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("down", "i")
+        await settled(app, pilot)
+        await pilot.press("e")
+        await settled(app, pilot)
+        screen = app.screen
+        bars = screen.query_one("#spearman-bars", Table)
+        assert not bars.grid.rows
+        assert "alpha = 0" in bars.render_line(1).text
+        await pilot.press("tab", "tab")
+        await settled(app, pilot)
+        assert "alpha = 0" in screen.query_one("#density-raster", Raster).render_line(0).text
+        await pilot.press("tab")
+        await settled(app, pilot)
+        assert screen.query_one("#own-raster", Raster).cloud is not None
+        other = screen.query_one("#other-raster", Raster)
+        said = " ".join(other.render_line(y).text.strip() for y in range(other.size.height))
+        assert "it makes no h+. o sets a second run beside it." in said
+        (home.run_folder(screen.run_id) / "user_vectors.parquet").unlink()
+        screen._map()
+        await settled(app, pilot)
+        assert "keeps no vectors" in text(app, "#map-told")
+
+
+async def test_the_palette_opens_it_from_anywhere(home, settled):
+    app = SraclApp(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("ctrl+p")
+        await pilot.pause()
+        await pilot.press(*"Everyone")
+        await pilot.pause(1.0)
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert isinstance(app.screen, EveryoneScreen)
