@@ -13,7 +13,7 @@ import sracl_tui
 from benchmarks.many import make_runs
 from sracl_tui.runs.run_state import smooth
 from sracl_tui.services import run_filter, run_list
-from sracl_tui.services.store_session import Library
+from sracl_tui.services.store_session import StoreSession
 from sracl_tui.tui.rendering import run_list as run_table
 from sracl_tui.tui.widgets.curves import Curve, Curves
 from store.home import Home
@@ -34,12 +34,12 @@ class Plot(App[None]):
 
 
 @pytest.fixture(scope="module")
-def library(request: pytest.FixtureRequest) -> Library:
+def library(request: pytest.FixtureRequest) -> StoreSession:
     """10,000 runs, kept between two benchmarks."""
     home = Home(Path(str(request.config.cache.mkdir("sracl"))) / "many")  # pyright: ignore
     if not home.database.exists():
         make_runs(home, 10_000)
-    library = Library(home)
+    library = StoreSession(home)
     library.read()
     return library
 
@@ -64,7 +64,7 @@ def test_curve_of_a_million_points(benchmark, strength):
 
 
 def test_sort_and_filter_10_000_runs(benchmark, library):
-    rows, painter = library.look().rows, run_table.Painter()
+    rows, painter = library.look().rows, run_table.RunTableBuilder()
     told = painter.told(rows)
 
     def lay(column: str = "ndcg") -> None:

@@ -16,7 +16,7 @@ import torch
 from benchmarks.conftest import Bench
 from benchmarks.plain import PlainStep
 from engine.config import Config
-from engine.data.batching.shared_windows import Passes
+from engine.data.batching.shared_windows import SharedWindows
 from engine.data.batching.windows import Windows
 from engine.methods.sracl import SRACL
 from engine.models.cpu import prepare
@@ -32,7 +32,7 @@ def _stepper(office: Bench, settings: Config, way: str) -> Callable[[], float]:
     if way in OURS:
         prepare()
     model = SRACL(settings, items=len(office.dataset.items), semantics=semantics).train()
-    windows = (Passes if way == "sequence" else Windows)(office.dataset, settings.data.max_length)
+    windows = (SharedWindows if way == "sequence" else Windows)(office.dataset, settings.data.max_length)
     plain = None if way in OURS else PlainStep(model, office.dataset, per_sample=way != "plain")
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=plain is None)
     ids = torch.from_numpy(office.anchor_ids)

@@ -29,7 +29,7 @@ class StopRequested(Exception):
     """Someone asked the work to stop; it is no error, and what was reported or saved until then is kept."""
 
 
-class AtProvider(StopRequested):
+class BatchPending(StopRequested):
     """No error: all that could be sent is at the provider, and nobody wants to wait for it."""
 
     def __init__(self, requests: int) -> None:

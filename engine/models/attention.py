@@ -24,7 +24,7 @@ Blocks = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class How:
+class AttentionSpec:
     """What attends to what."""
 
     blocks: Blocks
@@ -37,7 +37,7 @@ class How:
     """(C, L) tokens that nobody must see, of a single block; what they themselves see does not matter."""
 
 
-def attend(qkv: Tensor, how: How) -> Tensor:
+def attend(qkv: Tensor, how: AttentionSpec) -> Tensor:
     """softmax(q k^T / sqrt(d)) v of every block and head: (T, D) for queries, keys and values (T, 3D)."""
     mask = _draw_mask(how, [count * length * length for count, length in how.blocks], qkv)
     if by_hand(qkv) and how.hidden is None:
@@ -45,7 +45,7 @@ def attend(qkv: Tensor, how: How) -> Tensor:
     return attend_by_block(qkv, mask, how)
 
 
-def attend_by_block(qkv: Tensor, mask: Tensor | None, how: How) -> Tensor:
+def attend_by_block(qkv: Tensor, mask: Tensor | None, how: AttentionSpec) -> Tensor:
     """The same as one product per block: few launches for a GPU, but copies."""
     attended: list[Tensor] = []
     for (count, length), rows, part in _blocks(how, mask, square=True):
@@ -58,7 +58,9 @@ def attend_by_block(qkv: Tensor, mask: Tensor | None, how: How) -> Tensor:
     return torch.cat(attended)
 
 
-def attend_last(query: Tensor, tokens: Tensor, key: Tensor, value: Tensor, value_bias: Tensor, how: How) -> Tensor:
+def attend_last(
+    query: Tensor, tokens: Tensor, key: Tensor, value: Tensor, value_bias: Tensor, how: AttentionSpec
+) -> Tensor:
     """softmax(q k^T / sqrt(d)) v of each sequence's last token: (B, D) for query (B, D) and all tokens (T, D).
 
     Keys and values are tokens @ key^T and tokens @ value^T + value_bias, but they are not computed: q (K x) = (q K) x and
@@ -78,7 +80,7 @@ def attend_last(query: Tensor, tokens: Tensor, key: Tensor, value: Tensor, value
     return values.transpose(0, 1).flatten(1)  # (B, D)
 
 
-def pool_by_block(asked: Tensor, tokens: Tensor, mask: Tensor | None, how: How) -> tuple[Tensor, Tensor]:
+def pool_by_block(asked: Tensor, tokens: Tensor, mask: Tensor | None, how: AttentionSpec) -> tuple[Tensor, Tensor]:
     """Sums of tokens (B, H, D), weighted by softmax(asked . token) of asked (B, H, D), and the weights' sums (B, H)."""
     pooled: list[Tensor] = []
     shares: list[Tensor] = []
@@ -103,7 +105,7 @@ class _OnCPU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, mask: Tensor | None, how: How) -> Tensor:
+    def forward(ctx: Any, qkv: Tensor, mask: Tensor | None, how: AttentionSpec) -> Tensor:
         out = qkv.new_empty(len(qkv), qkv.shape[1] // 3)
         scale = math.sqrt(out.shape[1] // how.heads)
         kept: list[Tensor] = []
@@ -124,7 +126,7 @@ class _OnCPU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        how: How = ctx.how
+        how: AttentionSpec = ctx.how
         qkv, mask, *kept = ctx.saved_tensors
         d_qkv = torch.empty_like(qkv)
         left = iter(kept)
@@ -150,7 +152,9 @@ class _PoolOnCPU(torch.autograd.Function):
     """`pool_by_block` with two products a block forward and four backward, none of which needs a copy."""
 
     @staticmethod
-    def forward(ctx: Any, asked: Tensor, tokens: Tensor, mask: Tensor | None, how: How) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, asked: Tensor, tokens: Tensor, mask: Tensor | None, how: AttentionSpec
+    ) -> tuple[Tensor, Tensor]:
         pooled, share = torch.empty_like(asked), asked.new_empty(asked.shape[:2])
         kept: list[Tensor] = []
         before = 0
@@ -169,7 +173,7 @@ class _PoolOnCPU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        how: How = ctx.how
+        how: AttentionSpec = ctx.how
         asked, tokens, mask, *kept = ctx.saved_tensors
         d_pooled, d_share = (grad.contiguous() for grad in grads)
         d_asked, d_tokens = torch.empty_like(asked), torch.empty_like(tokens)
@@ -190,7 +194,9 @@ class _PoolOnCPU(torch.autograd.Function):
         return d_asked, d_tokens, None, None
 
 
-def _blocks(how: How, mask: Tensor | None, *, square: bool) -> Iterator[tuple[tuple[int, int], slice, Tensor | None]]:
+def _blocks(
+    how: AttentionSpec, mask: Tensor | None, *, square: bool
+) -> Iterator[tuple[tuple[int, int], slice, Tensor | None]]:
     """Each block's (C, L), its tokens, and its part of the mask: C * H * L numbers, or L times as many where `square`."""
     token = drawn = 0
     for count, length in how.blocks:
@@ -200,18 +206,18 @@ def _blocks(how: How, mask: Tensor | None, *, square: bool) -> Iterator[tuple[tu
         drawn += size
 
 
-def _heads(how: How, rows: Tensor, count: int, parts: int) -> list[tuple[Tensor, ...]]:
+def _heads(how: AttentionSpec, rows: Tensor, count: int, parts: int) -> list[tuple[Tensor, ...]]:
     """For each of `parts` parts of rows (C * L, parts * D) its views (C, L, d), one a head."""
     views = rows.view(count, len(rows) // count, parts * how.heads, -1).unbind(2)
     return [views[first : first + how.heads] for first in range(0, parts * how.heads, how.heads)]
 
 
-def _draw_mask(how: How, sizes: Sequence[int], like: Tensor) -> Tensor | None:
+def _draw_mask(how: AttentionSpec, sizes: Sequence[int], like: Tensor) -> Tensor | None:
     """What weights are multiplied with, for all blocks and heads at once: 0, or what a weight that is kept is scaled by."""
     return keep_mask((sum(sizes) * how.heads,), how.dropout, like) if how.dropout else None
 
 
-def _unseen(scores: Tensor, how: How) -> Tensor:
+def _unseen(scores: Tensor, how: AttentionSpec) -> Tensor:
     """Scores (C, H, ..., L) without those of hidden tokens; finite, as a hidden token may see none but such."""
     if how.hidden is None:
         return scores
@@ -219,7 +225,7 @@ def _unseen(scores: Tensor, how: How) -> Tensor:
     return scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
 
 
-def _seen(how: How, length: int, like: Tensor) -> Tensor:
+def _seen(how: AttentionSpec, length: int, like: Tensor) -> Tensor:
     """(L, L) to add to scores: -inf where a token must not look, or (1, 1) where it may look everywhere."""
     return _future(length if how.causal else 1, like.dtype, like.device)
 

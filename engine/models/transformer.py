@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from engine.config import ModelConfig
 from engine.data.batching.windows import Packed
-from engine.models.attention import How, attend, attend_last
+from engine.models.attention import AttentionSpec, attend, attend_last
 from engine.models.dropout import dropout
 from engine.models.feed_forward import feed_forward
 
@@ -35,7 +35,7 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, packed: Packed, *, last_only: bool, read: Tensor | None = None) -> Tensor:
         """(T, D) for tokens (T, D), or (B, D) for the last tokens alone, or for the tokens `read` (B,)."""
         rate = self.attention_dropout if self.training else 0.0
-        how = How(packed.blocks, self.heads, self.causal, rate, packed.hidden)
+        how = AttentionSpec(packed.blocks, self.heads, self.causal, rate, packed.hidden)
         if last_only:
             queried = x[packed.last]
             key, value = self.key_value.weight.chunk(2)

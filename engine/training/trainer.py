@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.config import Config
 from engine.data.batching.padded_windows import DenseWindows
-from engine.data.batching.shared_windows import Passes
+from engine.data.batching.shared_windows import SharedWindows
 from engine.data.batching.windows import Windows
 from engine.data.dataset import TEST, TRAIN, VALID, Dataset
 from engine.errors import CheckpointError, StopRequested, TrainingError
@@ -231,7 +231,7 @@ class Trainer:
                 where="train.mode",
                 hint="Use train.mode = prefix with it.",
             )
-        return Passes(self.dataset, self.config.data.max_length)
+        return SharedWindows(self.dataset, self.config.data.max_length)
 
     def _check_size(self) -> None:
         for ids, what in ((self._ids, "training prefix"), (self._valid, "validation target")):

@@ -12,7 +12,7 @@ from engine.errors import ConfigError
 from sracl_tui import formatting
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
-from sracl_tui.runs.sweeps.run_options import Asked
+from sracl_tui.runs.sweeps.run_options import RunOptions
 from store.home import Home
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="rich", help="Runs that wait for their turn.")
@@ -65,7 +65,7 @@ def add(
       sracl queue add --grid alpha=0.05,0.1 --grid k=5,10 --seeds 3
       sracl queue add --grid lr=1e-4..1e-2:log --grid k=5..50 --trials 20
     """
-    asked = Asked(
+    asked = RunOptions(
         configs=tuple(configs or ()), dataset=dataset, preset=preset, assignments=tuple(assignments or ()), seed=seed,
         seeds=seeds, name=name, group=group, tags=tuple(tags or ()), note=note, budget=budget, ablations=ablations,
         variants=variants, vary=vary, grid=tuple(grid or ()), trials=trials,
@@ -73,7 +73,7 @@ def add(
     enqueue(options_and_output.home_of(home), asked, first=first, force=force, json_=json_)
 
 
-def enqueue(place: Home, asked: Asked, *, first: bool, force: bool, json_: bool) -> None:
+def enqueue(place: Home, asked: RunOptions, *, first: bool, force: bool, json_: bool) -> None:
     """Put what is asked for into the queue, each file as a run of its own, and say so.
 
     Raises:

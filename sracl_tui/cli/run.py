@@ -14,7 +14,7 @@ from sracl_tui.cli import options_and_output
 from sracl_tui.cli.foreground import check_dataset, resume_run, run_all
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 from sracl_tui.runs.request import RunRequest
-from sracl_tui.runs.sweeps.run_options import Asked
+from sracl_tui.runs.sweeps.run_options import RunOptions
 
 if TYPE_CHECKING:
     from sracl_tui.runs.result import RunResult
@@ -116,7 +116,7 @@ def run(
     if resume is not None:
         results = [resume_run(place, resume, headless=headless, budget=budget, force=force)]
     else:
-        asked = Asked(
+        asked = RunOptions(
             configs=tuple(configs or ()), dataset=dataset, preset=preset, assignments=tuple(assignments or ()),
             seed=seed, seeds=seeds, name=name, run_id=run_id, group=group, tags=tuple(tags or ()), note=note,
             budget=budget, ablations=ablations, variants=variants, vary=vary, grid=tuple(grid or ()), trials=trials,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from engine import backbone_names
 from engine.config import Config
 from engine.config_files import load_config
-from engine.errors import AtProvider, BudgetReached, ConfigError, DataError, EngineError, StopRequested
+from engine.errors import BatchPending, BudgetReached, ConfigError, DataError, EngineError, StopRequested
 from engine.events import Report, ignore
 from sracl_tui.runs import environment, failure_messages, resume_check
 from sracl_tui.runs.recorder import Recorder, StopSwitch
@@ -122,7 +122,7 @@ def _guarded(run: _Run, switch: StopSwitch) -> None:
         run.work(switch)
         result.state = "finished"
     except BaseException as error:
-        if isinstance(error, AtProvider):
+        if isinstance(error, BatchPending):
             result.state, result.reason = "stopped", str(error)
             return
         if isinstance(error, KeyboardInterrupt | StopRequested):

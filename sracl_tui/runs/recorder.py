@@ -14,9 +14,9 @@ from typing import Any
 from engine.events import Event, Report, Tabular, Warned
 from sracl_tui.logs import RunLog
 from sracl_tui.runs import environment
-from sracl_tui.runs.alerts.alerts import Watchman
+from sracl_tui.runs.alerts.alerts import AlertMonitor
 from sracl_tui.runs.request import RunRequest
-from sracl_tui.runs.run_state import QUIET, LiveRun
+from sracl_tui.runs.run_state import QUIET, RunState
 from store.home import Home
 from store.journal.journal import Journal, Line, RunLock
 from store.journal.processes import boot_id, start_of
@@ -53,7 +53,7 @@ class Recorder:
             self._reserve.write_bytes(bytes(RESERVE_BYTES))
         self.log = RunLog(self.folder, home.path)
         self.publisher = Publisher(home, done=self._published)
-        self._said = LiveRun()
+        self._said = RunState()
         self._watchman = None if quiet else _watchman(home, request, self.write)
         self._end: tuple[str, str | None] | None = None
         self._saying = threading.Lock()
@@ -152,7 +152,7 @@ def _clear_away(folder: Path) -> None:
             path.unlink()
 
 
-def _watchman(home: Home, request: RunRequest, write: Callable[..., None]) -> Watchman:
+def _watchman(home: Home, request: RunRequest, write: Callable[..., None]) -> AlertMonitor:
     config = request.config
     run = {
         "run_id": request.run_id,
@@ -161,7 +161,7 @@ def _watchman(home: Home, request: RunRequest, write: Callable[..., None]) -> Wa
         "seed": config.train.seed,
         "group": request.group,
     }
-    return Watchman(home, run, write, synthesizer=config.synthesizer.kind)
+    return AlertMonitor(home, run, write, synthesizer=config.synthesizer.kind)
 
 
 class StopSwitch:

@@ -51,7 +51,7 @@ class Stage:
 
 
 @dataclass
-class LiveRun:
+class RunState:
     """What the lines read so far say."""
 
     created: dict[str, Any] = field(default_factory=dict)

@@ -40,7 +40,7 @@ _KEYS = {
 
 
 @dataclass(frozen=True)
-class Weighed:
+class NeighborWeights:
     """Neighbors of the R users whose weights are stored; unequal counts are filled up, and `there` says what is real."""
 
     rows: Places
@@ -59,7 +59,7 @@ class Weighed:
 
 
 @dataclass(frozen=True)
-class People:
+class Population:
     """All users by number; NaN where one has no such measure."""
 
     ids: NDArray[np.int32]
@@ -74,7 +74,7 @@ class People:
     """(U,) rank correlation of similarity and weight."""
     entropy: Floats
     """(U,) of the weights, in nats."""
-    weighed: Weighed
+    weighed: NeighborWeights
     changed: Floats | None = None
     """(U,) how much 1 / log2(1 + rank) differs from that of a second run."""
     _orders: dict[str, Places] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class People:
         return self.raw_ids[place].as_py()
 
 
-def everyone(store: Store, run: dict[str, Any], *, phase: str = "best", beside: str | None = None) -> People:
+def everyone(store: Store, run: dict[str, Any], *, phase: str = "best", beside: str | None = None) -> Population:
     """Every user of a run.
 
     Args:
@@ -128,7 +128,7 @@ def everyone(store: Store, run: dict[str, Any], *, phase: str = "best", beside: 
     changed = (
         None if beside is None else _changed(columns["rank"], ids, user_queries.target_ranks(store, beside, "test"))
     )
-    return People(
+    return Population(
         ids, users["raw_id"], anchors, columns["length"], columns["rank"], spearman, entropy, weighed, changed
     )
 
@@ -137,7 +137,7 @@ def _floats(column: pa.ChunkedArray) -> Floats:
     return column.cast(pa.float64()).to_numpy()  # NULL becomes NaN
 
 
-def _weighed(pairs: pa.Table, anchors: Floats) -> Weighed:
+def _weighed(pairs: pa.Table, anchors: Floats) -> NeighborWeights:
     """The pairs as matrices, in the order of the users."""
     owner, rank = pairs["anchor_id"].to_numpy(), pairs["rank"].to_numpy()
     row_of = np.full(int(np.nanmax(anchors, initial=0)) + 1, -1)
@@ -155,7 +155,7 @@ def _weighed(pairs: pa.Table, anchors: Floats) -> Weighed:
         pairs["weight"].to_numpy()[kept],
         True,
     )
-    return Weighed(rows, similarity, weights, there)
+    return NeighborWeights(rows, similarity, weights, there)
 
 
 def _changed(ranks: Floats, ids: NDArray[np.int32], others: dict[int, int]) -> Floats:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.evaluation import geometry
-from sracl_tui.services.population import Floats, People, Places
+from sracl_tui.services.population import Floats, Places, Population
 from store.database.database import Store
 from store.queries import users
 
@@ -76,7 +76,7 @@ def _bucket(values: Floats, bounds: Floats) -> Places:
 
 
 @dataclass(frozen=True, eq=False)
-class Cloud:
+class PointGrid:
     """Points of a plane on a fine grid, so that cells of any size can be counted and looked into."""
 
     x: NDArray[np.int32]
@@ -107,7 +107,7 @@ class Cloud:
 
 
 @lru_cache(maxsize=8)
-def _cells(cloud: Cloud, columns: int, lines: int) -> NDArray[np.int64]:
+def _cells(cloud: PointGrid, columns: int, lines: int) -> NDArray[np.int64]:
     at = (lines - 1 - cloud.y * lines // GRAIN) * columns + cloud.x * columns // GRAIN
     return np.bincount(at, minlength=lines * columns).reshape(lines, columns)
 
@@ -119,14 +119,14 @@ def cloud(
     *,
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
-) -> Cloud:
+) -> PointGrid:
     """Points (N,) of users at `places`; the ranges are those of the values where none are given."""
     ranges = [given or _range(values) for given, values in ((x_range, x), (y_range, y))]
     steps = [
         np.clip((values - low) * (GRAIN / (high - low)), 0, GRAIN - 1).astype(np.int32)
         for values, (low, high) in zip((x, y), ranges, strict=True)
     ]
-    return Cloud(steps[0], steps[1], ranges[0], ranges[1], places)
+    return PointGrid(steps[0], steps[1], ranges[0], ranges[1], places)
 
 
 def _range(values: NDArray[Any]) -> tuple[float, float]:
@@ -134,7 +134,7 @@ def _range(values: NDArray[Any]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def density(people: People, *, whole: bool = False) -> Cloud:
+def density(people: Population, *, whole: bool = False) -> PointGrid:
     """Every neighbor of every user: similarity from left to right, weight from low to high.
 
     Args:
@@ -163,7 +163,7 @@ class Vectors:
     note: str = ""
 
 
-def vectors(store: Store, run: dict[str, Any], people: People, *, beside: dict[str, Any] | None = None) -> Vectors:
+def vectors(store: Store, run: dict[str, Any], people: Population, *, beside: dict[str, Any] | None = None) -> Vectors:
     """h of every user, and beside it the synthesized h+ of the same run, or h of a second run turned to fit best.
 
     Raises:
@@ -193,7 +193,7 @@ def vectors(store: Store, run: dict[str, Any], people: People, *, beside: dict[s
     return Vectors(shared, own, _turned(second, own), names, measures, note)
 
 
-def _stored(folder: Path, people: People) -> tuple[Places, NDArray[np.float32] | None, NDArray[np.float32] | None]:
+def _stored(folder: Path, people: Population) -> tuple[Places, NDArray[np.float32] | None, NDArray[np.float32] | None]:
     """Places, h and h+ of the run's user_vectors.parquet; users who are not among `people` are left out."""
     import pyarrow.parquet as pq
 
@@ -238,7 +238,7 @@ def _turned(matrix: NDArray[np.float32], to: NDArray[np.float32]) -> NDArray[np.
 class Map:
     """Two clouds on the same axes."""
 
-    clouds: tuple[Cloud, Cloud | None]
+    clouds: tuple[PointGrid, PointGrid | None]
     told: str
     """What share of the vectors the picture keeps, or how it came about."""
 
@@ -287,7 +287,7 @@ def neighbor_map(found: Vectors) -> Map:
     )
 
 
-def _clouds(flat: list[Floats], places: Places) -> tuple[Cloud, Cloud | None]:
+def _clouds(flat: list[Floats], places: Places) -> tuple[PointGrid, PointGrid | None]:
     both = np.concatenate(flat)
     x_range, y_range = _range(both[:, 0]), _range(both[:, 1])
     made = [cloud(side[:, 0], side[:, 1], places, x_range=x_range, y_range=y_range) for side in flat]

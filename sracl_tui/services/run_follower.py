@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sracl_tui.runs.execution.local import last_words
-from sracl_tui.runs.run_state import LiveRun
+from sracl_tui.runs.run_state import RunState
 from store.home import Home
 from store.journal.journal import Tail, lock_held
 from store.queries.runs import ACTIVE, judged
@@ -18,13 +18,13 @@ TOGETHER = 200
 """Lines that are folded in at once: so short is the time for which the screen may have to wait."""
 
 
-class Follower:
+class RunFollower:
     """The first run, and others whose curves are drawn with it."""
 
     def __init__(self, home: Home, run_ids: Sequence[str]) -> None:
         self.lock = threading.Lock()
         """To be held while the runs are looked at."""
-        self.runs = {run_id: LiveRun() for run_id in run_ids}
+        self.runs = {run_id: RunState() for run_id in run_ids}
         self.held = False
         """Whether the first run's process lives."""
         self.verdict: tuple[str, str] | None = None

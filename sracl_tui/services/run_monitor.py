@@ -21,7 +21,7 @@ from engine.errors import ConfigError
 from sracl_tui.runs.alerts.alerts import Alert, ending
 from sracl_tui.runs.execution.local import SETTINGS, last_words
 from sracl_tui.runs.request import RunRequest
-from sracl_tui.runs.run_state import LiveRun
+from sracl_tui.runs.run_state import RunState
 from store.errors import LookupFailed
 from store.home import Home
 from store.journal.journal import Tail, lock_held
@@ -44,7 +44,7 @@ class _Watched:
     """A run that is followed."""
 
     tail: Tail
-    live: LiveRun = field(default_factory=LiveRun)
+    live: RunState = field(default_factory=RunState)
     since: float = field(default_factory=time.monotonic)
     base: dict[str, Any] | None = None
     """The published row that was laid over; none where the database does not know the run yet."""
@@ -56,7 +56,7 @@ class _Watched:
     """As it was last noticed."""
 
 
-class Watch:
+class RunMonitor:
     """Follows the runs that are at work."""
 
     def __init__(self, home: Home, *, clock: Callable[[], float] = time.time) -> None:
@@ -205,7 +205,7 @@ class Watch:
         said = "" if watched.held else last_words(self._home, run_id)
         return {"state": "failed", "reason": said} if said else {"state": "queued"}
 
-    def _begun(self, run_id: str, live: LiveRun) -> dict[str, Any]:
+    def _begun(self, run_id: str, live: RunState) -> dict[str, Any]:
         """The row of a run that the database does not know."""
         folder, created = self._home.run_folder(run_id), live.created
         if not created:

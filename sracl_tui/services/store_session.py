@@ -11,7 +11,7 @@ from typing import Any
 from engine.errors import ConfigError
 from sracl_tui.runs.alerts import alerts
 from sracl_tui.runs.alerts.alerts import Alert
-from sracl_tui.services.run_monitor import Watch
+from sracl_tui.services.run_monitor import RunMonitor
 from store.database.database import Store, signature
 from store.errors import StoreError
 from store.home import Home
@@ -23,7 +23,7 @@ RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """The runs of this moment, newest first; the same list as before where nothing has changed."""
 
     rows: list[dict[str, Any]]
@@ -35,12 +35,12 @@ class Look:
     """What a person should be told of since the last look."""
 
 
-class Library:
+class StoreSession:
     """A home and its store for the threads of the app."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self.watch = Watch(home)
+        self.watch = RunMonitor(home)
         self._lock = threading.Lock()
         self._watching, self._reading = threading.Lock(), threading.Lock()
         self._store: Store | None = None
@@ -69,14 +69,14 @@ class Library:
                 self._store.close()
                 self._store = None
 
-    def look(self) -> Look:
+    def look(self) -> Snapshot:
         """All runs: what was read of the database, and for those at work what their journals say. Takes milliseconds."""
         with self._watching:
             rows = self.watch.overlay(self._list)
             told, deaths = self.watch.news()
             for alert in deaths:
                 self._pass_on(alert)
-            return Look(rows, self._trouble, self._signature is not None, tuple(told))
+            return Snapshot(rows, self._trouble, self._signature is not None, tuple(told))
 
     def _pass_on(self, alert: Alert) -> None:
         """Post what a dead run could not post."""

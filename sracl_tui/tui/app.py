@@ -22,13 +22,13 @@ from textual.worker import WorkerError
 
 from sracl_tui import formatting
 from sracl_tui.logs import crash
-from sracl_tui.services.store_session import Library, Look
+from sracl_tui.services.store_session import Snapshot, StoreSession
 from sracl_tui.tui import keymap, notifications
-from sracl_tui.tui.bindings import Keyed
-from sracl_tui.tui.gc_scheduler import Collector
+from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.gc_scheduler import GcScheduler
 from sracl_tui.tui.preferences import Preferences
 from sracl_tui.tui.screens import PAGES, page_class, page_title
-from sracl_tui.tui.screens.base import NotNow, Page
+from sracl_tui.tui.screens.base import BaseScreen, Unavailable
 from sracl_tui.tui.screens.runs import RunsScreen
 from sracl_tui.tui.themes import THEMES
 from sracl_tui.tui.widgets.status_line import Facts
@@ -44,7 +44,7 @@ LEAVE_SECONDS = 2.0
 MOUNT_SECONDS, MOUNT_TURNS = 0.005, 1_000
 
 
-class SraclApp(Keyed, App[None]):
+class SraclApp(NamedBindings, App[None]):
     """The workbench."""
 
     TITLE = "sracl"
@@ -65,13 +65,13 @@ class SraclApp(Keyed, App[None]):
     class Looked(Message):
         """The runs as they stand."""
 
-        look: Look
+        look: Snapshot
 
     def __init__(self, home: Home, *, theme: str | None = None) -> None:
         super().__init__()
         self.home = home
-        self.library = Library(home)
-        self.collector = Collector()
+        self.library = StoreSession(home)
+        self.collector = GcScheduler()
         self.preferences = Preferences.read(home)
         self.facts = Facts(place=str(home.database))
         self.runs: list[dict[str, Any]] = []
@@ -165,15 +165,15 @@ class SraclApp(Keyed, App[None]):
             spent = sum(row["usd_known"] for row in look.rows)
             self._tell(Facts(str(self.home.database), len(look.rows), live, spent, look.trouble))
             for screen in self.screen_stack:
-                if isinstance(screen, Page) and screen.is_mounted:
+                if isinstance(screen, BaseScreen) and screen.is_mounted:
                     screen.runs_read()
-                elif isinstance(screen, Page):
+                elif isinstance(screen, BaseScreen):
                     screen.call_later(screen.runs_read)  # when it is there
 
     def _tell(self, facts: Facts) -> None:
         self.facts = facts
         for screen in self.screen_stack:
-            if isinstance(screen, Page):
+            if isinstance(screen, BaseScreen):
                 screen.tell(facts)
 
     def ring(self, sequence: str) -> None:
@@ -210,7 +210,7 @@ class SraclApp(Keyed, App[None]):
             return
         try:
             self._show(page_class(where).opening(self))
-        except NotNow as reason:
+        except Unavailable as reason:
             self.notify(str(reason), severity="warning", markup=False)
 
     def current_run(self) -> str:
@@ -222,11 +222,11 @@ class SraclApp(Keyed, App[None]):
         known = not self.runs_known or self.row_of(self.run_id) is not None
         run_id = (self.run_id if known else None) or (self.runs[0]["run_id"] if self.runs else None)
         if run_id is None:
-            raise NotNow("There is no run yet: start one with 4 (Launch).")
+            raise Unavailable("There is no run yet: start one with 4 (Launch).")
         self.run_id = run_id
         return run_id
 
-    def _show(self, page: Page) -> None:
+    def _show(self, page: BaseScreen) -> None:
         """Open a page; one of its kind that is open already gives way."""
         while len(self.screen_stack) > 1 and any(type(open_) is type(page) for open_ in self.screen_stack[1:]):
             self.pop_screen()
@@ -238,7 +238,7 @@ class SraclApp(Keyed, App[None]):
             if screen.is_mounted:
                 break
             await asyncio.sleep(MOUNT_SECONDS)
-        if isinstance(screen, Page):
+        if isinstance(screen, BaseScreen):
             await screen.hear_out()
         return await super()._replace_screen(screen)
 
@@ -317,7 +317,7 @@ class SraclApp(Keyed, App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action of the screen, the screens, and every run."""
-        refusal = screen.refusal if isinstance(screen, Page) else lambda action: ""
+        refusal = screen.refusal if isinstance(screen, BaseScreen) else lambda action: ""
         seen: set[str] = set()
         for node, binding, _, _ in screen.active_bindings.values():
             if binding.description and binding.action not in seen and node in (screen, self):

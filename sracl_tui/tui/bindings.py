@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from textual.binding import Binding, BindingType
 
 
-class Keyed:
+class NamedBindings:
     """Gives each binding of a class its name, `section.action`: put it before the Textual class among the bases."""
 
     SECTION: ClassVar[str] = ""

@@ -16,7 +16,7 @@ else:
 PAUSE_SECONDS = 0.001
 
 
-class Stepwise(_Screen):
+class DeferredPaintMixin(_Screen):
     """Mixed into a screen or a dialog."""
 
     _laying_out = False

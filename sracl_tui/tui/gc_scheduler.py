@@ -11,7 +11,7 @@ IDLE_SECONDS = 20.0
 APART_SECONDS = 120.0
 
 
-class Collector:
+class GcScheduler:
     """Collects young garbage as ever, and all of it when nobody has pressed a key for a while."""
 
     def __init__(self) -> None:

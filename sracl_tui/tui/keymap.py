@@ -16,7 +16,7 @@ from typing import Any
 
 from textual.keys import Keys, _character_to_key
 
-from sracl_tui.tui.bindings import Keyed
+from sracl_tui.tui.bindings import NamedBindings
 from store.home import Home
 
 FILE = "keys.toml"
@@ -114,13 +114,13 @@ def bindings() -> dict[str, tuple[str, str]]:
     return found
 
 
-def _classes() -> Iterator[type[Keyed]]:
+def _classes() -> Iterator[type[NamedBindings]]:
     """Every class with keys, the app's own first."""
     for package in ("sracl_tui.tui.screens", "sracl_tui.tui.widgets"):
         for module in pkgutil.iter_modules(import_module(package).__path__, f"{package}."):
             import_module(module.name)
-    waiting: list[type[Keyed]] = [Keyed]
-    found: list[type[Keyed]] = []
+    waiting: list[type[NamedBindings]] = [NamedBindings]
+    found: list[type[NamedBindings]] = []
     while waiting:
         waiting += (cls := waiting.pop()).__subclasses__()
         if cls.__dict__.get("BINDINGS") and cls not in found:
@@ -130,14 +130,14 @@ def _classes() -> Iterator[type[Keyed]]:
 
 def _contexts() -> dict[str, set[str]]:
     """Sections whose keys are heard together, by the name of a screen or dialog."""
-    from sracl_tui.tui.screens.base import Page
+    from sracl_tui.tui.screens.base import BaseScreen
 
     found: dict[str, set[str]] = {}
     for cls in _classes():
-        sections = {base.SECTION for base in cls.__mro__ if isinstance(base, type) and issubclass(base, Keyed)} - {
-            "keys"
-        }
-        found[cls.SECTION] = sections | (set(EVERYWHERE) if issubclass(cls, Page) else set())
+        sections = {
+            base.SECTION for base in cls.__mro__ if isinstance(base, type) and issubclass(base, NamedBindings)
+        } - {"keys"}
+        found[cls.SECTION] = sections | (set(EVERYWHERE) if issubclass(cls, BaseScreen) else set())
     return found
 
 

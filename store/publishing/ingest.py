@@ -14,7 +14,7 @@ import duckdb
 from store.home import Home
 from store.journal.journal import Line, lock_held, read_lines, segment_name, segment_number, segments
 from store.publishing.liveness import ACTIVE, dead_runs
-from store.publishing.projection import EDITS, Taker, read_table
+from store.publishing.projection import EDITS, Projector, read_table
 from store.publishing.run_rows import RunRows
 
 _MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
@@ -174,7 +174,7 @@ def _take_all(
 ) -> tuple[Line, str] | None:
     """Take every event but the ones that are refused; the event at which the database refused, and why."""
     rows = RunRows(connection)
-    taker = Taker(connection, rows, warnings)
+    taker = Projector(connection, rows, warnings)
     events = [(batch, line) for batch in batches for line in batch.lines if id(line) not in refused]
     for place, (batch, line) in enumerate(events, start=1):
         try:

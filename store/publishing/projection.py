@@ -51,7 +51,7 @@ def _utc(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
 
 
-class Taker:
+class Projector:
     """One event to rows: `_on_NAME` takes the event NAME, and unknown events are left alone."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, rows: RunRows, warnings: list[str]) -> None:

@@ -15,6 +15,7 @@ from engine.events import Event, StageFinished
 from engine.retrieval import saved_index as saved
 from engine.semantics.encoders.text_vectors import text_sha256
 from sracl_tui.runs.execute import execute
+from sracl_tui.runs.jobs import encode
 from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.services import semantic_search
 from store.database.database import Store
@@ -169,7 +170,8 @@ def test_an_encoding_that_is_stopped_goes_on_and_encodes_nothing_twice(copy, mon
                 [[text.lower().count(c) for c in "abcdefghijklmnopqrstuvwxyz"] for text in texts], np.float32
             )
 
-    monkeypatch.setattr(semantic_search, "set_encoder", lambda *_: Letters())
+    for module in (semantic_search, encode):
+        monkeypatch.setattr(module, "set_encoder", lambda *_: Letters())
     with Store.open(home) as store:
         target = semantic_search.choose(store)
         with pytest.raises(semantic_search.SearchStopped):

@@ -11,7 +11,7 @@ import pytest
 
 from engine.config import SemanticsConfig
 from engine.data.demo import make_demo
-from engine.errors import AtProvider, BudgetReached, ConfigError, Interrupted, SemanticsError
+from engine.errors import BatchPending, BudgetReached, ConfigError, Interrupted, SemanticsError
 from engine.events import ApiCalled, Event, SummariesMade
 from engine.semantics.llm import batch_client
 from engine.semantics.summaries.llm_provider import BatchPlan, EndpointProvider
@@ -239,7 +239,7 @@ def test_a_refused_batch_is_one_error_and_one_that_is_too_much_is_sent_in_parts(
 def test_a_batch_that_the_provider_no_longer_knows_has_an_unknown_price(serve, tmp_path) -> None:
     server = serve(batch_seconds=1000.0)
     job = Job(tmp_path, server, requests=60)
-    with pytest.raises(AtProvider, match=f"{USERS} requests"):
+    with pytest.raises(BatchPending, match=f"{USERS} requests"):
         job.run(wait=False)
     server.batches.clear()
     server.behavior.batch_seconds = 0.0
@@ -253,11 +253,11 @@ def test_the_cap_holds_for_what_is_at_the_provider(serve, tmp_path) -> None:
     server = serve(batch_seconds=1000.0)
     cap = 0.006
     job = Job(tmp_path, server, budget=cap)
-    with pytest.raises(AtProvider):
+    with pytest.raises(BatchPending):
         job.run(count=300, wait=False)
     sent = sum(len(batch["requests"]) for batch in job.files.read().values())
     assert 0 < sent < 60
-    with pytest.raises(AtProvider):
+    with pytest.raises(BatchPending):
         job.run(count=300, wait=False)
     assert sum(len(batch["requests"]) for batch in job.files.read().values()) == sent, "all the money is set aside"
     server.behavior.batch_seconds = 0.0

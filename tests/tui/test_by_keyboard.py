@@ -24,7 +24,7 @@ from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.screens.runs import RunsScreen
 from sracl_tui.tui.screens.sql import SqlScreen
 from sracl_tui.tui.screens.user_neighbor import NeighborScreen
-from sracl_tui.tui.widgets.dialogs import Confirm
+from sracl_tui.tui.widgets.dialogs import ConfirmDialog
 from sracl_tui.tui.widgets.table import Table
 
 SECONDS = 90.0
@@ -157,7 +157,7 @@ async def start_stop_and_resume(person: Person) -> None:
     screen = person.app.screen
     await person.wait_for(lambda: screen.live.epoch >= 2)
     await person.press("x")
-    assert person.at(Confirm)
+    assert person.at(ConfirmDialog)
     await person.press("y")
     await person.wait_for(lambda: screen.state == "stopped")
     epoch = screen.live.epoch

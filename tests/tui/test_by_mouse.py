@@ -12,7 +12,7 @@ from sracl_tui.tui.screens.inspector import InspectorScreen
 from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.screens.runs import RunsScreen
 from sracl_tui.tui.screens.user_neighbor import NeighborScreen
-from sracl_tui.tui.widgets.dialogs import Ask
+from sracl_tui.tui.widgets.dialogs import PromptDialog
 from sracl_tui.tui.widgets.table import Table
 
 
@@ -66,7 +66,7 @@ async def test_a_sort_a_dialog_and_a_click_beside_it(home, settled):
         assert app.screen.query_one(Table).sorted_by != before
         app.screen.action_note()
         await pilot.pause()
-        assert isinstance(app.screen, Ask)
+        assert isinstance(app.screen, PromptDialog)
         await pilot.click(app.screen, offset=(1, 1))
         await settled(app, pilot)
         assert isinstance(app.screen, RunsScreen)

@@ -8,7 +8,7 @@ from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.compare import CompareScreen
 from sracl_tui.tui.screens.inspector import InspectorScreen
 from sracl_tui.tui.screens.runs import RunsScreen
-from sracl_tui.tui.widgets.choice_dialog import Choose
+from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.table import Table
 
 
@@ -84,7 +84,7 @@ async def test_a_second_run_is_chosen_and_taken_away(home, settled):
         screen = app.screen
         assert isinstance(screen, InspectorScreen)
         await pilot.press("o")
-        assert isinstance(app.screen, Choose)
+        assert isinstance(app.screen, ChoiceDialog)
         await pilot.press(*"backbone", "enter")
         await settled(app, pilot)
         assert screen.beside is not None

@@ -20,7 +20,7 @@ from sracl_tui.services import cost_report
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.costs import TABS, CostsScreen
 from sracl_tui.tui.screens.run import RunScreen
-from sracl_tui.tui.widgets.dialogs import Ask
+from sracl_tui.tui.widgets.dialogs import PromptDialog
 from sracl_tui.tui.widgets.table import Table
 from store.database.database import Store
 from store.home import Home
@@ -148,7 +148,7 @@ async def test_the_next_run_is_priced_by_its_dry_run(home, settled):
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(app, pilot, settled)
         await pilot.press("p")
-        assert isinstance(app.screen, Ask)
+        assert isinstance(app.screen, PromptDialog)
         app.screen.query_one(Input).value = "provider=openai unit=every-4 max_users=30"
         await pilot.press("enter")
         await settled(app, pilot)

@@ -21,8 +21,8 @@ from sracl_tui.tui.screens.import_progress import ImportProgress
 from sracl_tui.tui.screens.launch import LaunchScreen
 from sracl_tui.tui.screens.runs import RunsScreen
 from sracl_tui.tui.widgets.bar_chart import Chart
-from sracl_tui.tui.widgets.choice_dialog import Choose
-from sracl_tui.tui.widgets.dialogs import Ask, Confirm
+from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
+from sracl_tui.tui.widgets.dialogs import ConfirmDialog, PromptDialog
 from sracl_tui.tui.widgets.file_picker import Files
 from sracl_tui.tui.widgets.table import Table
 from store.database.database import Store
@@ -252,7 +252,7 @@ async def test_removing_asks_and_what_runs_use_stays(home, settled):
         await pilot.press("down", "x")
         assert "Run night [red] uses it" in next(n.message for n in app._notifications)
         await pilot.press("up", "x")
-        assert isinstance(app.screen, Confirm)
+        assert isinstance(app.screen, ConfirmDialog)
         assert "[red]日本 🎉" in str(app.screen.query_one(".dialog-title", Static).content)
         await pilot.press("n", "x", "y")
         await settled(app, pilot)
@@ -291,7 +291,7 @@ async def test_an_import_from_the_file_to_the_list(home, shop, settled, size):
         await until(pilot, lambda: screen.kept is not None and screen.kept.with_text == 5)
         screen.query_one("#form", Table).move_to("max_length")
         await pilot.press("enter")
-        assert isinstance(app.screen, Ask)
+        assert isinstance(app.screen, PromptDialog)
         app.screen.query_one(Input).value = "none at all"
         await pilot.press("enter")
         await settled(app, pilot)
@@ -338,7 +338,7 @@ async def test_columns_are_chosen_and_errors_stand_at_their_fields(home, tmp_pat
         for key, name in (("format", "csv"), ("user_column", "customer"), ("item_column", "sku")):
             screen.query_one("#form", Table).move_to(key)
             await pilot.press("enter")
-            assert isinstance(app.screen, Choose)
+            assert isinstance(app.screen, ChoiceDialog)
             await pilot.press(*name, "enter")
             await settled(app, pilot)
         assert screen.draft.errors == {}

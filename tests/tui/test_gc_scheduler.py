@@ -12,7 +12,7 @@ def test_all_is_collected_when_nobody_waits(monkeypatch):
     now, full = [1000.0], []
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr(gc, "collect", lambda: full.append(now[0]))
-    collector = gc_scheduler.Collector()
+    collector = gc_scheduler.GcScheduler()
     now[0] += gc_scheduler.APART_SECONDS + 1
     collector.touch()
     assert not collector.look(), "a key was just pressed"

@@ -11,7 +11,7 @@ from textual.widgets import Input, Static
 
 from sracl_tui.tui import bindings, keymap
 from sracl_tui.tui.app import SraclApp
-from sracl_tui.tui.widgets.dialogs import Keys
+from sracl_tui.tui.widgets.dialogs import HelpDialog
 from sracl_tui.tui.widgets.table import Table
 from store.home import Home
 
@@ -39,7 +39,7 @@ def test_every_class_with_keys_names_them():
     while waiting:
         waiting += (cls := waiting.pop()).__subclasses__()
         if cls.__module__.startswith("sracl_tui.") and cls.__dict__.get("BINDINGS"):
-            assert issubclass(cls, bindings.Keyed), f"{cls.__module__}: {cls.__name__} must be a Keyed"
+            assert issubclass(cls, bindings.NamedBindings), f"{cls.__module__}: {cls.__name__} must be a Keyed"
             assert all(binding.id for binding in cls.__dict__["BINDINGS"])
 
 
@@ -85,7 +85,7 @@ async def test_chosen_keys_work_and_stand_in_help_and_footer(home: Home, own: Pa
         assert "f1 Help" in footer
         await pilot.press("f1")
         await settled(app, pilot)
-        assert isinstance(app.screen, Keys)
+        assert isinstance(app.screen, HelpDialog)
         lines = [str(line.render()) for line in app.screen.query(Static)]
         assert "M f7  Mark" in lines[-1]
         await pilot.press("escape", "ctrl+f")

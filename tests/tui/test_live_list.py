@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from sracl_tui.services.store_session import Library
+from sracl_tui.services.store_session import StoreSession
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.widgets.table import Table
@@ -122,13 +122,13 @@ async def test_a_run_that_goes_on_or_dies_while_watched_says_so(home, settled):
         assert cells(app, "night-2")["time"] == "5.0 s"
 
 
-def looked(library: Library) -> list[dict[str, Any]]:
+def looked(library: StoreSession) -> list[dict[str, Any]]:
     library.read()
     return library.look().rows
 
 
 def test_only_rows_that_differ_are_read_again(home):
-    library = Library(home)
+    library = StoreSession(home)
     first = looked(library)
     assert looked(library) is first
     with Store.open(home) as store:
@@ -140,7 +140,7 @@ def test_only_rows_that_differ_are_read_again(home):
 
 
 def test_a_folder_without_a_line_is_a_run_that_waits_or_could_not_start(home):
-    library = Library(home)
+    library = StoreSession(home)
     known = len(looked(library))
     folder = home.run_folder("20990101-000000-abcd")
     folder.mkdir()

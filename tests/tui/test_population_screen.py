@@ -9,13 +9,13 @@ import pytest
 from textual.widgets import Input, Static, TabbedContent
 
 from sracl_tui.services import projections
-from sracl_tui.services.population import ORDERS, People, Weighed
+from sracl_tui.services.population import ORDERS, NeighborWeights, Population
 from sracl_tui.services.population import everyone as read_people
 from sracl_tui.services.user_inspection import inspect_user
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.inspector import InspectorScreen
 from sracl_tui.tui.screens.population import EveryoneScreen
-from sracl_tui.tui.widgets.density_plot import Raster
+from sracl_tui.tui.widgets.density_plot import DensityPlot
 from sracl_tui.tui.widgets.table import Table
 from store.database.database import Store
 from store.queries import runs
@@ -75,7 +75,9 @@ def test_orders_begin_with_the_extreme_and_end_with_those_without_the_measure(wh
     for name in ORDERS:
         assert sorted(people.order(name)) == list(range(60))
         assert people.place_in(name, int(people.ids[people.order(name)[5]])) == 5
-    blank = People(people.ids, people.raw_ids, *([np.full(60, np.nan)] * 5), Weighed(*([np.zeros((0, 0))] * 4)))
+    blank = Population(
+        people.ids, people.raw_ids, *([np.full(60, np.nan)] * 5), NeighborWeights(*([np.zeros((0, 0))] * 4))
+    )
     assert blank.order("peaked").tolist() == list(range(60))
 
 
@@ -204,7 +206,7 @@ async def test_density_looks_into_a_cell_by_key_and_by_mouse(home, settled):
         screen = await opened(app, pilot, settled)
         await pilot.press("tab", "tab")
         await settled(app, pilot)
-        raster, users = screen.query_one("#density-raster", Raster), screen.query_one("#density-users", Table)
+        raster, users = screen.query_one("#density-raster", DensityPlot), screen.query_one("#density-users", Table)
         assert raster.cloud is not None
         assert raster.cloud.cells(*raster.plane).sum() == 600
         await pilot.press("right")  # the fullest cell first
@@ -232,7 +234,7 @@ async def test_the_map_shows_both_vectors_and_where_a_cell_went(home, settled):
         await pilot.press("shift+tab")
         await settled(app, pilot)
         assert screen.query_one(TabbedContent).active == "map"
-        own, other = screen.query_one("#own-raster", Raster), screen.query_one("#other-raster", Raster)
+        own, other = screen.query_one("#own-raster", DensityPlot), screen.query_one("#other-raster", DensityPlot)
         assert own.cloud is not None
         assert other.cloud is not None
         assert "◆" in "".join(own.render_line(y).text for y in range(own.size.height))  # user 1, whom we came from
@@ -265,11 +267,11 @@ async def test_a_run_without_weights_says_so_and_still_maps_its_vectors(home, se
         assert "alpha = 0" in bars.render_line(1).text
         await pilot.press("tab", "tab")
         await settled(app, pilot)
-        assert "alpha = 0" in screen.query_one("#density-raster", Raster).render_line(0).text
+        assert "alpha = 0" in screen.query_one("#density-raster", DensityPlot).render_line(0).text
         await pilot.press("tab")
         await settled(app, pilot)
-        assert screen.query_one("#own-raster", Raster).cloud is not None
-        other = screen.query_one("#other-raster", Raster)
+        assert screen.query_one("#own-raster", DensityPlot).cloud is not None
+        other = screen.query_one("#other-raster", DensityPlot)
         said = " ".join(other.render_line(y).text.strip() for y in range(other.size.height))
         assert "it makes no h+. o sets a second run beside it." in said
         (home.run_folder(screen.run_id) / "user_vectors.parquet").unlink()

@@ -14,7 +14,7 @@ from sracl_tui.runs.execution import queue
 from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.queue import QueueScreen
-from sracl_tui.tui.widgets.dialogs import Confirm
+from sracl_tui.tui.widgets.dialogs import ConfirmDialog
 from sracl_tui.tui.widgets.table import Table
 from store.queue import Queue
 
@@ -71,7 +71,7 @@ async def test_what_waits_is_moved_removed_and_paused(home, settled, size):
         assert names(app) == ["third", "second", "first [red]"]
         await pilot.press("x")
         await pilot.pause()
-        assert isinstance(app.screen, Confirm)
+        assert isinstance(app.screen, ConfirmDialog)
         await pilot.press("y")
         await settled(app, pilot)
         assert [e["name"] for e in screen.found["entries"] if e["entry"] == "waiting"] == ["second", "first [red]"]

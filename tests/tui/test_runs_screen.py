@@ -12,7 +12,7 @@ from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.launch import LaunchScreen
 from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.screens.runs import RunsScreen
-from sracl_tui.tui.widgets.dialogs import Ask, Confirm, Keys
+from sracl_tui.tui.widgets.dialogs import ConfirmDialog, HelpDialog, PromptDialog
 from sracl_tui.tui.widgets.table import Table
 from store.home import Home
 from store.journal.journal import Journal, RunLock
@@ -64,7 +64,7 @@ async def test_runs_are_filtered_folded_and_edited(home, settled):
         assert len(table(app).grid.rows) == 1
         await pilot.press("enter", "escape", "e")
         await settled(app, pilot)
-        assert isinstance(app.screen, Ask)
+        assert isinstance(app.screen, PromptDialog)
         app.screen.query_one(Input).value = "a [bold] note"
         await pilot.press("enter")
         await settled(app, pilot)
@@ -94,7 +94,7 @@ async def test_a_live_run_is_followed_within_a_second(home, settled):
         assert screen.live.epoch == 1
         assert "MRR@10 0.2500" in screen.query_one("#log-table", Table).grid.rows[-1].cells[1]
         await pilot.press("x")
-        assert isinstance(app.screen, Confirm)
+        assert isinstance(app.screen, ConfirmDialog)
         await pilot.press("n")
         journal.append("run_ended", {"state": "failed", "reason": "no longer a number", "timings": {}})
         journal.close()
@@ -135,7 +135,7 @@ async def test_help_lists_the_keys_and_q_leaves(home, settled):
         await settled(app, pilot)
         await pilot.press("question_mark")
         await settled(app, pilot)
-        assert isinstance(app.screen, Keys)
+        assert isinstance(app.screen, HelpDialog)
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
         titles = [command.title for command in app.get_system_commands(app.screen)]

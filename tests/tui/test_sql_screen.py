@@ -13,9 +13,9 @@ from sracl_tui.services import query_history
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.rendering.query_result import MOST, details, grid_of
 from sracl_tui.tui.screens.sql import SqlScreen
-from sracl_tui.tui.widgets.choice_dialog import Choose
-from sracl_tui.tui.widgets.dialogs import Ask, Told
-from sracl_tui.tui.widgets.sql_editor import Editor, complete
+from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
+from sracl_tui.tui.widgets.dialogs import PromptDialog, Told
+from sracl_tui.tui.widgets.sql_editor import SqlEditor, complete
 from sracl_tui.tui.widgets.table import Table
 from store.database.database import Store
 from store.errors import QueryFailed, StoreError
@@ -38,7 +38,7 @@ async def opened(app, pilot, settled, query: str | None = None) -> SqlScreen:
     screen = app.screen
     assert isinstance(screen, SqlScreen)
     if query is not None:
-        screen.query_one(Editor).text = query
+        screen.query_one(SqlEditor).text = query
         await pilot.press("f5")
         await settled(app, pilot)
     return screen
@@ -92,7 +92,7 @@ async def test_a_query_that_takes_too_long_is_canceled(home, settled):
     app = SraclApp(home)
     async with app.run_test(size=(100, 30)) as pilot:
         screen = await opened(app, pilot, settled)
-        screen.query_one(Editor).text = "SELECT count(*) FROM range(10000000) a, range(10000000) b"
+        screen.query_one(SqlEditor).text = "SELECT count(*) FROM range(10000000) a, range(10000000) b"
         await pilot.press("f5")
         assert screen.busy
         await pilot.press("f5")  # refused, not started twice
@@ -111,7 +111,7 @@ async def test_more_rows_than_are_shown_are_saved_whole(home, settled, tmp_path)
         assert len(cells(app)) == MOST
         assert "more rows" in told(app)
         await pilot.press("ctrl+s")
-        assert isinstance(app.screen, Ask)
+        assert isinstance(app.screen, PromptDialog)
         app.screen.query_one("Input").value = str(tmp_path / "all.parquet")
         await pilot.press("enter")
         await settled(app, pilot)
@@ -123,7 +123,7 @@ async def test_names_complete_while_one_types(home, settled):
     app = SraclApp(home)
     async with app.run_test(size=(100, 30)) as pilot:
         screen = await opened(app, pilot, settled)
-        editor = screen.query_one(Editor)
+        editor = screen.query_one(SqlEditor)
         editor.text = ""
         await pilot.press(*"FROM run_r")
         assert editor.choosing
@@ -143,14 +143,14 @@ async def test_tables_and_history_come_back_into_the_editor(home, settled):
     app = SraclApp(home)
     async with app.run_test(size=(100, 30)) as pilot:
         screen = await opened(app, pilot, settled, "SELECT 1 AS one")
-        editor = screen.query_one(Editor)
+        editor = screen.query_one(SqlEditor)
         editor.text = "FROM "
         editor.move_cursor(editor.document.end)
         await pilot.press("f2", *"journal_off", "enter")
         await settled(app, pilot)
         assert editor.text.startswith("FROM journal_offsets")
         await pilot.press("f3")
-        assert isinstance(app.screen, Choose)
+        assert isinstance(app.screen, ChoiceDialog)
         await pilot.press(*"one", "enter")
         await settled(app, pilot)
         assert editor.text == "SELECT 1 AS one"
@@ -163,7 +163,7 @@ async def test_the_query_is_there_at_the_next_start(home, settled):
     app = SraclApp(home)
     async with app.run_test(size=(100, 30)) as pilot:
         screen = await opened(app, pilot, settled)
-        assert screen.query_one(Editor).text == "SELECT 42 AS kept"
+        assert screen.query_one(SqlEditor).text == "SELECT 42 AS kept"
         assert cells(app) == [], "it may be expensive: nothing runs by itself"
 
 

@@ -18,7 +18,7 @@ from engine.data.batching.windows import Batch, Windows
 from engine.data.dataset import TRAIN, Dataset
 
 
-class Passes(Windows):
+class SharedWindows(Windows):
     """The windows that training prefixes share; a validation or test prefix has one of its own.
 
     The training prefixes of a user with at most n items fall into one window. A longer history has several: they end n / 2

@@ -19,9 +19,9 @@ from engine.config import content_hash
 from engine.errors import ConfigError, SemanticsError
 from engine.events import Columns
 from engine.semantics.kinds import KEY_LENGTH
-from engine.semantics.llm.answer_validation import Verdict
-from engine.semantics.llm.attempts import Course, Outcome, Prompted
-from engine.semantics.llm.budget import Call, Money, Usage
+from engine.semantics.llm.answer_validation import Validation
+from engine.semantics.llm.attempts import Outcome, PromptRequest, RequestState
+from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.client import Client
 from engine.semantics.llm.endpoints import Endpoint, find_endpoint, find_key
 from engine.semantics.summaries.prompt_requests import Message
@@ -53,7 +53,7 @@ class RemoteEncoder(Protocol):
     name: str
 
     @property
-    def money(self) -> Money:
+    def money(self) -> Budget:
         """What it has spent, and its cap."""
         ...
 
@@ -86,7 +86,7 @@ class EndpointEncoder:
         self.name = name
         self._provider, _, self.model = name.partition(":")
         self.endpoint = find_endpoint(self._provider, home)
-        self.money = Money(self.endpoint, self.model, cap=cap)
+        self.money = Budget(self.endpoint, self.model, cap=cap)
         self._home = home
         self._client: Client | None = None
         self._size: int | None = None
@@ -182,16 +182,16 @@ class EndpointEncoder:
     def _key(self, texts: list[str]) -> str:
         return content_hash(["vectors", self.model, texts], length=KEY_LENGTH)
 
-    def _prompt(self, key: str, texts: list[str]) -> Prompted:
+    def _prompt(self, key: str, texts: list[str]) -> PromptRequest:
         messages = [{"role": "input", "content": text} for text in texts]
-        return Prompted(key, "text", {"model": self.model, "messages": messages})
+        return PromptRequest(key, "text", {"model": self.model, "messages": messages})
 
 
 class _Client(Client):
     """Asks for vectors instead of answers; a request's messages are the texts."""
 
     def __init__(
-        self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Money, *, wanted: dict[str, int]
+        self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Budget, *, wanted: dict[str, int]
     ) -> None:
         """Args:
         wanted: texts of a request, by its key.
@@ -224,9 +224,9 @@ class _Client(Client):
             raise ValueError("a vector holds something that is not a number")
         outcome.vectors = vectors
 
-    def _judge(self, course: Course, outcome: Outcome) -> Verdict:
+    def _judge(self, course: RequestState, outcome: Outcome) -> Validation:
         assert outcome.vectors is not None
-        return Verdict("", None if len(outcome.vectors) == self._wanted[course.key] else "wrong count")
+        return Validation("", None if len(outcome.vectors) == self._wanted[course.key] else "wrong count")
 
 
 def _numbers(embedding: Any) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ _ADVICE: dict[Problem, str] = {
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Validation:
     """What to make of an answer."""
 
     text: str
@@ -34,30 +34,30 @@ class Verdict:
     problem: Problem | None
 
 
-def judge(kind: Kind, text: str | None, finish_reason: str | None, refusal: str | None) -> Verdict:
+def judge(kind: Kind, text: str | None, finish_reason: str | None, refusal: str | None) -> Validation:
     """Judge one answer of a model."""
     text = _THOUGHTS.sub("", text or "").strip()
     if refusal or finish_reason == "content_filter":
-        return Verdict("", "refused")
+        return Validation("", "refused")
     if finish_reason == "length":
-        return Verdict("", "truncated")
+        return Validation("", "truncated")
     if not text:
-        return Verdict("", "empty")
+        return Validation("", "empty")
     if _REFUSAL.match(text):
-        return Verdict("", "refused")
+        return Validation("", "refused")
     if kind == "item":
         return _judge_item(text)
     text = " ".join(text.split())
-    return Verdict("", "too long") if len(text.split()) > WORDS["user"] * TOLERANCE else Verdict(text, None)
+    return Validation("", "too long") if len(text.split()) > WORDS["user"] * TOLERANCE else Validation(text, None)
 
 
-def _judge_item(text: str) -> Verdict:
+def _judge_item(text: str) -> Validation:
     parts = _fields(text)
     if parts is None:
-        return Verdict("", "wrong JSON")
+        return Validation("", "wrong JSON")
     if any(len(part.split()) > WORDS[name] * TOLERANCE for name, part in parts.items()):
-        return Verdict("", "too long")
-    return Verdict("\n".join(" ".join(part.split()) for part in parts.values()), None)
+        return Validation("", "too long")
+    return Validation("\n".join(" ".join(part.split()) for part in parts.values()), None)
 
 
 def _fields(text: str) -> dict[str, str] | None:

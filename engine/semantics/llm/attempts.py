@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from engine.errors import SemanticsError
 from engine.semantics.kinds import Kind
 from engine.semantics.llm import rate_limiter
-from engine.semantics.llm.answer_validation import Verdict, judge, repair
-from engine.semantics.llm.budget import Call, Money, Usage
+from engine.semantics.llm.answer_validation import Validation, judge, repair
+from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.endpoints import Endpoint, Limits
 from engine.semantics.summaries.prompt_requests import Message
 
@@ -29,7 +29,7 @@ NOTHING = Usage(0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Prompted:
+class PromptRequest:
     """One prompt to be answered."""
 
     key: str
@@ -80,7 +80,7 @@ class Outcome:
 
 
 @dataclass
-class Course:
+class RequestState:
     """A prompt on its way through its attempts."""
 
     key: str
@@ -95,17 +95,17 @@ class Course:
     usd: float | None = 0.0
     answer: str | None = None
     """The unusable answer that the next attempt tells about."""
-    verdict: Verdict | None = None
+    verdict: Validation | None = None
     """What was wrong with it."""
 
-    def messages(self, prompt: Prompted) -> list[Message]:
+    def messages(self, prompt: PromptRequest) -> list[Message]:
         """The messages of the next attempt: with the last bad answer and what was wrong with it."""
         own: list[Message] = prompt.body["messages"]
         if self.verdict is None or self.verdict.problem is None:
             return own
         return repair(own, self.answer, self.verdict.problem)
 
-    def take(self, outcome: Outcome, verdict: Verdict | None, usd: float | None, limits: Limits) -> Answer | None:
+    def take(self, outcome: Outcome, verdict: Validation | None, usd: float | None, limits: Limits) -> Answer | None:
         """Count an attempt; the answer, where it is the last one.
 
         Args:
@@ -127,10 +127,10 @@ class Course:
         return None
 
 
-class Asker:
+class EndpointClient:
     """What asking an endpoint takes, however the questions get there; made for one job."""
 
-    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Money) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Budget) -> None:
         self._name, self._endpoint, self._key, self._money = name, endpoint, key, money
 
     def _read(self, tree: Any, outcome: Outcome) -> None:
@@ -142,7 +142,7 @@ class Asker:
         if not isinstance(outcome.text, str | None):
             raise ValueError("the answer is no text")
 
-    def _judge(self, course: Course, outcome: Outcome) -> Verdict:
+    def _judge(self, course: RequestState, outcome: Outcome) -> Validation:
         """Whether the answer can be used."""
         assert course.kind != "text"
         return judge(course.kind, outcome.text, outcome.finish_reason, outcome.refusal)

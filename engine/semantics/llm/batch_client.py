@@ -16,12 +16,12 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from engine.errors import AtProvider, BudgetReached, SemanticsError
+from engine.errors import BatchPending, BudgetReached, SemanticsError
 from engine.semantics.kinds import Kind
-from engine.semantics.llm.attempts import RETRIED, Chunk, Course, Outcome, Prompted, wire
+from engine.semantics.llm.attempts import RETRIED, Chunk, Outcome, PromptRequest, RequestState, wire
 from engine.semantics.llm.batch_files import ENDED, Batch, Files, Sent, open_batches
 from engine.semantics.llm.batch_http import NAP_SECONDS, PATH, BatchCalls
-from engine.semantics.llm.budget import Call, Money
+from engine.semantics.llm.budget import Budget, Call
 from engine.semantics.llm.endpoints import Endpoint
 
 SETTLE_SECONDS = 10.0
@@ -31,7 +31,7 @@ LINES_AT_ONCE = 500
 TOO_MANY_TOKENS = "token_limit_exceeded"
 """Why a provider refuses a batch that would go better when others have ended."""
 
-Render = Callable[[list[str]], Iterator[Prompted]]
+Render = Callable[[list[str]], Iterator[PromptRequest]]
 """Takes keys, gives their prompts in order."""
 
 
@@ -43,7 +43,7 @@ class BatchClient(BatchCalls):
         name: str,
         endpoint: Endpoint,
         key: SecretStr | None,
-        money: Money,
+        money: Budget,
         *,
         files: Files,
         run_id: str,
@@ -60,7 +60,7 @@ class BatchClient(BatchCalls):
         self._run_id, self._payer, self._recorded = run_id, payer, recorded
         self._flying: dict[str, Batch] = {}
         self._elsewhere: set[str] = set()
-        self._todo: deque[Course] = deque()
+        self._todo: deque[RequestState] = deque()
         self._wanted: set[str] = set()
         self._ever_worked = False
         self._most = self._own.requests
@@ -91,7 +91,7 @@ class BatchClient(BatchCalls):
                     hint="Let it end, or stop it: what it has at the provider stays there.",
                 )
             there = self.in_flight | {course.key for course in self._todo}
-            self._todo += [Course(key, kind) for key in keys if key not in there]
+            self._todo += [RequestState(key, kind) for key in keys if key not in there]
             yield from self._work(render, wait=wait)
 
     def collect(self, wanted: set[str] | None = None) -> Iterator[Chunk]:
@@ -152,7 +152,7 @@ class BatchClient(BatchCalls):
             if self._stopping.is_set():
                 return
             if not wait:
-                raise AtProvider(len(self.in_flight))
+                raise BatchPending(len(self.in_flight))
             note = self._note()
             yield Chunk(note=note if note != told else "")
             told = note

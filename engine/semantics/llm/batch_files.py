@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine.semantics.llm.attempts import Course
+from engine.semantics.llm.attempts import RequestState
 from engine.semantics.llm.budget import Usage
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
@@ -36,7 +36,7 @@ class Files(Protocol):
 class Sent:
     """One request of a batch: its prompt's course so far, and what was set aside for it."""
 
-    course: Course
+    course: RequestState
     reserve: float
 
     def as_list(self) -> list[Any]:
@@ -52,7 +52,7 @@ class Sent:
         """Read back what `as_list` gave."""
         key, kind, attempt, failed, unusable, tokens_in, tokens_out, tokens_cached, usd, reserve = row
         paid = Usage(tokens_in, tokens_out, tokens_cached)
-        return cls(Course(key, kind, attempt, failed, unusable, paid, usd), reserve)
+        return cls(RequestState(key, kind, attempt, failed, unusable, paid, usd), reserve)
 
 
 @dataclass

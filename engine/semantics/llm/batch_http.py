@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import SecretStr
 
 from engine.semantics.llm import rate_limiter
-from engine.semantics.llm.attempts import RETRIED, Asker, Outcome, backoff
+from engine.semantics.llm.attempts import RETRIED, EndpointClient, Outcome, backoff
 from engine.semantics.llm.batch_files import Batch, Files
-from engine.semantics.llm.budget import Money
+from engine.semantics.llm.budget import Budget
 from engine.semantics.llm.endpoints import Batches, Endpoint
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ MARK = "sracl"
 NAP_SECONDS = 0.5
 
 
-class BatchCalls(Asker):
+class BatchCalls(EndpointClient):
     """Talks to one endpoint about batches."""
 
-    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Money, files: Files) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Budget, files: Files) -> None:
         super().__init__(name, endpoint, key, money)
         self._own = endpoint.batch or Batches()
         self._files = files

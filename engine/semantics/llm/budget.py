@@ -65,7 +65,7 @@ class Call:
 
 
 @dataclass
-class Money:
+class Budget:
     """Spent and reserved dollars of a job; belongs to one event loop once calls go out."""
 
     endpoint: Endpoint

@@ -19,20 +19,20 @@ from pydantic import SecretStr
 
 from engine.errors import BudgetReached, SemanticsError
 from engine.semantics.llm import attempts, rate_limiter
-from engine.semantics.llm.answer_validation import Verdict
+from engine.semantics.llm.answer_validation import Validation
 from engine.semantics.llm.attempts import (
     MALFORMED,
     OF_THE_PROMPT,
     RETRIED,
     Answer,
-    Asker,
-    Course,
+    EndpointClient,
     Outcome,
-    Prompted,
+    PromptRequest,
+    RequestState,
     backoff,
     wire,
 )
-from engine.semantics.llm.budget import Call, Money
+from engine.semantics.llm.budget import Budget, Call
 from engine.semantics.llm.endpoints import Endpoint
 from engine.semantics.summaries.prompt_requests import Message
 
@@ -54,17 +54,17 @@ class Chunk(attempts.Chunk):
     """Set when the caller has come back for more."""
 
 
-class Client(Asker):
+class Client(EndpointClient):
     """Asks one endpoint, one call for each prompt; made for one job."""
 
-    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Money) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Budget) -> None:
         super().__init__(name, endpoint, key, money)
         self._lock = threading.Lock()
         self._pending = Chunk()
         self._ended = threading.Event()
         self._error: BaseException | None = None
         self._stopping = threading.Event()
-        self._pacer = rate_limiter.Pacer(endpoint.limits, stopping=self._stopping.is_set)
+        self._pacer = rate_limiter.RateLimiter(endpoint.limits, stopping=self._stopping.is_set)
         self._started, self._calls_before = time.monotonic(), money.calls
         self._retries = 0
 
@@ -72,7 +72,7 @@ class Client(Asker):
         """Send nothing more; what is in flight is waited for."""
         self._stopping.set()
 
-    def ask(self, prompts: Iterable[Prompted]) -> Iterator[Chunk]:
+    def ask(self, prompts: Iterable[PromptRequest]) -> Iterator[Chunk]:
         """Ask all prompts and yield what comes, an empty chunk now and then where nothing does.
 
         Raises:
@@ -105,7 +105,7 @@ class Client(Asker):
         with suppress(RuntimeError, AttributeError):  # the loop has ended, or not yet begun
             self._loop.call_soon_threadsafe(self._task.cancel)
 
-    def _run(self, prompts: Iterator[Prompted]) -> None:
+    def _run(self, prompts: Iterator[PromptRequest]) -> None:
         try:
             asyncio.run(self._main(prompts))
         except asyncio.CancelledError:
@@ -114,7 +114,7 @@ class Client(Asker):
             self._error = error
         self._ended.set()
 
-    async def _main(self, prompts: Iterator[Prompted]) -> None:
+    async def _main(self, prompts: Iterator[PromptRequest]) -> None:
         import httpx2 as http
         from openai import AsyncOpenAI
 
@@ -137,7 +137,7 @@ class Client(Asker):
         ):
             await self._work(client, prompts)
 
-    async def _work(self, client: AsyncOpenAI, prompts: Iterator[Prompted]) -> None:
+    async def _work(self, client: AsyncOpenAI, prompts: Iterator[PromptRequest]) -> None:
         """Workers that take prompts until there are none; the first error stops them, and calls in flight end first."""
         errors: deque[BaseException] = deque()
 
@@ -157,10 +157,10 @@ class Client(Asker):
         if errors:
             raise next((error for error in errors if not isinstance(error, BudgetReached)), errors[0])
 
-    async def _one(self, client: AsyncOpenAI, prompt: Prompted) -> None:
+    async def _one(self, client: AsyncOpenAI, prompt: PromptRequest) -> None:
         """Ask one prompt until there is a usable answer or no more hope for one."""
         limits = self._endpoint.limits
-        course = Course(prompt.key, prompt.kind)
+        course = RequestState(prompt.key, prompt.kind)
         while True:
             sent = await self._attempt(client, prompt, course)
             if sent is None:  # stopped before it was sent
@@ -180,8 +180,8 @@ class Client(Asker):
                 await self._pacer.nap(backoff(course.failed, outcome))
 
     async def _attempt(
-        self, client: AsyncOpenAI, prompt: Prompted, course: Course
-    ) -> tuple[Outcome, Verdict | None, float | None] | None:
+        self, client: AsyncOpenAI, prompt: PromptRequest, course: RequestState
+    ) -> tuple[Outcome, Validation | None, float | None] | None:
         """Send it once, when pace and money allow it, and record it; none where the job was stopped before."""
         money, pacer, messages = self._money, self._pacer, course.messages(prompt)
         text = "".join(message["content"] for message in messages)

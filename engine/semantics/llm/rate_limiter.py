@@ -59,7 +59,7 @@ class Bucket:
         return max(0.0, -self._level / rate)
 
 
-class Pacer:
+class RateLimiter:
     """Says when a call may go, and learns from how calls end."""
 
     def __init__(self, limits: Limits, *, stopping: Callable[[], bool] = lambda: False) -> None:

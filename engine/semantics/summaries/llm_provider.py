@@ -16,9 +16,9 @@ from engine.config import SemanticsConfig
 from engine.data.dataset import Dataset
 from engine.errors import ConfigError, SemanticsError
 from engine.semantics.kinds import Kind
-from engine.semantics.llm.attempts import Chunk, Prompted
+from engine.semantics.llm.attempts import Chunk, PromptRequest
 from engine.semantics.llm.batch_files import Files
-from engine.semantics.llm.budget import Call, Money
+from engine.semantics.llm.budget import Budget, Call
 from engine.semantics.llm.endpoints import Endpoint, find_endpoint, find_key
 from engine.semantics.prompts import Prompt, choose_prompt
 from engine.semantics.summaries.prompt_requests import Requests
@@ -62,7 +62,7 @@ class EndpointProvider:
         model: str,
         max_length: int,
         home: Path | None = None,
-        money: Money,
+        money: Budget,
     ) -> None:
         self.name, self.model, self.prompt_version, self.template = name, model, prompt.version, prompt.template
         self.endpoint, self.money = endpoint, money
@@ -88,7 +88,7 @@ class EndpointProvider:
                 where="semantics.llm",
                 hint="Name one: --set llm=NAME, or model in providers.toml. `sracl llm test NAME` lists what it serves.",
             )
-        money = Money(endpoint, model, cap=config.budget)
+        money = Budget(endpoint, model, cap=config.budget)
         if config.budget is not None and not money.known:
             raise ConfigError(
                 f"the price of {model!r} at {config.provider!r} is unknown, so no cap can be kept",
@@ -166,12 +166,12 @@ class EndpointProvider:
         """Calls and answers as they come, one by one or by batches."""
         from engine.semantics.llm.client import Client
 
-        def render(keys: list[str]) -> Iterator[Prompted]:
+        def render(keys: list[str]) -> Iterator[PromptRequest]:
             for start in range(0, len(keys), RENDERED_AT_ONCE):
                 part = keys[start : start + RENDERED_AT_ONCE]
                 ids = np.array([owners[own] for own in part], np.int64)
                 for own, messages in zip(part, self.requests.messages(kind, ids), strict=True):
-                    yield Prompted(own, kind, self.requests.body(kind, messages))
+                    yield PromptRequest(own, kind, self.requests.body(kind, messages))
 
         left, plan = list(owners), self._plan
         if plan is not None and plan.send:
@@ -194,7 +194,7 @@ class EndpointProvider:
             SemanticsError: some are still at the provider.
         """
         factor = self.batch_factor() if self.endpoint.batch is not None else 1.0
-        client = self.batch_client(plan, key, Money(self.endpoint, self.money.model, factor=factor))
+        client = self.batch_client(plan, key, Budget(self.endpoint, self.money.model, factor=factor))
         yield from client.collect(wanted)
         if left := client.in_flight & wanted:
             raise SemanticsError(
@@ -203,7 +203,7 @@ class EndpointProvider:
                 hint="`sracl llm batches list` shows how far it is; wait for it, or cancel it, rather than paying twice.",
             )
 
-    def batch_client(self, plan: BatchPlan, key: SecretStr | None, money: Money) -> BatchClient:
+    def batch_client(self, plan: BatchPlan, key: SecretStr | None, money: Budget) -> BatchClient:
         """Who talks to the provider about batches."""
         from engine.semantics.llm.batch_client import BatchClient
 

@@ -13,7 +13,7 @@ from engine.data.dataset import Dataset
 from engine.errors import Interrupted, SemanticsError
 from engine.events import ApiCalled, Report, StageProgress, SummariesLinked, SummariesMade, SummarySetMade
 from engine.semantics.kinds import Kind
-from engine.semantics.summaries.provider import Costly, Provider
+from engine.semantics.summaries.provider import PaidProvider, Provider
 
 ROWS_AT_ONCE = 5000
 """Summaries of one event at most."""
@@ -152,7 +152,7 @@ def _answer(
         if len(answers) or answers.note:
             report(StageProgress(stage=STAGE, done=done, total=total, detail=answers.note))
         if stop() and done < total:
-            if not isinstance(provider, Costly):
+            if not isinstance(provider, PaidProvider):
                 raise Interrupted
             provider.wind_down()
     if stop() and done < total:

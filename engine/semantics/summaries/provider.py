@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.events import Columns
 from engine.semantics.kinds import Kind
-from engine.semantics.llm.budget import Money
+from engine.semantics.llm.budget import Budget
 
 if TYPE_CHECKING:
     from engine.semantics.llm.attempts import Answer
@@ -127,11 +127,11 @@ class Provider(Protocol):
 
 
 @runtime_checkable
-class Costly(Protocol):
+class PaidProvider(Protocol):
     """A provider whose answers cost something: it is asked to end before it is left."""
 
     @property
-    def money(self) -> Money:
+    def money(self) -> Budget:
         """What its calls have cost, and the cap."""
         ...
 

@@ -209,7 +209,7 @@ def tell_of_death(home: Home, alert: Alert, settings: Settings) -> None:
         _post(home, alert, settings)
 
 
-class Watchman:
+class AlertMonitor:
     """Sees what a run does while it does it."""
 
     def __init__(

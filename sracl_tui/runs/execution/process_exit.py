@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
-from sracl_tui.runs.run_state import LiveRun
+from sracl_tui.runs.run_state import RunState
 from store.home import Home
 from store.journal.journal import Journal, RunLock, read_events
 
@@ -98,7 +98,7 @@ def log_tail(folder: Path, lines: int = LOG_LINES) -> list[str]:
 
 def log_lines(folder: Path, lines: int = LOG_LINES) -> list[str]:
     """The last lines of a run's log: what its journal tells, and after an end without a word what its process said."""
-    live = LiveRun()
+    live = RunState()
     live.take(line for _, line in read_events(folder))
     told = [f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} {text}" for at, text in live.log]
     if live.state in ("failed", "killed", "running", "stopping"):

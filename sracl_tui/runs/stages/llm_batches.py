@@ -61,14 +61,14 @@ def client_of(store: Store, batch: Batch, run_id: str) -> BatchClient:
         ConfigError: its endpoint is no longer in `providers.toml`, or there is no key.
     """
     from engine.semantics.llm.batch_client import BatchClient
-    from engine.semantics.llm.budget import Money
+    from engine.semantics.llm.budget import Budget
     from engine.semantics.llm.endpoints import find_endpoint, find_key
 
     home = store.home.path
     endpoint = find_endpoint(batch.provider, home)
     key = find_key(batch.provider, endpoint, home)
     factor = endpoint.batch.price_factor if endpoint.batch else 1.0
-    money = Money(endpoint, batch.model, factor=factor)
+    money = Budget(endpoint, batch.model, factor=factor)
     files, recorded = BatchFiles(store.home), partial(costs.recorded, store)
     return BatchClient(
         batch.provider, endpoint, key, money, files=files, run_id=run_id, payer=batch.payer, recorded=recorded

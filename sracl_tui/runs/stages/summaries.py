@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engine.errors import AtProvider
+from engine.errors import BatchPending
 from sracl_tui.runs.stages.clock import Clock, Counter, spent_so_far
 from sracl_tui.runs.stages.needs import Needs
 from store.database.database import Store
@@ -33,7 +33,7 @@ def make_summaries(
     """
     from engine.semantics.encoders.remote import names_endpoint
     from engine.semantics.summaries import make as summary_stage
-    from engine.semantics.summaries.provider import Costly
+    from engine.semantics.summaries.provider import PaidProvider
     from sracl_tui.runs.stages.llm_batches import plan_batches
     from sracl_tui.runs.stages.single_flight import only_payer, payer_of, record_cost
 
@@ -69,7 +69,7 @@ def make_summaries(
 
         payer = payer_of(needs.dataset.name, provider)
         with only_payer(store.home, payer, "summaries", report=clock.report, stop=stop):
-            if isinstance(provider, Costly):
+            if isinstance(provider, PaidProvider):
                 provider.count_spent(spent_so_far(store, clock))
             try:
                 left: list[Kind] = []
@@ -79,13 +79,13 @@ def make_summaries(
                     plan_batches(provider, store, clock.run_id, payer, send=batch, wait=not batch)
                     try:
                         write(kind)
-                    except AtProvider:
+                    except BatchPending:
                         left.append(kind)
                 plan_batches(provider, store, clock.run_id, payer, send=batch, wait=wait)
                 for kind in left:
                     write(kind)
             finally:
-                if isinstance(provider, Costly):
+                if isinstance(provider, PaidProvider):
                     clock.spent = provider.money.spent
                     record_cost(clock.cost, counter, cached=known[0])
         distinct = sum(len(set(found.keys)) for found in made.values())

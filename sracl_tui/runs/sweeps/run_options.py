@@ -15,7 +15,7 @@ from sracl_tui.runs.sweeps.variants import ABLATIONS, Variant, expand, read_vari
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RunOptions:
     """The options that say which runs; named as those of `sracl run`."""
 
     configs: tuple[Path, ...] = ()

@@ -27,7 +27,7 @@ COLUMNS = (
 SIZES = ("users", "items", "interactions", "train_prefixes")
 
 
-class Sets(Table, inherit_bindings=False):
+class DatasetTable(Table, inherit_bindings=False):
     """The list; `l` is for Launch here."""
 
     SECTION = "datasets"

@@ -9,7 +9,7 @@ import numpy as np
 from rich.text import Text
 
 from sracl_tui import formatting
-from sracl_tui.services.population import People
+from sracl_tui.services.population import Population
 from sracl_tui.services.projections import Bucket, Map, Vectors
 from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
 
@@ -40,7 +40,7 @@ def buckets_grid(name: str, buckets: Sequence[Bucket], width: int) -> Grid:
     return lay_out(columns, rows)
 
 
-def spearman_text(people: People, when: str) -> Text:
+def spearman_text(people: Population, when: str) -> Text:
     """Mean, median, and how many agree."""
     known = people.spearman[~np.isnan(people.spearman)]
     if not len(known):
@@ -53,7 +53,7 @@ def spearman_text(people: People, when: str) -> Text:
     return said
 
 
-def entropy_text(people: People, when: str) -> Text:
+def entropy_text(people: Population, when: str) -> Text:
     """Mean and extremes, against log k."""
     known = people.entropy[~np.isnan(people.entropy)]
     if not len(known):
@@ -73,7 +73,7 @@ def entropy_text(people: People, when: str) -> Text:
 
 
 def density_text(
-    people: People, when: str, ranges: tuple[Range, Range] | None = None, pairs: int = 0, users: int = 0
+    people: Population, when: str, ranges: tuple[Range, Range] | None = None, pairs: int = 0, users: int = 0
 ) -> Text:
     """What a cell holds, or how far similarity decides the weight over all neighbors."""
     there = people.weighed.there

@@ -10,7 +10,7 @@ from engine.config import Config
 from engine.config_files import load_config
 from engine.errors import ConfigError
 from sracl_tui import formatting
-from sracl_tui.runs.run_state import LiveRun, Stage
+from sracl_tui.runs.run_state import RunState, Stage
 from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
 from store.queries.runs import ACTIVE
 
@@ -20,7 +20,7 @@ LOG = (Column("at", "time"), Column("said", "what happened", flex=True, least=24
 STYLES = (("warning", "warn"), ("failed", "bad"), ("killed", "bad"), ("stopp", "warn"), ("resumed", "warn"))
 
 
-def progress(live: LiveRun, state: str, reason: str | None, now: float) -> Text:
+def progress(live: RunState, state: str, reason: str | None, now: float) -> Text:
     """State, stages, training and test metrics."""
     said = Text()
     said.append(formatting.state(state), "bold")
@@ -52,7 +52,7 @@ def _stage(stage: Stage, now: float) -> str:
     return f"{formatting.line(stage.name):<10}{formatting.bar(share, BAR):<{BAR}}  {', '.join(filter(None, told))}"
 
 
-def _training(live: LiveRun, state: str) -> str:
+def _training(live: RunState, state: str) -> str:
     said = f"{'train':<10}{formatting.bar(live.share, BAR):<{BAR}}  epoch {live.epoch} of {live.epochs}"
     left = live.remaining() if state in ACTIVE else None
     said += f", {formatting.clock(left)} left at most" if left is not None else ""
@@ -63,7 +63,7 @@ def _training(live: LiveRun, state: str) -> str:
     return said + (f", {live.bad_epochs} without gain" if live.bad_epochs else "")
 
 
-def log_grid(live: LiveRun, wanted: str) -> Grid:
+def log_grid(live: RunState, wanted: str) -> Grid:
     """The log, or its lines with all of some words."""
     found = wanted.lower().split()
     rows = []

@@ -33,7 +33,7 @@ COLUMNS = (
 )
 
 
-class Painter:
+class RunTableBuilder:
     """Lines as a table. Rows are kept: only those of runs that have changed are written anew."""
 
     def __init__(self) -> None:

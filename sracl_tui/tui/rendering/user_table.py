@@ -8,7 +8,7 @@ from typing import overload
 import numpy as np
 
 from sracl_tui import formatting
-from sracl_tui.services.population import People, Places
+from sracl_tui.services.population import Places, Population
 from sracl_tui.tui.widgets.table import Column, Grid, Row
 
 NUMBER = Column("number", "user", right=True)
@@ -46,7 +46,7 @@ class Lines(Sequence[Row]):
 
 
 def people_grid(
-    people: People, places: Places, *, columns: Sequence[Column] = COLUMNS, found: Mapping[int, str] | None = None
+    people: Population, places: Places, *, columns: Sequence[Column] = COLUMNS, found: Mapping[int, str] | None = None
 ) -> Grid:
     """Users at `places`, in that order.
 
@@ -67,7 +67,7 @@ def people_grid(
     return Grid(tuple(columns), Lines(len(places), make), widths, index)
 
 
-def _cell(people: People, place: int, key: str, found: Mapping[int, str]) -> str:
+def _cell(people: Population, place: int, key: str, found: Mapping[int, str]) -> str:
     match key:
         case "number":
             return str(people.ids[place])

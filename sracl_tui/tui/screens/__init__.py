@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sracl_tui.tui.screens.base import Page
+    from sracl_tui.tui.screens.base import BaseScreen
 
 PAGES = {
     "runs": "RunsScreen",
@@ -26,7 +26,7 @@ _MODULES = {"everyone": "population"}
 """Modules that have another name than their screen."""
 
 
-def page_class(name: str) -> type[Page]:
+def page_class(name: str) -> type[BaseScreen]:
     """The class of a screen."""
     return getattr(import_module(f"{__name__}.{_MODULES.get(name, name)}"), (PAGES | DEEPER)[name])
 

@@ -16,15 +16,15 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from sracl_tui import formatting
-from sracl_tui.tui.bindings import Keyed
-from sracl_tui.tui.deferred_paint import PAUSE_SECONDS, Stepwise
-from sracl_tui.tui.widgets.dialogs import Keys
+from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.deferred_paint import PAUSE_SECONDS, DeferredPaintMixin
+from sracl_tui.tui.widgets.dialogs import HelpDialog
 from sracl_tui.tui.widgets.key_bar import KeyBar
-from sracl_tui.tui.widgets.link import Press
+from sracl_tui.tui.widgets.link import Link
 from sracl_tui.tui.widgets.status_line import Facts, StatusLine
 
 if TYPE_CHECKING:
-    from sracl_tui.services.store_session import Library
+    from sracl_tui.services.store_session import StoreSession
     from sracl_tui.tui.app import SraclApp
 
 
@@ -34,11 +34,11 @@ HEIGHTS = ((0, "-short"), (30, "-tall"))
 HEAR_SECONDS = 1.0
 
 
-class NotNow(Exception):
+class Unavailable(Exception):
     """A screen cannot be opened now; the message says why."""
 
 
-class Page(Stepwise, Keyed, Screen[None]):
+class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
     """A screen of the app."""
 
     SECTION = "app"
@@ -53,7 +53,7 @@ class Page(Stepwise, Keyed, Screen[None]):
     ]
 
     @classmethod
-    def opening(cls, app: SraclApp) -> Page:
+    def opening(cls, app: SraclApp) -> BaseScreen:
         """The screen as its number key opens it.
 
         Raises:
@@ -67,7 +67,7 @@ class Page(Stepwise, Keyed, Screen[None]):
         return cast("SraclApp", self.app)
 
     @property
-    def library(self) -> Library:
+    def library(self) -> StoreSession:
         """The store, for worker threads."""
         return self.sracl.library
 
@@ -75,9 +75,9 @@ class Page(Stepwise, Keyed, Screen[None]):
         """Title, body, status, keys."""
         self._fit()
         with Horizontal(id="head"):
-            yield Press("‹", "screen.back", id="head-back")
+            yield Link("‹", "screen.back", id="head-back")
             yield Static(self.NAME, id="title", markup=False)
-            yield Press("≡", "app.command_palette", id="head-palette")
+            yield Link("≡", "app.command_palette", id="head-palette")
         yield from self.body()
         yield StatusLine()
         yield KeyBar(show_command_palette=False)
@@ -164,7 +164,7 @@ class Page(Stepwise, Keyed, Screen[None]):
                     keys = f"{found[name][0]} {keys}"
                 why = "" if enabled or node is not self else self.refusal(binding.action.partition("(")[0])
                 found[name] = (keys, binding.description, why)
-        self.app.push_screen(Keys(f"{self.NAME}: keys", self.ABOUT, list(found.values())))
+        self.app.push_screen(HelpDialog(f"{self.NAME}: keys", self.ABOUT, list(found.values())))
 
     def copy(self, text: str, what: str) -> None:
         """Put a text on the clipboard and say so."""

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from sracl_tui import formatting
-from sracl_tui.tui.screens.base import Page
-from sracl_tui.tui.widgets.choice_dialog import Choose
+from sracl_tui.tui.screens.base import BaseScreen
+from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.table import Column, Row
 
 COLUMNS = (Column("name", "run", flex=True), Column("preset", "preset"), Column("state", "state"))
 
 
 def choose_second(
-    page: Page, run: dict[str, Any], beside: str | None, title: str, answer: Callable[[str | None], None]
+    page: BaseScreen, run: dict[str, Any], beside: str | None, title: str, answer: Callable[[str | None], None]
 ) -> None:
     """Ask for another run of the data of `run`; `answer` gets its id, or none where the reader wants none any more."""
     others = [
@@ -30,4 +30,6 @@ def choose_second(
         return
     if beside:
         rows.insert(0, Row("", ("(none: this run alone)", "", "")))
-    page.app.push_screen(Choose(title, COLUMNS, rows), lambda key: None if key is None else answer(str(key) or None))
+    page.app.push_screen(
+        ChoiceDialog(title, COLUMNS, rows), lambda key: None if key is None else answer(str(key) or None)
+    )

@@ -18,7 +18,7 @@ from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import smooth
 from sracl_tui.services.comparison_table import TEST_HEADS, metric_rows, setting_text, test_cells
-from sracl_tui.tui.screens.base import NotNow, Page
+from sracl_tui.tui.screens.base import BaseScreen, Unavailable
 from sracl_tui.tui.screens.plot_page import PlottedPage
 from sracl_tui.tui.widgets.curves import Curve, Curves
 from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
@@ -94,11 +94,11 @@ class CompareScreen(PlottedPage):
         self._forced = False
 
     @classmethod
-    def opening(cls, app: SraclApp) -> Page:
+    def opening(cls, app: SraclApp) -> BaseScreen:
         """On the runs that are marked in the list."""
         ids = app.marked_runs()
         if len(ids) < 2:
-            raise NotNow("Mark two to eight runs in the list with space, then compare them.")
+            raise Unavailable("Mark two to eight runs in the list with space, then compare them.")
         return cls(ids)
 
     def body(self) -> ComposeResult:

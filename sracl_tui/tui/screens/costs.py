@@ -14,11 +14,11 @@ from textual_plotext import PlotextPlot
 
 from engine.errors import EngineError
 from sracl_tui import formatting
-from sracl_tui.runs.run_state import LiveRun
+from sracl_tui.runs.run_state import RunState
 from sracl_tui.services import cost_report
-from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.curves import colors_of
-from sracl_tui.tui.widgets.dialogs import Ask
+from sracl_tui.tui.widgets.dialogs import PromptDialog
 from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
 from store.errors import StoreError
 from store.journal.journal import Tail
@@ -33,7 +33,7 @@ LOOK_SECONDS = 0.5
 UNASKED = "next run: p prices one by its dry run"
 
 
-class CostsScreen(Page):
+class CostsScreen(BaseScreen):
     """Where the money goes."""
 
     NAME = "Costs"
@@ -81,7 +81,7 @@ class CostsScreen(Page):
         super().__init__()
         self.days: tuple[list[str], list[float]] = [], []
         self._next = ""
-        self._tails: dict[str, tuple[Tail, LiveRun]] = {}
+        self._tails: dict[str, tuple[Tail, RunState]] = {}
 
     def body(self) -> ComposeResult:
         """Sums, live jobs and the next run above; tables by what one asks below."""
@@ -170,7 +170,7 @@ class CostsScreen(Page):
     def _listen(self, run_ids: list[str]) -> None:
         """Fold the journals of live runs: calls per second, retries and dollars stand in their progress."""
         self._tails = {
-            run_id: self._tails.get(run_id) or (Tail(self.sracl.home.run_folder(run_id)), LiveRun())
+            run_id: self._tails.get(run_id) or (Tail(self.sracl.home.run_folder(run_id)), RunState())
             for run_id in run_ids
         }
         lines = []
@@ -205,7 +205,7 @@ class CostsScreen(Page):
                 )
                 self._price(self._next)
 
-        self.app.push_screen(Ask("Price of a run, from its dry run", value=before, hint=hint), price)
+        self.app.push_screen(PromptDialog("Price of a run, from its dry run", value=before, hint=hint), price)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="price")
     def _price(self, settings: str) -> None:

@@ -16,10 +16,10 @@ from textual.message import Message
 from textual.widgets import Input, Static, Tab, Tabs
 
 from sracl_tui import formatting
-from sracl_tui.tui.rendering.dataset import COLUMNS, Sets, facts_table, sets_grid, source_name
-from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.rendering.dataset import COLUMNS, DatasetTable, facts_table, sets_grid, source_name
+from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.bar_chart import Chart
-from sracl_tui.tui.widgets.dialogs import Confirm
+from sracl_tui.tui.widgets.dialogs import ConfirmDialog
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries import datasets
@@ -44,7 +44,7 @@ REFRESH_SECONDS = 5.0
 POPULAR = 8
 
 
-class DataScreen(Page):
+class DataScreen(BaseScreen):
     """What the runs learn from."""
 
     NAME = "Data"
@@ -83,7 +83,7 @@ class DataScreen(Page):
     class Ready(Message):
         """The import can be opened."""
 
-        make: Callable[[], Page]
+        make: Callable[[], BaseScreen]
 
     @dataclass
     class Done(Message):
@@ -105,7 +105,7 @@ class DataScreen(Page):
     def body(self) -> ComposeResult:
         """Filter, list, then facts and plots: beside each other, or as tabs where it is narrow."""
         yield Input(placeholder="filter: words of name or source", id="filter", compact=True)
-        yield Sets(id="sets", empty="reading ...")
+        yield DatasetTable(id="sets", empty="reading ...")
         yield Tabs(*(Tab(title, id=f"tab-{name}") for name, (title, _) in PANES.items()))
         with Horizontal(id="panes"):
             with Vertical(id="facts", classes="pane"), VerticalScroll(id="facts-scroll"):
@@ -329,7 +329,7 @@ class DataScreen(Page):
             if yes:
                 self._remove(row["name"])
 
-        self.app.push_screen(Confirm(f"Remove data set {row['name']}?", detail=detail, yes="Remove it"), answer)
+        self.app.push_screen(ConfirmDialog(f"Remove data set {row['name']}?", detail=detail, yes="Remove it"), answer)
 
     @work(thread=True, exit_on_error=False, group="remove")
     def _remove(self, name: str) -> None:

@@ -14,8 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from sracl_tui import formatting
-from sracl_tui.tui.bindings import Keyed
-from sracl_tui.tui.deferred_paint import Stepwise
+from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from sracl_tui.tui.rendering.item import title_of
 from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
 from store.errors import StoreError
@@ -31,7 +31,7 @@ COLUMNS = (
 AT_MOST = 500
 
 
-class FindItem(Stepwise, Keyed, ModalScreen[int | None]):
+class FindItem(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
     """Gives the number of the item that was chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -15,9 +15,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from sracl_tui import formatting
-from sracl_tui.services.population import ORDERS, People
-from sracl_tui.tui.bindings import Keyed
-from sracl_tui.tui.deferred_paint import Stepwise
+from sracl_tui.services.population import ORDERS, Population
+from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from sracl_tui.tui.rendering.user_table import CHANGED, COLUMNS, FOUND, people_grid
 from sracl_tui.tui.widgets.table import Grid, Table
 from store.errors import StoreError
@@ -34,7 +34,7 @@ DESCENDING = ("flat", "missed", "changed")
 AT_MOST = 500
 
 
-class FindUser(Stepwise, Keyed, ModalScreen[int | None]):
+class FindUser(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
     """Gives the number of the user that was chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -53,7 +53,7 @@ class FindUser(Stepwise, Keyed, ModalScreen[int | None]):
         told: str
         trouble: str = ""
 
-    def __init__(self, run: dict[str, Any], people: People, order: str) -> None:
+    def __init__(self, run: dict[str, Any], people: Population, order: str) -> None:
         super().__init__()
         self._run, self._people = run, people
         self._order = order

@@ -25,10 +25,10 @@ from sracl_tui import formatting
 from sracl_tui.services.dataset_import import BY_KEY, Imported, ImportProcess, Step
 from sracl_tui.services.import_form import SOURCE, Draft
 from sracl_tui.tui.rendering import import_source
-from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.import_progress import ImportProgress, Outcome
-from sracl_tui.tui.widgets.choice_dialog import Choose
-from sracl_tui.tui.widgets.dialogs import Ask
+from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
+from sracl_tui.tui.widgets.dialogs import PromptDialog
 from sracl_tui.tui.widgets.file_picker import Files, Paths
 from sracl_tui.tui.widgets.table import Column, Row, Table
 from store.errors import StoreError
@@ -39,7 +39,7 @@ PAUSE = 0.25
 """Seconds without a key before a typed path is looked at."""
 
 
-class ImportScreen(Page):
+class ImportScreen(BaseScreen):
     """From a file to a data set."""
 
     SECTION = "importing"
@@ -263,10 +263,10 @@ class ImportScreen(Page):
         told, listed = BY_KEY[key].help, self.draft.choices(key)
         if listed:
             rows = [Row(value, (formatting.line(value or "none: found by itself"),)) for value in listed]
-            dialog = Choose(f"{key}: {told}", [Column("value", "value", flex=True)], rows)
+            dialog = ChoiceDialog(f"{key}: {told}", [Column("value", "value", flex=True)], rows)
             self.app.push_screen(dialog, partial(self._set, key))
         else:
-            self.app.push_screen(Ask(key, value=self.draft.proposal(key), hint=told), partial(self._set, key))
+            self.app.push_screen(PromptDialog(key, value=self.draft.proposal(key), hint=told), partial(self._set, key))
 
     def _set(self, key: str, text: Hashable | None) -> None:
         if text is not None:

@@ -17,8 +17,8 @@ from textual.widgets import Button, Static
 from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.services.dataset_import import Imported, ImportProcess, Step
-from sracl_tui.tui.bindings import Keyed
-from sracl_tui.tui.deferred_paint import Stepwise
+from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from store.errors import StoreError
 
 Outcome = Imported | EngineError | StoreError | OSError | None
@@ -28,7 +28,7 @@ PATIENCE = 2.0
 BAR = 40
 
 
-class ImportProgress(Stepwise, Keyed, ModalScreen[Outcome]):
+class ImportProgress(DeferredPaintMixin, NamedBindings, ModalScreen[Outcome]):
     """Runs an import to its end."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,c", "cancel", "Cancel")]

@@ -15,11 +15,11 @@ from textual.widgets import Static
 
 from engine.errors import EngineError
 from sracl_tui import formatting
-from sracl_tui.services.population import ORDERS, People, everyone
+from sracl_tui.services.population import ORDERS, Population, everyone
 from sracl_tui.services.user_inspection import Inspection, inspect_user
 from sracl_tui.tui.rendering import user as shown
 from sracl_tui.tui.rendering.user_pair import pair_grid, pair_text
-from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.choose_second_run import choose_second
 from sracl_tui.tui.screens.panes import PanesPage
 from sracl_tui.tui.widgets.table import Table
@@ -64,7 +64,7 @@ class InspectorScreen(PanesPage):
 
         run: dict[str, Any]
         beside: str | None
-        people: People
+        people: Population
 
     @dataclass
     class Looked(Message):
@@ -82,7 +82,7 @@ class InspectorScreen(PanesPage):
         reason: str
 
     @classmethod
-    def opening(cls, app: SraclApp) -> Page:
+    def opening(cls, app: SraclApp) -> BaseScreen:
         """On the run last looked at."""
         return cls(app.current_run())
 
@@ -96,7 +96,7 @@ class InspectorScreen(PanesPage):
         self._looked: InspectorScreen.Looked | None = None
         self._titled = False
         self.run: dict[str, Any] | None = None
-        self.people: People | None = None
+        self.people: Population | None = None
         self._wanted = user
         self._asked: tuple[str, int | None, str | None] | None = None
 

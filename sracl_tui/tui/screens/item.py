@@ -17,7 +17,7 @@ from sracl_tui import formatting
 from sracl_tui.services.item_inspection import ItemInspection, inspect_item
 from sracl_tui.tui.rendering import item as shown
 from sracl_tui.tui.rendering.user import orders_text
-from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.panes import PanesPage
 from sracl_tui.tui.widgets.table import Grid, Table
 from store.errors import StoreError
@@ -61,7 +61,7 @@ class ItemScreen(PanesPage):
         reason: str
 
     @classmethod
-    def opening(cls, app: SraclApp) -> Page:
+    def opening(cls, app: SraclApp) -> BaseScreen:
         """On the most frequent item of the run last looked at."""
         return cls(app.current_run())
 

@@ -15,15 +15,15 @@ from textual.widgets import Static
 
 from sracl_tui import formatting
 from sracl_tui.services.item_inspection import ItemInspection
-from sracl_tui.tui.bindings import Keyed
-from sracl_tui.tui.deferred_paint import Stepwise
+from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from sracl_tui.tui.rendering import item as shown
 from sracl_tui.tui.rendering.user import summary_text
 from store.errors import StoreError
 from store.queries import users
 
 
-class SubstituteScreen(Stepwise, Keyed, ModalScreen[int | None]):
+class SubstituteScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
     """Gives the substitute's number when the reader wants to go there."""
 
     SECTION = "substitute"

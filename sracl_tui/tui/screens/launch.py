@@ -16,8 +16,8 @@ from engine.config import Config, choices, flatten
 from engine.config_files import load_config, parse_assignment, preset_description, preset_names
 from engine.errors import ConfigError, EngineError
 from sracl_tui import formatting
-from sracl_tui.tui.screens.base import Page
-from sracl_tui.tui.widgets.dialogs import Ask
+from sracl_tui.tui.screens.base import BaseScreen
+from sracl_tui.tui.widgets.dialogs import PromptDialog
 from sracl_tui.tui.widgets.table import Column, Row, Table, lay_out
 from store.errors import StoreError
 
@@ -65,7 +65,7 @@ def help_of(path: str) -> str:
     return formatting.line(field_of(path).description or "") + (f" ({limits})" if limits else "")
 
 
-class LaunchScreen(Page):
+class LaunchScreen(BaseScreen):
     """Settings, preview, start."""
 
     NAME = "Launch"
@@ -97,7 +97,7 @@ class LaunchScreen(Page):
         trouble: str = ""
 
     @classmethod
-    def opening(cls, app: SraclApp) -> Page:
+    def opening(cls, app: SraclApp) -> BaseScreen:
         """With the settings of no other run."""
         return cls(None)
 
@@ -185,11 +185,13 @@ class LaunchScreen(Page):
         path = str(message.key)
         if path in WORDS:
             self.app.push_screen(
-                Ask(f"{path}: {WORDS[path]}", value=self.labels[path]), lambda text: self._label(path, text)
+                PromptDialog(f"{path}: {WORDS[path]}", value=self.labels[path]), lambda text: self._label(path, text)
             )
             return
         value = self.changes.get(path, flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))[path])
-        self.app.push_screen(Ask(path, value=_say(value), hint=help_of(path)), lambda text: self._set(path, text))
+        self.app.push_screen(
+            PromptDialog(path, value=_say(value), hint=help_of(path)), lambda text: self._set(path, text)
+        )
 
     def _label(self, name: str, text: str | None) -> None:
         if text is not None:

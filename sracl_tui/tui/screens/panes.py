@@ -8,10 +8,10 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.widgets import Tab, Tabs
 
-from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.screens.base import BaseScreen
 
 
-class PanesPage(Page):
+class PanesPage(BaseScreen):
     """Its panes have the ids of PANES; each is focused at the widget that stands there."""
 
     PANES: ClassVar[dict[str, str]] = {}

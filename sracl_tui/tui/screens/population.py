@@ -17,7 +17,7 @@ from textual.widgets import Static, TabbedContent, TabPane
 from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.services import projections
-from sracl_tui.services.population import People, Places
+from sracl_tui.services.population import Places, Population
 from sracl_tui.services.population import everyone as read_people
 from sracl_tui.tui.rendering.population import (
     PHASES,
@@ -28,9 +28,9 @@ from sracl_tui.tui.rendering.population import (
     vectors_text,
 )
 from sracl_tui.tui.rendering.user_table import COLUMNS, people_grid
-from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.choose_second_run import choose_second
-from sracl_tui.tui.widgets.density_plot import NOBODY, Raster
+from sracl_tui.tui.widgets.density_plot import NOBODY, DensityPlot
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries import runs
@@ -46,7 +46,7 @@ LOW = 32
 MARKED = 2_000
 
 
-class EveryoneScreen(Page):
+class EveryoneScreen(BaseScreen):
     """What holds for all users, and who the exceptions are."""
 
     SECTION = "everyone"
@@ -74,8 +74,8 @@ class EveryoneScreen(Page):
         run: dict[str, Any]
         phase: str
         whole: bool
-        people: People
-        cloud: projections.Cloud
+        people: Population
+        cloud: projections.PointGrid
         epochs: dict[str, int]
 
     @dataclass
@@ -93,7 +93,7 @@ class EveryoneScreen(Page):
         reason: str
 
     @classmethod
-    def opening(cls, app: SraclApp) -> Page:
+    def opening(cls, app: SraclApp) -> BaseScreen:
         """On the run last looked at."""
         return cls(app.current_run())
 
@@ -101,7 +101,7 @@ class EveryoneScreen(Page):
         super().__init__()
         self.run_id, self.user_id = run_id, user_id
         self.run: dict[str, Any] | None = None
-        self.people: People | None = None
+        self.people: Population | None = None
         self.phase = "best"
         self.beside: str | None = None
         """A second run, whose vectors lie beside those of this one."""
@@ -124,14 +124,14 @@ class EveryoneScreen(Page):
                     yield Static("", id=f"{name}-told", classes="told", markup=False)
             with TabPane("Weight by similarity", id="density"):
                 with Horizontal():
-                    yield Raster(id="density-raster", axes=("similarity", "weight"), empty="reading ...")
+                    yield DensityPlot(id="density-raster", axes=("similarity", "weight"), empty="reading ...")
                     yield Table(id="density-users", classes="users")
                 yield Static("", id="density-told", classes="told", markup=False)
             with TabPane("Map", id="map"):
                 with Horizontal(id="maps"):
                     for side in ("own", "other"):
                         with Vertical(classes="pane", id=f"{side}-pane"):
-                            yield Raster(id=f"{side}-raster", empty="reading ...")
+                            yield DensityPlot(id=f"{side}-raster", empty="reading ...")
                 with Horizontal(id="below-maps"):
                     yield Static("", id="map-told", markup=False)
                     yield Table(id="map-users", classes="users")
@@ -175,7 +175,7 @@ class EveryoneScreen(Page):
         self.run, self.people, self._epochs = message.run, message.people, message.epochs
         self.entitle(f"{len(self.people):,} users of {self.run['name']} on {self.run['dataset_name']}")
         self._show_histograms()
-        raster = self.query_one("#density-raster", Raster)
+        raster = self.query_one("#density-raster", DensityPlot)
         if len(self.people.weighed.rows):
             raster.show(message.cloud, level=self._even())
         else:
@@ -258,32 +258,32 @@ class EveryoneScreen(Page):
         chosen = [column for column in COLUMNS if column.key in keys]
         self.query_one(f"#{name}-users", Table).show(people_grid(self.people, places, columns=chosen), keep=False)
 
-    @on(Raster.Highlighted, "#density-raster")
-    def _cell(self, message: Raster.Highlighted) -> None:
+    @on(DensityPlot.Highlighted, "#density-raster")
+    def _cell(self, message: DensityPlot.Highlighted) -> None:
         if message.raster.cloud is not None and self.people is not None:
             places = np.unique(message.raster.cloud.places[message.points])
             self._show_users("density", places)
             told = density_text(self.people, self._when(), message.raster.ranges(), len(message.points), len(places))
             self.query_one("#density-told", Static).update(told)
 
-    @on(Raster.Highlighted, "#own-raster")
-    @on(Raster.Highlighted, "#other-raster")
-    def _spot(self, message: Raster.Highlighted) -> None:
+    @on(DensityPlot.Highlighted, "#own-raster")
+    @on(DensityPlot.Highlighted, "#other-raster")
+    def _spot(self, message: DensityPlot.Highlighted) -> None:
         """List the users of the cell, and show where they are in the other map."""
         if message.raster.cloud is None:
             return
         self._show_users("map", np.sort(message.raster.cloud.places[message.points]))
         message.raster.mark(self._me(message.raster))
-        other = self.query_one("#other-raster" if message.raster.id == "own-raster" else "#own-raster", Raster)
+        other = self.query_one("#other-raster" if message.raster.id == "own-raster" else "#own-raster", DensityPlot)
         other.mark(message.points[:MARKED] if len(message.points) else self._me(other))
 
-    def _me(self, raster: Raster) -> Places:
+    def _me(self, raster: DensityPlot) -> Places:
         """The user that the reader came from, in a map."""
         place = None if self.people is None or self.user_id is None else self.people.place(self.user_id)
         return NOBODY if place is None or raster.cloud is None else np.flatnonzero(raster.cloud.places == place)
 
     @on(Table.Chosen, ".chart")
-    @on(Raster.Chosen)
+    @on(DensityPlot.Chosen)
     def _to_users(self) -> None:
         table = self.query_one(f"#{self.tab}-users", Table)
         if table.grid.rows:
@@ -298,7 +298,7 @@ class EveryoneScreen(Page):
     def see(self, user_id: int | None) -> None:
         """Mark another user."""
         self.user_id = user_id
-        for raster in self.query("#maps Raster").results(Raster):
+        for raster in self.query("#maps DensityPlot").results(DensityPlot):
             raster.mark(self._me(raster))
 
     def _map(self) -> None:
@@ -331,7 +331,7 @@ class EveryoneScreen(Page):
         self._vectors = found
         for side, name, made in zip(("own", "other"), found.names, clouds, strict=True):
             self.query_one(f"#{side}-pane").border_title = name
-            raster = self.query_one(f"#{side}-raster", Raster)
+            raster = self.query_one(f"#{side}-raster", DensityPlot)
             raster.show(made, empty=found.note or "There are too few users to draw a map.")
             raster.mark(self._me(raster))
         self.query_one("#map-told", Static).update(vectors_text(found, message.map))

@@ -15,8 +15,8 @@ from textual.widgets import Static
 
 from sracl_tui import formatting
 from sracl_tui.runs.execution import queue as run_queue
-from sracl_tui.tui.screens.base import Page
-from sracl_tui.tui.widgets.dialogs import Ask, Confirm
+from sracl_tui.tui.screens.base import BaseScreen
+from sracl_tui.tui.widgets.dialogs import ConfirmDialog, PromptDialog
 from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
 from store.errors import StoreError
 from store.queue import Queue
@@ -37,7 +37,7 @@ COLUMNS = (
 EMPTY = "Nothing waits. `sracl queue add` or `sracl run ... --queue` puts runs here."
 
 
-class QueueScreen(Page):
+class QueueScreen(BaseScreen):
     """What the workers do, and what comes next."""
 
     NAME = "Queue"
@@ -180,7 +180,7 @@ class QueueScreen(Page):
                 self.notify("A number from 1 to 64.", severity="warning", markup=False)
 
         hint = "runs at a time, spread over the devices; enter starts the queue"
-        self.app.push_screen(Ask("Workers", value=str(now), hint=hint), change)
+        self.app.push_screen(PromptDialog("Workers", value=str(now), hint=hint), change)
 
     def action_shift(self, by: int) -> None:
         """One place up or down."""
@@ -219,7 +219,7 @@ class QueueScreen(Page):
 
         question = f"{'Stop' if works else 'Remove'} run {entry['name']}?"
         detail = STOP_DETAIL if works else "It stays in the list of runs, as stopped; it can be resumed or cloned."
-        self.app.push_screen(Confirm(question, detail=detail, yes="Stop it" if works else "Remove it"), answer)
+        self.app.push_screen(ConfirmDialog(question, detail=detail, yes="Stop it" if works else "Remove it"), answer)
 
     @work(thread=True, exit_on_error=False, group="change")
     def _change(self, change: Callable[[], str]) -> None:

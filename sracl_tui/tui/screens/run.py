@@ -17,14 +17,14 @@ from textual.widgets import Input, Static, TabbedContent, TabPane
 
 from engine.errors import EngineError
 from sracl_tui import formatting
-from sracl_tui.runs.run_state import LiveRun, smooth
-from sracl_tui.services.run_follower import Follower
+from sracl_tui.runs.run_state import RunState, smooth
+from sracl_tui.services.run_follower import RunFollower
 from sracl_tui.tui.rendering import run as run_text
-from sracl_tui.tui.screens.base import Page
+from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.plot_page import PlottedPage
 from sracl_tui.tui.screens.run_controls import STOP_DETAIL, resume, stop
 from sracl_tui.tui.widgets.curves import Curve, Curves
-from sracl_tui.tui.widgets.dialogs import Confirm, Keys
+from sracl_tui.tui.widgets.dialogs import ConfirmDialog, HelpDialog
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries.runs import ACTIVE
@@ -81,7 +81,7 @@ class RunScreen(PlottedPage):
         failed: bool = False
 
     @classmethod
-    def opening(cls, app: SraclApp) -> Page:
+    def opening(cls, app: SraclApp) -> BaseScreen:
         """On the run last looked at."""
         return cls(app.current_run())
 
@@ -89,14 +89,14 @@ class RunScreen(PlottedPage):
         super().__init__()
         self.run_id, self._others = run_id, others[:7]
         self._then_inspect = then_inspect
-        self.follower: Follower | None = None
+        self.follower: RunFollower | None = None
         self._configured = False
         self._reading = False
 
     @property
-    def live(self) -> LiveRun:
+    def live(self) -> RunState:
         """The run as its journal tells it."""
-        return self.follower.runs[self.run_id] if self.follower else LiveRun()
+        return self.follower.runs[self.run_id] if self.follower else RunState()
 
     @property
     def state(self) -> str:
@@ -125,7 +125,7 @@ class RunScreen(PlottedPage):
         self.tell(self.sracl.facts)
         self.query_one("#log-search").display = False
         self._choose_plots()
-        self.follower = Follower(self.sracl.home, (self.run_id, *self._others))
+        self.follower = RunFollower(self.sracl.home, (self.run_id, *self._others))
         self.set_interval(LOOK_SECONDS, self._look)
         self._look()
         self._focus_tab()
@@ -177,7 +177,7 @@ class RunScreen(PlottedPage):
                 said = run_text.progress(self.live, follower.state, follower.reason, time.time())
         self.query_one("#progress", Static).update(said)
 
-    def _points(self, live: LiveRun, split: str, name: str, label: str) -> Curve:
+    def _points(self, live: RunState, split: str, name: str, label: str) -> Curve:
         points = np.array(live.series.get((split, name), []), dtype=np.float64).reshape(-1, 2)
         return Curve(label, points[:, 0], smooth(points[:, 1], self.smoothing))
 
@@ -231,7 +231,7 @@ class RunScreen(PlottedPage):
     def _show_line(self, message: Table.Chosen) -> None:
         assert isinstance(message.key, int)
         at, said = self.live.log[message.key]
-        self.app.push_screen(Keys(formatting.local_time(at), said, []))
+        self.app.push_screen(HelpDialog(formatting.local_time(at), said, []))
 
     def runs_read(self) -> None:
         """The database may know more of a dead run."""
@@ -332,7 +332,7 @@ class RunScreen(PlottedPage):
             if yes:
                 self._stop()
 
-        self.app.push_screen(Confirm(f"Stop run {name}?", detail=STOP_DETAIL, yes="Stop it"), answer)
+        self.app.push_screen(ConfirmDialog(f"Stop run {name}?", detail=STOP_DETAIL, yes="Stop it"), answer)
 
     @work(thread=True, exit_on_error=False, group="stop")
     def _stop(self) -> None:
@@ -358,7 +358,7 @@ class RunScreen(PlottedPage):
         self.notify(message.text, severity="error" if message.failed else "information", markup=False)
 
 
-def _names(runs: dict[str, LiveRun]) -> dict[str, str]:
+def _names(runs: dict[str, RunState]) -> dict[str, str]:
     """A short name for each run; runs with the same name also have their seed."""
     names = {run_id: str(live.created.get("name") or run_id) for run_id, live in runs.items()}
     often = {name for name in names.values() if list(names.values()).count(name) > 1}

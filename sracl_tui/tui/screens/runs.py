@@ -17,8 +17,8 @@ from engine.errors import ConfigError, EngineError
 from sracl_tui import formatting
 from sracl_tui.services import run_filter, run_list
 from sracl_tui.tui.rendering import run_list as run_table
-from sracl_tui.tui.screens.base import Page
-from sracl_tui.tui.widgets.dialogs import Ask, Confirm
+from sracl_tui.tui.screens.base import BaseScreen
+from sracl_tui.tui.widgets.dialogs import ConfirmDialog, PromptDialog
 from sracl_tui.tui.widgets.table import Grid, Table
 from store.errors import StoreError
 from store.queries import runs as stored
@@ -30,7 +30,7 @@ WELCOME = (
 )
 
 
-class RunsScreen(Page):
+class RunsScreen(BaseScreen):
     """A table of the runs in a home."""
 
     NAME = "Runs"
@@ -78,7 +78,7 @@ class RunsScreen(Page):
         super().__init__()
         self.lines: dict[str, run_list.Line] = {}
         self.marked: set[str] = set()
-        self._painter, self._painting = run_table.Painter(), threading.Lock()
+        self._painter, self._painting = run_table.RunTableBuilder(), threading.Lock()
 
     def body(self) -> ComposeResult:
         """Filter, table, welcome."""
@@ -323,7 +323,7 @@ class RunsScreen(Page):
 
         names = [run["name"] for run in self.sracl.runs if run["run_id"] in ids]
         told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        self.app.push_screen(Ask(f"Tags for {told}", hint="words to add; -word takes a tag away"), change)
+        self.app.push_screen(PromptDialog(f"Tags for {told}", hint="words to add; -word takes a tag away"), change)
 
     def action_note(self) -> None:
         """Edit the note."""
@@ -334,7 +334,7 @@ class RunsScreen(Page):
             if answer is not None and answer != run["note"]:
                 self._edit(lambda store, run_id: stored.note(store, run_id, answer), [run["run_id"]], "noted")
 
-        self.app.push_screen(Ask(f"Note of {run['name']}", value=run["note"]), change)
+        self.app.push_screen(PromptDialog(f"Note of {run['name']}", value=run["note"]), change)
 
     def action_rename(self) -> None:
         """Give it another name."""
@@ -347,7 +347,7 @@ class RunsScreen(Page):
                     lambda store, run_id: stored.rename(store, run_id, answer.strip()), [run["run_id"]], "renamed"
                 )
 
-        self.app.push_screen(Ask(f"Name of {run['run_id']}", value=run["name"]), change)
+        self.app.push_screen(PromptDialog(f"Name of {run['run_id']}", value=run["name"]), change)
 
     @work(thread=True, exit_on_error=False, group="edit")
     def _edit(self, change: Callable[[Any, str], Any], ids: list[str], done: str) -> None:
@@ -370,7 +370,7 @@ class RunsScreen(Page):
             if yes:
                 self._stop(run["run_id"])
 
-        self.app.push_screen(Confirm(f"Stop run {run['name']}?", detail=STOP_DETAIL, yes="Stop it"), answer)
+        self.app.push_screen(ConfirmDialog(f"Stop run {run['name']}?", detail=STOP_DETAIL, yes="Stop it"), answer)
 
     @work(thread=True, exit_on_error=False, group="stop")
     def _stop(self, run_id: str) -> None:

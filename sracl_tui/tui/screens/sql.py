@@ -16,10 +16,10 @@ from textual.widgets import OptionList, Static
 from sracl_tui import formatting
 from sracl_tui.services import query_history
 from sracl_tui.tui.rendering.query_result import MOST, as_tsv, details, grid_of
-from sracl_tui.tui.screens.base import Page
-from sracl_tui.tui.widgets.choice_dialog import Choose
-from sracl_tui.tui.widgets.dialogs import Ask, Told
-from sracl_tui.tui.widgets.sql_editor import Candidates, Editor
+from sracl_tui.tui.screens.base import BaseScreen
+from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
+from sracl_tui.tui.widgets.dialogs import PromptDialog, Told
+from sracl_tui.tui.widgets.sql_editor import Candidates, SqlEditor
 from sracl_tui.tui.widgets.table import Column, Grid, Row, Table
 from store.errors import QueryFailed, StoreError
 
@@ -35,7 +35,7 @@ ORDER BY test_ndcg_20 DESC NULLS LAST"""
 TICK_SECONDS = 0.1
 
 
-class SqlScreen(Page):
+class SqlScreen(BaseScreen):
     """One editor, one table."""
 
     NAME = "SQL"
@@ -92,7 +92,7 @@ class SqlScreen(Page):
 
     def body(self) -> ComposeResult:
         """Query, what came of it, rows, candidates."""
-        editor = Editor(self.sracl.preferences.query or FIRST, id="query")
+        editor = SqlEditor(self.sracl.preferences.query or FIRST, id="query")
         editor.border_title = "query"
         yield editor
         yield Static("", id="told", markup=False)
@@ -103,7 +103,7 @@ class SqlScreen(Page):
         """Know the names; show what the store has where nobody has asked yet."""
         self.tell(self.sracl.facts)
         self.entitle(formatting.line(self.sracl.home.database))
-        editor = self.query_one(Editor)
+        editor = self.query_one(SqlEditor)
         editor.list = self.query_one(Candidates)
         editor.move_cursor(editor.document.end)
         editor.focus()
@@ -121,7 +121,7 @@ class SqlScreen(Page):
 
     @on(Named)
     def _know(self, message: Named) -> None:
-        self.query_one(Editor).learn(message.vocabulary)
+        self.query_one(SqlEditor).learn(message.vocabulary)
 
     @property
     def busy(self) -> bool:
@@ -140,7 +140,7 @@ class SqlScreen(Page):
 
     def action_run(self) -> None:
         """Run the selected text, else all of it."""
-        editor = self.query_one(Editor)
+        editor = self.query_one(SqlEditor)
         editor.close()
         query = editor.selected_text.strip() or editor.text.strip()
         if not query or self.busy:
@@ -215,12 +215,12 @@ class SqlScreen(Page):
         if self.busy:
             self._canceling = True
         else:
-            self.sracl.preferences.query = self.query_one(Editor).text
+            self.sracl.preferences.query = self.query_one(SqlEditor).text
             super().action_back()
 
     def action_switch(self) -> None:
         """From the query to its rows and back."""
-        editor = self.query_one(Editor)
+        editor = self.query_one(SqlEditor)
         (self.query_one("#rows") if editor.has_focus else editor).focus()
 
     def action_copy(self) -> None:
@@ -236,7 +236,7 @@ class SqlScreen(Page):
 
     @on(OptionList.OptionSelected, "#candidates")
     def _clicked(self, message: OptionList.OptionSelected) -> None:
-        editor = self.query_one(Editor)
+        editor = self.query_one(SqlEditor)
         editor.focus()
         editor.take()
 
@@ -244,16 +244,16 @@ class SqlScreen(Page):
         """Every table and column; one that is chosen is put in."""
         columns = (Column("name", "name", most=40), Column("what", "columns", flex=True))
         rows = []
-        for table, names in self.query_one(Editor).vocabulary.items():
+        for table, names in self.query_one(SqlEditor).vocabulary.items():
             rows.append(Row(table, (table, ", ".join(names)), ("strong", "dim")))
             rows += [Row(f"{table}.{name}", (f"  {table}.{name}", ""), ("",)) for name in names]
         self.app.push_screen(
-            Choose("Tables and columns", columns, rows, hint="enter puts it in   esc: back"), self._put
+            ChoiceDialog("Tables and columns", columns, rows, hint="enter puts it in   esc: back"), self._put
         )
 
     def _put(self, name: object) -> None:
         if name is not None:
-            self.query_one(Editor).insert(str(name))
+            self.query_one(SqlEditor).insert(str(name))
 
     def action_history(self) -> None:
         """Queries of old, newest first; the one that is chosen comes into the editor."""
@@ -276,11 +276,11 @@ class SqlScreen(Page):
             )
             for one in query_history.read(self.sracl.home)
         ]
-        self.app.push_screen(Choose("History", columns, rows, hint="enter takes it   esc: back"), self._recall)
+        self.app.push_screen(ChoiceDialog("History", columns, rows, hint="enter takes it   esc: back"), self._recall)
 
     def _recall(self, query: object) -> None:
         if query is not None:
-            editor = self.query_one(Editor)
+            editor = self.query_one(SqlEditor)
             editor.text = str(query)
             editor.move_cursor(editor.document.end)
             editor.focus()
@@ -289,7 +289,9 @@ class SqlScreen(Page):
     def action_save(self) -> None:
         """All rows of the query that was answered, into a file."""
         hint = ".csv, .parquet or .json; all rows, not only those shown"
-        self.app.push_screen(Ask("Save the rows as", value=str(Path.cwd() / "rows.csv"), hint=hint), self._save_to)
+        self.app.push_screen(
+            PromptDialog("Save the rows as", value=str(Path.cwd() / "rows.csv"), hint=hint), self._save_to
+        )
 
     def _save_to(self, answer: str | None) -> None:
         if answer and answer.strip():

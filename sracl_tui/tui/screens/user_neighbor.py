@@ -16,14 +16,14 @@ from textual.widgets import Static
 from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.services.user_inspection import Inspection, inspect_user
-from sracl_tui.tui.bindings import Keyed
-from sracl_tui.tui.deferred_paint import Stepwise
+from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from sracl_tui.tui.rendering import user as shown
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 
 
-class NeighborScreen(Stepwise, Keyed, ModalScreen[int | None]):
+class NeighborScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
     """Gives the neighbor's user number when the reader wants to go there."""
 
     SECTION = "neighbor"

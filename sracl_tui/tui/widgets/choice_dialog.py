@@ -13,12 +13,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from sracl_tui import formatting
-from sracl_tui.tui.bindings import Keyed
-from sracl_tui.tui.deferred_paint import Stepwise
+from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from sracl_tui.tui.widgets.table import Column, Row, Table, lay_out
 
 
-class Choose(Stepwise, Keyed, ModalScreen[Hashable | None]):
+class ChoiceDialog(DeferredPaintMixin, NamedBindings, ModalScreen[Hashable | None]):
     """Gives the key of the chosen row; none when left by `esc`."""
 
     SECTION = "choose"

@@ -18,8 +18,8 @@ from textual.widget import Widget
 
 from sracl_tui import formatting
 from sracl_tui.services.population import Places
-from sracl_tui.services.projections import GRAIN, Cloud
-from sracl_tui.tui.bindings import Keyed
+from sracl_tui.services.projections import GRAIN, PointGrid
+from sracl_tui.tui.bindings import NamedBindings
 
 SHADES = " ·░▒▓█"
 """None, one point, then more by the logarithm of their number."""
@@ -28,18 +28,18 @@ AXIS = 7
 NOBODY = np.zeros(0, np.int64)
 
 
-class Raster(Keyed, Widget, can_focus=True):
+class DensityPlot(NamedBindings, Widget, can_focus=True):
     """Counts of points by cell; darker is more. Cells are told apart by their sign alone, never by color."""
 
     SECTION = "raster"
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"raster--{name}" for name in ("point", "axis", "mark", "cursor", "line")}
     DEFAULT_CSS = """
-    Raster { height: 1fr; width: 1fr; }
-    Raster .raster--point { color: $primary; }
-    Raster .raster--axis { color: $dim; }
-    Raster .raster--line { color: $dim; }
-    Raster .raster--mark { color: $accent; text-style: bold; }
-    Raster .raster--cursor { background: $accent; color: $background; text-style: bold; }
+    DensityPlot { height: 1fr; width: 1fr; }
+    DensityPlot .raster--point { color: $primary; }
+    DensityPlot .raster--axis { color: $dim; }
+    DensityPlot .raster--line { color: $dim; }
+    DensityPlot .raster--mark { color: $accent; text-style: bold; }
+    DensityPlot .raster--cursor { background: $accent; color: $background; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "move(-1, 0)", "Left", show=False),
@@ -55,28 +55,28 @@ class Raster(Keyed, Widget, can_focus=True):
     class Highlighted(Message):
         """The cursor stands on another cell."""
 
-        raster: Raster
+        raster: DensityPlot
         points: Places
         """Of the cloud."""
 
         @property
-        def control(self) -> Raster:
+        def control(self) -> DensityPlot:
             return self.raster
 
     @dataclass
     class Chosen(Message):
         """A cell was opened."""
 
-        raster: Raster
+        raster: DensityPlot
 
         @property
-        def control(self) -> Raster:
+        def control(self) -> DensityPlot:
             return self.raster
 
     def __init__(self, *, id: str | None = None, axes: tuple[str, str] | None = None, empty: str = "") -> None:
         """Args: axes: what goes from left to right and from low to high; none for a map, whose values mean nothing."""
         super().__init__(id=id)
-        self.cloud: Cloud | None = None
+        self.cloud: PointGrid | None = None
         self._axes, self._empty = axes, empty
         self._shades = SHADES if axes else SHADES.replace("·", "•")  # a map has few points, and they shall be seen
         self._cursor: tuple[float, float] | None = None
@@ -84,7 +84,7 @@ class Raster(Keyed, Widget, can_focus=True):
         self._marked: Places = NOBODY
         self._level: tuple[float, str] | None = None
 
-    def show(self, cloud: Cloud | None, *, level: tuple[float, str] | None = None, empty: str = "") -> None:
+    def show(self, cloud: PointGrid | None, *, level: tuple[float, str] | None = None, empty: str = "") -> None:
         """Draw a cloud.
 
         Args:

@@ -12,11 +12,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from sracl_tui import formatting
-from sracl_tui.tui.bindings import Keyed
-from sracl_tui.tui.deferred_paint import Stepwise
+from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 
 
-class Confirm(Stepwise, Keyed, ModalScreen[bool]):
+class ConfirmDialog(DeferredPaintMixin, NamedBindings, ModalScreen[bool]):
     """A yes-or-no question that names its object. `y` is yes; no is what has focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -51,7 +51,7 @@ class Confirm(Stepwise, Keyed, ModalScreen[bool]):
         self.dismiss(event.button.id == "yes")
 
 
-class Ask(Stepwise, Keyed, ModalScreen[str | None]):
+class PromptDialog(DeferredPaintMixin, NamedBindings, ModalScreen[str | None]):
     """One line of text; none when left by `esc`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel")]
@@ -86,7 +86,7 @@ class Ask(Stepwise, Keyed, ModalScreen[str | None]):
         self.dismiss(self._value if value == self._shown else value)
 
 
-class Keys(Stepwise, Keyed, ModalScreen[None]):
+class HelpDialog(DeferredPaintMixin, NamedBindings, ModalScreen[None]):
     """Every key of the screen, from its bindings."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "leave", "Close")]
@@ -111,7 +111,7 @@ class Keys(Stepwise, Keyed, ModalScreen[None]):
         self.dismiss(None)
 
 
-class Told(Stepwise, Keyed, ModalScreen[None]):
+class Told(DeferredPaintMixin, NamedBindings, ModalScreen[None]):
     """A long text to read."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "leave", "Close")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.widgets import Static
 
 
-class Press(Static):
+class Link(Static):
     """Runs an action of the screen or of the app; the same stands on a key, so it takes no focus."""
 
     def __init__(self, text: str, action: str, *, id: str | None = None) -> None:

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
 
-from sracl_tui.tui.bindings import Keyed
+from sracl_tui.tui.bindings import NamedBindings
 
 KEYWORDS = [
     "SELECT",
@@ -192,7 +192,7 @@ class Candidates(OptionList, can_focus=False):
     """The list under the cursor."""
 
 
-class Editor(Keyed, TextArea):
+class SqlEditor(NamedBindings, TextArea):
     """A text of several lines. Candidates come as one types; `tab` takes one, `down` the next, `esc` none."""
 
     SECTION = "editor"

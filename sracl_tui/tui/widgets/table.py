@@ -21,7 +21,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from sracl_tui import formatting
-from sracl_tui.tui.bindings import Keyed
+from sracl_tui.tui.bindings import NamedBindings
 
 GAP = 2
 GUTTER = 2
@@ -75,7 +75,7 @@ def lay_out(columns: Sequence[Column], rows: Sequence[Row]) -> Grid:
     return Grid(tuple(columns), tuple(rows), tuple(widths), {row.key: place for place, row in enumerate(rows)})
 
 
-class Table(Keyed, ScrollView, can_focus=True):
+class Table(NamedBindings, ScrollView, can_focus=True):
     """A list of rows with a cursor."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine.models import attention
-from engine.models.attention import How, attend, attend_by_block, attend_last, pool_by_block
+from engine.models.attention import AttentionSpec, attend, attend_by_block, attend_last, pool_by_block
 
 BLOCKS = ((3, 1), (2, 2), (1, 5), (4, 7))
 SEQUENCES, TOKENS, WIDTH = 10, 40, 8
@@ -17,7 +17,7 @@ def _inputs(*shapes: tuple[int, ...], dtype: torch.dtype = torch.float64) -> lis
     return [torch.randn(*shape, dtype=dtype, requires_grad=True) for shape in shapes]
 
 
-def _values_and_gradients(way, inputs: list[torch.Tensor], how: How) -> list[torch.Tensor]:
+def _values_and_gradients(way, inputs: list[torch.Tensor], how: AttentionSpec) -> list[torch.Tensor]:
     torch.manual_seed(1)
     out = way(*inputs, how)
     out = out if isinstance(out, tuple) else (out,)
@@ -26,7 +26,7 @@ def _values_and_gradients(way, inputs: list[torch.Tensor], how: How) -> list[tor
     return [*(part.detach() for part in out), *torch.autograd.grad(total, inputs), torch.rand(())]  # all drew as much
 
 
-def _by_block(qkv: torch.Tensor, how: How) -> torch.Tensor:
+def _by_block(qkv: torch.Tensor, how: AttentionSpec) -> torch.Tensor:
     sizes = [count * length * length for count, length in how.blocks]
     return attend_by_block(qkv, attention._draw_mask(how, sizes, qkv), how)
 
@@ -35,7 +35,7 @@ def _by_block(qkv: torch.Tensor, how: How) -> torch.Tensor:
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.5])
 @pytest.mark.parametrize("causal", [False, True])
 def test_it_equals_the_products_of_whole_blocks(causal: bool, rate: float, heads: int) -> None:
-    how = How(BLOCKS, heads, causal, rate)
+    how = AttentionSpec(BLOCKS, heads, causal, rate)
     inputs = _inputs((TOKENS, 3 * WIDTH))
     ours, plain = (_values_and_gradients(way, inputs, how) for way in (attend, _by_block))
     for mine, other in zip(ours, plain, strict=True):
@@ -50,10 +50,10 @@ def test_the_last_token_alone_equals_keys_and_values_of_all_tokens(
 ) -> None:
     if device == "other":
         monkeypatch.setattr(attention._PoolOnCPU, "apply", pool_by_block)
-    how = How(BLOCKS, heads, causal=True, dropout=rate)
+    how = AttentionSpec(BLOCKS, heads, causal=True, dropout=rate)
     key_bias = _inputs((WIDTH,))[0].detach()
 
-    def plain(query, tokens, key, value, value_bias, how: How) -> torch.Tensor:
+    def plain(query, tokens, key, value, value_bias, how: AttentionSpec) -> torch.Tensor:
         mask = attention._draw_mask(how, [count * length for count, length in how.blocks], query)
         found, asked, token, drawn = [], 0, 0, 0
         for count, length in how.blocks:
@@ -77,14 +77,14 @@ def test_the_last_token_alone_equals_keys_and_values_of_all_tokens(
 
 
 def test_its_gradient_is_that_of_its_values() -> None:
-    how = How(((1, 1), (2, 3)), 2, causal=True, dropout=0.0)
+    how = AttentionSpec(((1, 1), (2, 3)), 2, causal=True, dropout=0.0)
     assert torch.autograd.gradcheck(lambda qkv: attend(qkv, how), _inputs((7, 12)))
     inputs = _inputs((3, 4), (7, 4), (4, 4), (4, 4), (4,))
     assert torch.autograd.gradcheck(lambda *parts: attend_last(*parts, how), inputs)
 
 
 def test_nothing_is_kept_where_no_gradient_is_wanted() -> None:
-    how = How(BLOCKS, 2, causal=True, dropout=0.5)
+    how = AttentionSpec(BLOCKS, 2, causal=True, dropout=0.5)
     whole = _inputs((TOKENS, 3 * WIDTH), dtype=torch.float32)
     last = _inputs((SEQUENCES, WIDTH), (TOKENS, WIDTH), (WIDTH, WIDTH), (WIDTH, WIDTH), (WIDTH,), dtype=torch.float32)
     for way, inputs in ((attend, whole), (attend_last, last)):

@@ -180,7 +180,7 @@ class Told:
         self.now, self.written, self.sent = 0.0, [], []
         monkeypatch.setattr(alerts, "tell", lambda home, alert, settings: self.sent.append(alert))
         run = {"run_id": "r", "name": "night", "dataset": "demo"}
-        self.man = alerts.Watchman(
+        self.man = alerts.AlertMonitor(
             Home(tmp_path),
             run,
             lambda event, **f: self.written.append(f),

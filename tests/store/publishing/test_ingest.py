@@ -28,7 +28,7 @@ from engine.events import (
 )
 from store.home import Home
 from store.journal.journal import Journal
-from store.publishing.projection import Taker
+from store.publishing.projection import Projector
 from store.publishing.publish import publish
 
 NewRun = Callable[..., Journal]
@@ -115,7 +115,7 @@ def test_every_event_of_the_engine_that_carries_data_is_taken() -> None:
         if issubclass(kind, Event) and hasattr(kind, "name")
     ]
     assert len(found) > 10
-    taken = {name.removeprefix("_on_") for name in dir(Taker) if name.startswith("_on_")} | {"vectors_made"}
+    taken = {name.removeprefix("_on_") for name in dir(Projector) if name.startswith("_on_")} | {"vectors_made"}
     assert {kind.name for kind in found} - taken == TALK
     assert not any(issubclass(kind, Tabular) for kind in found if kind.name in TALK)
 
@@ -247,13 +247,13 @@ def test_a_thousand_calls_take_a_statement_and_not_a_thousand(
         }
         journal.append("api_called", {"provider": "p", "model": "m"}, columns=columns)
     seen: list[int] = []
-    flush = Taker.flush
+    flush = Projector.flush
 
-    def counted(self: Taker) -> None:
+    def counted(self: Projector) -> None:
         seen.append(sum(map(len, self._gathered.values())))
         flush(self)
 
-    monkeypatch.setattr(Taker, "flush", counted)
+    monkeypatch.setattr(Projector, "flush", counted)
     assert publish(home).warnings == []
     assert seen == [1000]
     found = rows("SELECT count(*), sum(usd), count(status), min(sent_at), max(sent_at) FROM api_calls")[0]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.config_files import build_config
-from engine.data.batching.shared_windows import Passes
+from engine.data.batching.shared_windows import SharedWindows
 from engine.data.batching.windows import Packed, Windows
 from engine.data.dataset import TRAIN
 from engine.errors import TrainingError
@@ -33,7 +33,7 @@ def windows_of(dataset, passes, anchor):
 
 
 def test_a_window_is_read_where_the_prefix_ends(dataset):
-    passes = Passes(dataset, N)
+    passes = SharedWindows(dataset, N)
     for anchor in range(1, len(dataset.anchors) + 1):
         items, positions = windows_of(dataset, passes, anchor)
         history = dataset.history(anchor, 100).tolist()
@@ -44,7 +44,7 @@ def test_a_window_is_read_where_the_prefix_ends(dataset):
 
 
 def test_the_longest_prefix_of_a_user_stands_at_the_end_of_the_window(dataset):
-    passes, windows = Passes(dataset, N), Windows(dataset, N)
+    passes, windows = SharedWindows(dataset, N), Windows(dataset, N)
     for anchor in dataset.anchors.representing.tolist():
         items, positions = windows_of(dataset, passes, anchor)
         alone = windows.pack(torch.tensor([anchor]))
@@ -53,7 +53,7 @@ def test_the_longest_prefix_of_a_user_stands_at_the_end_of_the_window(dataset):
 
 
 def test_prefixes_of_a_short_history_share_one_window(dataset):
-    passes = Passes(dataset, N)
+    passes = SharedWindows(dataset, N)
     anchors = dataset.anchors
     train = anchors.ids(TRAIN)
     for user in (1, 2, 3, 4):
@@ -71,7 +71,7 @@ def _model(backbone):
 @pytest.mark.parametrize("backbone", ["sasrec", "gru4rec"])
 def test_values_and_gradients_are_those_of_each_prefix_alone(dataset, backbone):
     """Float64, no dropout: encoding the user once gives what encoding each prefix at the same places gives."""
-    passes, model = Passes(dataset, N), _model(backbone)
+    passes, model = SharedWindows(dataset, N), _model(backbone)
     ids = torch.from_numpy(dataset.anchors.ids(TRAIN))[torch.randperm(len(dataset.anchors.ids(TRAIN)))]
     batch = passes.gather([ids, ids[:5]])
     weight = torch.randn(len(ids) + 5, 8, dtype=torch.float64)
@@ -92,7 +92,7 @@ def test_values_and_gradients_are_those_of_each_prefix_alone(dataset, backbone):
 
 
 def test_every_prefix_once_in_batches_of_about_the_size(dataset):
-    passes = Passes(dataset, N)
+    passes = SharedWindows(dataset, N)
     ids = torch.from_numpy(dataset.anchors.ids(TRAIN))
     one, other = (passes.batches(ids, 10, torch.Generator().manual_seed(seed)) for seed in (1, 2))
     assert torch.cat(one).sort().values.tolist() == ids.tolist()
