@@ -6,11 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.data.readers.base import Catalog, Head, Raw, Reader, Wanted
-from engine.data.readers.json_items import read_json_items
-from engine.data.readers.json_lines import AMAZON, ANY, SUFFIXES, YELP, JsonLines
-from engine.data.readers.json_lines import begin as json_head
-from engine.data.readers.movielens import MovieLens, is_movies, movies_head, read_movies
-from engine.data.readers.recbole import RecBole, atomic_items_head, is_atomic, read_atomic_items
+from engine.data.readers.json_lines import AMAZON, ANY, YELP, JsonLines
+from engine.data.readers.movielens import MovieLens
+from engine.data.readers.recbole import RecBole
 from engine.data.readers.sequences import Sequences
 from engine.data.readers.table import TABLES, table_of
 from engine.data.readers.text import first_line, stem_of, suffix_of
@@ -87,7 +85,7 @@ def unreadable(error: OSError, path: Path) -> DataError:
 
 
 def read_items(path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
-    """A file with items' texts: RecBole's `.item`, a table, JSON lines, or MovieLens' own.
+    """A file with items' texts, read by whose format it is, else as a table: CSV or TSV by its first line.
 
     Args:
         only: ids whose texts are wanted; others may come without.
@@ -95,26 +93,22 @@ def read_items(path: Path, wanted: Wanted, *, only: set[str] | None = None) -> C
     Raises:
         DataError: it is not there, cannot be read, or has no item ids.
     """
-    _check_file(path)
-    if suffix_of(path) in SUFFIXES:
-        return read_json_items(path, wanted, only=only)
-    if is_movies(path):
-        return read_movies(path)
-    return read_atomic_items(path, wanted) if is_atomic(path) else table_of(path).read_items(path, wanted)
+    return _items_reader(path).read_items(path, wanted, only=only)
 
 
 def items_head(path: Path, count: int) -> Head:
-    """How a file with items' texts begins.
+    """The first `count` rows of a file with items' texts.
 
     Raises:
         DataError: it is not there, or cannot be read.
     """
+    return _items_reader(path).items_head(path, count)
+
+
+def _items_reader(path: Path) -> Reader:
+    """The reader of a file that was named as one of items' texts."""
     _check_file(path)
-    if suffix_of(path) in SUFFIXES:
-        return json_head(path, count)
-    if is_movies(path):
-        return movies_head(path, count)
-    return atomic_items_head(path, count) if is_atomic(path) else table_of(path).begin(path, count)
+    return next((reader for reader in _ALL if reader.reads_items(path)), None) or table_of(path)
 
 
 def _check_file(path: Path) -> None:
@@ -147,8 +141,9 @@ def _reader_of(path: Path, readers: list[Reader], wanted: Wanted) -> Reader:
 
 def _recognizer(path: Path, readers: list[Reader], wanted: Wanted) -> Reader | None:
     """The first reader that recognizes a file; `.inter` is RecBole's alone, even where its header is wrong."""
-    asked = [reader for reader in readers if suffix_of(path) not in RecBole.suffixes or isinstance(reader, RecBole)]
-    return next((reader for reader in asked if reader.recognizes(path, wanted)), None)
+    owners = [reader for reader in _ALL if reader.exclusive and suffix_of(path) in reader.suffixes]
+    candidates = [reader for reader in readers if reader in owners] if owners else readers
+    return next((reader for reader in candidates if reader.recognizes(path, wanted)), None)
 
 
 def _choose(folder: Path, readers: list[Reader], wanted: Wanted) -> tuple[Reader, Path]:
@@ -179,14 +174,12 @@ def _choose(folder: Path, readers: list[Reader], wanted: Wanted) -> tuple[Reader
 
 def items_in(folder: Path, file: Path, wanted: Wanted) -> tuple[Path | None, list[str]]:
     """The table of items in a folder, where there is one only, and a warning where there are several."""
-    if suffix_of(file) == ".inter":  # its `.item` belongs to it
+    if any(reader.exclusive and suffix_of(file) in reader.suffixes for reader in _ALL):
         return None, []
     found = [
         other
         for other in _files(folder)
-        if other != file
-        and any(suffix_of(other) in table.suffixes for table in TABLES.values())
-        and table_of(other).recognizes_items(other, wanted)
+        if other != file and any(reader.recognizes_items(other, wanted) for reader in _ALL)
     ]
     if len(found) > 1:
         names = ", ".join(other.name for other in found)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.errors import DataError
 
 USUAL_USER = ("user_id", "user", "userId", "reviewerID", "uid")
 USUAL_ITEM = ("item_id", "item", "itemId", "asin", "iid", "movieId", "parent_asin")
@@ -91,32 +94,64 @@ class Raw:
     warnings: list[str] = field(default_factory=list)
 
 
-class Reader(Protocol):
-    """One format. A new one is a file with such a class, and a line in the registry."""
+class Reader(ABC):
+    """One format. A new one is a file with such a class, and a line in the registry (`engine/data/readers/__init__.py`)."""
 
     name: str
     """What `--format` calls it."""
     suffixes: tuple[str, ...]
     """Endings of its files with interactions, without `.gz`; other files of a folder are ignored."""
-    published: bool
+    published: bool = False
     """Whether it is one publisher's, told by its very field names: such a file wins over others of a folder."""
+    exclusive: bool = False
+    """Whether a file with one of `suffixes` is read by this reader or not at all, and names its own file of items."""
 
+    @abstractmethod
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         """Whether a file begins like interactions in this format; a file that cannot be read does not."""
-        ...
 
+    @abstractmethod
     def head(self, path: Path, wanted: Wanted, count: int) -> Head:
         """The first `count` rows of a file, and which of its columns are read.
 
         Raises:
             DataError: it cannot be read, or lacks a column.
         """
-        ...
 
+    @abstractmethod
     def read(self, path: Path, wanted: Wanted) -> Raw:
         """All of a file's interactions, and the catalog where the file or one that belongs to it has one.
 
         Raises:
             DataError: with file and line of the first bad row, and how many there are.
         """
-        ...
+
+    def reads_items(self, path: Path) -> bool:
+        """Whether a file that a person named as one of items' texts is in this format."""
+        return False
+
+    def recognizes_items(self, path: Path, wanted: Wanted) -> bool:
+        """Whether a file that nobody named, found in the folder of the interactions, begins like items' texts."""
+        return False
+
+    def items_head(self, path: Path, count: int) -> Head:
+        """The first `count` rows of a file of items' texts.
+
+        Raises:
+            DataError: it cannot be read, or the format has no such files.
+        """
+        self._refuse_items(path)
+
+    def read_items(self, path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
+        """A file of items' texts.
+
+        Args:
+            only: ids whose texts are wanted; others may come without.
+
+        Raises:
+            DataError: it cannot be read, has no item ids, or the format has no such files.
+        """
+        self._refuse_items(path)
+
+    def _refuse_items(self, path: Path) -> NoReturn:
+        raise DataError(f"the format {self.name} has no files of item texts", where=str(path))

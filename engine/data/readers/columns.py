@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import starmap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,3 +188,16 @@ def _checked(
     if early.any():
         raise grid.bad_rows(early, lambda row: f"the time ({name}) {column[row].as_py()} is before 1970", _TIME_HINT)
     return micros
+
+
+def repeats(path: Path, users: Coded, items: Coded, times: np.ndarray[Any, Any] | None) -> list[str]:
+    """A warning where rows have user, item and time of another row."""
+    if times is None:
+        return []
+    order = np.lexsort((times, items.codes, users.codes))
+    same = np.ones(max(0, len(order) - 1), bool)
+    for column in (users.codes, items.codes, times):
+        same &= np.diff(column[order]) == 0
+    count = int(same.sum())
+    what = f"{count:,} rows of {path} repeat user, item and time of another; `--duplicates first` leaves them out"
+    return [what] if count else []

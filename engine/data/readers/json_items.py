@@ -11,8 +11,8 @@ from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, Catalog, Wanted
 from engine.data.readers.catalog import ID_NAME, clean, field_lists, is_text, values_of
 from engine.data.readers.columns import MISSING_IDS
 from engine.data.readers.grid import many_bad, names_only
-from engine.data.readers.json_lines import Lines
 from engine.data.readers.json_rows import rows_of
+from engine.data.readers.lines import Lines
 
 FIELDS = {
     "asin": (

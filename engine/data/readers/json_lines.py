@@ -19,16 +19,19 @@ from engine.data.readers.base import (
     USUAL_ITEM,
     USUAL_TIME,
     USUAL_USER,
-    Coded,
+    Catalog,
     Head,
     Raw,
+    Reader,
     Roles,
     Wanted,
 )
-from engine.data.readers.columns import ids_of, times_of
+from engine.data.readers.columns import ids_of, repeats, times_of
 from engine.data.readers.grid import Grid, names_only
+from engine.data.readers.json_items import read_json_items
 from engine.data.readers.json_rows import PARSE_ERRORS, parse, rows_of
 from engine.data.readers.lines import Lines
+from engine.data.readers.text import suffix_of
 from engine.errors import DataError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".jl")
@@ -68,7 +71,7 @@ YELP = Profile(
 ANY = Profile(name="jsonl", user=USUAL_USER, item=USUAL_ITEM, time=USUAL_TIME)
 
 
-class JsonLines:
+class JsonLines(Reader):
     """Reads interactions of one publisher."""
 
     suffixes: tuple[str, ...] = SUFFIXES
@@ -98,8 +101,6 @@ class JsonLines:
         )
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
-        from engine.data.readers.json_items import read_json_items
-
         roles = self._roles(path, wanted)
         grid, lines = _columns(path, roles)
         users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
@@ -108,6 +109,15 @@ class JsonLines:
         beside = None if wanted.items is not None else self._beside(path)
         catalog = None if beside is None else read_json_items(beside, wanted, only=set(items.values))
         return Raw(source=str(path), users=users, items=items, times=times, catalog=catalog, warnings=warnings)
+
+    def reads_items(self, path: Path) -> bool:
+        return suffix_of(path) in SUFFIXES
+
+    def items_head(self, path: Path, count: int) -> Head:
+        return begin(path, count)
+
+    def read_items(self, path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
+        return read_json_items(path, wanted, only=only)
 
     def _roles(self, path: Path, wanted: Wanted) -> Roles:
         names = names_only(path, list(_begun(path)))
@@ -220,16 +230,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool | list | dict | tuple | set | bytes):
         return f"\x1a{json.dumps(value, default=str)[:40]}"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def repeats(path: Path, users: Coded, items: Coded, times: np.ndarray[Any, Any] | None) -> list[str]:
-    """A warning where rows have user, item and time of another row."""
-    if times is None:
-        return []
-    order = np.lexsort((times, items.codes, users.codes))
-    same = np.ones(max(0, len(order) - 1), bool)
-    for column in (users.codes, items.codes, times):
-        same &= np.diff(column[order]) == 0
-    count = int(same.sum())
-    what = f"{count:,} rows of {path} repeat user, item and time of another; `--duplicates first` leaves them out"
-    return [what] if count else []

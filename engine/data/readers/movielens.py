@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from engine.data.readers.base import Catalog, Head, Raw, Roles, Wanted
+from engine.data.readers.base import Catalog, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.catalog import item_file
-from engine.data.readers.columns import as_text, ids_of, pc, times_of
+from engine.data.readers.columns import as_text, ids_of, pc, repeats, times_of
 from engine.data.readers.grid import Grid, grid_of, head_of, names_only, read_delimited
-from engine.data.readers.json_lines import repeats
 from engine.data.readers.lines import mended, mended_warning
 from engine.data.readers.text import HEAD_BYTES, first_line, read_bytes
 from engine.errors import DataError
@@ -104,7 +103,7 @@ def _is(path: Path, *, movies: bool = False) -> bool:
     return pattern is not None and pattern.fullmatch(first_line(path).strip()) is not None
 
 
-class MovieLens:
+class MovieLens(Reader):
     """Reads the ratings, and the movies beside them."""
 
     name = "movielens"
@@ -142,9 +141,21 @@ class MovieLens:
             users=users,
             items=items,
             times=times,
-            catalog=None if beside is None else read_movies(beside),
+            catalog=None if beside is None else _read_movies(beside),
             warnings=[*warnings, *told, *repeats(path, users, items, times)],
         )
+
+    def reads_items(self, path: Path) -> bool:
+        return _is(path, movies=True)
+
+    def items_head(self, path: Path, count: int) -> Head:
+        form = _named(path, movies=True)
+        if form is None or not form.columns:
+            return head_of(path, ",", quoting=True, count=count)
+        return _head(path, _separator(form), list(form.columns), count)
+
+    def read_items(self, path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
+        return _read_movies(path)
 
 
 def _roles() -> Roles:
@@ -166,24 +177,7 @@ def _beside(path: Path, form: Form) -> Path | None:
     return next((other for other in sorted(path.parent.iterdir()) if other.name.lower() in names), None)
 
 
-def is_movies(path: Path) -> bool:
-    """Whether a file is one of the three with movies."""
-    return _is(path, movies=True)
-
-
-def movies_head(path: Path, count: int) -> Head:
-    """How a file with movies begins.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    form = _named(path, movies=True)
-    if form is None or not form.columns:
-        return head_of(path, ",", quoting=True, count=count)
-    return _head(path, _separator(form), list(form.columns), count)
-
-
-def read_movies(path: Path) -> Catalog:
+def _read_movies(path: Path) -> Catalog:
     """Titles and genres.
 
     Raises:

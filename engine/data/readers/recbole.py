@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, Catalog, Head, Raw, Wanted
+from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, Catalog, Head, Raw, Reader, Wanted
 from engine.data.readers.catalog import item_file
 from engine.data.readers.columns import ids_of, times_of
 from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
@@ -15,12 +15,12 @@ from engine.errors import DataError
 TYPES = ("token", "token_seq", "float", "float_seq")
 
 
-class RecBole:
+class RecBole(Reader):
     """Reads `.inter`, and the `.item` beside it."""
 
     name = "recbole"
-    published = False
     suffixes: tuple[str, ...] = (".inter",)
+    exclusive = True
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         return suffix_of(path) not in (".item", ".user") and is_atomic(path)
@@ -43,38 +43,29 @@ class RecBole:
             users=users,
             items=items,
             times=times,
-            catalog=None if beside is None else read_atomic_items(beside, wanted),
+            catalog=None if beside is None else self.read_items(beside, wanted),
             warnings=warnings,
         )
+
+    def reads_items(self, path: Path) -> bool:
+        return is_atomic(path)
+
+    def items_head(self, path: Path, count: int) -> Head:
+        head = head_of(path, "\t", quoting=False, count=count)
+        return replace(head, names=_typed(names_only(path, head.names)).names)
+
+    def read_items(self, path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
+        grid = _typed(read_delimited(path, "\t", quoting=False))
+        named = _plain(wanted.item)
+        item = grid.need(named if named in grid.names else None, USUAL_ITEM, "--item-column")
+        title = grid.pick(_plain(wanted.title), USUAL_TITLE, "--title-column")
+        return item_file(grid, item, title)
 
 
 def is_atomic(path: Path) -> bool:
     """Whether a file's first line is a header of `name:type`."""
     cells = [cell.strip().rpartition(":") for cell in first_line(path).split("\t")]
     return all(name and kind in TYPES for name, _, kind in cells)
-
-
-def read_atomic_items(path: Path, wanted: Wanted) -> Catalog:
-    """An `.item` file.
-
-    Raises:
-        DataError: it cannot be read, or has no item ids.
-    """
-    grid = _typed(read_delimited(path, "\t", quoting=False))
-    named = _plain(wanted.item)
-    item = grid.need(named if named in grid.names else None, USUAL_ITEM, "--item-column")
-    title = grid.pick(_plain(wanted.title), USUAL_TITLE, "--title-column")
-    return item_file(grid, item, title)
-
-
-def atomic_items_head(path: Path, count: int) -> Head:
-    """How an `.item` file begins.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    head = head_of(path, "\t", quoting=False, count=count)
-    return replace(head, names=_typed(names_only(path, head.names)).names)
 
 
 def _untyped(wanted: Wanted) -> Wanted:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.data.readers.base import Coded, Head, Raw, Roles, Wanted
+from engine.data.readers.base import Coded, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.columns import coded
 from engine.data.readers.grid import many_bad
 from engine.data.readers.text import HEAD_BYTES, first_line, read_text
@@ -25,11 +25,10 @@ _HINT = "Each line is `user item` or `user item item ...`: integers separated by
 _NEWLINE, _BLANKS = 10, b" \r\n"
 
 
-class Sequences:
+class Sequences(Reader):
     """Reads bare lines of integers."""
 
     name = "sequences"
-    published = False
     suffixes: tuple[str, ...] = (".txt",)
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, USUAL_USER, Catalog, Head, Raw, Wanted
+from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, USUAL_USER, Catalog, Head, Raw, Reader, Wanted
 from engine.data.readers.catalog import ITEM_FIELDS, catalog_of, item_file
 from engine.data.readers.columns import as_text, ids_of, times_of
 from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
@@ -20,12 +20,8 @@ from engine.errors import DataError
 _MAGIC = b"PAR1"
 
 
-class Table(ABC):
+class Table(Reader):
     """What the three have in common; a title column in the interactions' own rows gives the item texts."""
-
-    name: str
-    suffixes: tuple[str, ...]
-    published = False
 
     @abstractmethod
     def names(self, path: Path) -> list[str]:
@@ -52,7 +48,9 @@ class Table(ABC):
         return _has(names, wanted.user, USUAL_USER) and _has(names, wanted.item, USUAL_ITEM)
 
     def recognizes_items(self, path: Path, wanted: Wanted) -> bool:
-        """Whether a file begins like a table of items: no users, and a title."""
+        """Whether a file has one of the endings and begins like a table of items: no users, and a title."""
+        if suffix_of(path) not in self.suffixes:
+            return False
         names = self.names(path)
         has_item = _has(names, wanted.item, USUAL_ITEM) or _has(names, None, USUAL_ITEM)
         return has_item and _has(names, wanted.title, USUAL_TITLE) and not _has(names, wanted.user, USUAL_USER)
@@ -74,12 +72,13 @@ class Table(ABC):
             )
         return Raw(source=str(path), users=users, items=items, times=times, catalog=catalog, warnings=warnings)
 
-    def read_items(self, path: Path, wanted: Wanted) -> Catalog:
-        """A table of items.
+    def reads_items(self, path: Path) -> bool:
+        return suffix_of(path) in self.suffixes
 
-        Raises:
-            DataError: it cannot be read, or has no item ids.
-        """
+    def items_head(self, path: Path, count: int) -> Head:
+        return self.begin(path, count)
+
+    def read_items(self, path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
         grid = self.grid(path)
         item = grid.need(wanted.item if wanted.item in grid.names else None, USUAL_ITEM, "--item-column")
         return item_file(grid, item, grid.pick(wanted.title, USUAL_TITLE, "--title-column"))
