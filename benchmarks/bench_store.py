@@ -14,9 +14,10 @@ import pytest
 from benchmarks.many import make_runs
 from engine.retrieval.neighbors import NeighborTable
 from store.database.connection import open_for_writing
-from store.database.database import Store, reading
+from store.database.database import reading
 from store.home import Home
 from store.journal.journal import Journal
+from store.opening import open_store
 from store.publishing.publish import Published, publish
 from store.queries.caches import known_neighbors
 
@@ -103,7 +104,7 @@ def test_read(benchmark, tmp_path_factory, lists, way, request):
         _journal(home, lists)
         publish(home)
         request.config.stash[_FILLED] = home
-    with Store.open(home) as store:
+    with open_store(home) as store:
         if way == "ours":
             found = benchmark.pedantic(known_neighbors, (store, "bench"), rounds=3)
             assert len(found[0]) == ANCHORS * K

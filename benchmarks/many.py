@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from engine.config_files import build_config
-from store.database.database import Store
 from store.home import Home
 from store.journal.processes import boot_id
+from store.opening import open_store
 
 DATASETS = ("office", "beauty", "sports", "yelp")
 STATES = ("finished", "finished", "finished", "finished", "finished", "failed", "stopped")
@@ -38,7 +38,7 @@ def make_runs(home: Home, count: int, *, seed: int = 1) -> None:
     for number in range(count):
         config = configs[number // 5 % len(configs)]
         _write(home, number, config, number % 5 + 1, random)
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert store.behind is None, store.behind
         assert store.rows("SELECT count(*) AS n FROM runs")[0]["n"] == count
 

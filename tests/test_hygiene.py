@@ -49,7 +49,7 @@ def test_light_commands_import_nothing_heavy(arguments, tmp_path):
 
 def test_the_list_of_runs_as_json_imports_neither_arrow_nor_numpy_nor_rich(tmp_path):
     made = run(
-        f"from pathlib import Path; from store.database.database import Store; from store.home import Home\nStore.open(Home(Path({str(tmp_path)!r})))",
+        f"from pathlib import Path; from store.home import Home; from store.opening import open_store\nopen_store(Home(Path({str(tmp_path)!r})))",
         tmp_path,
     )
     assert made.returncode == 0, made.stderr

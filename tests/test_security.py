@@ -21,9 +21,9 @@ from sracl_tui.runs.execution.local import as_toml
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.services import local_llm
 from sracl_tui.tui.app import SraclApp
-from store.database.database import Store
 from store.errors import LookupFailed
 from store.home import Home
+from store.opening import open_store
 from store.queue import Queue
 
 EVIL = [
@@ -87,7 +87,7 @@ def test_names_of_data_sets_groups_and_runs_stand_in_no_path(house: Home, tmp_pa
         queue.enqueue(house, [request])
     assert len(Queue(house).active()) == len(NAMES)
     assert sracl(house, "queue", "list").exit_code == 0
-    with Store.open(house) as store:
+    with open_store(house) as store:
         assert {row["name"] for row in store.rows("SELECT name FROM datasets")} == set(NAMES)
         assert {row["group_name"] for row in store.rows("SELECT group_name FROM runs")} == set(NAMES)
     assert sorted(path.name for path in house.runs.iterdir()) == sorted(f"run-{number}" for number in range(len(NAMES)))

@@ -56,10 +56,10 @@ def resume_run(place: Home, text: str, *, headless: bool, budget: float | None, 
     from sracl_tui.runs import resume_check
     from sracl_tui.runs.execute import execute, read_result
     from sracl_tui.runs.execution.queue import keep_going
-    from store.database.database import Store
+    from store.opening import open_store
     from store.queries.runs import find_run
 
-    with Store.open(place) as store:
+    with open_store(place) as store:
         row = find_run(store, text)
         if row["state"] == "finished" and not force:
             options_and_output.talk().print(

@@ -163,9 +163,9 @@ def _open_keys(home: Home) -> str:
 
 def open_store(place: Home, *, ingest: bool = True) -> Any:
     """The home's store, open for reading."""
-    from store.database.database import Store
+    from store.opening import open_store
 
-    store = Store.open(place, ingest=ingest)
+    store = open_store(place, ingest=ingest)
     warn_behind(store.behind)
     return store
 

@@ -164,11 +164,11 @@ def stop(
       sracl stop 20260401-1200 --wait 0
     """
     from sracl_tui.runs.execution.stop import stop_run
-    from store.database.database import Store
+    from store.opening import open_store
     from store.queries.runs import find_run
 
     place = options_and_output.home_of(home)
-    with Store.open(place) as store:
+    with open_store(place) as store:
         run_id = find_run(store, run)["run_id"]
     done = stop_run(place, run_id, wait=wait, firmly=kill)
     if json_:

@@ -87,11 +87,11 @@ def finished_equal(place: Home, request: RunRequest) -> RunResult | None:
     """The result of a finished run of the same group, settings, seed and data; none where there is none."""
     if request.group is None:
         return None
-    from store.database.database import Store
+    from store.opening import open_store
     from store.queries import runs
 
     config = request.config
-    with Store.open(place) as store:
+    with open_store(place) as store:
         run_id = runs.finished_equal(
             store,
             config_hash=config.config_hash(),
@@ -163,12 +163,12 @@ class _Run:
         from sracl_tui.runs.jobs.encode import encode_set
         from sracl_tui.runs.stages import llm_batches
         from sracl_tui.runs.stages.clock import Clock
-        from store.database.database import Store
+        from store.opening import open_store
 
         clock = Clock(self.recorder.report, self.result.seconds, self.result.cost, self.request.run_id)
         before = _earlier_seconds(self.recorder.folder, self.result.seconds) if self._resume else 0.0
         try:
-            with Store.open(self.place) as store:
+            with open_store(self.place) as store:
                 if self.request.kind == "search":
                     encode_set(self.request, self.recorder, store, clock, stop)
                     return

@@ -22,6 +22,7 @@ from sracl_tui.runs.stages import stored_semantics
 from store.database.database import Store
 from store.errors import LookupFailed
 from store.home import Home
+from store.opening import open_store
 from store.queries import datasets, runs
 from store.transfer import copy
 
@@ -211,7 +212,7 @@ def _bring_data(store: Store, row: Mapping[str, Any], request: RunRequest, scrat
         return
     here = datasets.find(store, name)
     if here is None and name == DEMO:
-        with Store.open(scratch) as made:
+        with open_store(scratch) as made:
             if open_dataset(made, name, max_users=request.config.data.max_users).sha256 == sha:
                 return
     there = "there is none of that name here" if here is None else f"{name} is {here['sha256'][:16]} here"
@@ -255,7 +256,7 @@ def compare(
     Args:
         tolerance: goes over the one that the device allows.
     """
-    with Store.open(scratch) as again:
+    with open_store(scratch) as again:
         here = runs.find_run(again, row["run_id"])
         differences, expects = _differences(row, here)
         found = Reproduction(row["run_id"], expects, differences, list(checks))

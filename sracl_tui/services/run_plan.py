@@ -10,6 +10,7 @@ from sracl_tui.runs.stages.cost_estimate import quote
 from sracl_tui.runs.stages.needs import Needs
 from store.database.database import Store
 from store.home import Home
+from store.opening import open_store
 from store.queries import caches, datasets, runs
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def plan(place: Home, config: Config) -> dict[str, Any]:
         LookupFailed: there is no such dataset.
         ConfigError: a setting does not fit the provider.
     """
-    with Store.open(place) as store:
+    with open_store(place) as store:
         name = config.data.dataset
         known = name != DEMO or datasets.find(store, name) is not None
         dataset = open_dataset(store, name, max_users=config.data.max_users) if known else _demo()

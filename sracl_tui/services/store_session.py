@@ -15,6 +15,7 @@ from sracl_tui.services.run_monitor import RunMonitor
 from store.database.database import Store, signature
 from store.errors import StoreError
 from store.home import Home
+from store.opening import open_store
 from store.queries import runs
 
 CATCH_UP_SECONDS = 30.0
@@ -59,7 +60,7 @@ class StoreSession:
         """
         with self._lock:
             if self._store is None:
-                self._store, self._opened = Store.open(self.home), time.monotonic()
+                self._store, self._opened = open_store(self.home), time.monotonic()
             return self._store
 
     def close(self) -> None:
@@ -120,7 +121,7 @@ class StoreSession:
             return
         self.watch.deaths = 0
         self._opened = time.monotonic()
-        fresh = Store.open(self.home)
+        fresh = open_store(self.home)
         with self._lock:
             before, self._store = self._store, fresh
         if before is not None:

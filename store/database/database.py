@@ -154,40 +154,19 @@ def reading(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 class Store:
-    """A home's databases, open for reading. Every query sees the newest published state."""
+    """A home's databases, open for reading. Every query sees the newest published state.
 
-    def __init__(self, home: Home, instance: _Instance) -> None:
+    `store.opening.open_store` makes one: it sees to it first that the files exist and have the newest schema.
+    """
+
+    def __init__(self, home: Home) -> None:
         self.home = home
         self.behind: StoreError | None = None
-        """What hindered the taking in of waiting journals when the store was opened."""
-        self._instance: _Instance | None = instance
-
-    @classmethod
-    def open(cls, home: Home, *, ingest: bool = True) -> Store:
-        """Open a home; make it where it is new.
-
-        Args:
-            ingest: first publish what a dead run left in its journal.
-
-        Raises:
-            StoreError: it cannot be read, was written by a newer version, or is open for writing elsewhere.
-        """
-        from store.publishing.publish import catch_up, create, upgrade
-
-        home.create()
-        create(home)
-        store = cls(home, _join(home))
-        try:
-            upgrade(home)
-            if ingest:
-                store.behind = catch_up(home)
-        except BaseException:
-            store.close()
-            raise
-        return store
+        """Why journals that waited when the store was opened could not be published."""
+        self._instance: _Instance | None = _join(home)
 
     def close(self) -> None:
-        """Let go; the last store of the process closes the files."""
+        """End the use of the files; the last store of the process closes them."""
         instance, self._instance = self._instance, None
         if instance is not None:
             _leave(self.home, instance)

@@ -91,11 +91,11 @@ def own_top(home, run, users):
     from engine.training.trainer import BEST, Trainer
     from sracl_tui.runs.dataset_access import open_dataset
     from sracl_tui.runs.request import RunRequest
-    from store.database.database import Store
     from store.home import Home
+    from store.opening import open_store
     from store.queries.runs import find_run
 
-    with Store.open(Home(home)) as store:
+    with open_store(Home(home)) as store:
         row = find_run(store, run)
         dataset = open_dataset(store, row["dataset_id"])
         folder = store.home.run_folder(row["run_id"])

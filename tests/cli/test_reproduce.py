@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from sracl_tui.cli.main import app
 from sracl_tui.services import reproduction
-from store.database.database import Store
 from store.home import Home
 from store.journal.journal import Journal, RunLock
+from store.opening import open_store
 from store.publishing.publish import publish, write_sql
 from store.queries.runs import find_run
 
@@ -45,7 +45,7 @@ def test_a_run_with_both_contrasts_gives_the_same_bits_and_leaves_nothing_behind
     assert {check["tolerance"] for check in done["checks"] if check["split"] != "vectors"} == {0.0}
     assert all(note.startswith("neighbors: 0 of ") for note in done["notes"])
     assert list((place.cache / "reproduce").iterdir()) == []
-    with Store.open(place) as store:
+    with open_store(place) as store:
         assert store.rows("SELECT count(*) AS n FROM runs") == [{"n": 2}], "the home has no further run"
 
 
@@ -63,13 +63,13 @@ def test_a_number_that_is_another_one_fails_and_is_named_and_the_second_run_can_
     assert failed(done) == {("test", "all", "hr@10"), ("valid", "all", "users whose rank differs")}
     assert done["exact"]
     assert [line.partition(" then")[0] for line in done["differences"]] == ["commit: abc", "annoy: 0.1"]
-    with Store.open(Home(kept)) as store:
+    with open_store(Home(kept)) as store:
         assert find_run(store, "last")["state"] == "finished"
     assert "not empty" in reproduce(place, "plain", "--keep", str(kept), code=2).stderr
 
     other = "machine = 'Linux 6, Another Processor, 8 cores, 16 GiB', threads = 8"
     write_sql(place, f"UPDATE runs SET {other} WHERE {changed}")
-    with Store.open(place) as store:
+    with open_store(place) as store:
         row = find_run(store, "plain")
         found = reproduction.compare(store, row, Home(kept), checks=[])
         strict = reproduction.compare(store, row, Home(kept), checks=[], tolerance=0)
@@ -83,14 +83,14 @@ def test_a_number_that_is_another_one_fails_and_is_named_and_the_second_run_can_
 
     write_sql(place, f"UPDATE runs SET device = 'cuda:0' WHERE {changed}")
     write_sql(place, f"UPDATE metrics SET value = value + 0.2 WHERE {changed} AND split = 'test' AND name = 'mrr@5'")
-    with Store.open(place) as store:
+    with open_store(place) as store:
         found = reproduction.compare(store, find_run(store, "plain"), Home(kept), checks=[])
     assert found.expects == "draws"
     assert {check.what[2] for check in found.checks if not check.passed} == {"mrr@5"}
 
 
 def test_what_cannot_be_repeated_says_why_and_what_to_do(place):
-    with Store.open(place) as store:
+    with open_store(place) as store:
         run_id = find_run(store, "full")["run_id"]
     sets = "(SELECT user_set_id FROM runs WHERE name = 'full')"
     write_sql(

@@ -18,9 +18,9 @@ from sracl_tui.runs.execute import execute
 from sracl_tui.runs.jobs import encode
 from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.services import semantic_search
-from store.database.database import Store
 from store.errors import LookupFailed
 from store.home import Home
+from store.opening import open_store
 from store.queries import caches
 from store.queries.runs import find_run, list_runs
 
@@ -43,7 +43,7 @@ def big(copy, monkeypatch) -> Home:
 
 
 def summaries(home: Path, kind: str) -> dict[int, str]:
-    with Store.open(Home(home)) as store:
+    with open_store(Home(home)) as store:
         rows = store.rows(
             "SELECT owner_id, text FROM summary_links JOIN summaries USING (key) JOIN summary_sets USING (set_id) "
             "WHERE kind = ?",
@@ -90,7 +90,7 @@ def test_items_are_found_and_printed(sracl, copy):
 
 
 def test_exact_order_is_that_of_the_stored_vectors(copy):
-    with Store.open(Home(copy)) as store:
+    with open_store(Home(copy)) as store:
         target = semantic_search.choose(store, run="full")
         first = semantic_search.search(store, "camping", target, n=80)
         text = first.hits[17]["summary"]
@@ -105,7 +105,7 @@ def test_exact_order_is_that_of_the_stored_vectors(copy):
 
 
 def test_the_index_is_built_once_finds_the_same_and_is_mended(big):
-    with Store.open(big) as store:
+    with open_store(big) as store:
         target = semantic_search.choose(store)
         text = next(iter(summaries(big.path, "user").values()))
         first = semantic_search.search(store, text, target, n=10)
@@ -123,7 +123,7 @@ def test_the_index_is_built_once_finds_the_same_and_is_mended(big):
 
 
 def test_a_low_recall_is_warned_of(big, monkeypatch):
-    with Store.open(big) as store:
+    with open_store(big) as store:
         target = semantic_search.choose(store, items=True)
         assert semantic_search.search(store, "garden tools", target).warnings == []
         monkeypatch.setattr(saved, "TARGET", 1.01)
@@ -137,7 +137,7 @@ def test_missing_vectors_are_encoded_once_by_a_run_that_is_not_the_last(tmp_path
     config, _ = load_config(assignments=settings, settings={"dataset": "demo"})
     trained = execute(home, RunRequest(run_id=new_run_id(), config=config)).request.run_id
     events: list[Event] = []
-    with Store.open(home) as store:
+    with open_store(home) as store:
         target = semantic_search.choose(store)
         first = semantic_search.search(store, "garden tools for mud", target, listener=events.append)
         assert [event.stage for event in events if isinstance(event, StageFinished)] == ["vectors"]
@@ -172,7 +172,7 @@ def test_an_encoding_that_is_stopped_goes_on_and_encodes_nothing_twice(copy, mon
 
     for module in (semantic_search, encode):
         monkeypatch.setattr(module, "set_encoder", lambda *_: Letters())
-    with Store.open(home) as store:
+    with open_store(home) as store:
         target = semantic_search.choose(store)
         with pytest.raises(semantic_search.SearchStopped):
             semantic_search.search(store, "abc", target)
@@ -199,13 +199,13 @@ def test_an_encoding_that_is_stopped_goes_on_and_encodes_nothing_twice(copy, mon
     ],
 )
 def test_what_cannot_be_searched_is_refused(chosen, error, words, home):
-    with Store.open(Home(home)) as store, pytest.raises(error, match=words):
+    with open_store(Home(home)) as store, pytest.raises(error, match=words):
         semantic_search.choose(store, **chosen)
 
 
 @pytest.mark.parametrize("chosen", [{}, {"run": "full"}, {"dataset": "demo[:80]"}, {"items": True}])
 def test_a_set_is_chosen_by_run_dataset_or_its_own_id(chosen, home):
-    with Store.open(Home(home)) as store:
+    with open_store(Home(home)) as store:
         target = semantic_search.choose(store, **chosen)
         run = find_run(store, "full")
         assert target.found["set_id"] == run["item_set_id" if chosen.get("items") else "user_set_id"]
@@ -216,7 +216,7 @@ def test_a_set_is_chosen_by_run_dataset_or_its_own_id(chosen, home):
 
 @pytest.mark.parametrize(("text", "words"), [(" ", "nothing to search"), ("xqzw vvkj", "no word")])
 def test_a_text_that_says_nothing_is_refused(text, words, home):
-    with Store.open(Home(home)) as store, pytest.raises(ConfigError, match=words):
+    with open_store(Home(home)) as store, pytest.raises(ConfigError, match=words):
         semantic_search.search(store, text, semantic_search.choose(store))
 
 

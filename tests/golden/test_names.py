@@ -31,10 +31,10 @@ from sracl_tui.cli.options_and_output import exit_code
 from sracl_tui.tui import app as _app  # its bindings are among the keys  # noqa: F401
 from sracl_tui.tui import keymap
 from store import errors as store_errors
-from store.database.database import Store
 from store.database.schema import document
 from store.home import Home
 from store.journal.journal import read_events
+from store.opening import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("max_users=20", "encoder=tfidf", "width=8", "inner=8", "layers=1", "epochs=1", "threads=1")
@@ -195,7 +195,7 @@ def test_tensors_of_checkpoints(golden: Golden, fresh: Path) -> None:
 
 
 def test_tables_and_views(golden: Golden, tmp_path: Path) -> None:
-    with Store.open(Home(tmp_path / "home")) as store:
+    with open_store(Home(tmp_path / "home")) as store:
         columns = store.rows(
             "SELECT database_name AS file, table_name AS relation, column_name AS name, data_type AS kind, column_index AS place "
             "FROM duckdb_columns() WHERE NOT internal"

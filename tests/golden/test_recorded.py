@@ -17,10 +17,10 @@ import pytest
 from engine.config import Config
 from engine.recommend import load_model
 from sracl_tui.runs import environment
-from store.database.database import Store
 from store.home import Home
 from store.journal.journal import read_events
 from store.maintenance import check
+from store.opening import open_store
 
 from .answers import COMMANDS, TABLES, answer_of, difference
 from .conftest import RECORDED
@@ -49,7 +49,7 @@ def test_what_people_wrote_is_there(sracl, recorded_home) -> None:
 
 
 def test_the_config_hash_of_every_run_is_that_of_its_config(recorded_home) -> None:
-    with Store.open(Home(recorded_home)) as store:
+    with open_store(Home(recorded_home)) as store:
         rows = store.rows("SELECT run_id, config, config_hash FROM runs")
     assert len(rows) == 4
     for row in rows:
@@ -60,7 +60,7 @@ def test_the_config_hash_of_every_run_is_that_of_its_config(recorded_home) -> No
 def test_a_home_without_databases_comes_back_from_its_journals(old_home, recorded_home) -> None:
     for name in ("sracl.duckdb", "vectors.duckdb"):
         (old_home / name).unlink()
-    with Store.open(Home(old_home)):
+    with open_store(Home(old_home)):
         pass
     assert check(Home(old_home)).problems == []
     for name in ("sracl.duckdb", "vectors.duckdb"):

@@ -12,9 +12,9 @@ import pytest
 from engine.config_files import load_config
 from engine.errors import CheckpointError, ConfigError, EngineError
 from engine.training import checkpoint
-from store.database.database import Store
 from store.home import Home
 from store.journal.journal import Journal
+from store.opening import open_store
 from store.publishing.publish import publish
 from store.queries import runs
 
@@ -93,7 +93,7 @@ def fuzz_journals(folder: Path, count: int) -> int:
         whole.append("run_ended", {"state": "finished", "reason": None})
         whole.close()
         told += len(publish(home).warnings)
-        with Store.open(home) as store:
+        with open_store(home) as store:
             assert runs.find_run(store, "whole")["state"] == "finished"
             runs.list_runs(store)
             json.loads("[" + ",".join(runs.list_runs_json(store)) + "]")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from store.database.database import Store
 from store.home import Home
 from store.journal.journal import read_events
+from store.opening import open_store
 
 SMALL = ("--dataset", "demo", "--set", "max_users=60", "--set", "encoder=tfidf", "--set", "threads=1", "--headless")
 CONSISTENT = """
@@ -36,7 +36,7 @@ def weights(folder: Path) -> dict[str, str]:
 
 def outcome(home: Path, run_id: str) -> dict[str, Any]:
     """Metrics of every epoch and of the end, ranks and weights of a run."""
-    with Store.open(Home(home)) as store:
+    with open_store(Home(home)) as store:
         metrics = (
             "SELECT * EXCLUDE (run_id, wall_time) FROM metrics WHERE run_id = ? AND name <> 'seconds' ORDER BY ALL"
         )
@@ -97,7 +97,7 @@ def _await_training(folder: Path, process: Any, pid: int) -> None:
 
 def _look(machine: Any, folder: Path, at: float, seen: dict[str, Any]) -> None:
     """After a kill: the database opens and is consistent, the run is known to be dead, the journal is as old as it may be."""
-    with Store.open(Home(machine.home)) as store:
+    with open_store(Home(machine.home)) as store:
         assert store.rows(CONSISTENT) == [{"doubles": 0, "orphans": 0, "holes": 0}]
         states = {row["run_id"]: row["state"] for row in store.rows("SELECT run_id, state FROM runs")}
     lines = [line for _, line in read_events(folder)] if folder.exists() else []

@@ -8,8 +8,8 @@ import pytest
 from engine.data.demo import make_demo
 from engine.errors import DataError
 from sracl_tui.runs.dataset_access import from_record, open_dataset, to_record
-from store.database.database import Store
 from store.home import Home
+from store.opening import open_store
 from store.publishing.publish import write_sql
 from store.queries import datasets
 
@@ -17,7 +17,7 @@ from store.queries import datasets
 def test_a_dataset_comes_back_as_it_was(tmp_path):
     home, demo = Home(tmp_path), make_demo()
     datasets.add(home, to_record(demo, source="generated", synthetic=True))
-    with Store.open(home) as store:
+    with open_store(home) as store:
         back = from_record(datasets.load(store, "demo"))
         assert back.sha256 == demo.sha256
         assert back.items.texts == demo.items.texts
@@ -28,16 +28,16 @@ def test_a_dataset_comes_back_as_it_was(tmp_path):
 
 def test_rows_that_were_tampered_with_are_noticed(tmp_path):
     home = Home(tmp_path)
-    with Store.open(home) as store:
+    with open_store(home) as store:
         open_dataset(store, "demo")
     write_sql(home, "UPDATE items SET title = 'other' WHERE item_id = 1")
-    with Store.open(home) as store, pytest.raises(DataError, match="not the ones that were imported"):
+    with open_store(home) as store, pytest.raises(DataError, match="not the ones that were imported"):
         open_dataset(store, "demo")
 
 
 def test_a_part_of_the_users_is_a_dataset_of_its_own(tmp_path):
     home = Home(tmp_path)
-    with Store.open(home) as store:
+    with open_store(home) as store:
         part = open_dataset(store, "demo", max_users=10)
         assert part.users == 10
         assert {row["name"] for row in datasets.listed(store)} == {"demo", "demo[:10]"}

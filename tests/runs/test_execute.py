@@ -11,8 +11,8 @@ from engine.events import StageFinished
 from sracl_tui.runs.execute import execute
 from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.services.run_plan import plan
-from store.database.database import Store
 from store.home import Home
+from store.opening import open_store
 from store.queries.runs import find_run
 
 SMALL = ("max_users=40", "encoder=tfidf", "epochs=1", "threads=1", "k=4", "item_k=4")
@@ -28,7 +28,7 @@ def run(home: Home, *assignments: str, preset: str = "default"):
     events = []
     result = execute(home, RunRequest(run_id=new_run_id(), config=config, preset=name), listener=events.append)
     assert result.error is None, result.error
-    with Store.open(home) as store:
+    with open_store(home) as store:
         row = find_run(store, result.request.run_id)
     cached = {event.stage: event.cached for event in events if isinstance(event, StageFinished)}
     return result, row, cached
@@ -93,7 +93,7 @@ def test_annoy_trees_and_search_k_make_another_list(home):
 
 def test_a_summary_per_user_serves_all_prefixes_of_the_user(home):
     _, row, _ = run(home, "unit=user")
-    with Store.open(home) as store:
+    with open_store(home) as store:
         lists = store.rows(
             "SELECT count(DISTINCT anchor_id) AS n FROM neighbors WHERE list_id = ?", [row["user_list_id"]]
         )
@@ -112,7 +112,7 @@ def test_a_failure_is_recorded_with_its_reason(home):
     config, name = load_config(assignments=(*SMALL, "lr=1e30", "epochs=3"), settings={"dataset": "demo"})
     result = execute(home, RunRequest(run_id=new_run_id(), config=config, preset=name))
     assert (result.state, result.exit_code) == ("failed", 1)
-    with Store.open(home) as store:
+    with open_store(home) as store:
         row = find_run(store, result.request.run_id)
     assert row["state"] == "failed"
     assert "no longer a number" in row["reason"] or "not a number" in row["reason"]

@@ -24,9 +24,9 @@ from sracl_tui.services.dataset_import import (
     place_of,
 )
 from sracl_tui.services.import_form import Draft
-from store.database.database import Store
 from store.errors import LookupFailed, StoreError
 from store.home import Home
+from store.opening import open_store
 from store.publishing.publish import publish
 from store.queries import datasets
 
@@ -146,7 +146,7 @@ def test_a_child_tells_its_steps_and_stores(tmp_path, source):
     assert [step.done for step in steps if isinstance(step, Step)] == [0, 1, 2, 3, 4]
     assert isinstance(end, Imported)
     assert (end.users, end.items, end.interactions, end.rows_read) == (50, 7, 600, 600)
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert datasets.get(store, "日本")["dataset_id"] == end.dataset_id
     with pytest.raises(LookupFailed, match="here already, as '日本'"):
         list(ImportProcess(home, source, "other", ImportOptions(k_core=3)).told())
@@ -191,5 +191,5 @@ def test_publishing_goes_on_while_an_import_reads(tmp_path):
         ended.set()
         thread.join()
     assert len(waits) >= 2
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert datasets.get(store, "big")["interactions"] == 300_000

@@ -19,10 +19,10 @@ import pytest
 
 from engine.data.dataset import Dataset, Items
 from engine.events import Event, Tabular
-from store.database.database import Store
 from store.home import Home
 from store.journal.journal import Journal
 from store.journal.processes import boot_id
+from store.opening import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 CREATED: dict[str, Any] = {
@@ -41,6 +41,7 @@ import json, os, platform, resource, signal, sys, time
 from pathlib import Path
 import duckdb
 from store.database.database import Store
+from store.opening import open_store
 from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.journal.processes import boot_id
@@ -103,7 +104,7 @@ Spawn = Callable[..., Process]
 def fresh_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Home]:
     """Puts a home with two new databases, which are made once, at a path."""
     template = tmp_path_factory.mktemp("template") / "home"
-    Store.open(Home(template)).close()
+    open_store(Home(template)).close()
     return lambda path: Home(shutil.copytree(template, path))
 
 
@@ -163,7 +164,7 @@ def rows(home: Home) -> Callable[..., list[tuple[Any, ...]]]:
     """Rows of a query on what is published, as tuples; nothing is taken in first."""
 
     def ask(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with Store.open(home, ingest=False) as store:
+        with open_store(home, ingest=False) as store:
             return [tuple(row.values()) for row in store.rows(query, parameters)]
 
     return ask

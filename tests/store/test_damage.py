@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from store.database.database import Store
 from store.home import Home
 from store.journal.journal import Journal
+from store.opening import open_store
 from store.publishing.publish import publish
 
 NewRun = Callable[..., Journal]
@@ -48,9 +48,9 @@ def test_a_torn_last_line_of_a_dead_run_is_no_reason_to_publish(home: Home, new_
     new_run("one").append("run_ended", {"state": "finished", "reason": None})
     with (home.runs / "one" / "events-0001.jsonl").open("ab") as file:
         file.write(b'{"n":4,"at":1.')
-    with Store.open(home):
+    with open_store(home):
         inode = home.database.stat().st_ino
-    with Store.open(home):
+    with open_store(home):
         assert home.database.stat().st_ino == inode
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from store.database.database import Store
 from store.errors import StoreError
 from store.home import Home
 from store.journal.journal import Journal
+from store.opening import open_store
 from store.publishing.publish import publish
 
 NewRun = Callable[..., Journal]
@@ -66,7 +66,7 @@ def test_readers_can_open_a_home_on_a_full_disk(home: Home, spawn: Callable[...,
     new_run("dead")
     said = spawn("""
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-with Store.open(home) as store:
+with open_store(home) as store:
     say(json.dumps([str(store.behind), store.rows("SELECT count(*) AS n FROM runs")]))
 """).done()
     reason, counted = json.loads(said)
@@ -77,7 +77,7 @@ with Store.open(home) as store:
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="--home"):
-        Store.open(Home(tmp_path / "file" / "home"))
+        open_store(Home(tmp_path / "file" / "home"))
 
 
 def test_a_home_that_cannot_be_written_can_be_read(home: Home, spawn: Callable[..., Any], new_run: NewRun) -> None:
@@ -89,7 +89,7 @@ def test_a_home_that_cannot_be_written_can_be_read(home: Home, spawn: Callable[.
             path.chmod(0o555 if path.is_dir() else 0o444)
         said = spawn(
             """
-Store.open(home).close()  # all that it imports, as another user may not read it
+open_store(home).close()  # all that it imports, as another user may not read it
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
@@ -98,7 +98,7 @@ try:
     publish(home)
 except StoreError as error:
     say(json.dumps(str(error)))
-with Store.open(home) as store:
+with open_store(home) as store:
     say(json.dumps([str(store.behind), store.rows("SELECT count(*) AS n FROM runs")]))
 """,
             place,
@@ -121,14 +121,14 @@ def test_a_database_that_was_cut_is_explained_and_can_be_made_anew(
     write.close()
     os.truncate(home.database, int(home.database.stat().st_size * share))
     journal = {path: path.read_bytes() for path in (home.runs / "one").glob("events-*")}
-    with pytest.raises(StoreError) as caught, Store.open(home) as store:
+    with pytest.raises(StoreError) as caught, open_store(home) as store:
         store.table("FROM filling")
     assert str(home.database) in str(caught.value)
     assert "Move it away" in str(caught.value)
     with pytest.raises(StoreError):
         publish(home, apply=lambda connection: connection.execute("CREATE TABLE other AS FROM filling"))
     home.database.rename(home.path / "damaged")
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert len(store.rows("FROM metrics")) == 5
     assert rows("SELECT state FROM runs") == [("killed",)]
     assert {path: path.read_bytes() for path in journal} == journal
@@ -137,7 +137,7 @@ def test_a_database_that_was_cut_is_explained_and_can_be_made_anew(
 def test_a_file_that_is_no_database_is_explained(home: Home) -> None:
     home.vectors.write_text("a text" * 1000)
     with pytest.raises(StoreError, match=r"vectors\.duckdb: .*not a valid DuckDB"):
-        Store.open(home)
+        open_store(home)
 
 
 def test_lost_vectors_come_back_from_the_journals(home: Home, new_run: NewRun, rows: Rows) -> None:
@@ -156,7 +156,7 @@ def test_a_newer_schema_is_left_alone(home: Home, digest: Digest, name: str) -> 
     connection.close()
     before = digest(path)
     with pytest.raises(StoreError, match=rf"{name}: this file has schema version 99; this program knows \d"):
-        Store.open(home)
+        open_store(home)
     with pytest.raises(StoreError, match="99"):
         publish(home, both=True)
     assert digest(path) == before

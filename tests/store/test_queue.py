@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from store.database.database import Store
 from store.errors import LookupFailed, StoreBusy
 from store.home import Home
 from store.journal.journal import Journal, RunLock
+from store.opening import open_store
 from store.publishing.publish import publish
 from store.queries import runs
 from store.queue import KEPT, Queue
@@ -159,7 +159,7 @@ def test_a_run_that_died_before_it_began_is_not_queued_for_ever(home: Home, queu
         journal = Journal(home.runs / name)
         journal.append("run_created", {**created, "name": name, "tags": [], "note": "", "run_id": name})
         journal.close()
-    with Store.open(home) as store:
+    with open_store(home) as store:
         states = {row["run_id"]: (row["state"], row["reason"]) for row in runs.list_runs(store)}
         documents = {row["run_id"]: row["state"] for row in map(json.loads, runs.list_runs_json(store))}
     lock.release()

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from store.database.database import Store
 from store.home import Home
 from store.journal.journal import Journal, RunLock
 from store.journal.processes import boot_id
+from store.opening import open_store
 from store.publishing import ingest
 from store.publishing.publish import publish
 from store.queries import runs
@@ -25,7 +25,7 @@ Spawn = Callable[..., Any]
 def test_people_s_edits(home: Home, new_run: NewRun, rows: Rows) -> None:
     new_run("20260101-one", tags=["old"])
     new_run("20260102-two")
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert runs.tag(store, "20260101", add=("paper", "a"), remove=("old",)) == ["a", "paper"]
         runs.note(store, "20260101-one", "it’s «good»")
         runs.rename(store, "20260101-one", "baseline")
@@ -40,7 +40,7 @@ def test_two_who_tag_at_once_lose_nothing(home: Home, new_run: NewRun, spawn: Sp
     publish(home)
     code = """
 from store.publishing import ingest; from store.queries import runs
-with Store.open(home) as store:
+with open_store(home) as store:
     say("ready"); input()
     for number in range(3):
         runs.tag(store, "one", add=(sys.argv[2] + str(number),))
@@ -73,14 +73,14 @@ def test_a_live_run_is_running_and_one_that_was_killed_says_so(home: Home, spawn
     run = spawn(RUN)
     run.hears("runs")
     publish(home)
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert runs.find_run(store, "one")["state"] == "running"
         run.kill()
         now = runs.find_run(store, "one")
         assert (now["state"], now["reason"]) == ("killed", f"its process (PID {run.pid}) ended without a word")
         assert runs.list_runs(store)[0]["state"] == "killed"
         assert store.rows("SELECT state FROM runs") == [{"state": "running"}]
-    with Store.open(home) as store:
+    with open_store(home) as store:
         found = store.rows("SELECT state, reason, ended_at = heartbeat_at AS dated FROM runs")
     assert found == [{"state": "killed", "reason": f"its process (PID {run.pid}) ended without a word", "dated": True}]
 
@@ -89,14 +89,14 @@ def test_a_run_that_was_killed_before_any_publish(home: Home, spawn: Spawn) -> N
     run = spawn(RUN)
     run.hears("runs")
     run.kill()
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert store.rows("SELECT state FROM runs") == [{"state": "killed"}]
 
 
 def test_a_live_run_s_journal_is_left_to_it(home: Home, spawn: Spawn) -> None:
     run = spawn(RUN)
     run.hears("runs")
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert store.rows("FROM runs") == []
 
 
@@ -129,7 +129,7 @@ def test_an_end_that_nobody_could_publish_is_known_all_the_same(home: Home, new_
     publish(home)
     journal.append("run_ended", {"state": "failed", "reason": "disk full: no space"})
     lock.release()
-    with Store.open(home, ingest=False) as store:  # as where a publish fails
+    with open_store(home, ingest=False) as store:  # as where a publish fails
         found = runs.find_run(store, "one")
         (listed,) = runs.list_runs(store)
     assert (found["state"], found["reason"]) == ("failed", "disk full: no space") == (listed["state"], listed["reason"])
@@ -137,7 +137,7 @@ def test_an_end_that_nobody_could_publish_is_known_all_the_same(home: Home, new_
 
 def test_a_run_of_before_the_restart_is_lost(home: Home, new_run: NewRun, rows: Rows) -> None:
     new_run("one", started={"boot_id": "another start"})
-    Store.open(home).close()
+    open_store(home).close()
     assert rows("SELECT state, reason FROM runs") == [("lost", "the machine was restarted")]
 
 
@@ -149,10 +149,10 @@ def test_a_silent_run_of_another_machine_is_lost(
     path = home.runs / "one" / "events-0001.jsonl"
     lines = [json.loads(line) | {"at": time.time() - ago} for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    Store.open(home).close()
+    open_store(home).close()
     found = rows("SELECT state, reason FROM runs")
     assert found[0][0] == state
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert [json.loads(text)["state"] for text in runs.list_runs_json(store)] == [state]
     assert state == "running" or "elsewhere" in found[0][1]
 

@@ -22,9 +22,9 @@ from sracl_tui.tui.screens.costs import TABS, CostsScreen
 from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.widgets.dialogs import PromptDialog
 from sracl_tui.tui.widgets.table import Table
-from store.database.database import Store
 from store.home import Home
 from store.journal.journal import Journal, RunLock
+from store.opening import open_store
 from store.queries import costs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,7 +119,7 @@ async def test_a_price_that_is_not_known_is_never_zero(home, settled):
 
 
 async def test_a_cap_a_gain_and_the_plot_of_days(home, settled):
-    with Store.open(home) as store:
+    with open_store(home) as store:
         (capped,) = (row for row in costs.spending(store, "run") if row["cap"] is not None)
         (gained,) = costs.gains(store)
     assert capped["usd"] <= capped["cap"] == 0.03
@@ -165,7 +165,7 @@ async def test_the_next_run_is_priced_by_its_dry_run(home, settled):
 
 
 async def test_a_live_job_tells_its_calls_retries_and_dollars(home, settled):
-    with Store.open(home) as store:
+    with open_store(home) as store:
         capped = next(row for row in costs.spending(store, "run") if row["cap"] is not None)
     folder = home.run_folder(capped["run_id"])
     lock, journal = RunLock(folder), Journal(folder)

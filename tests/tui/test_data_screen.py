@@ -25,9 +25,9 @@ from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog, PromptDialog
 from sracl_tui.tui.widgets.file_picker import Files
 from sracl_tui.tui.widgets.table import Table
-from store.database.database import Store
 from store.home import Home
 from store.journal.journal import Journal
+from store.opening import open_store
 from store.queries import datasets
 
 DAY = 86_400
@@ -69,12 +69,12 @@ def made(tmp_path_factory) -> Path:
         import_into(home, folder, name=name, options=ImportOptions(max_length=longest, items=folder / "items.csv"))
     journal = Journal(home.runs / "night-1")
     journal.append("run_created", {"run_id": "night-1", **CREATED})
-    with Store.open(home) as store:
+    with open_store(home) as store:
         row = datasets.get(store, "shop")
     used = {"dataset_id": row["dataset_id"], "dataset_name": "shop", "dataset_sha256": row["sha256"]}
     journal.append("dataset_used", used)
     journal.close()
-    Store.open(home).close()
+    open_store(home).close()
     return place
 
 
@@ -356,7 +356,7 @@ async def test_columns_are_chosen_and_errors_stand_at_their_fields(home, tmp_pat
         await settled(app, pilot)
         assert "log.csv:902" in content(app, "#what")
         assert "is empty" in content(app, "#what")
-        with Store.open(home) as store:
+        with open_store(home) as store:
             assert len(datasets.listed(store)) == 2
 
 
@@ -373,7 +373,7 @@ async def test_a_canceled_import_stores_nothing(home, shop, settled):
             await pilot.press("escape")
             await until(pilot, lambda: app.screen is screen)
         assert [n.message for n in app._notifications] == ["Canceled: nothing is stored."]
-        with Store.open(home) as store:
+        with open_store(home) as store:
             assert len(datasets.listed(store)) == 2
         assert not list(home.path.glob("*.new-*"))
         await pilot.press("ctrl+s")  # what is there already is refused with a reason, at the name

@@ -10,9 +10,9 @@ from sracl_tui.services.store_session import StoreSession
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.widgets.table import Table
-from store.database.database import Store
 from store.journal.journal import Journal, RunLock, Tail
 from store.journal.processes import boot_id
+from store.opening import open_store
 from store.queries import runs
 
 CREATED: dict[str, Any] = {
@@ -88,7 +88,7 @@ async def test_a_run_is_in_the_list_from_its_first_line_to_its_death(home, settl
         deadline = time.monotonic() + 20
         while home.database.stat().st_ino == before and time.monotonic() < deadline:
             await pilot.pause(0.1)
-        with Store.open(home, ingest=False) as store:
+        with open_store(home, ingest=False) as store:
             assert runs.find_run(store, "night-1")["state"] == "killed"
 
 
@@ -131,7 +131,7 @@ def test_only_rows_that_differ_are_read_again(home):
     library = StoreSession(home)
     first = looked(library)
     assert looked(library) is first
-    with Store.open(home) as store:
+    with open_store(home) as store:
         runs.tag(store, first[0]["run_id"], add=("kept",))
     second = looked(library)
     assert second[0]["tags"] == ["kept"]

@@ -17,7 +17,7 @@ from sracl_tui.tui.screens.inspector import InspectorScreen
 from sracl_tui.tui.screens.population import EveryoneScreen
 from sracl_tui.tui.widgets.density_plot import DensityPlot
 from sracl_tui.tui.widgets.table import Table
-from store.database.database import Store
+from store.opening import open_store
 from store.queries import runs
 
 
@@ -37,7 +37,7 @@ async def opened(app, pilot, settled) -> EveryoneScreen:
 
 @pytest.fixture
 def whole(home):
-    with Store.open(home) as store:
+    with open_store(home) as store:
         run = next(row for row in runs.list_runs(store) if row["name"] == "whole")
         yield store, runs.find_run(store, run["run_id"])
 

@@ -16,8 +16,8 @@ import pytest
 
 from sracl_tui.runs.dataset_access import open_dataset
 from sracl_tui.tui.app import SraclApp
-from store.database.database import Store
 from store.home import Home
+from store.opening import open_store
 from store.publishing.publish import write_sql
 
 RECORDED = Path(__file__).parents[1] / "support" / "recorded"
@@ -90,10 +90,10 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the recorded runs, its times fixed."""
     home = Home(tmp_path_factory.mktemp("recorded") / "home")
     home.create()
-    with Store.open(home) as store:
+    with open_store(home) as store:
         open_dataset(store, "demo", max_users=60)
     shutil.copytree(RECORDED, home.runs, dirs_exist_ok=True)
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert len(store.rows("FROM runs")) == 5
     (home.path.parent / "ratings.csv").write_text(RATINGS)
     write_sql(home, "UPDATE datasets SET imported_at = TIMESTAMP '2026-01-01 08:50:00'")

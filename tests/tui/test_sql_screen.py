@@ -17,8 +17,8 @@ from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.dialogs import PromptDialog, Told
 from sracl_tui.tui.widgets.sql_editor import SqlEditor, complete
 from sracl_tui.tui.widgets.table import Table
-from store.database.database import Store
 from store.errors import QueryFailed, StoreError
+from store.opening import open_store
 
 VOCABULARY = {"runs": ["run_id", "name"], "metrics": ["run_id", "test_ndcg_20"], "vectors.vectors": ["sha256"]}
 
@@ -189,7 +189,7 @@ def test_a_row_is_shown_whole():
 @pytest.mark.parametrize("ending", ["csv", "parquet", "json"])
 def test_rows_are_saved_in_each_format(home, tmp_path, ending):
     path = tmp_path / f"rows.{ending}"
-    with Store.open(home) as store:
+    with open_store(home) as store:
         rows = store.save_sql("SELECT run_id, name, {'a': [1, 2]} AS nested FROM runs ORDER BY run_id", path)
         names = [row["name"] for row in store.rows("SELECT name FROM runs ORDER BY run_id")]
     assert rows == 3
@@ -205,7 +205,7 @@ def test_rows_are_saved_in_each_format(home, tmp_path, ending):
 
 
 def test_a_file_that_cannot_be_saved_is_not_there(home, tmp_path):
-    with Store.open(home) as store:
+    with open_store(home) as store:
         with pytest.raises(StoreError, match="format"):
             store.save_sql("SELECT 1", tmp_path / "rows.xls")
         with pytest.raises(QueryFailed, match="Conversion"):

@@ -15,8 +15,8 @@ from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.widgets.table import Table
 from store.database.connection import open_for_writing
-from store.database.database import Store
 from store.home import Home
+from store.opening import open_store
 from store.queries import runs
 
 STRANGE = (
@@ -112,7 +112,7 @@ async def test_a_store_that_is_damaged_moved_or_put_back_under_the_app(home: Hom
         whole.replace(home.database)
         assert "showing" not in await until(app, pilot, "3 runs")
         assert rows(app) == 3
-        with Store.open(home) as store:
+        with open_store(home) as store:
             runs.rename(store, app.runs[0]["run_id"], "seen again")
         for _ in range(60):
             if app.runs[0]["name"] == "seen again":
@@ -167,7 +167,7 @@ async def test_a_terminal_gets_tiny_and_large_again(home: Home, settled):
 
 
 async def test_strange_names_tags_and_notes_are_shown_as_text(home: Home, settled):
-    with Store.open(home) as store:
+    with open_store(home) as store:
         ids = [row["run_id"] for row in runs.list_runs(store)]
         for run_id, name, note in zip(ids, STRANGE[:3], STRANGE[3:], strict=True):
             runs.rename(store, run_id, name)

@@ -42,14 +42,14 @@ def enqueue(
     Raises:
         StoreError: the place cannot be written.
     """
-    from store.database.database import Store
+    from store.opening import open_store
     from store.queries import runs
 
     home.create()
     queue = Queue(home)
     added: list[RunRequest] = []
     known: list[tuple[RunRequest, str]] = []
-    with Store.open(home) as store:
+    with open_store(home) as store:
         groups = {request.group for request in requests if request.group and not force}
         there = {group: runs.equals_of(store, group) for group in groups}
     for request in reversed(requests) if first else requests:

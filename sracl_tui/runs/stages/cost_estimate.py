@@ -10,6 +10,7 @@ from engine.config import Config
 from sracl_tui.runs.dataset_access import DEMO, open_dataset
 from store.database.database import Store
 from store.home import Home
+from store.opening import open_store
 from store.queries import caches, costs, datasets
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def quote_summaries(
     from sracl_tui.runs.stages.llm_batches import plan_batches
     from sracl_tui.runs.stages.needs import needs_of
 
-    with Store.open(place) as store:
+    with open_store(place) as store:
         name = config.data.dataset
         if name == DEMO and datasets.find(store, name) is None:
             from engine.data.demo import make_demo

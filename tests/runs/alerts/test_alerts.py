@@ -17,9 +17,9 @@ from engine.events import StepFinished, WeightsSeen
 from sracl_tui.runs.alerts import alerts, terminal_bell, webhook
 from sracl_tui.runs.execute import execute
 from sracl_tui.runs.request import RunRequest
-from store.database.database import Store
 from store.home import Home
 from store.journal.journal import read_events
+from store.opening import open_store
 from store.queries.runs import analysis_metrics
 
 TOKEN = "T0PS3CRET-b1f2"
@@ -119,7 +119,7 @@ def test_a_run_posts_once_to_a_server_that_fails_at_first_and_does_not_wait_for_
         assert file.name == ".env" or not file.is_file() or TOKEN.encode() not in file.read_bytes(), file
 
     (seen,) = [event for event in events if isinstance(event, WeightsSeen)]
-    with Store.open(home) as store:  # of all 40 users, and the only epoch is the best one
+    with open_store(home) as store:  # of all 40 users, and the only epoch is the best one
         assert analysis_metrics(store, "one")["weights"]["entropy"] == pytest.approx(seen.entropy, abs=1e-9)
     assert 0 <= seen.low <= seen.entropy <= seen.high <= 1 + 1e-9
 

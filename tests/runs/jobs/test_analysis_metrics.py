@@ -16,8 +16,8 @@ from engine.events import EpochFinished
 from sracl_tui.runs import execute as run_execution
 from sracl_tui.runs.execute import execute
 from sracl_tui.runs.request import RunRequest, new_run_id
-from store.database.database import Store
 from store.home import Home
+from store.opening import open_store
 from store.queries.runs import analysis_metrics
 
 SMALL = ("max_users=40", "encoder=tfidf", "epochs=2", "threads=1", "k=4", "item_k=4")
@@ -35,7 +35,7 @@ def request(preset: str = "default") -> RunRequest:
 
 
 def found(home: Home, run_id: str) -> dict[str, dict[str, float]]:
-    with Store.open(home) as store:
+    with open_store(home) as store:
         return analysis_metrics(store, run_id)
 
 
@@ -57,7 +57,7 @@ def test_vectors_are_measured_with_and_without_the_synthesizer(home, whole):
 
 def test_weights_are_measured_from_what_is_stored(home, whole):
     measured = found(home, whole)["weights"]
-    with Store.open(home) as store:
+    with open_store(home) as store:
         rows = store.rows(
             "SELECT anchor_id, list(similarity) AS similarity, list(b.weight) AS best, list(i.weight) AS initial "
             "FROM neighbor_weights b JOIN synthesizer_weights i USING (run_id, anchor_id, neighbor_id) "
@@ -101,7 +101,7 @@ def test_a_run_that_was_cut_off_after_it_was_measured_has_each_number_once(home,
     assert execute(home, asked).state == "failed"
     monkeypatch.undo()
     assert execute(home, asked, resume=True).state == "finished"
-    with Store.open(home) as store:
+    with open_store(home) as store:
         rows = store.rows(
             "SELECT count(*) AS n, count(DISTINCT (subgroup, name)) AS names FROM metrics WHERE run_id = ? AND "
             "split = 'analysis'",

@@ -13,10 +13,11 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from store.database.database import Store, reading
+from store.database.database import reading
 from store.errors import QueryFailed, StoreBusy, StoreError
 from store.home import Home
 from store.journal.journal import Journal
+from store.opening import open_store
 from store.publishing.publish import publish, write_sql
 
 NewRun = Callable[..., Journal]
@@ -39,7 +40,7 @@ def _locks(spawn: Spawn) -> list[int]:
 
 def test_a_new_home_is_made(tmp_path: Path) -> None:
     home = Home(tmp_path / "a" / "b")
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert store.rows("FROM runs") == []
         assert store.rows("FROM vectors.vectors") == []
         assert store.behind is None
@@ -79,7 +80,7 @@ FORBIDDEN = [
 
 def test_a_person_s_query_gets_no_further_than_the_store(home: Home, tmp_path: Path) -> None:
     (tmp_path / "file.csv").write_text("a,b\n1,2\n")
-    with Store.open(home) as store:
+    with open_store(home) as store:
         for query in FORBIDDEN:
             with pytest.raises(QueryFailed) as caught:
                 store.user_sql(query.format(file=tmp_path / "file.csv", folder=tmp_path))
@@ -89,7 +90,7 @@ def test_a_person_s_query_gets_no_further_than_the_store(home: Home, tmp_path: P
 
 
 def test_a_person_s_query_gives_rows(home: Home) -> None:
-    with Store.open(home) as store:
+    with open_store(home) as store:
         table = store.user_sql("SELECT 1 AS one; SELECT 2 AS two, 'x' AS word")
         assert table is not None
         assert table.to_pylist() == [{"two": 2, "word": "x"}]
@@ -101,7 +102,7 @@ def test_a_person_s_query_gives_rows(home: Home) -> None:
 
 
 def test_a_store_sees_what_is_published_without_being_opened_again(home: Home, new_run: NewRun) -> None:
-    with Store.open(home) as first, Store.open(home) as second:
+    with open_store(home) as first, open_store(home) as second:
         for count, name in enumerate(("one", "two"), start=1):
             new_run(name)
             publish(home)
@@ -110,13 +111,13 @@ def test_a_store_sees_what_is_published_without_being_opened_again(home: Home, n
 
 
 def test_a_store_sees_what_another_process_publishes(home: Home, spawn: Spawn) -> None:
-    with Store.open(home) as store:
+    with open_store(home) as store:
         spawn('publish(home, apply=lambda c: c.execute("INSERT INTO prompts VALUES (1, 2)"))').done()
         assert store.rows("FROM prompts") == [{"version": "1", "template": "2"}]
 
 
 def test_new_vectors_are_seen_too(home: Home, new_run: NewRun) -> None:
-    with Store.open(home) as store:
+    with open_store(home) as store:
         columns = {"sha256": ["s"], "vector": [[1.0]]}
         new_run("one").append("vectors_made", {"encoder": "e", "dimension": 1}, columns=columns)
         publish(home)
@@ -126,9 +127,9 @@ def test_new_vectors_are_seen_too(home: Home, new_run: NewRun) -> None:
 def test_both_files_stay_locked_while_a_store_is_open(home: Home, spawn: Spawn, new_run: NewRun) -> None:
     """A person's writing session in the middle of our reading would show us half of what it does."""
     assert _locks(spawn) == [0, 0]
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert _locks(spawn) == [os.getpid()] * 2
-        Store.open(home).close()
+        open_store(home).close()
         new_run("one")
         publish(home)
         store.rows("FROM runs")
@@ -139,7 +140,7 @@ def test_both_files_stay_locked_while_a_store_is_open(home: Home, spawn: Spawn, 
 
 
 def test_after_the_last_close_a_writer_in_this_process_can_come(home: Home) -> None:
-    first, second = Store.open(home), Store.open(home)
+    first, second = open_store(home), open_store(home)
     table = first.table("SELECT 1 AS a")
     with pytest.raises(QueryFailed) as caught:
         second.user_sql("SELECT CAST(i AS VARCHAR)::DATE FROM range(3) t(i)")
@@ -162,13 +163,13 @@ def test_a_failed_open_leaves_nothing_open(home: Home, spawn: Spawn) -> None:
     person = spawn('c = duckdb.connect(str(home.vectors)); say("open"); input()')
     person.hears("open")
     with pytest.raises(StoreBusy) as caught:
-        Store.open(home)
+        open_store(home)
     assert caught.value.pid == person.pid
     assert "vectors.duckdb" in str(caught.value)
     assert _locks(spawn)[0] == 0
     person.tell()
     person.done()
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert store.rows("SELECT 1 AS a") == [{"a": 1}]
 
 
@@ -178,7 +179,7 @@ def test_queries_in_many_threads_while_others_publish(home: Home, new_run: NewRu
     enough = threading.Event()
 
     def read() -> None:
-        with Store.open(home, ingest=False) as store:
+        with open_store(home, ingest=False) as store:
             last = 0
             while not enough.is_set():
                 try:
@@ -216,7 +217,7 @@ def test_a_short_query_of_the_state_before_is_waited_for(
 ) -> None:
     monkeypatch.setattr("store.database.database.PATIENCE_SECONDS", 100.0)
     found: list[list[Any]] = []
-    with Store.open(home) as store:
+    with open_store(home) as store:
         later = threading.Thread(target=lambda: found.append(store.rows("FROM runs")))
         with reading(home):
             new_run("one")
@@ -255,26 +256,26 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_opened_again(
 
 def test_a_long_query_is_not_waited_for(home: Home, new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("store.database.database.PATIENCE_SECONDS", 0.05)
-    with Store.open(home) as store, reading(home):
+    with open_store(home) as store, reading(home):
         new_run("one")
         publish(home)
         started = time.monotonic()
         assert store.rows("FROM runs") == [], "what the long one reads"
         assert time.monotonic() - started < 10
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert len(store.rows("FROM runs")) == 1
 
 
 def test_stores_of_two_homes_in_one_process(home: Home, tmp_path: Path, new_run: NewRun) -> None:
     other = Home(tmp_path / "other")
     new_run("one")
-    with Store.open(home) as first, Store.open(other) as second:
+    with open_store(home) as first, open_store(other) as second:
         assert len(first.rows("FROM runs")) == 1
         assert second.rows("FROM runs") == []
 
 
 def test_tables_of_our_own_are_there_for_one_query(home: Home) -> None:
-    with Store.open(home) as store:
+    with open_store(home) as store:
         wanted = pa.table({"a": [1, 2]})
         assert store.rows("SELECT sum(a) AS n FROM wanted WHERE a > ?", [1], wanted=wanted) == [{"n": 2}]
         with pytest.raises(StoreError, match="wanted"):
@@ -297,7 +298,7 @@ def test_written_sql_is_published_whole_or_not_at_all(home: Home, digest: Callab
     assert not list(home.path.glob("*.new-*"))
     found = write_sql(home, "DELETE FROM prompts WHERE version = 'a'; SELECT version FROM prompts")
     assert found.to_pylist() == [{"version": "b"}]
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert [row["version"] for row in store.rows("FROM prompts")] == ["b"]
 
 

@@ -10,10 +10,10 @@ import duckdb
 import pytest
 
 from store.database.connection import open_for_writing
-from store.database.database import Store
 from store.database.migrate import Migration, Which, migrate, migrations, version_of
 from store.errors import StoreError
 from store.home import Home
+from store.opening import open_store
 from store.publishing.publish import publish
 
 WHICH: tuple[Which, Which] = ("main", "vectors")
@@ -52,7 +52,7 @@ def test_everything_has_a_comment(which: Which) -> None:
 
 
 def test_views_name_no_column_that_is_not_there(home: Home) -> None:
-    with Store.open(home) as store:
+    with open_store(home) as store:
         views = store.rows("SELECT view_name FROM duckdb_views() WHERE NOT internal")
         assert len(views) >= 5
         for view in views:
@@ -79,7 +79,7 @@ def _at_version_1(home: Home) -> None:
 
 def test_an_older_file_is_brought_forward_with_its_rows_and_a_backup(home: Home) -> None:
     _at_version_1(home)
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert store.rows("FROM prompts") == [{"version": "old", "template": "text"}]
         newest = store.rows("SELECT max(version) AS n FROM schema_version")[0]["n"]
     assert newest == migrations("main")[-1].version > 1
@@ -89,7 +89,7 @@ def test_an_older_file_is_brought_forward_with_its_rows_and_a_backup(home: Home)
     assert old.execute("FROM prompts").fetchall() == [("old", "text")]
     old.close()
     inode = home.database.stat().st_ino
-    Store.open(home).close()
+    open_store(home).close()
     assert home.database.stat().st_ino == inode, "once is enough"
 
 
@@ -100,7 +100,7 @@ duckdb.connect(str(home.database)).execute("INSERT INTO prompts VALUES ('mine', 
 die()
 """).end()
     assert code == -9
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert len(store.rows("FROM prompts")) == 2
     old = duckdb.connect(str(home.path / "sracl.before-v2.duckdb"), read_only=True)
     assert len(old.execute("FROM prompts").fetchall()) == 2
@@ -111,7 +111,7 @@ def test_a_backup_is_never_written_over(home: Home) -> None:
     backup = home.path / "sracl.before-v2.duckdb"
     backup.write_text("an earlier one")
     _at_version_1(home)
-    Store.open(home).close()
+    open_store(home).close()
     assert backup.read_text() == "an earlier one"
 
 
@@ -121,7 +121,7 @@ def test_a_backup_without_hard_links_is_a_copy(home: Home, monkeypatch: pytest.M
 
     _at_version_1(home)
     monkeypatch.setattr("store.publishing.publish.os.link", refuse)
-    Store.open(home).close()
+    open_store(home).close()
     old = duckdb.connect(str(home.path / "sracl.before-v2.duckdb"), read_only=True)
     assert version_of(old) == 1
     old.close()
@@ -130,7 +130,7 @@ def test_a_backup_without_hard_links_is_a_copy(home: Home, monkeypatch: pytest.M
 def test_an_older_file_of_vectors_is_brought_forward_too(home: Home) -> None:
     home.vectors.unlink()
     open_for_writing(home.vectors).close()  # a file without any table is of version 0
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert store.rows("FROM vectors.vectors") == []
 
 
@@ -163,7 +163,7 @@ def test_a_failing_step_changes_nothing_that_is_published(
         "store.publishing.publish.migrations", lambda which: steps if which == "main" else migrations(which)
     )
     with pytest.raises(StoreError, match="broken"):
-        Store.open(home)
+        open_store(home)
     monkeypatch.undo()
     assert digest(home.database) == before
     assert sorted(path.name for path in home.path.glob("*duckdb*")) == ["sracl.duckdb", "vectors.duckdb"]

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from store.database.database import Store
 from store.database.schema import document
 from store.home import Home
+from store.opening import open_store
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -21,7 +21,7 @@ def test_the_page_is_up_to_date(tmp_path: Path) -> None:
 
 def test_every_relation_and_column_is_on_the_page(home: Home) -> None:
     page = document()
-    with Store.open(home) as store:
+    with open_store(home) as store:
         columns = store.rows(
             "SELECT table_name AS relation, column_name AS name, data_type AS kind FROM duckdb_columns() WHERE NOT internal"
         )

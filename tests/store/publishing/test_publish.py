@@ -14,10 +14,10 @@ import duckdb
 import pytest
 
 from store.database.connection import explain
-from store.database.database import Store
 from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.journal.journal import Journal
+from store.opening import open_store
 from store.publishing import publish as publishing
 from store.publishing.fresh_read import read_beside
 from store.publishing.publish import Publisher, publish
@@ -125,7 +125,7 @@ def test_a_person_who_writes_makes_publishing_wait(
     assert str(person.pid) in str(caught.value)
     assert str(home.database) in str(caught.value)
     with pytest.raises(StoreBusy, match=str(person.pid)):
-        Store.open(home)
+        open_store(home)
     patient = threading.Thread(target=publish, args=(home,), kwargs={"wait": 100})
     patient.start()
     person.tell()
@@ -165,7 +165,7 @@ def test_the_log_of_a_killed_writer_is_taken_in(
     assert log.stat().st_size > 0
     new_run("one")
     if reading:
-        with Store.open(home, ingest=False) as store:
+        with open_store(home, ingest=False) as store:
             assert [row["answer"] for row in store.rows("SELECT answer FROM mine ORDER BY 1")] == [42, 43]
             publish(home, wait=0)
             assert len(store.rows("FROM runs")) == 1
@@ -368,7 +368,7 @@ def test_what_is_read_beside_the_catching_up_is_read_again_only_where_something_
     home: Home, new_run: NewRun
 ) -> None:
     looks: list[list[str]] = []
-    with Store.open(home) as store:
+    with open_store(home) as store:
 
         def look() -> list[str]:
             looks.append([row["run_id"] for row in store.rows("SELECT run_id FROM runs")])

@@ -11,6 +11,7 @@ import pytest
 from store.database.database import Store
 from store.home import Home
 from store.journal.journal import Journal
+from store.opening import open_store
 from store.publishing.publish import publish
 from store.queries import caches
 
@@ -45,7 +46,7 @@ def store(
         "neighbors_found", about | {"list_id": "empty"}, columns={name: part[:0] for name, part in columns.items()}
     )
     publish(home)
-    with Store.open(home, ingest=False) as opened:
+    with open_store(home, ingest=False) as opened:
         yield opened
 
 
@@ -79,7 +80,7 @@ def test_many_vectors_come_in_the_order_of_their_hashes(home: Home, new_run: Cal
         "vectors_made", {"encoder": "e", "dimension": 16}, columns={"sha256": shas, "vector": vectors}
     )
     publish(home)
-    with Store.open(home, ingest=False) as store:
+    with open_store(home, ingest=False) as store:
         names, found = caches.known_vectors(store, "e", shas[::-1])
     assert sorted(names) == sorted(shas)
     assert np.array_equal(found, vectors[[int(name.removeprefix("sha")) for name in names]])
@@ -115,7 +116,7 @@ def test_a_long_list_comes_back_as_it_was_and_its_rows_fill_whole_groups(home: H
     journal.append("neighbors_found", fields, columns=columns)
     journal.close()
     publish(home)
-    with Store.open(home, ingest=False) as store:
+    with open_store(home, ingest=False) as store:
         found = caches.known_neighbors(store, "long")
         groups = store.rows(
             "SELECT row_group_id, max(start + count) - min(start) AS rows FROM pragma_storage_info('neighbors') "

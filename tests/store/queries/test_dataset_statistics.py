@@ -11,8 +11,8 @@ import numpy as np
 
 from engine.data.dataset import Dataset, Items
 from sracl_tui.runs.dataset_access import to_record
-from store.database.database import Store
 from store.home import Home
+from store.opening import open_store
 from store.queries import datasets
 from store.queries.dataset_statistics import statistics
 
@@ -22,7 +22,7 @@ DAY = 86_400
 
 def stated(home: Home, dataset: Dataset) -> dict[str, Any]:
     datasets.add(home, to_record(dataset))
-    with Store.open(home) as store:
+    with open_store(home) as store:
         return statistics(store, datasets.get(store, dataset.name), popular=2)
 
 

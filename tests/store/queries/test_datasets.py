@@ -14,10 +14,10 @@ import pytest
 from engine.data.dataset import Dataset
 from engine.errors import DataError
 from sracl_tui.runs.dataset_access import from_record, open_dataset, to_record
-from store.database.database import Store
 from store.errors import LookupFailed, StoreError
 from store.home import Home
 from store.journal.journal import Journal
+from store.opening import open_store
 from store.publishing.publish import publish, write_sql
 from store.queries import datasets
 from store.queries.datasets import DatasetRecord
@@ -52,7 +52,7 @@ def test_what_is_added_is_loaded(home: Home, make_dataset: MakeDataset, times: b
         to_record(dataset, source="x.csv"), dropped={"too short": 3}, warnings=["«odd»"], rows_read=99
     )
     datasets.add(home, record)
-    with Store.open(home) as store:
+    with open_store(home) as store:
         for name in ("small", record.dataset_id):
             _assert_equal(datasets.load(store, name), record)
         again = from_record(datasets.load(store, "small"))
@@ -67,14 +67,14 @@ def test_users_of_one_item_and_times_before_1970(home: Home, make_dataset: MakeD
     assert dataset.timestamps is not None
     dataset = dataclasses.replace(dataset, timestamps=dataset.timestamps - 1_700_000_000)
     datasets.add(home, to_record(dataset))
-    with Store.open(home) as store:
+    with open_store(home) as store:
         _assert_equal(datasets.load(store, "small"), to_record(dataset))
 
 
 def test_the_row_about_it(home: Home, make_dataset: MakeDataset) -> None:
     dataset = make_dataset(users=30, items=40)
     datasets.add(home, to_record(dataset, source="x.csv", synthetic=True))
-    with Store.open(home) as store:
+    with open_store(home) as store:
         (row,) = datasets.listed(store)
     assert (row["users"], row["items"], row["interactions"]) == (30, 40, len(dataset.sequence))
     assert row["train_prefixes"] == len(dataset.anchors.ids(0))
@@ -102,7 +102,7 @@ def test_a_name_stands_for_one_content(home: Home, make_dataset: MakeDataset, ro
         datasets.add(home, to_record(make_dataset(name="other")))
     assert _counts(rows) == before
     datasets.add(home, to_record(make_dataset(seed=1, name="other")))
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert [row["name"] for row in datasets.listed(store)] == ["other", "small"]
 
 
@@ -125,7 +125,7 @@ def test_removing(home: Home, make_dataset: MakeDataset, rows: Rows, new_run: Ca
     for dataset in (one, two):
         datasets.add(home, to_record(dataset))
     kept = {table: rows(f"SELECT count(*) FROM {table} WHERE dataset_id = ?", two.dataset_id)[0][0] for table in TABLES}
-    with Store.open(home) as store:
+    with open_store(home) as store:
         with pytest.raises(LookupFailed, match="'nothing'"):
             datasets.remove(home, store, "nothing")
         assert datasets.remove(home, store, "small")["dataset_id"] == one.dataset_id
@@ -136,7 +136,7 @@ def test_removing(home: Home, make_dataset: MakeDataset, rows: Rows, new_run: Ca
         "dataset_used", {"dataset_id": two.dataset_id, "dataset_name": "other", "dataset_sha256": two.sha256}
     )
     with (
-        Store.open(home, ingest=False) as store,
+        open_store(home, ingest=False) as store,
         pytest.raises(LookupFailed, match="1 runs were made with 'other', such as one"),
     ):
         datasets.remove(home, store, "other")  # the run is in no table yet
@@ -145,7 +145,7 @@ def test_removing(home: Home, make_dataset: MakeDataset, rows: Rows, new_run: Ca
 
 def test_what_is_not_there(home: Home, make_dataset: MakeDataset) -> None:
     datasets.add(home, to_record(make_dataset()))
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert datasets.find(store, "none") is None
         with pytest.raises(LookupFailed, match="Datasets here: small") as caught:
             datasets.load(store, "none")
@@ -155,13 +155,13 @@ def test_what_is_not_there(home: Home, make_dataset: MakeDataset) -> None:
 def test_rows_that_somebody_changed_are_noticed(home: Home, make_dataset: MakeDataset) -> None:
     datasets.add(home, to_record(make_dataset()))
     write_sql(home, "UPDATE items SET title = 'mine' WHERE item_id = 1")
-    with Store.open(home) as store, pytest.raises(DataError, match="not the ones that were imported"):
+    with open_store(home) as store, pytest.raises(DataError, match="not the ones that were imported"):
         open_dataset(store, "small")
 
 
 def test_a_part_of_the_users_is_a_dataset_of_its_own(home: Home, make_dataset: MakeDataset) -> None:
     datasets.add(home, to_record(make_dataset(users=10)))
-    with Store.open(home) as store:
+    with open_store(home) as store:
         for _ in range(2):
             part = open_dataset(store, "small", max_users=4)
             assert part.users == 4
@@ -176,7 +176,7 @@ def test_a_big_dataset_is_added_within_seconds(
     started = time.monotonic()
     datasets.add(home, record)
     added = time.monotonic()
-    with Store.open(home) as store:
+    with open_store(home) as store:
         found = datasets.load(store, "big")
     loaded = time.monotonic()
     record_property("seconds to add", added - started)

@@ -12,6 +12,7 @@ from store.database.database import Store
 from store.errors import LookupFailed
 from store.home import Home
 from store.journal.journal import Journal
+from store.opening import open_store
 from store.publishing.publish import publish, write_sql
 from store.queries import runs
 
@@ -59,7 +60,7 @@ def store(
     write_sql(  # all were made within milliseconds
         home, "UPDATE runs SET created_at = strptime(run_id[:8], '%Y%m%d') + to_seconds(ascii(run_id[-1]))"
     )
-    with Store.open(home) as opened:
+    with open_store(home) as opened:
         yield opened
 
 
@@ -100,7 +101,7 @@ def test_a_run_that_is_not_found_or_not_one(store: Store, text: str, message: st
 
 
 def test_there_is_no_last_run_in_a_new_home(home: Home) -> None:
-    with Store.open(home) as store:
+    with open_store(home) as store:
         with pytest.raises(LookupFailed, match="no run 'last'"):
             runs.find_run(store, "last")
         assert runs.list_runs(store) == []

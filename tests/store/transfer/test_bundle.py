@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from store.database.database import Store
 from store.errors import LookupFailed, StoreError
 from store.home import Home
+from store.opening import open_store
 from store.publishing import bundle_reader
 from store.publishing.publish import publish
 from store.transfer import bundle as bundle_module
@@ -32,13 +32,13 @@ def bundle(home: Home, new_run: Callable[..., Any], tmp_path: Path) -> Path:
     journal.append("evaluated", {"split": "test", "epoch": 1, "step": 1, "metrics": METRICS}, columns=RANKS)
     journal.append("run_ended", {"state": "finished", "reason": None})
     publish(home)
-    with Store.open(home) as store:
+    with open_store(home) as store:
         assert bundle_module.export(store, "one", tmp_path / "one.zip")["user_ranks"] == 2
     return tmp_path / "one.zip"
 
 
 def rows_of(home: Home, query: str) -> list[tuple[Any, ...]]:
-    with Store.open(home) as store:
+    with open_store(home) as store:
         return [tuple(row.values()) for row in store.rows(query)]
 
 
