@@ -1,12 +1,12 @@
-"""What the engine tells the world while it works: frozen dataclasses, handed to a callback.
+"""Events that the engine reports while it works: frozen dataclasses, handed to a callback.
 
-The engine prints nothing and shows no bar; whoever calls it passes a `Report` and writes, draws or drops what
-comes. `Tabular` events carry arrays of equal length, which a journal keeps as Parquet beside its lines.
+The engine prints nothing and shows no progress bar. Its caller passes a `Report` and writes, draws or drops each event.
+`Tabular` events carry arrays of equal length, which a journal keeps as Parquet beside its lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -16,9 +16,18 @@ Columns = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Base of all events; `name` is what stands in a journal."""
+    """Base of all events, with the facts that a journal and its readers have to know of each class."""
 
     name: ClassVar[str]
+    """Name of the event in journals."""
+    durable: ClassVar[bool] = False
+    """A journal has it on the disk before the engine goes on: it may have cost money, or a checkpoint follows it."""
+    quiet: ClassVar[bool] = False
+    """It writes no line into a run's log: it comes many times a minute or says nothing to a person."""
+    tabular: ClassVar[bool] = False
+    """It carries columns."""
+    bulky: ClassVar[bool] = False
+    """Its content changes no run's row and fills most of a journal: who follows a run may skip it undecoded."""
 
     def payload(self) -> dict[str, Any]:
         """All fields but the columns, ready for JSON."""
@@ -30,14 +39,15 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular(Event):
-    """An event with a table."""
+    """An event with a table: columns of equal length by name."""
 
+    tabular = True
     columns: Columns = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageStarted(Event):
-    """A stage begins; `total` counts its steps (texts, anchors, epochs), 0 where that is unknown."""
+    """A stage begins; `total` counts its steps (texts, anchors, epochs), 0 where their number is unknown."""
 
     name = "stage_started"
     stage: str
@@ -46,9 +56,10 @@ class StageStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StageProgress(Event):
-    """A stage has come so far."""
+    """Steps of a stage that are done, of `total` (0 where that is unknown); `detail` is a clause for people."""
 
     name = "stage_progress"
+    quiet = True
     stage: str
     done: int
     total: int
@@ -57,7 +68,7 @@ class StageProgress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StageFinished(Event):
-    """A stage is over after so many seconds; `cached` says that it was reused rather than computed."""
+    """A stage has ended; `cached` where its result was reused rather than computed."""
 
     name = "stage_finished"
     stage: str
@@ -68,7 +79,7 @@ class StageFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Warned(Event):
-    """Something that a reader should know and that does not end the run."""
+    """A problem that a person should know of and that does not end the run."""
 
     name = "warned"
     message: str
@@ -76,7 +87,7 @@ class Warned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SummarySetMade(Event):
-    """Names a set of summaries; `SummariesLinked` gives its links, `SummariesMade` its texts."""
+    """A set of summaries is defined; `SummariesLinked` gives its links, `SummariesMade` its texts."""
 
     name = "summary_set_made"
     set_id: str
@@ -92,31 +103,38 @@ class SummarySetMade(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SummariesMade(Tabular):
-    """Summaries as they come. Columns: key, text, tokens_in, tokens_out, tokens_cached, usd, finish_reason, fallback."""
+    """Summaries, as answers arrive. Columns: key, text, tokens_in, tokens_out, tokens_cached, usd, finish_reason, fallback."""
 
     name = "summaries_made"
+    durable = True
+    quiet = True
+    bulky = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiCalled(Tabular):
-    """HTTP attempts, failed ones too, told before the answers that they brought.
+    """HTTP attempts, failed ones too, reported before the answers that they brought.
 
     Columns: key, attempt, sent_at (Unix seconds), status, error, latency_seconds, tokens_in, tokens_out, tokens_cached,
     usd_per_million_in, usd_per_million_out, usd_per_million_cached, usd, usd_reserved (of an unknown usd), batch.
     """
 
     name = "api_called"
+    durable = True
+    bulky = True
     provider: str
     model: str | None
     run_id: str | None = None
-    """The run that sent them, where it is not the one that reports."""
+    """The run that sent them, where another run reports them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SummariesLinked(Tabular):
-    """Which owner has which summary. Columns: owner_id (anchor or item id), key."""
+    """The summary of each owner. Columns: owner_id (anchor or item id), key."""
 
     name = "summaries_linked"
+    quiet = True
+    bulky = True
     set_id: str
 
 
@@ -125,6 +143,8 @@ class VectorsMade(Tabular):
     """Vectors of texts. Columns: sha256 (hex of the UTF-8 text), vector (float32, (N, dimension))."""
 
     name = "vectors_made"
+    quiet = True
+    bulky = True
     encoder: str
     dimension: int
 
@@ -134,6 +154,7 @@ class NeighborsFound(Tabular):
     """A neighbor list. Columns: anchor_id (item id for kind `item`), rank (from 1), neighbor_id, similarity."""
 
     name = "neighbors_found"
+    bulky = True
     list_id: str
     dataset_id: str
     kind: str
@@ -153,9 +174,13 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochFinished(Event):
-    """An epoch is trained, evaluated on validation, and on disk. Epochs count from 1, steps over all epochs."""
+    """An epoch is trained and evaluated on validation, and its checkpoint is on the disk.
+
+    `epoch` counts from 1, `step` over all epochs; `seconds` is the training alone; `bad_epochs` is the number since the best.
+    """
 
     name = "epoch_finished"
+    durable = True
     epoch: int
     step: int
     seconds: float
@@ -167,9 +192,10 @@ class EpochFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StepFinished(Event):
-    """A training step inside an epoch, told at most a few times a second."""
+    """A training step inside an epoch, reported at most a few times a second; `done` counts steps of this epoch."""
 
     name = "step_finished"
+    quiet = True
     epoch: int
     step: int
     steps_per_epoch: int
@@ -179,7 +205,7 @@ class StepFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated(Tabular):
-    """A split is evaluated with one set of weights. Columns: user_id, rank (of the target, from 1)."""
+    """A split is evaluated with the weights of `epoch`. Columns: user_id, rank (of the target, from 1)."""
 
     name = "evaluated"
     split: str
@@ -206,6 +232,7 @@ class WeightsSeen(Event):
     """
 
     name = "weights_seen"
+    quiet = True
     epoch: int
     step: int
     entropy: float
@@ -213,9 +240,19 @@ class WeightsSeen(Event):
     high: float
 
 
+def event_classes() -> Iterator[type[Event]]:
+    """Every class of event that has a name, thus may stand in a journal."""
+    waiting: list[type[Event]] = [Event]
+    while waiting:
+        found = waiting.pop()
+        waiting += found.__subclasses__()
+        if "name" in vars(found):
+            yield found
+
+
 Report = Callable[[Event], None]
-"""Takes every event, in order, from the thread that works."""
+"""Receives every event, in order, in the thread that works."""
 
 
 def ignore(event: Event) -> None:
-    """A report that drops everything."""
+    """A report that drops every event."""

@@ -61,7 +61,7 @@ def execute(
     result = RunResult(request)
     if not resume:
         request.write(folder)
-        recorder.write("run_created", durable=True, **request.created())
+        recorder.write("run_created", **request.created())
     recorder.started()
     recorder.start()
     run = _Run(place, request, recorder, result, resume=resume)
@@ -256,7 +256,7 @@ class _Run:
         if self._resume and (there or any(line.event == "epoch_finished" for _, line in read_events(folder))):
             state = trainer.resume() if there else trainer.state  # without checkpoints its epochs come again
             best = state.best_epoch or None
-            self.recorder.write("run_resumed", durable=True, epoch=state.epoch, step=state.step, best_epoch=best)
+            self.recorder.write("run_resumed", epoch=state.epoch, step=state.step, best_epoch=best)
             self.result.epochs, self.result.best_epoch = state.epoch, best
         seconds = self.result.seconds
         try:

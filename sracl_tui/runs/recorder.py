@@ -15,8 +15,9 @@ from engine.events import Event, Report, Tabular, Warned
 from sracl_tui.logs import RunLog
 from sracl_tui.runs import environment
 from sracl_tui.runs.alerts.alerts import AlertMonitor
+from sracl_tui.runs.journal_events import facts_of
 from sracl_tui.runs.request import RunRequest
-from sracl_tui.runs.run_state import QUIET, RunState
+from sracl_tui.runs.run_state import RunState
 from store.home import Home
 from store.journal.journal import Journal, Line, RunLock
 from store.journal.processes import boot_id, start_of
@@ -75,7 +76,7 @@ class Recorder:
         """Take an event of the engine: journal first, then whoever listens."""
         columns = event.columns if isinstance(event, Tabular) else None
         payload = event.payload()
-        self._journal.append(event.name, payload, columns=columns)
+        self._journal.append(event.name, payload, columns=columns, durable=event.durable)
         self._log_event(event.name, payload)
         if event.name == "stage_finished":
             self.publisher.request()
@@ -83,14 +84,14 @@ class Recorder:
         if self._watchman is not None:
             self._watchman.seen(event)
 
-    def write(self, event: str, /, *, durable: bool = False, **fields: Any) -> None:
+    def write(self, event: str, /, **fields: Any) -> None:
         """Write an event of the runner's own."""
-        self._journal.append(event, fields, durable=durable)
+        self._journal.append(event, fields)
         self._log_event(event, fields)
 
     def _log_event(self, event: str, fields: dict[str, Any]) -> None:
         """Into the run's log, in the words that screens use."""
-        if event in QUIET:
+        if facts_of(event).quiet:
             return
         with self._saying:
             self._said.take([Line(event, time.time(), fields, None)])
@@ -102,7 +103,6 @@ class Recorder:
         """Write which process runs it, where, and with what."""
         self.write(
             "run_started",
-            durable=True,
             pid=os.getpid(),
             host=environment.host(),
             boot_id=boot_id(),
@@ -117,7 +117,7 @@ class Recorder:
             self._watchman.ends(fields["state"])
         for _ in range(END_TRIES):
             try:
-                self.write("run_ended", durable=True, **fields)
+                self.write("run_ended", **fields)
                 return
             except OSError:
                 self._reserve.unlink(missing_ok=True)

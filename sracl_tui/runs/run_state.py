@@ -11,23 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sracl_tui.runs.journal_events import facts_of
 from store.journal.journal import Line
 
 Series = dict[tuple[str, str], list[tuple[int, float]]]
 """(split, name) to (epoch, value), epochs ascending."""
-QUIET = frozenset(
-    {
-        "step_finished",
-        "stage_progress",
-        "heartbeat",
-        "summaries_made",
-        "summaries_linked",
-        "vectors_made",
-        "weights_seen",
-    }
-)
-
-
 BLOCK = 64
 
 
@@ -100,7 +88,7 @@ class RunState:
             self.first_at, self.last_at = self.first_at or line.at, line.at
             handler = getattr(self, f"_on_{line.event}", None)
             said = handler(line.at, **line.fields) if handler else None
-            if said is None and line.event not in QUIET:
+            if said is None and not facts_of(line.event).quiet:
                 said = line.event.replace("_", " ")
             if said:
                 self.log.append((line.at, said))

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sracl_tui.runs.execution.local import last_words
+from sracl_tui.runs.journal_events import SKIPPED_BY_LOG
 from sracl_tui.runs.run_state import RunState
 from store.home import Home
 from store.journal.journal import Tail, lock_held
 from store.queries.runs import ACTIVE, judged
 
-SKIPPED = frozenset({"summaries_made", "summaries_linked", "vectors_made"})
-"""Events that say nothing on the screen and are most of a journal."""
 TOGETHER = 200
 """Lines that are folded in at once: so short is the time for which the screen may have to wait."""
 
@@ -30,7 +29,7 @@ class RunFollower:
         self.verdict: tuple[str, str] | None = None
         """State and reason of the first run, where its journal does not know that it is dead."""
         self._home, self._first = home, run_ids[0]
-        self._tails = {run_id: Tail(home.run_folder(run_id), skip=SKIPPED) for run_id in run_ids}
+        self._tails = {run_id: Tail(home.run_folder(run_id), skip=SKIPPED_BY_LOG) for run_id in run_ids}
 
     @property
     def state(self) -> str:

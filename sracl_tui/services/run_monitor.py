@@ -20,6 +20,7 @@ from engine.config_files import load_config
 from engine.errors import ConfigError
 from sracl_tui.runs.alerts.alerts import Alert, ending
 from sracl_tui.runs.execution.local import SETTINGS, last_words
+from sracl_tui.runs.journal_events import SKIPPED_BY_LIST
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.runs.run_state import RunState
 from store.errors import LookupFailed
@@ -27,8 +28,6 @@ from store.home import Home
 from store.journal.journal import Tail, lock_held
 from store.queries.runs import ACTIVE, OPEN, judged
 
-SKIPPED = frozenset({"summaries_made", "summaries_linked", "vectors_made", "neighbors_found", "api_called"})
-"""Events whose content the list does not show, and which are most of a journal."""
 STRANGERS = 100
 """So many runs at most, the newest, are followed though the database does not know them: it may not be readable."""
 EXPECTED_SECONDS = 60.0
@@ -77,7 +76,7 @@ class RunMonitor:
 
     def expect(self, run_id: str) -> None:
         """Follow a run that was just started or is to go on, though its row says that it has ended."""
-        self._watched[run_id] = _Watched(Tail(self._home.run_folder(run_id), skip=SKIPPED))
+        self._watched[run_id] = _Watched(Tail(self._home.run_folder(run_id), skip=SKIPPED_BY_LIST))
 
     def overlay(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Published rows with what journals know better, runs that are not published yet first.

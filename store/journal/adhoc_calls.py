@@ -26,7 +26,7 @@ class OutsideCalls:
             self._home.create()
             self._journal = Journal(self._home.edits)
         fields = {"provider": provider, "model": model, "run_id": self._who}
-        self._journal.append("api_called", fields, columns=columns)
+        self._journal.append("api_called", fields, columns=columns, durable=True)
 
     def __enter__(self) -> OutsideCalls:
         return self

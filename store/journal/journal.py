@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import StoreBusy
+from store.journal.event_facts import PLAIN, RECORDED
 from store.journal.processes import start_of
 
 _SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
-DURABLE = frozenset({"summaries_made", "api_called", "epoch_finished"})
-"""On the disk before `append` returns: what may have cost money, and an epoch, which its checkpoint must not outlive."""
 _HEAD = 120
 """Bytes of a line in which its number, time and event stand."""
 _GROUP = 122_880
@@ -72,14 +71,17 @@ class Journal:
         fields: Mapping[str, Any],
         *,
         columns: Mapping[str, Any] | None = None,
-        durable: bool = False,
+        durable: bool | None = None,
     ) -> None:
         """Write an event.
 
         Args:
-            columns: a table to keep beside the journal; a 2-d float array becomes fixed-size lists.
-            durable: return only when it is on the disk.
+            columns: a table to keep beside the journal, or in the line if the event is durable and has at most `INLINE_ROWS`
+                rows; a 2-d float array becomes fixed-size lists.
+            durable: return only when it is on the disk; none for what `RECORDED` states of the event.
         """
+        if durable is None:
+            durable = RECORDED.get(event, PLAIN).durable
         with self._lock:
             line: dict[str, Any] = {
                 "n": self._lines + 1,
@@ -87,7 +89,7 @@ class Journal:
                 "event": event,
                 **fields,
             }
-            if columns is not None and event in DURABLE and len(next(iter(columns.values()))) <= INLINE_ROWS:
+            if columns is not None and durable and len(next(iter(columns.values()))) <= INLINE_ROWS:
                 line["columns"] = columns
             elif columns is not None:
                 line["table"] = f"events-{self.segment:04d}-{self._lines + 1:06d}.parquet"
@@ -95,7 +97,7 @@ class Journal:
             text = json.dumps(line, ensure_ascii=False, default=_plain, separators=(",", ":"))
             self._write(text.encode(errors="replace") + b"\n")
             self._lines += 1
-            if durable or event in DURABLE:
+            if durable:
                 os.fsync(self._file.fileno())
 
     def _write(self, line: bytes) -> None:

@@ -256,7 +256,7 @@ def _edit(store: Store, event: str, **fields: Any) -> None:
     from store.publishing.publish import publish
 
     journal = Journal(store.home.edits)
-    journal.append(event, fields, durable=True)
+    journal.append(event, fields)
     journal.close()
     try:
         publish(store.home, wait=5.0)

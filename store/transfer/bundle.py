@@ -81,7 +81,7 @@ def bring_in(home: Home, path: Path) -> dict[str, Any]:
         shutil.copyfile(path, making / FILE)
         (making / REQUEST).write_bytes(request)
         journal = Journal(making)
-        journal.append("bundle_imported", {"file": FILE}, durable=True)
+        journal.append("bundle_imported", {"file": FILE})
         journal.close()
         making.rename(folder)
     except OSError as error:

@@ -154,7 +154,7 @@ def tell() -> Callable[[Journal, Event], None]:
 
     def write(journal: Journal, event: Event) -> None:
         columns = event.columns if isinstance(event, Tabular) else None
-        journal.append(event.name, event.payload(), columns=columns)
+        journal.append(event.name, event.payload(), columns=columns, durable=event.durable)
 
     return write
 

@@ -28,7 +28,7 @@ def write_end(home: Home, run_id: str, *, state: str, reason: str, **fields: Any
     lock.acquire()
     try:
         journal = Journal(folder)
-        journal.append("run_ended", {"state": state, "reason": reason, **fields}, durable=True)
+        journal.append("run_ended", {"state": state, "reason": reason, **fields})
         journal.close()
     finally:
         lock.release()

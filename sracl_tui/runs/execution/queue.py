@@ -82,7 +82,7 @@ def _put(home: Home, queue: Queue, request: RunRequest, *, first: bool) -> RunRe
     try:
         request.write(folder)
         journal = Journal(folder)
-        journal.append("run_created", request.created(), durable=True)
+        journal.append("run_created", request.created())
         journal.close()
         queue.add([request.run_id], first=first)
     finally:

@@ -245,7 +245,7 @@ def test_a_thousand_calls_take_a_statement_and_not_a_thousand(
             "sent_at": [1.0 + place],
             "usd": [0.5],
         }
-        journal.append("api_called", {"provider": "p", "model": "m"}, columns=columns)
+        journal.append("api_called", {"provider": "p", "model": "m"}, columns=columns, durable=True)
     seen: list[int] = []
     flush = Projector.flush
 
@@ -359,10 +359,10 @@ def test_calls_and_answers_are_taken_from_the_line_or_from_a_file_alike(
         return {"key": [key], "attempt": [1], **told, **tokens, **prices}
 
     journal = new_run("one")
-    journal.append("api_called", {"provider": "p", "model": "m"}, columns=call("inline"))
+    journal.append("api_called", {"provider": "p", "model": "m"}, columns=call("inline"), durable=True)
     assert not list((home.runs / "one").glob("*.parquet"))
     monkeypatch.setattr("store.journal.journal.INLINE_ROWS", 0)
-    journal.append("api_called", {"provider": "p", "model": "m"}, columns=call("file"))
+    journal.append("api_called", {"provider": "p", "model": "m"}, columns=call("file"), durable=True)
     assert len(list((home.runs / "one").glob("*.parquet"))) == 1
     assert publish(home).warnings == []
     assert publish(home).warnings == []
