@@ -26,9 +26,10 @@ from sracl_tui.services.store_session import Snapshot, StoreSession
 from sracl_tui.tui import keymap, notifications
 from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.gc_scheduler import GcScheduler
+from sracl_tui.tui.navigation import Unavailable
 from sracl_tui.tui.preferences import Preferences
 from sracl_tui.tui.screens import PAGES, page_class, page_title
-from sracl_tui.tui.screens.base import BaseScreen, Unavailable
+from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.runs import RunsScreen
 from sracl_tui.tui.themes import THEMES
 from sracl_tui.tui.widgets.status_line import Facts
@@ -217,7 +218,7 @@ class SraclApp(NamedBindings, App[None]):
         """The run that a screen opens with: the one last looked at, else the newest.
 
         Raises:
-            NotNow: there is none.
+            Unavailable: there is none.
         """
         known = not self.runs_known or self.row_of(self.run_id) is not None
         run_id = (self.run_id if known else None) or (self.runs[0]["run_id"] if self.runs else None)
@@ -249,12 +250,18 @@ class SraclApp(NamedBindings, App[None]):
         self.run_id = run_id
         self._show(RunScreen(run_id, others, then_inspect=then_inspect))
 
-    def open_inspector(self, run_id: str, user: str | None = None, *, beside: str | None = None) -> None:
-        """Look at users of a run, with the neighbors of a second one beside where it is named."""
+    def open_inspector(
+        self, run_id: str, user: str | None = None, *, beside: str | None = None, on_top: bool = False
+    ) -> None:
+        """Inspect a user of a run; `beside` names a second run, `on_top` keeps an Inspector that is already open."""
         from sracl_tui.tui.screens.inspector import InspectorScreen
 
+        page = InspectorScreen(run_id, user, beside=beside)
+        if on_top:
+            self.push_screen(page)
+            return
         self.run_id = run_id
-        self._show(InspectorScreen(run_id, user, beside=beside))
+        self._show(page)
 
     def open_everyone(self, run_id: str, user_id: int | None = None) -> None:
         """All users of a run, one of them marked; where that is open below, go back to it."""

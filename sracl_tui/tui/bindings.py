@@ -8,12 +8,17 @@ from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 
+EVERYWHERE = ("app", "table")
+"""Sections of `keys.toml` whose keys work on every screen."""
+
 
 class NamedBindings:
     """Gives each binding of a class its name, `section.action`: put it before the Textual class among the bases."""
 
     SECTION: ClassVar[str] = ""
     """Table of `keys.toml`; empty: the name of the module."""
+    ALSO_HEARD: ClassVar[tuple[str, ...]] = ()
+    """Sections of other classes whose keys work where those of this class do."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         if "SECTION" not in cls.__dict__:

@@ -16,12 +16,12 @@ from typing import Any
 
 from textual.keys import Keys, _character_to_key
 
-from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.bindings import EVERYWHERE, NamedBindings
 from store.home import Home
 
 FILE = "keys.toml"
-EVERYWHERE = ("app", "table")
-"""Sections whose keys work on every screen."""
+DECLARED_IN = ("sracl_tui.tui.app", "sracl_tui.tui.screens", "sracl_tui.tui.widgets")
+"""The module and the packages whose classes have key bindings."""
 _KNOWN = frozenset(str(key.value) for key in Keys)
 _MODIFIED = re.compile(r"(?:(?:ctrl|shift|alt|super)\+)+(.+)")
 
@@ -115,9 +115,9 @@ def bindings() -> dict[str, tuple[str, str]]:
 
 
 def _classes() -> Iterator[type[NamedBindings]]:
-    """Every class with keys, the app's own first."""
-    for package in ("sracl_tui.tui.screens", "sracl_tui.tui.widgets"):
-        for module in pkgutil.iter_modules(import_module(package).__path__, f"{package}."):
+    """Every class with key bindings, those that work on every screen first; the same whatever was imported before."""
+    for name in DECLARED_IN:
+        for module in pkgutil.iter_modules(getattr(import_module(name), "__path__", ()), f"{name}."):
             import_module(module.name)
     waiting: list[type[NamedBindings]] = [NamedBindings]
     found: list[type[NamedBindings]] = []
@@ -130,14 +130,12 @@ def _classes() -> Iterator[type[NamedBindings]]:
 
 def _contexts() -> dict[str, set[str]]:
     """Sections whose keys are heard together, by the name of a screen or dialog."""
-    from sracl_tui.tui.screens.base import BaseScreen
-
     found: dict[str, set[str]] = {}
     for cls in _classes():
         sections = {
             base.SECTION for base in cls.__mro__ if isinstance(base, type) and issubclass(base, NamedBindings)
-        } - {"keys"}
-        found[cls.SECTION] = sections | (set(EVERYWHERE) if issubclass(cls, BaseScreen) else set())
+        } - {NamedBindings.SECTION}
+        found[cls.SECTION] = sections.union(cls.ALSO_HEARD)
     return found
 
 

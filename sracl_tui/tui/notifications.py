@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from textual.notifications import SeverityLevel
 
@@ -12,9 +11,7 @@ from engine.errors import ConfigError
 from sracl_tui import formatting
 from sracl_tui.redaction import open_to_others
 from sracl_tui.runs.alerts import alerts, terminal_bell
-
-if TYPE_CHECKING:
-    from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.navigation import Navigation
 
 SEVERITY: dict[str, SeverityLevel] = {"finished": "information", "failed": "error", "nan": "error"}
 SECONDS = 12.0
@@ -22,7 +19,7 @@ AT_ONCE = 3
 """Notifications that are shown one by one; of more, only their number is."""
 
 
-def begin(app: SraclApp) -> None:
+def begin(app: Navigation) -> None:
     """Say what is wrong with the settings of alerts, and with the permissions of keys."""
     try:
         alerts.read(app.home)
@@ -34,7 +31,7 @@ def begin(app: SraclApp) -> None:
         app.notify(formatting.text(trouble), title="Keys", severity="warning", timeout=15, markup=False)
 
 
-def tell(app: SraclApp, told: Sequence[alerts.Alert]) -> None:
+def tell(app: Navigation, told: Sequence[alerts.Alert]) -> None:
     """Show alerts, where these kinds are wanted."""
     settings = alerts.Settings()
     with suppress(ConfigError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -41,6 +43,11 @@ def test_every_class_with_keys_names_them():
         if cls.__module__.startswith("sracl_tui.") and cls.__dict__.get("BINDINGS"):
             assert issubclass(cls, bindings.NamedBindings), f"{cls.__module__}: {cls.__name__} must be a Keyed"
             assert all(binding.id for binding in cls.__dict__["BINDINGS"])
+
+
+def test_the_apps_own_keys_are_known_whatever_was_imported_before():
+    script = "from sracl_tui.tui import keymap; assert keymap.bindings().keys() >= {'app.leave', 'app.turn-theme', 'app.help'}"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_the_template_changes_nothing_and_has_every_action(home: Home):

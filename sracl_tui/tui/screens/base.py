@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -16,8 +16,9 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from sracl_tui import formatting
-from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.bindings import EVERYWHERE, NamedBindings
 from sracl_tui.tui.deferred_paint import PAUSE_SECONDS, DeferredPaintMixin
+from sracl_tui.tui.navigation import Navigation, navigation_of
 from sracl_tui.tui.widgets.dialogs import HelpDialog
 from sracl_tui.tui.widgets.key_bar import KeyBar
 from sracl_tui.tui.widgets.link import Link
@@ -25,7 +26,6 @@ from sracl_tui.tui.widgets.status_line import Facts, StatusLine
 
 if TYPE_CHECKING:
     from sracl_tui.services.store_session import StoreSession
-    from sracl_tui.tui.app import SraclApp
 
 
 WIDTHS = ((0, "-narrow"), (100, "-wide"))
@@ -34,14 +34,11 @@ HEIGHTS = ((0, "-short"), (30, "-tall"))
 HEAR_SECONDS = 1.0
 
 
-class Unavailable(Exception):
-    """A screen cannot be opened now; the message says why."""
-
-
 class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
     """A screen of the app."""
 
     SECTION = "app"
+    ALSO_HEARD = EVERYWHERE
     NAME: ClassVar[str] = ""
     ABOUT: ClassVar[str] = ""
     HORIZONTAL_BREAKPOINTS = [*WIDTHS]  # noqa: RUF012 - an instance variable of Screen
@@ -53,18 +50,18 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
     ]
 
     @classmethod
-    def opening(cls, app: SraclApp) -> BaseScreen:
+    def opening(cls, app: Navigation) -> BaseScreen:
         """The screen as its number key opens it.
 
         Raises:
-            NotNow: there is nothing to show, and why.
+            Unavailable: there is nothing to show, and why.
         """
         return cls()
 
     @property
-    def sracl(self) -> SraclApp:
+    def sracl(self) -> Navigation:
         """The app."""
-        return cast("SraclApp", self.app)
+        return navigation_of(self)
 
     @property
     def library(self) -> StoreSession:

@@ -18,7 +18,8 @@ from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import smooth
 from sracl_tui.services.comparison_table import TEST_HEADS, metric_rows, setting_text, test_cells
-from sracl_tui.tui.screens.base import BaseScreen, Unavailable
+from sracl_tui.tui.navigation import Navigation, Unavailable
+from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.plot_page import PlottedPage
 from sracl_tui.tui.widgets.curves import Curve, Curves
 from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
@@ -27,7 +28,6 @@ from store.queries import runs
 
 if TYPE_CHECKING:
     from sracl_tui.services.comparison import Comparison, RankChanges, SeedSet
-    from sracl_tui.tui.app import SraclApp
 
 TABS = {"figures": "#tests-table", "curves": "ContentTabs", "users": "#users-table"}
 METRICS = ("mrr@10", "ndcg@10", "hr@10", "ndcg@20", "hr@20")
@@ -94,7 +94,7 @@ class CompareScreen(PlottedPage):
         self._forced = False
 
     @classmethod
-    def opening(cls, app: SraclApp) -> BaseScreen:
+    def opening(cls, app: Navigation) -> BaseScreen:
         """On the runs that are marked in the list."""
         ids = app.marked_runs()
         if len(ids) < 2:

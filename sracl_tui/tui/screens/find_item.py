@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -16,6 +16,7 @@ from textual.widgets import Input, Static
 from sracl_tui import formatting
 from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
+from sracl_tui.tui.navigation import navigation_of
 from sracl_tui.tui.rendering.item import title_of
 from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
 from store.errors import StoreError
@@ -77,10 +78,8 @@ class FindItem(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="search")
     def _search(self, text: str) -> None:
-        from sracl_tui.tui.app import SraclApp
-
         try:
-            store = cast(SraclApp, self.app).library.store()
+            store = navigation_of(self).library.store()
             rows = items.search_items(store, self._run, text, limit=AT_MOST)
         except StoreError as error:
             self.post_message(self.Found(text, Grid(), str(error)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 from textual import on, work
@@ -18,6 +18,7 @@ from sracl_tui import formatting
 from sracl_tui.services.population import ORDERS, Population
 from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
+from sracl_tui.tui.navigation import navigation_of
 from sracl_tui.tui.rendering.user_table import CHANGED, COLUMNS, FOUND, people_grid
 from sracl_tui.tui.widgets.table import Grid, Table
 from store.errors import StoreError
@@ -83,8 +84,6 @@ class FindUser(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="search")
     def _search(self, text: str, order: str) -> None:
-        from sracl_tui.tui.app import SraclApp
-
         people = self._people
         columns = (*COLUMNS, *((CHANGED,) if people.changed is not None else ()), FOUND)
         if not text:
@@ -93,7 +92,7 @@ class FindUser(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
             self.post_message(self.Found((text, order), grid, _told(len(places), order)))
             return
         try:
-            rows = users.search_users(cast(SraclApp, self.app).library.store(), self._run, text, limit=AT_MOST)
+            rows = users.search_users(navigation_of(self).library.store(), self._run, text, limit=AT_MOST)
         except StoreError as error:
             self.post_message(self.Found((text, order), Grid(), "", str(error)))
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -17,6 +17,7 @@ from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.services.population import ORDERS, Population, everyone
 from sracl_tui.services.user_inspection import Inspection, inspect_user
+from sracl_tui.tui.navigation import Navigation
 from sracl_tui.tui.rendering import user as shown
 from sracl_tui.tui.rendering.user_pair import pair_grid, pair_text
 from sracl_tui.tui.screens.base import BaseScreen
@@ -25,9 +26,6 @@ from sracl_tui.tui.screens.panes import PanesPage
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries import runs, users
-
-if TYPE_CHECKING:
-    from sracl_tui.tui.app import SraclApp
 
 
 class InspectorScreen(PanesPage):
@@ -82,7 +80,7 @@ class InspectorScreen(PanesPage):
         reason: str
 
     @classmethod
-    def opening(cls, app: SraclApp) -> BaseScreen:
+    def opening(cls, app: Navigation) -> BaseScreen:
         """On the run last looked at."""
         return cls(app.current_run())
 

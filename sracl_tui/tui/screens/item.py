@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -15,15 +15,13 @@ from textual.widgets import Static
 from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.services.item_inspection import ItemInspection, inspect_item
+from sracl_tui.tui.navigation import Navigation
 from sracl_tui.tui.rendering import item as shown
 from sracl_tui.tui.rendering.user import orders_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.panes import PanesPage
 from sracl_tui.tui.widgets.table import Grid, Table
 from store.errors import StoreError
-
-if TYPE_CHECKING:
-    from sracl_tui.tui.app import SraclApp
 
 
 class ItemScreen(PanesPage):
@@ -61,7 +59,7 @@ class ItemScreen(PanesPage):
         reason: str
 
     @classmethod
-    def opening(cls, app: SraclApp) -> BaseScreen:
+    def opening(cls, app: Navigation) -> BaseScreen:
         """On the most frequent item of the run last looked at."""
         return cls(app.current_run())
 
@@ -163,10 +161,8 @@ class ItemScreen(PanesPage):
 
     @on(Table.Chosen, "#holders-table")
     def _open_user(self, message: Table.Chosen) -> None:
-        from sracl_tui.tui.screens.inspector import InspectorScreen
-
         assert isinstance(message.key, tuple)
-        self.app.push_screen(InspectorScreen(self.run_id, str(message.key[0])))
+        self.sracl.open_inspector(self.run_id, str(message.key[0]), on_top=True)
 
     def _follow(self, item_id: int | None) -> None:
         if item_id is not None:

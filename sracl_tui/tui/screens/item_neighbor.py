@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -17,6 +17,7 @@ from sracl_tui import formatting
 from sracl_tui.services.item_inspection import ItemInspection
 from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
+from sracl_tui.tui.navigation import navigation_of
 from sracl_tui.tui.rendering import item as shown
 from sracl_tui.tui.rendering.user import summary_text
 from store.errors import StoreError
@@ -72,10 +73,8 @@ class SubstituteScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def _read(self) -> None:
-        from sracl_tui.tui.app import SraclApp
-
         try:
-            store = cast(SraclApp, self.app).library.store()
+            store = navigation_of(self).library.store()
             self.post_message(self.Read(users.summary(store, self._found.run["item_set_id"], self._one["neighbor_id"])))
         except StoreError as error:
             self.post_message(self.Read(None, str(error)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -16,13 +16,11 @@ from engine.config import Config, choices, flatten
 from engine.config_files import load_config, parse_assignment, preset_description, preset_names
 from engine.errors import ConfigError, EngineError
 from sracl_tui import formatting
+from sracl_tui.tui.navigation import Navigation
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.dialogs import PromptDialog
 from sracl_tui.tui.widgets.table import Column, Row, Table, lay_out
 from store.errors import StoreError
-
-if TYPE_CHECKING:
-    from sracl_tui.tui.app import SraclApp
 
 COLUMNS = (
     Column("path", "setting"),
@@ -97,7 +95,7 @@ class LaunchScreen(BaseScreen):
         trouble: str = ""
 
     @classmethod
-    def opening(cls, app: SraclApp) -> BaseScreen:
+    def opening(cls, app: Navigation) -> BaseScreen:
         """With the settings of no other run."""
         return cls(None)
 

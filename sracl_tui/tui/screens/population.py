@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from textual import on, work
@@ -19,6 +19,7 @@ from sracl_tui import formatting
 from sracl_tui.services import projections
 from sracl_tui.services.population import Places, Population
 from sracl_tui.services.population import everyone as read_people
+from sracl_tui.tui.navigation import Navigation
 from sracl_tui.tui.rendering.population import (
     PHASES,
     buckets_grid,
@@ -35,9 +36,6 @@ from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries import runs
 from store.queries import users as user_queries
-
-if TYPE_CHECKING:
-    from sracl_tui.tui.app import SraclApp
 
 TABS = ("spearman", "entropy", "density", "map")
 FIRST = {"spearman": "spearman-bars", "entropy": "entropy-bars", "density": "density-raster", "map": "own-raster"}
@@ -93,7 +91,7 @@ class EveryoneScreen(BaseScreen):
         reason: str
 
     @classmethod
-    def opening(cls, app: SraclApp) -> BaseScreen:
+    def opening(cls, app: Navigation) -> BaseScreen:
         """On the run last looked at."""
         return cls(app.current_run())
 
@@ -291,9 +289,7 @@ class EveryoneScreen(BaseScreen):
 
     @on(Table.Chosen, ".users")
     def _open_user(self, message: Table.Chosen) -> None:
-        from sracl_tui.tui.screens.inspector import InspectorScreen
-
-        self.app.push_screen(InspectorScreen(self.run_id, str(message.key)))
+        self.sracl.open_inspector(self.run_id, str(message.key), on_top=True)
 
     def see(self, user_id: int | None) -> None:
         """Mark another user."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from rich.text import Text
@@ -19,6 +19,7 @@ from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import RunState, smooth
 from sracl_tui.services.run_follower import RunFollower
+from sracl_tui.tui.navigation import Navigation
 from sracl_tui.tui.rendering import run as run_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.plot_page import PlottedPage
@@ -28,9 +29,6 @@ from sracl_tui.tui.widgets.dialogs import ConfirmDialog, HelpDialog
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries.runs import ACTIVE
-
-if TYPE_CHECKING:
-    from sracl_tui.tui.app import SraclApp
 
 LOOK_SECONDS = 0.5
 LOSSES = {"loss": "all", "loss_rec": "L_rec", "loss_cs": "L_CS", "loss_is": "L_IS"}
@@ -81,7 +79,7 @@ class RunScreen(PlottedPage):
         failed: bool = False
 
     @classmethod
-    def opening(cls, app: SraclApp) -> BaseScreen:
+    def opening(cls, app: Navigation) -> BaseScreen:
         """On the run last looked at."""
         return cls(app.current_run())
 

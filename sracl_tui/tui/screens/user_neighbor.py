@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -18,6 +18,7 @@ from sracl_tui import formatting
 from sracl_tui.services.user_inspection import Inspection, inspect_user
 from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
+from sracl_tui.tui.navigation import navigation_of
 from sracl_tui.tui.rendering import user as shown
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
@@ -67,11 +68,9 @@ class NeighborScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None])
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def _look(self) -> None:
-        from sracl_tui.tui.app import SraclApp
-
         who, position = str(self._neighbor["neighbor_user_id"]), self._neighbor["neighbor_position"]
         try:
-            store = cast(SraclApp, self.app).library.store()
+            store = navigation_of(self).library.store()
             self.post_message(self.Looked(inspect_user(store, self._run_id, who, position=position)))
         except (StoreError, EngineError) as error:
             self.post_message(self.Looked(None, str(error)))

@@ -1,0 +1,105 @@
+"""What screens, dialogs and notifications may ask of the app.
+
+They import this protocol and never the app itself: the app imports the screens, so that there is one direction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from textual.message_pump import MessagePump
+    from textual.notifications import SeverityLevel
+
+    from sracl_tui.services.store_session import StoreSession
+    from sracl_tui.tui.preferences import Preferences
+    from sracl_tui.tui.widgets.status_line import Facts
+    from store.home import Home
+
+
+class Unavailable(Exception):
+    """A screen cannot be opened now; the message says why and what to do."""
+
+
+class Navigation(Protocol):
+    """State that all screens share, and the ways from one screen to another."""
+
+    home: Home
+    library: StoreSession
+    """The store, for worker threads."""
+    preferences: Preferences
+    facts: Facts
+    runs: list[dict[str, Any]]
+    """Rows of all runs, newest first, with live runs as their journals have them."""
+    runs_known: bool
+    """Whether the store has been read at least once."""
+    run_id: str | None
+    """The run that a screen opens with when none is named."""
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Show a notification."""
+
+    def ring(self, sequence: str) -> None:
+        """Write an escape sequence (bell, desktop notification) to the terminal."""
+
+    def look(self, *, now: bool = False) -> None:
+        """Read the journals of live runs, and the database if it has changed or `now`; returns at once."""
+
+    def row_of(self, run_id: str | None) -> dict[str, Any] | None:
+        """The row of a run; none if it is not listed."""
+
+    def current_run(self) -> str:
+        """Id of the run that was viewed last, else of the newest.
+
+        Raises:
+            Unavailable: there is no run.
+        """
+        ...
+
+    def marked_runs(self) -> list[str]:
+        """Ids of the runs that are marked in the list."""
+        ...
+
+    def action_go(self, where: str) -> None:
+        """Open a screen by its name in `screens.PAGES` or `screens.DEEPER`."""
+
+    def open_run(self, run_id: str, others: tuple[str, ...] = (), *, then_inspect: bool = False) -> None:
+        """Follow a run, with the curves of others; `then_inspect` opens the Inspector when it has finished."""
+
+    def open_inspector(
+        self, run_id: str, user: str | None = None, *, beside: str | None = None, on_top: bool = False
+    ) -> None:
+        """Inspect a user of a run.
+
+        Args:
+            beside: a second run of the same data, whose neighbors are shown next to those of the first.
+            on_top: keep an Inspector that is already open, so that Back returns to it.
+        """
+
+    def open_everyone(self, run_id: str, user_id: int | None = None) -> None:
+        """All users of a run, one of them marked."""
+
+    def open_item(self, run_id: str, item_id: int | None = None) -> None:
+        """An item and its substitutes; without an id the most frequent item."""
+
+    def open_launch(self, run_id: str | None, *, dataset: str | None = None) -> None:
+        """The form for a new run, with the settings of a run or on a data set."""
+
+    def open_data(self, dataset_id: str) -> None:
+        """The list of data sets, with the cursor on one of them."""
+
+    def open_runs(self, text: str) -> None:
+        """The list of runs with a filter."""
+
+
+def navigation_of(node: MessagePump) -> Navigation:
+    """The app that a screen, dialog or widget belongs to."""
+    return cast(Navigation, node.app)
