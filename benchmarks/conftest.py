@@ -75,7 +75,7 @@ def bench(request: pytest.FixtureRequest) -> Callable[[str], Bench]:
 
 def _load(name: str, cache: Path) -> Bench:
     from engine.data.importing import import_dataset
-    from engine.semantics.encoders.local import build_encoder
+    from engine.semantics.encoders.registry import build_encoder
     from engine.semantics.encoders.text_vectors import item_mean
 
     if not (DATA / name).is_dir():

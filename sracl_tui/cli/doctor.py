@@ -124,7 +124,7 @@ def _torch() -> str:
 
 
 def _encoder() -> str:
-    from engine.semantics.encoders.local import build_encoder
+    from engine.semantics.encoders.registry import build_encoder
 
     vectors = build_encoder("minilm", []).encode(["a cast-iron skillet"])
     return f"minilm gives {vectors.shape[1]} numbers"

@@ -225,7 +225,7 @@ def _bring_data(store: Store, row: Mapping[str, Any], request: RunRequest, scrat
 
 def _encoder_check(store: Store, request: RunRequest, encoder: str, texts: list[str]) -> list[Check]:
     """Encode some texts again: the largest difference of a component from the stored vectors."""
-    from engine.semantics.encoders.local import build_encoder
+    from engine.semantics.encoders.registry import build_encoder
     from engine.semantics.encoders.text_vectors import text_sha256
     from store.queries.caches import known_vectors
 

@@ -29,7 +29,7 @@ from store.queries import text_search as stored
 
 if TYPE_CHECKING:
     from engine.retrieval.saved_index import SavedIndex
-    from engine.semantics.encoders.local import Encoder
+    from engine.semantics.encoders.encoder import Encoder
 
 SMALL = 2000
 """Fewer texts are compared one by one: an index would be no faster."""

@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import BudgetReached, ConfigError, SemanticsError
 from engine.events import ApiCalled, Event, VectorsMade
-from engine.semantics.encoders.local import build_encoder
+from engine.semantics.encoders.registry import build_encoder
 from engine.semantics.encoders.remote import TEXTS_AT_ONCE, EndpointEncoder
 from engine.semantics.encoders.text_vectors import make_vectors, text_sha256
 

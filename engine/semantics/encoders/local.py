@@ -1,6 +1,6 @@
-"""Frozen text encoders: texts in, one vector each out (paper section 3.2). Legend: N texts, S size of a vector.
+"""Text encoders that run on this machine, frozen (paper section 3.2). Legend: N texts, S size of a vector.
 
-An encoder loads its model with the first texts, so a run whose vectors are all cached imports none of it.
+A model is loaded with the first texts, so a run whose vectors are all cached imports no model library.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,53 +26,6 @@ HUB_SECONDS = 10.0
 """How long the model hub may take to say whether it has a model."""
 
 
-class Encoder(Protocol):
-    """Turns texts into vectors."""
-
-    name: str
-    """What stands beside a vector in a cache: equal name and text, equal vector."""
-
-    @property
-    def dimension(self) -> int | None:
-        """S; none until the model is loaded."""
-        ...
-
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Vectors (N, S); (0, S) for no texts.
-
-        Raises:
-            SemanticsError: the model cannot be loaded.
-        """
-        ...
-
-
-def build_encoder(
-    name: str, corpus: Sequence[str], *, home: Path | None = None, budget: float | None = None
-) -> Encoder:
-    """The encoder that `semantics.encoder` names; nothing is loaded yet.
-
-    Args:
-        corpus: training texts, on which `tfidf` counts its words; the others do not look at it.
-        home: folder with `providers.toml`, where an endpoint is named.
-        budget: most dollars that an endpoint's calls may cost.
-
-    Raises:
-        ConfigError: there is no such endpoint, or its price is unknown and there is a budget.
-    """
-    from engine.semantics.encoders.remote import EndpointEncoder, names_endpoint
-
-    if names_endpoint(name):
-        return EndpointEncoder(name, home=home, cap=budget)
-    if name == "minilm":
-        return SentenceEncoder(name, source=None)
-    if name == "tfidf":
-        return TfidfEncoder(corpus)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return SentenceEncoder(f"{folder.name}@{_folder_hash(folder)}", source=str(folder))
-    return SentenceEncoder(name, source=name)
-
-
 class SentenceEncoder:
     """A sentence-transformers model; `minilm` is all-MiniLM-L6-v2, whose weights are installed with the package."""
 
@@ -84,9 +37,14 @@ class SentenceEncoder:
         self._source = source
         self._model: Any = None
 
+    @classmethod
+    def of_folder(cls, folder: Path) -> SentenceEncoder:
+        """The model of a folder; its name has a hash of the files, so other weights have other cached vectors."""
+        return cls(f"{folder.name}@{_folder_hash(folder)}", source=str(folder))
+
     @property
     def dimension(self) -> int | None:
-        """S; none until the model is loaded."""
+        """S; None until the model is loaded."""
         return None if self._model is None else int(self._model.get_embedding_dimension())
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:

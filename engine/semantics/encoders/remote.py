@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from pydantic import SecretStr
 from engine.config import content_hash
 from engine.errors import ConfigError, SemanticsError
 from engine.events import Columns
+from engine.semantics.encoders.encoder import Encoded
 from engine.semantics.kinds import KEY_LENGTH
 from engine.semantics.llm.answer_validation import Validation
 from engine.semantics.llm.attempts import Outcome, PromptRequest, RequestState
@@ -32,38 +32,6 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE = 64
 """Texts of one call."""
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Some vectors as they came, and the calls behind them."""
-
-    rows: list[int]
-    """Places of the texts."""
-    vectors: NDArray[np.float32]
-    """(len(rows), S)"""
-    calls: Columns | None
-    note: str
-
-
-@runtime_checkable
-class RemoteEncoder(Protocol):
-    """An encoder whose vectors cost calls."""
-
-    name: str
-
-    @property
-    def money(self) -> Budget:
-        """What it has spent, and its cap."""
-        ...
-
-    def encode_remotely(self, texts: list[str]) -> Iterator[Encoded]:
-        """Vectors as they come, in any order."""
-        ...
-
-    def wind_down(self) -> None:
-        """Ask for nothing more; `encode_remotely` goes on until what is in flight has come."""
-        ...
 
 
 def names_endpoint(name: str) -> bool:

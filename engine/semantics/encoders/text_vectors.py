@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from engine.data.dataset import Dataset
 from engine.errors import Interrupted, SemanticsError
 from engine.events import ApiCalled, Report, StageProgress, VectorsMade, Warned
-from engine.semantics.encoders.local import Encoder
-from engine.semantics.encoders.remote import RemoteEncoder
+from engine.semantics.encoders.encoder import Encoder, RemoteEncoder
 from engine.semantics.summaries.histories import window_items
 
 CHUNK = 512

@@ -1,34 +1,37 @@
-"""Builds the provider of summaries that a config names."""
+"""Builds the provider of summaries that a config names: by rule, or a model behind an endpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engine.config import SemanticsConfig
 from engine.data.dataset import Dataset
 from engine.errors import ConfigError
+from engine.semantics.summaries.llm_provider import EndpointProvider
 from engine.semantics.summaries.provider import Provider
+from engine.semantics.summaries.raw_text_provider import TitlesProvider
+from engine.semantics.summaries.rule_provider import OfflineProvider
 
-if TYPE_CHECKING:
-    pass
+BUILDERS: dict[str, Callable[[Dataset, int], Provider]] = {
+    "offline": lambda dataset, max_length: OfflineProvider(dataset, max_length=max_length),
+    "titles": lambda dataset, max_length: TitlesProvider(dataset, max_length=max_length),
+}
+"""Providers without an endpoint; their names are `RESERVED` among endpoints. Any other name is an endpoint's."""
 
 
 def build_provider(config: SemanticsConfig, dataset: Dataset, *, max_length: int, home: Path | None = None) -> Provider:
     """The provider that `semantics.provider` names.
 
     Args:
-        max_length: items of a prefix that a summary looks at, its newest ones.
-        home: folder with `providers.toml`, `.env` and `prompts`; none means the ready endpoints and prompts only.
+        max_length: number of newest items of a prefix that a summary covers.
+        home: folder with `providers.toml`, `.env` and `prompts`; None allows the built-in endpoints and prompts only.
 
     Raises:
-        ConfigError: the name is unknown, or a setting means nothing to this provider.
+        ConfigError: the name is unknown, or a setting has no effect with this provider.
     """
-    build = _builders().get(config.provider)
+    build = BUILDERS.get(config.provider)
     if build is None:
-        from engine.semantics.summaries.llm_provider import EndpointProvider
-
         return EndpointProvider.build(config, dataset, max_length=max_length, home=home)
     if config.llm is not None:
         raise ConfigError(
@@ -44,14 +47,3 @@ def build_provider(config: SemanticsConfig, dataset: Dataset, *, max_length: int
             hint=f"Use auto or {provider.prompt_version}.",
         )
     return provider
-
-
-def _builders() -> dict[str, Callable[[Dataset, int], Provider]]:
-    # Imported here because the providers import this module for its interface.
-    from engine.semantics.summaries.raw_text_provider import TitlesProvider
-    from engine.semantics.summaries.rule_provider import OfflineProvider
-
-    return {
-        "offline": lambda dataset, max_length: OfflineProvider(dataset, max_length=max_length),
-        "titles": lambda dataset, max_length: TitlesProvider(dataset, max_length=max_length),
-    }

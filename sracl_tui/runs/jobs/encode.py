@@ -12,7 +12,7 @@ from store.queries import caches, datasets
 from store.queries import text_search as stored
 
 if TYPE_CHECKING:
-    from engine.semantics.encoders.local import Encoder
+    from engine.semantics.encoders.encoder import Encoder
     from sracl_tui.runs.recorder import Recorder
     from sracl_tui.runs.stages.clock import Clock
 
@@ -47,7 +47,7 @@ def encode_set(request: RunRequest, recorder: Recorder, store: Store, clock: Clo
 
 def set_encoder(store: Store, name: str, corpus: list[str]) -> Encoder:
     """The encoder of a set's run; `tfidf` counts the same words as it did."""
-    from engine.semantics.encoders.local import build_encoder
+    from engine.semantics.encoders.registry import build_encoder
 
     texts = list(stored.texts(store, corpus).values()) if name == "tfidf" else []
     return build_encoder(name, texts, home=store.home.path)

@@ -15,7 +15,7 @@ from engine.data.perturb import perturb_items
 from store.home import Home
 
 if TYPE_CHECKING:
-    from engine.semantics.encoders.local import Encoder
+    from engine.semantics.encoders.encoder import Encoder
     from engine.semantics.kinds import Kind
     from engine.semantics.summaries.provider import Provider
 
@@ -95,7 +95,7 @@ class Needs:
 
     def encoder(self, place: Home, corpus: Sequence[str]) -> Encoder:
         """Who encodes texts; an endpoint's key is looked for at once."""
-        from engine.semantics.encoders.local import build_encoder
+        from engine.semantics.encoders.registry import build_encoder
         from engine.semantics.encoders.remote import EndpointEncoder
 
         semantics = self.config.semantics

@@ -13,7 +13,7 @@ from store.errors import LookupFailed
 from store.transfer.copy import set_rows
 
 if TYPE_CHECKING:
-    from engine.semantics.encoders.local import Encoder
+    from engine.semantics.encoders.encoder import Encoder
     from engine.semantics.summaries.make import SummarySet
     from sracl_tui.runs.stages.clock import Clock
     from sracl_tui.runs.stages.needs import Needs

@@ -15,7 +15,7 @@ from store.database.database import Store
 from store.queries import caches
 
 if TYPE_CHECKING:
-    from engine.semantics.encoders.local import Encoder
+    from engine.semantics.encoders.encoder import Encoder
     from engine.semantics.summaries.make import SummarySet
 
 
@@ -40,7 +40,7 @@ def encode(
     encoder: Encoder, texts: list[str], store: Store, clock: Clock, counter: Counter, stop: Callable[[], bool]
 ) -> Floats:
     """Vectors (N, S) of texts; where an endpoint makes them, within the run's cap, and nobody else pays meanwhile."""
-    from engine.semantics.encoders.remote import RemoteEncoder
+    from engine.semantics.encoders.encoder import RemoteEncoder
     from engine.semantics.encoders.text_vectors import make_vectors as make
     from sracl_tui.runs.stages.single_flight import only_payer, record_cost
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import SemanticsError
 from engine.semantics.encoders import local
-from engine.semantics.encoders.local import build_encoder
+from engine.semantics.encoders.registry import build_encoder
 
 CORPUS = [
     f"{color} {thing} number{n}"
@@ -57,7 +57,7 @@ def test_minilm_puts_similar_texts_together(capfd: pytest.CaptureFixture[str]) -
 
 def test_building_an_encoder_loads_nothing() -> None:
     code = (
-        "import sys; from engine.semantics.encoders.local import build_encoder; "
+        "import sys; from engine.semantics.encoders.registry import build_encoder; "
         "[build_encoder(name, ['a text']) for name in ('minilm', 'tfidf', 'some/model')]; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'sentence_transformers', 'sklearn')))"
     )

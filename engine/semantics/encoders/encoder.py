@@ -1,0 +1,67 @@
+"""What the vectors stage asks of a text encoder. Legend: N texts, S size of a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.events import Columns
+from engine.semantics.llm.budget import Budget
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors, the same text always into the same vector (paper section 3.2)."""
+
+    name: str
+    """Key of the vector cache, together with a text: equal name and text, equal vector."""
+
+    @property
+    def dimension(self) -> int | None:
+        """S; None until the model is loaded."""
+        ...
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Vectors (N, S); (0, S) for no texts.
+
+        Raises:
+            SemanticsError: the model cannot be loaded.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Some of the vectors of a request to a paid encoder, and the calls that returned them."""
+
+    rows: list[int]
+    """Indices of the texts in the request."""
+    vectors: NDArray[np.float32]
+    """(len(rows), S)"""
+    calls: Columns | None
+    """HTTP attempts, failed ones too, as in `ApiCalled`."""
+    note: str
+    """Progress in a few words: rate, retries, dollars."""
+
+
+@runtime_checkable
+class RemoteEncoder(Protocol):
+    """An encoder behind an endpoint, whose vectors cost calls."""
+
+    name: str
+
+    @property
+    def money(self) -> Budget:
+        """What it has spent, and its cap."""
+        ...
+
+    def encode_remotely(self, texts: list[str]) -> Iterator[Encoded]:
+        """Vectors as they arrive, in any order."""
+        ...
+
+    def wind_down(self) -> None:
+        """Ask for nothing more; `encode_remotely` goes on until what is in flight has come."""
+        ...
