@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import TRAIN, Dataset
+from engine.data.histories import window_items
 from engine.retrieval.neighbors import NeighborTable
-from engine.semantics.summaries.histories import window_items
 
 ENTRIES_AT_ONCE = 200_000
 

@@ -1,16 +1,10 @@
-"""The kinds of summaries (users, items), and the length of their cache keys."""
+"""The kinds of summaries, and the length of their cache keys."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Literal
 
 Kind = Literal["user", "item"]
 """`user`: of an anchor's prefix; `item`: of an item."""
-
-
 KEY_LENGTH = 32
 """Hex digits of a summary's key."""

@@ -19,12 +19,12 @@ from engine.errors import ConfigError, SemanticsError
 from engine.events import Columns
 from engine.semantics.encoders.encoder import Encoded
 from engine.semantics.kinds import KEY_LENGTH
+from engine.semantics.llm.answer_format import Message
 from engine.semantics.llm.answer_validation import Validation
 from engine.semantics.llm.attempts import Outcome, PromptRequest, RequestState
 from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.client import Client
 from engine.semantics.llm.endpoints import Endpoint, find_endpoint, find_key
-from engine.semantics.summaries.prompt_requests import Message
 
 if TYPE_CHECKING:
     import httpx2 as http

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import Dataset
+from engine.data.histories import window_items
 from engine.errors import Interrupted, SemanticsError
 from engine.events import ApiCalled, Report, StageProgress, VectorsMade, Warned
 from engine.semantics.encoders.encoder import Encoder, RemoteEncoder
-from engine.semantics.summaries.histories import window_items
 
 CHUNK = 512
 """Texts encoded between two reports: what a killed run loses at most."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.semantics.kinds import Kind
-from engine.semantics.summaries.prompt_requests import ANALYSIS, SUMMARY, WORDS, Message
+from engine.semantics.llm.answer_format import ANALYSIS, SUMMARY, WORDS, Message
 
 Problem = Literal["empty", "refused", "truncated", "too long", "wrong JSON", "wrong count"]
 TOLERANCE = 1.5

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 from engine.errors import SemanticsError
 from engine.semantics.kinds import Kind
 from engine.semantics.llm import rate_limiter
+from engine.semantics.llm.answer_format import Message
 from engine.semantics.llm.answer_validation import Validation, judge, repair
 from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.endpoints import Endpoint, Limits
-from engine.semantics.summaries.prompt_requests import Message
 
 RETRIED = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may go better a second time."""

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from engine.errors import BudgetReached, SemanticsError
 from engine.semantics.llm import attempts, rate_limiter
+from engine.semantics.llm.answer_format import Message
 from engine.semantics.llm.answer_validation import Validation
 from engine.semantics.llm.attempts import (
     MALFORMED,
@@ -34,7 +35,6 @@ from engine.semantics.llm.attempts import (
 )
 from engine.semantics.llm.budget import Budget, Call
 from engine.semantics.llm.endpoints import Endpoint
-from engine.semantics.summaries.prompt_requests import Message
 
 if TYPE_CHECKING:
     import httpx2 as http

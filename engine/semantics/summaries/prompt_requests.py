@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from engine.config import content_hash
 from engine.data.dataset import Dataset
+from engine.data.histories import item_histories, window_items
 from engine.semantics.kinds import KEY_LENGTH, Kind
+from engine.semantics.llm.answer_format import SCHEMA, Message
 from engine.semantics.llm.endpoints import Endpoint
 from engine.semantics.prompts import Prompt
-from engine.semantics.summaries.histories import item_histories, window_items
 
-Message = dict[str, str]
 HISTORIES = 5
 """Training histories that an item's prompt shows (released code)."""
 HISTORY_ITEMS = 5
@@ -31,15 +31,6 @@ LINE_LETTERS = 200
 """Letters of an item in a history."""
 LINE_FIELDS = ("brand", "category", "categories", "genre", "genres", "city")
 """Fields that stand beside a title in a history, where they say something new."""
-SUMMARY, ANALYSIS = "item summary", "potential user analysis"
-WORDS = {"user": 100, SUMMARY: 80, ANALYSIS: 50}
-"""Most words that the prompts ask for."""
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {SUMMARY: {"type": "string"}, ANALYSIS: {"type": "string"}},
-    "required": [SUMMARY, ANALYSIS],
-    "additionalProperties": False,
-}
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 

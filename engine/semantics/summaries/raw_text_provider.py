@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from engine.config import content_hash
 from engine.data.dataset import Dataset
+from engine.data.histories import window_items
 from engine.semantics.kinds import KEY_LENGTH, Kind
-from engine.semantics.summaries.histories import window_items
 from engine.semantics.summaries.provider import Answers
 
 CHUNK = 2000

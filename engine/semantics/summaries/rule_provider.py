@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from engine.config import content_hash
 from engine.data.dataset import Dataset
+from engine.data.histories import item_histories, window_items
 from engine.semantics.kinds import KEY_LENGTH, Kind
-from engine.semantics.summaries.histories import item_histories, window_items
 from engine.semantics.summaries.lexicon import ItemFacts, Lexicon, fold
 from engine.semantics.summaries.provider import Answers
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from engine.semantics.encoders.remote import TEXTS_AT_ONCE, EndpointEncoder
 from engine.semantics.kinds import Kind
+from engine.semantics.llm.answer_format import ANALYSIS, SUMMARY, WORDS
 from engine.semantics.llm.endpoints import Endpoint
 from engine.semantics.llm.prices import prices_of
 from engine.semantics.summaries.llm_provider import EndpointProvider
-from engine.semantics.summaries.prompt_requests import ANALYSIS, SUMMARY, WORDS
 
 LETTERS_PER_TOKEN = (4.6, 4.0, 3.2)
 """Of English prompts: where tokens are fewest, as a rule, where they are most."""

@@ -78,9 +78,9 @@ class Needs:
 
     def asked(self, kind: Kind, owners: Ids) -> Ids:
         """For each owner the one whose summary it has: with unit `every-m` several anchors share one."""
-        from engine.semantics.summaries.histories import asked_anchors
+        from engine.data.histories import source_anchors
 
-        return asked_anchors(self.dataset, owners, self.config.semantics.unit) if kind == "user" else owners
+        return source_anchors(self.dataset, owners, self.config.semantics.unit) if kind == "user" else owners
 
     def provider(self, place: Home) -> Provider:
         """Who writes the summaries."""

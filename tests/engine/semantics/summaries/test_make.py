@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from engine.config import SemanticsConfig
 from engine.data.dataset import TRAIN, Dataset, Items
+from engine.data.histories import source_anchors
 from engine.errors import Interrupted, SemanticsError
 from engine.events import Event, StageProgress, SummariesLinked, SummariesMade, SummarySetMade, VectorsMade, Warned
 from engine.semantics.encoders import text_vectors
 from engine.semantics.encoders.text_vectors import item_mean, make_vectors, text_sha256
 from engine.semantics.kinds import Kind
 from engine.semantics.summaries import make
-from engine.semantics.summaries.histories import asked_anchors
 from engine.semantics.summaries.make import make_summaries, set_id_of
 from engine.semantics.summaries.provider import Answers
 from engine.semantics.summaries.registry import build_provider
@@ -256,13 +256,13 @@ def test_item_mean_of_the_same_items_is_the_same_to_the_bit(monkeypatch: pytest.
 def test_every_mth_prefix_is_asked_and_those_up_to_the_next_share_its_text() -> None:
     dataset = make_dataset()
     anchors, ids = dataset.anchors, dataset.anchors.ids(TRAIN)
-    asked = asked_anchors(dataset, ids, "every-3")
+    asked = source_anchors(dataset, ids, "every-3")
     for anchor, other in zip(ids.tolist(), asked.tolist(), strict=True):
         mine, theirs = anchor - 1, other - 1
         assert anchors.user_ids[mine] == anchors.user_ids[theirs]
         assert (anchors.positions[theirs] - 1) % 3 == 0
         assert 0 <= anchors.positions[mine] - anchors.positions[theirs] < 3, "the nearest one, and never a later one"
-    assert asked_anchors(dataset, ids, "prefix").tolist() == ids.tolist()
+    assert source_anchors(dataset, ids, "prefix").tolist() == ids.tolist()
     store, provider = Store(), CountingProvider(100)
     made = make_summaries(provider, dataset, "user", ids, unit="every-3", known=store.texts, report=store, asked=asked)
     assert made.owner_ids.tolist() == ids.tolist()

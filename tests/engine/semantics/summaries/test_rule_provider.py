@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from engine.config import SemanticsConfig
 from engine.data.dataset import TRAIN, Dataset, Items
+from engine.data.histories import item_histories, window_items
 from engine.errors import ConfigError
 from engine.semantics.kinds import Kind
-from engine.semantics.summaries.histories import item_histories, window_items
 from engine.semantics.summaries.lexicon import Lexicon, fold, words_of
 from engine.semantics.summaries.provider import Provider
 from engine.semantics.summaries.registry import build_provider

@@ -1,4 +1,4 @@
-"""Which items stand in a prefix, and which training prefixes end in an item.
+"""The items of a prefix, and the training prefixes that precede an item.
 
 Legend: B anchors, T items of all their windows together, V items, M histories.
 """
@@ -15,7 +15,7 @@ from engine.data.dataset import TRAIN, Dataset
 
 @dataclass(frozen=True)
 class WindowItems:
-    """The last items of some prefixes, laid end to end, oldest first in each."""
+    """The last items of B prefixes, concatenated, each oldest first."""
 
     items: NDArray[np.int32]
     """(T,) item ids."""
@@ -40,10 +40,13 @@ def window_items(dataset: Dataset, anchor_ids: NDArray[np.int64], max_length: in
     return WindowItems(items=dataset.sequence[index], starts=starts)
 
 
-def asked_anchors(dataset: Dataset, anchor_ids: NDArray[np.int64], unit: str) -> NDArray[np.int64]:
-    """For each anchor (B,) the one whose summary it has: itself, or its user's nearest earlier m-th prefix (`every-m`).
+def source_anchors(dataset: Dataset, anchor_ids: NDArray[np.int64], unit: str) -> NDArray[np.int64]:
+    """For each anchor (B,) the anchor whose summary it uses: its own, or with `every-m` its user's latest m-th prefix so far.
 
-    The first prefix of a user is always one of those, so a summary never knows more than the prefix that it stands for.
+    A user's first prefix is always one of those, so a summary never covers items later than the prefix that uses it.
+
+    Args:
+        unit: `semantics.unit`: `prefix`, `user` or `every-m`.
     """
     if not unit.startswith("every-"):
         return np.asarray(anchor_ids, np.int64)
@@ -61,12 +64,12 @@ class ItemHistories:
     """(V + 2,) item v's anchors are `anchor_ids[starts[v]:starts[v + 1]]`."""
 
     def of(self, item_id: int) -> NDArray[np.int64]:
-        """Anchors whose target is the item; none for padding and for items that no training prefix ends in."""
+        """Training anchors whose target is the item; empty for padding and for items that are no target in training."""
         return self.anchor_ids[self.starts[item_id] : self.starts[item_id + 1]]
 
 
 def item_histories(dataset: Dataset, *, limit: int) -> ItemHistories:
-    """At most `limit` training prefixes per item, the lowest anchor ids first; validation and test are not looked at."""
+    """At most `limit` training prefixes per item, lowest anchor ids first; validation and test prefixes are left out."""
     train = dataset.anchors.ids(TRAIN)
     targets = dataset.anchors.targets[train - 1]
     order = np.argsort(targets, kind="stable")
