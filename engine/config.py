@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -21,6 +23,31 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hash:
+    """How a setting, or a whole section, enters `Config.config_hash`; one without this annotation always does, as it is."""
+
+    never: bool = False
+    """It cannot change what a run computes, or tells equal runs apart (the seed)."""
+    omit_default: bool = False
+    """Left out at its default: the setting is younger than recorded runs, whose hashes stay as they are."""
+    contrasts_only: bool = False
+    """It counts only where a contrast is on."""
+    ignored_by: tuple[str, ...] = ()
+    """Backbones that do not read it."""
+    identity: Callable[[Any], Any] | None = None
+    """What is hashed in place of the value."""
+
+    def includes(self, config: Config, value: Any, default: Any) -> bool:
+        """Whether a field of this value and default enters the hash of a config."""
+        return not (
+            self.never
+            or (self.omit_default and value == default)
+            or (self.contrasts_only and not config.contrasts)
+            or config.model.backbone in self.ignored_by
+        )
+
+
 class DataConfig(Section):
     dataset: str = "demo"
     """Name of an imported dataset; `demo` is synthetic and made when it is not there."""
@@ -28,9 +55,9 @@ class DataConfig(Section):
     """Window: the last items of a prefix that the backbone sees (the paper's n), in items."""
     max_users: int | None = Field(default=None, ge=2)
     """Use only the first so many users, by user id; none means all of them."""
-    drop_titles: float = Field(default=0.0, ge=0.0, le=1.0)
+    drop_titles: Annotated[float, Hash(contrasts_only=True)] = Field(default=0.0, ge=0.0, le=1.0)
     """Share of items, drawn at random with a fixed seed, whose text is taken away."""
-    swap_titles: bool = False
+    swap_titles: Annotated[bool, Hash(contrasts_only=True)] = False
     """Shuffle the texts among the items with a fixed seed: a placebo for the semantic stages."""
 
 
@@ -48,7 +75,7 @@ class SemanticsConfig(Section):
     """Text encoder: `minilm`, `tfidf`, the name or folder of a sentence-transformers model, or `ENDPOINT:MODEL`."""
     vector: Literal["text", "item-mean", "collaborative"] = "text"
     """An anchor's vector: of its summary, the mean of its items' vectors, or the backbone's own (w/o semantic)."""
-    budget: float | None = Field(default=None, ge=0)
+    budget: Annotated[float | None, Hash(never=True)] = Field(default=None, ge=0)
     """Hard cap on what a run may spend on calls, in US dollars; none means no cap."""
 
 
@@ -70,7 +97,7 @@ class RetrievalConfig(Section):
 
 
 class ModelConfig(Section):
-    backbone: str = "sasrec"
+    backbone: Annotated[str, Hash(identity=backbone_names.identity_of)] = "sasrec"
     """Sequence encoder f: sasrec, gru4rec, bert4rec, an installed entry point, or your own as `path.py:Class`."""
     width: int = Field(default=64, ge=2, le=4096)
     """Size of the item embeddings and hidden states (the paper's d)."""
@@ -86,7 +113,7 @@ class ModelConfig(Section):
     """Dropout rate of attention probabilities (not of gru4rec)."""
     padding: Literal["zero", "random"] = "zero"
     """Initial value of the padding row of the item embedding (released code: random). The mask hides it either way."""
-    mask: float = Field(default=0.2, gt=0.0, lt=1.0)
+    mask: Annotated[float, Hash(ignored_by=("sasrec", "gru4rec"))] = Field(default=0.2, gt=0.0, lt=1.0)
     """Probability that an item of a training sequence is masked (bert4rec only)."""
 
     @field_validator("backbone")
@@ -122,7 +149,7 @@ class TrainConfig(Section):
     """Epochs at most."""
     batch: int = Field(default=256, ge=2)
     """Prefixes per step."""
-    mode: Literal["prefix", "sequence"] = "prefix"
+    mode: Annotated[Literal["prefix", "sequence"], Hash(omit_default=True)] = "prefix"
     """Encode every prefix on its own (paper), or each user once, read at all positions: faster, other mathematics."""
     lr: float = Field(default=1e-3, gt=0.0)
     """Adam's learning rate."""
@@ -136,13 +163,13 @@ class TrainConfig(Section):
     """Round the score to so many digits before it is compared; none compares in full precision."""
     tie_improves: bool = False
     """Whether an equal score counts as better."""
-    seed: int = Field(default=1, ge=0)
+    seed: Annotated[int, Hash(never=True)] = Field(default=1, ge=0)
     """Seed of initial weights, batches, dropout and draws."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: Annotated[str, Hash(never=True)] = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`auto` takes CUDA where there is one, else the CPU."""
-    threads: int | None = Field(default=None, ge=1)
+    threads: Annotated[int | None, Hash(never=True)] = Field(default=None, ge=1)
     """CPU threads; none leaves torch's own choice. The same seed gives the same run for the same threads."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Annotated[Literal["float32", "bfloat16"], Hash(omit_default=True)] = "float32"
     """Of the products in the encoder while it trains (autocast); weights, losses, evaluation and bert4rec's own pass stay float32."""
 
 
@@ -159,11 +186,11 @@ class Config(Section):
     """All settings of a run."""
 
     data: DataConfig = DataConfig()
-    semantics: SemanticsConfig = SemanticsConfig()
-    retrieval: RetrievalConfig = RetrievalConfig()
+    semantics: Annotated[SemanticsConfig, Hash(contrasts_only=True)] = SemanticsConfig()
+    retrieval: Annotated[RetrievalConfig, Hash(contrasts_only=True)] = RetrievalConfig()
     model: ModelConfig = ModelConfig()
-    synthesizer: SynthesizerConfig = SynthesizerConfig()
-    loss: LossConfig = LossConfig()
+    synthesizer: Annotated[SynthesizerConfig, Hash(contrasts_only=True)] = SynthesizerConfig()
+    loss: Annotated[LossConfig, Hash(contrasts_only=True)] = LossConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
@@ -173,26 +200,11 @@ class Config(Section):
         return self.loss.alpha > 0 or self.loss.beta > 0
 
     def config_hash(self) -> str:
-        """Hash of all that may change the result: without seed, device, threads and budget.
+        """Hash of all that may change the result, by the `Hash` rules of the fields.
 
         Without a contrast nothing semantic has a say: every such backbone is the same.
         """
-        tree = self.model_dump(mode="json")
-        for path in _UNHASHED:
-            section, leaf = path.split(".")
-            del tree[section][leaf]
-        tree["model"]["backbone"] = backbone_names.identity_of(self.model.backbone)
-        if self.model.backbone in ("sasrec", "gru4rec"):
-            del tree["model"]["mask"]
-        if not self.contrasts:
-            for section in ("semantics", "retrieval", "synthesizer", "loss"):
-                del tree[section]
-            del tree["data"]["drop_titles"], tree["data"]["swap_titles"]
-        if self.train.mode == "prefix":
-            del tree["train"]["mode"]  # so that it is the hash of runs from before there was a choice
-        if self.train.precision == "float32":
-            del tree["train"]["precision"]
-        return content_hash(tree)
+        return content_hash(_hashed_tree(self, self))
 
     def differences(self, base: Config) -> dict[str, tuple[Any, Any]]:
         """`{"loss.alpha": (base's value, ours)}` for every setting in which the two differ."""
@@ -200,7 +212,17 @@ class Config(Section):
         return {path: (theirs[path], value) for path, value in ours.items() if theirs[path] != value}
 
 
-_UNHASHED = ("train.seed", "train.device", "train.threads", "semantics.budget")
+def _hashed_tree(config: Config, section: Section) -> dict[str, Any]:
+    """The fields of a section of `config` that enter its hash, as JSON values."""
+    values = section.model_dump(mode="json")
+    tree: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        rule = next((extra for extra in field.metadata if isinstance(extra, Hash)), Hash())
+        value = getattr(section, name)
+        if rule.includes(config, value, field.default):
+            whole = _hashed_tree(config, value) if isinstance(value, Section) else values[name]
+            tree[name] = whole if rule.identity is None else rule.identity(whole)
+    return tree
 
 
 def content_hash(value: Any, *, length: int = 16) -> str:

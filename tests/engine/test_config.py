@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import Config, choices, content_hash, flatten, leaf_paths
+from engine.config import Config, Hash, ModelConfig, TrainConfig, choices, content_hash, flatten, leaf_paths
 from engine.config_files import (
     build_config,
     load_config,
@@ -85,6 +85,52 @@ def test_a_setting_of_another_backbone_is_not_in_the_hash():
     for name, counts in (("sasrec", False), ("gru4rec", False), ("bert4rec", True)):
         hashes = {build_config({"backbone": name, "mask": mask}).config_hash() for mask in (0.2, 0.4)}
         assert (len(hashes) > 1) == counts, name
+
+
+def rule_of(path: str) -> Hash:
+    section, leaf = path.split(".")
+    field = type(getattr(Config(), section)).model_fields[leaf]
+    return next((extra for extra in field.metadata if isinstance(extra, Hash)), Hash())
+
+
+def test_a_setting_that_is_never_hashed():
+    assert {path for path in FIELDS if rule_of(path).never} == UNHASHED
+    for path in UNHASHED:
+        assert with_value(path, another(path)).config_hash() == Config().config_hash(), path
+
+
+def test_a_setting_that_is_left_out_at_its_default_is_hashed_at_any_other_value():
+    older = ModelConfig.model_fields["mask"].default
+    rule = Hash(omit_default=True)
+    assert not rule.includes(Config(), older, older)
+    assert rule.includes(Config(), older / 2, older)
+    assert rule_of("train.mode") == rule_of("train.precision") == rule
+    assert TrainConfig.model_fields["mode"].default == "prefix"  # as of the runs from before there was a choice
+    assert TrainConfig.model_fields["precision"].default == "float32"
+
+
+def test_a_setting_that_counts_only_with_a_contrast():
+    rule = Hash(contrasts_only=True)
+    plain = build_config({"alpha": 0.0, "beta": 0.0})
+    assert not rule.includes(plain, 1, 2)
+    assert rule.includes(build_config({"alpha": 0.0}), 1, 2)
+    assert rule.includes(build_config({"beta": 0.0}), 1, 2)
+    for changed in ({"k": 3}, {"temperature": 0.5}, {"drop_titles": 0.5}, {"kind": "dot"}, {"encoder": "tfidf"}):
+        assert build_config({"alpha": 0.0, "beta": 0.0} | changed).config_hash() == plain.config_hash(), changed
+        assert build_config(changed).config_hash() != Config().config_hash(), changed
+
+
+def test_a_setting_that_some_backbones_ignore_counts_for_all_others():
+    rule = Hash(ignored_by=("gru4rec",))
+    assert not rule.includes(build_config({"backbone": "gru4rec"}), 1, 2)
+    assert rule.includes(Config(), 1, 2)
+
+
+def test_a_value_may_be_hashed_by_what_it_stands_for():
+    rule = rule_of("model.backbone")
+    assert rule.identity is not None
+    assert rule.identity("sasrec") == "sasrec"
+    assert rule.identity("/nowhere/own.py:Own") == "missing:Own"
 
 
 def test_the_hash_of_the_default_settings_stays():
