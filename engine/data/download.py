@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.errors import ConfigError, FetchError
+from engine.files import atomic_write
 
 Progress = Callable[[str, int, int | None], None]
 """Is told the name of a file, the bytes that are there, and how many there will be, where that is known."""
@@ -137,7 +138,8 @@ def _fetched(entry: Known, file: File, folder: Path, progress: Progress) -> Path
             hint=f"If you know why it changed, remove {folder} and fetch it again. {_by_hand(entry)}",
         ) from error
     record = _record(folder) | {file.url: f"sha256:{pooch.file_hash(path, alg='sha256')}"}
-    (folder / RECORD).write_text(json.dumps(record, indent=1), "utf-8")
+    with atomic_write(folder / RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=1), "utf-8")
     _notes(part).unlink(missing_ok=True)
     return path
 

@@ -2,9 +2,9 @@
 
 Legend: B anchors, K neighbors, T packed tokens, S semantic size, D width, V items, A anchors of the dataset.
 
-All sequences of a step (the recommendation pass, the second dropout pass, the neighbors, the two views) go through
-the backbone together. A neighbor whose weight is exactly 0 - dropped by weight dropout, or not picked - adds nothing to the
-sample and gets no gradient, so it is not encoded: the values and gradients are those of encoding all of them.
+All sequences of a step (the recommendation pass, the second dropout pass, the neighbors, the two views) go through the backbone
+together. A neighbor whose weight is exactly 0 (dropped by weight dropout, or not picked) adds nothing to the sample and gets no
+gradient, so it is not encoded: values and gradients are those of encoding every neighbor.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from engine.config import Config
 from engine.data.batching.windows import Batch, Packed, Windows
 from engine.models.losses import info_nce, recommendation_loss
 from engine.models.registry import build_backbone
-from engine.models.synthesizers import build_synthesizer
+from engine.models.synthesizers import Synthesizer, build_synthesizer
 
 
 @dataclass(frozen=True)
 class Semantics:
-    """What the offline stages found, as tensors by id; row 0 stands for none."""
+    """Vectors and neighbor lists of the offline stages (paper sections 3.2.1 and 3.2.2), by id; row 0 stands for none."""
 
     user_vectors: Tensor
     """(R, S) semantic vectors of anchors."""
@@ -48,35 +48,76 @@ class Semantics:
 
 @dataclass(frozen=True)
 class Losses:
-    """One step's loss and its parts, as scalars on the device; parts that are off are 0."""
+    """L of one step and its terms, as scalars on the device; a term that is switched off is 0."""
 
     total: Tensor
     rec: Tensor
-    cs: Tensor
-    is_: Tensor
+    """L_rec."""
+    inter: Tensor
+    """L_CS, the contrast between users."""
+    intra: Tensor
+    """L_IS, the contrast between two views of a user's sequence."""
+
+
+@dataclass(frozen=True)
+class AllNeighbors:
+    """Every neighbor of B anchors, those of weight 0 too, so that the number of sequences is always B x K."""
+
+    ids: Tensor
+    """(B * K,) anchor ids; 0 where an anchor has fewer neighbors."""
+    weights: Tensor
+    """(B, K)"""
+
+    def synthesize(self, encoded: Tensor) -> Tensor:
+        """h+ (B, D) from h of the neighbors (B * K, D)."""
+        return (self.weights[:, :, None] * encoded.view(*self.weights.shape, -1)).sum(1)
+
+
+@dataclass(frozen=True)
+class SomeNeighbors:
+    """M of the neighbors of B anchors: those that count."""
+
+    ids: Tensor
+    """(M,) anchor ids, on the CPU."""
+    weights: Tensor
+    """(B, K)"""
+    rows: Tensor
+    columns: Tensor
+    """(M,) each: where in `weights` a neighbor stands."""
+
+    def synthesize(self, encoded: Tensor) -> Tensor:
+        """h+ (B, D) from h of the neighbors (M, D)."""
+        weighted = self.weights[self.rows, self.columns][:, None] * encoded
+        return weighted.new_zeros(len(self.weights), weighted.shape[1]).index_add(0, self.rows, weighted)
 
 
 class SRACL(nn.Module):
-    """Everything that is trained. Only `backbone` is needed to recommend."""
+    """All trained parameters; recommending needs those of `backbone` alone."""
 
     def __init__(self, config: Config, *, items: int, semantics: Semantics | None) -> None:
+        """A model of V items, initialized from torch's global generator.
+
+        Raises:
+            ValueError: a contrast is on and there are no semantics.
+            ConfigError: the backbone cannot be built.
+        """
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config.model, items=items, max_length=config.data.max_length)
         self.semantics = semantics
         self.synthesizer = None
-        self._lonely = False  # whether there are prefixes without any neighbor, which no contrast takes in
+        self._has_isolated_anchors = False  # anchors without any neighbor: L_CS leaves them out
         if semantics is not None:
             size = semantics.user_vectors.shape[1]
-            asked = semantics.neighbors[semantics.user_rows > 0]
-            self._lonely = bool((asked == 0).all(1).any())
+            neighbors = semantics.neighbors[semantics.user_rows > 0]
+            self._has_isolated_anchors = bool((neighbors == 0).all(1).any())
             self.synthesizer = build_synthesizer(config.synthesizer, size=size, width=config.model.width)
         elif config.contrasts:
             raise ValueError("alpha or beta is above 0, but there are no semantics")
 
     def neighbor_weights(self, anchor_ids: Tensor) -> Tensor:
         """p (B, K) for anchors (ids on the semantics' device); zeros where a neighbor is missing."""
-        semantics, synthesizer = self._parts()
+        semantics, synthesizer = self._semantic_parts()
         neighbors = semantics.neighbors[anchor_ids]  # (B, K)
         rows = semantics.user_rows
         vectors = semantics.user_vectors[rows[neighbors]]  # (B, K, S)
@@ -85,7 +126,7 @@ class SRACL(nn.Module):
 
     def item_weights(self, items: Tensor) -> Tensor:
         """p (M, K') of the substitutes of items (M,), by the same scorer."""
-        semantics, synthesizer = self._parts()
+        semantics, synthesizer = self._semantic_parts()
         substitutes = semantics.substitutes[items]
         vectors = semantics.item_vectors[substitutes]  # (M, K', S)
         return synthesizer(semantics.item_vectors[items], vectors, semantics.item_similarity[items], substitutes > 0)
@@ -94,62 +135,74 @@ class SRACL(nn.Module):
         """L = L_rec + alpha L_CS + beta L_IS of a batch of training anchors (B,)."""
         loss = self.config.loss
         device = self.backbone.item_embedding.weight.device
-        ids = anchor_ids.to(device)
         targets = windows.targets[anchor_ids].to(device)
-        groups = [] if self.backbone.own_loss else [anchor_ids]
-        weights = chosen = None
-        if loss.alpha > 0:
-            weights = self.neighbor_weights(ids)  # (B, K)
-            neighbors = self._parts()[0].neighbors[ids]
-            if not windows.whole:
-                chosen = weights.detach().nonzero(as_tuple=True)  # rows and columns of the neighbors that count
-                neighbors = neighbors[chosen].cpu()
-            groups += [anchor_ids, neighbors.flatten()]
-        plain = len(groups)
-        if loss.beta > 0:
-            groups += [anchor_ids, anchor_ids]
-        hidden = iter(self._encode(groups, windows, plain=plain))
+        group_ids = windows.group_ids(anchor_ids)
+        group_ids = None if group_ids is None else group_ids.to(device)
+        neighbors = self._neighbors(anchor_ids.to(device), windows) if loss.alpha > 0 else None
+        passes: dict[str, Tensor] = {}
+        if not self.backbone.has_own_loss:
+            passes["recommendation"] = anchor_ids
+        if neighbors is not None:
+            passes |= {"anchors": anchor_ids, "neighbors": neighbors.ids}
+        views = {"view 1": anchor_ids, "view 2": anchor_ids} if loss.beta > 0 else {}
+        hidden = self._encode(passes, views, windows)
 
-        if self.backbone.own_loss:
+        if self.backbone.has_own_loss:
             rec = self.backbone.loss(windows.pack(anchor_ids, device), targets)
         else:
-            rec = recommendation_loss(self.backbone.scores(next(hidden)), targets)
-        cs = is_ = torch.zeros((), device=device, dtype=rec.dtype)
-        kin = windows.kin(anchor_ids)
-        kin = None if kin is None else kin.to(device)
-        if weights is not None:
-            again, samples, own = next(hidden), _mix(weights, chosen, next(hidden)), kin  # h, h+ (B, D)
-            if self._lonely or not windows.whole:  # on a GPU a look would be a wait
-                some = (self._parts()[0].neighbors[ids] > 0).any(1)
-                again, samples, own = again[some], samples[some], None if kin is None else kin[some]
-            cs = self._contrast(again, samples, own)
-        if loss.beta > 0:
-            is_ = self._contrast(next(hidden), next(hidden), kin)
-        return Losses(total=rec + loss.alpha * cs + loss.beta * is_, rec=rec, cs=cs, is_=is_)
+            rec = recommendation_loss(self.backbone.scores(hidden["recommendation"]), targets)
+        inter = intra = torch.zeros((), device=device, dtype=rec.dtype)
+        if neighbors is not None:
+            inter = self._inter(
+                anchor_ids, hidden["anchors"], neighbors.synthesize(hidden["neighbors"]), group_ids, windows
+            )
+        if views:
+            intra = self._contrast(hidden["view 1"], hidden["view 2"], group_ids)
+        return Losses(total=rec + loss.alpha * inter + loss.beta * intra, rec=rec, inter=inter, intra=intra)
 
     @torch.no_grad()
     def samples(self, anchor_ids: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
         """h (B, D) and h+ (B, D) of anchors; call it in evaluation mode for values without dropout."""
         device = self.backbone.item_embedding.weight.device
         weights = self.neighbor_weights(anchor_ids.to(device))
-        neighbors = self._parts()[0].neighbors[anchor_ids.to(device)]  # (B, K)
-        chosen = (neighbors > 0).nonzero(as_tuple=True)
-        ids = torch.cat([anchor_ids, neighbors[chosen].cpu()])
-        hidden = self.backbone(windows.pack(ids, device))
-        return hidden[: len(anchor_ids)], _mix(weights, chosen, hidden[len(anchor_ids) :])
+        ids = self._semantic_parts()[0].neighbors[anchor_ids.to(device)]  # (B, K)
+        neighbors = _some(ids, weights, ids > 0)
+        hidden = self.backbone(windows.pack(torch.cat([anchor_ids, neighbors.ids]), device))
+        return hidden[: len(anchor_ids)], neighbors.synthesize(hidden[len(anchor_ids) :])
 
-    def _encode(self, groups: list[Tensor], windows: Windows, *, plain: int) -> list[Tensor]:
-        """h of each group, all in one pass; the groups from number `plain` on are views, in which items are swapped."""
+    def _neighbors(self, ids: Tensor, windows: Windows) -> AllNeighbors | SomeNeighbors:
+        """The neighbors of anchors (B,), on the device, that are encoded in a step."""
+        weights = self.neighbor_weights(ids)  # (B, K)
+        neighbors = self._semantic_parts()[0].neighbors[ids]
+        if windows.static_shapes:
+            return AllNeighbors(neighbors.flatten(), weights)
+        return _some(neighbors, weights, weights.detach() != 0)
+
+    def _inter(
+        self, anchor_ids: Tensor, anchors: Tensor, samples: Tensor, group_ids: Tensor | None, windows: Windows
+    ) -> Tensor:
+        """L_CS of h and h+, each (B, D), of the anchors that have a neighbor."""
+        if self._has_isolated_anchors or not windows.static_shapes:  # selecting rows makes a GPU wait
+            neighbors = self._semantic_parts()[0].neighbors[anchor_ids.to(anchors.device)]
+            kept = (neighbors > 0).any(1)
+            anchors, samples = anchors[kept], samples[kept]
+            group_ids = None if group_ids is None else group_ids[kept]
+        return self._contrast(anchors, samples, group_ids)
+
+    def _encode(self, passes: dict[str, Tensor], views: dict[str, Tensor], windows: Windows) -> dict[str, Tensor]:
+        """h of each pass by name, all encoded together; in `views` items are swapped for substitutes."""
+        groups = passes | views
         if not groups:
-            return []
-        batch = windows.gather(groups, self.backbone.item_embedding.weight.device)
-        hidden = self._hidden(batch) if plain == len(groups) else self._views(batch, sum(batch.sequences[:plain]))
-        return list(hidden.split([len(ids) for ids in groups]))
+            return {}
+        batch = windows.gather(list(groups.values()), self.backbone.item_embedding.weight.device)
+        hidden = self._encode_with_views(batch, sum(batch.sequences[: len(passes)])) if views else self._hidden(batch)
+        return dict(zip(groups, hidden.split([len(ids) for ids in groups.values()]), strict=True))
 
-    def _views(self, batch: Batch, plain: int) -> Tensor:
+    def _encode_with_views(self, batch: Batch, first_view: int) -> Tensor:
+        """h of a batch; in its sequences from number `first_view` on each item is swapped with probability `loss.swap`."""
         packed = batch.packed
-        viewed = _tokens_of(packed, plain)  # (T,)
-        semantics, _ = self._parts()
+        viewed = _tokens_of(packed, first_view)  # (T,)
+        semantics, _ = self._semantic_parts()
         counts = (semantics.substitutes > 0).sum(1)[packed.items]  # (T,)
         swapped = viewed & (torch.rand(len(viewed), device=viewed.device) < self.config.loss.swap) & (counts > 0)
         if self.config.synthesizer.item_kind == "draw":
@@ -164,37 +217,37 @@ class SRACL(nn.Module):
 
     def _hidden(self, batch: Batch, token_vectors: Tensor | None = None) -> Tensor:
         table = self.backbone.item_embedding.weight
-        narrow = self.config.train.precision == "bfloat16"
-        with torch.autocast(table.device.type, torch.bfloat16) if narrow else nullcontext():
-            if batch.read is None:
+        bfloat16 = self.config.train.precision == "bfloat16"
+        with torch.autocast(table.device.type, torch.bfloat16) if bfloat16 else nullcontext():
+            if batch.indices is None:
                 hidden = self.backbone(batch.packed, token_vectors)
             else:
-                hidden = self.backbone.at(batch.packed, batch.read, token_vectors)
-        return hidden.to(table.dtype)  # losses tell apart what 8 bits of a bfloat16 do not
+                hidden = self.backbone.encode_at(batch.packed, batch.indices, token_vectors)
+        return hidden.to(table.dtype)  # the losses need more than a bfloat16's 8 bits
 
-    def _contrast(self, anchors: Tensor, positives: Tensor, kin: Tensor | None) -> Tensor:
+    def _contrast(self, anchors: Tensor, positives: Tensor, group_ids: Tensor | None) -> Tensor:
         loss = self.config.loss
         symmetric = loss.direction == "symmetric"
-        return info_nce(anchors, positives, temperature=loss.temperature, symmetric=symmetric, kin=kin)
+        return info_nce(anchors, positives, temperature=loss.temperature, symmetric=symmetric, group_ids=group_ids)
 
-    def _parts(self):
+    def _semantic_parts(self) -> tuple[Semantics, Synthesizer]:
         if self.semantics is None or self.synthesizer is None:
             raise ValueError("this model was built without semantics")
         return self.semantics, self.synthesizer
 
 
-def _mix(weights: Tensor, chosen: tuple[Tensor, ...] | None, encoded: Tensor) -> Tensor:
-    """h+ (B, D): h of neighbors (M, D), by their weights (B, K); `chosen` has their rows and columns, none: all of them."""
-    if chosen is None:
-        return (weights[:, :, None] * encoded.view(*weights.shape, -1)).sum(1)
-    weighted = weights[chosen][:, None] * encoded
-    return weighted.new_zeros(len(weights), weighted.shape[1]).index_add(0, chosen[0], weighted)
+def _some(neighbors: Tensor, weights: Tensor, mask: Tensor) -> SomeNeighbors:
+    """The neighbors (B, K) with these weights where `mask` (B, K) is true."""
+    rows, columns = mask.nonzero(as_tuple=True)
+    return SomeNeighbors(neighbors[rows, columns].cpu(), weights, rows, columns)
 
 
 def _tokens_of(packed: Packed, first: int) -> Tensor:
-    """(T,) which tokens belong to the sequences asked for as number `first` or later."""
+    """(T,) which tokens belong to sequence number `first` or a later one, in the order asked for."""
     late = torch.zeros(len(packed.last), dtype=torch.bool, device=packed.last.device)
     late[packed.restore[first:]] = True  # by packed order
-    if packed.hidden is not None:
-        return late[:, None].expand_as(packed.hidden).flatten()
-    return torch.repeat_interleave(late, packed.lengths, output_size=len(packed.items))  # told, a GPU need not be asked
+    if packed.padding_mask is not None:
+        return late[:, None].expand_as(packed.padding_mask).flatten()
+    return torch.repeat_interleave(
+        late, packed.lengths, output_size=len(packed.items)
+    )  # with the size given, no wait for the GPU

@@ -25,41 +25,41 @@ Blocks = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class AttentionSpec:
-    """What attends to what."""
+    """Which tokens attend to which, in spec many heads, and with what dropout."""
 
     blocks: Blocks
     heads: int
     causal: bool
-    """Whether a token must not see what follows; the last token sees all of its sequence anyway."""
+    """Whether a token attends to itself and earlier tokens alone; the last token attends to its whole sequence anyway."""
     dropout: float
     """Rate for the weights; 0 outside training."""
-    hidden: Tensor | None = None
-    """(C, L) tokens that nobody must see, of a single block; what they themselves see does not matter."""
+    padding_mask: Tensor | None = None
+    """(C, L) true at padding tokens of a single block, which no token attends to; what they attend to does not matter."""
 
 
-def attend(qkv: Tensor, how: AttentionSpec) -> Tensor:
+def attend(qkv: Tensor, spec: AttentionSpec) -> Tensor:
     """softmax(q k^T / sqrt(d)) v of every block and head: (T, D) for queries, keys and values (T, 3D)."""
-    mask = _draw_mask(how, [count * length * length for count, length in how.blocks], qkv)
-    if by_hand(qkv) and how.hidden is None:
-        return _OnCPU.apply(qkv, mask, how)  # pyright: ignore[reportReturnType]
-    return attend_by_block(qkv, mask, how)
+    mask = _draw_mask(spec, [count * length * length for count, length in spec.blocks], qkv)
+    if by_hand(qkv) and spec.padding_mask is None:
+        return _OnCPU.apply(qkv, mask, spec)  # pyright: ignore[reportReturnType]
+    return attend_by_block(qkv, mask, spec)
 
 
-def attend_by_block(qkv: Tensor, mask: Tensor | None, how: AttentionSpec) -> Tensor:
-    """The same as one product per block: few launches for a GPU, but copies."""
+def attend_by_block(qkv: Tensor, mask: Tensor | None, spec: AttentionSpec) -> Tensor:
+    """`attend` as one product per block: few launches for a GPU, at the price of copies."""
     attended: list[Tensor] = []
-    for (count, length), rows, part in _blocks(how, mask, square=True):
-        q, k, v = qkv[rows].view(count, length, 3, how.heads, -1).permute(2, 0, 3, 1, 4)  # (C, H, L, d) each
-        scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[3]) + _seen(how, length, q)  # (C, H, L, L)
-        weights = _unseen(scores, how).softmax(-1)
+    for (count, length), rows, part in _blocks(spec, mask, square=True):
+        q, k, v = qkv[rows].view(count, length, 3, spec.heads, -1).permute(2, 0, 3, 1, 4)  # (C, H, L, d) each
+        scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[3]) + _causal_bias(spec, length, q)  # (C, H, L, L)
+        weights = _without_padding(scores, spec).softmax(-1)
         if part is not None:
-            weights = weights * part.view(how.heads, count, length, length).transpose(0, 1)
+            weights = weights * part.view(spec.heads, count, length, length).transpose(0, 1)
         attended.append((weights @ v).transpose(1, 2).flatten(2).flatten(0, 1))  # (C * L, D)
     return torch.cat(attended)
 
 
 def attend_last(
-    query: Tensor, tokens: Tensor, key: Tensor, value: Tensor, value_bias: Tensor, how: AttentionSpec
+    query: Tensor, tokens: Tensor, key: Tensor, value: Tensor, value_bias: Tensor, spec: AttentionSpec
 ) -> Tensor:
     """softmax(q k^T / sqrt(d)) v of each sequence's last token: (B, D) for query (B, D) and all tokens (T, D).
 
@@ -67,28 +67,28 @@ def attend_last(
     sum_t w_t (V x_t) = V (sum_t w_t x_t), so the weights `key` and `value` (D, D) meet B queries, not T tokens. A bias of
     the keys adds the same to all scores of a query, which softmax takes out again: it has no part in it.
     """
-    width, heads = query.shape[1], how.heads
+    width, heads = query.shape[1], spec.heads
     asked = query.view(-1, heads, width // heads).transpose(0, 1) @ key.view(heads, -1, width)  # (H, B, D)
     asked = (asked / math.sqrt(width // heads)).transpose(0, 1).contiguous()  # (B, H, D)
-    mask = _draw_mask(how, [count * length for count, length in how.blocks], query)
-    if by_hand(query) and how.hidden is None:
-        pooled, share = _PoolOnCPU.apply(asked, tokens, mask, how)  # pyright: ignore[reportGeneralTypeIssues]
+    mask = _draw_mask(spec, [count * length for count, length in spec.blocks], query)
+    if by_hand(query) and spec.padding_mask is None:
+        pooled, share = _PoolOnCPU.apply(asked, tokens, mask, spec)  # pyright: ignore[reportGeneralTypeIssues]
     else:
-        pooled, share = pool_by_block(asked, tokens, mask, how)
+        pooled, share = pool_by_block(asked, tokens, mask, spec)
     values = pooled.transpose(0, 1) @ value.view(heads, -1, width).transpose(1, 2)  # (H, B, d)
     values = values + share.T[:, :, None] * value_bias.view(heads, 1, -1)
     return values.transpose(0, 1).flatten(1)  # (B, D)
 
 
-def pool_by_block(asked: Tensor, tokens: Tensor, mask: Tensor | None, how: AttentionSpec) -> tuple[Tensor, Tensor]:
+def pool_by_block(asked: Tensor, tokens: Tensor, mask: Tensor | None, spec: AttentionSpec) -> tuple[Tensor, Tensor]:
     """Sums of tokens (B, H, D), weighted by softmax(asked . token) of asked (B, H, D), and the weights' sums (B, H)."""
     pooled: list[Tensor] = []
     shares: list[Tensor] = []
     before = 0
-    for (count, length), rows, part in _blocks(how, mask, square=False):
+    for (count, length), rows, part in _blocks(spec, mask, square=False):
         x = tokens[rows].view(count, length, -1)  # (C, L, D)
         scores = asked[before : before + count] @ x.transpose(1, 2)  # (C, H, L)
-        weights = _unseen(scores, how).softmax(-1)
+        weights = _without_padding(scores, spec).softmax(-1)
         if part is not None:
             weights = weights * part.view_as(weights)
         pooled.append(weights @ x)
@@ -105,44 +105,44 @@ class _OnCPU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, mask: Tensor | None, how: AttentionSpec) -> Tensor:
+    def forward(ctx: Any, qkv: Tensor, mask: Tensor | None, spec: AttentionSpec) -> Tensor:
         out = qkv.new_empty(len(qkv), qkv.shape[1] // 3)
-        scale = math.sqrt(out.shape[1] // how.heads)
+        scale = math.sqrt(out.shape[1] // spec.heads)
         kept: list[Tensor] = []
-        for (count, length), rows, part in _blocks(how, mask, square=True):
-            (q, k, v), (o,) = _heads(how, qkv[rows], count, 3), _heads(how, out[rows], count, 1)
-            scores, seen = qkv.new_empty(how.heads, count, length, length), _seen(how, length, qkv)
-            for head in range(how.heads):
-                torch.baddbmm(seen, q[head], k[head].transpose(1, 2), alpha=1 / scale, out=scores[head])
+        for (count, length), rows, part in _blocks(spec, mask, square=True):
+            (q, k, v), (o,) = _heads(spec, qkv[rows], count, 3), _heads(spec, out[rows], count, 1)
+            scores, bias = qkv.new_empty(spec.heads, count, length, length), _causal_bias(spec, length, qkv)
+            for head in range(spec.heads):
+                torch.baddbmm(bias, q[head], k[head].transpose(1, 2), alpha=1 / scale, out=scores[head])
             weights = torch.softmax(scores, -1)
             dropped = weights if part is None else torch.mul(weights, part.view_as(weights), out=scores)
-            for head in range(how.heads):
+            for head in range(spec.heads):
                 o[head].copy_(torch.bmm(dropped[head], v[head]))
             kept += [weights, dropped]
         if any(ctx.needs_input_grad):
-            ctx.how, ctx.scale = how, scale
+            ctx.spec, ctx.scale = spec, scale
             ctx.save_for_backward(qkv, mask, *kept)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        how: AttentionSpec = ctx.how
+        spec: AttentionSpec = ctx.spec
         qkv, mask, *kept = ctx.saved_tensors
         d_qkv = torch.empty_like(qkv)
         left = iter(kept)
-        for (count, _), rows, part in _blocks(how, mask, square=True):
-            (q, k, v), (d_q, d_k, d_v) = (_heads(how, each[rows], count, 3) for each in (qkv, d_qkv))
-            (d_o,) = _heads(how, grads[0][rows], count, 1)
+        for (count, _), rows, part in _blocks(spec, mask, square=True):
+            (q, k, v), (d_q, d_k, d_v) = (_heads(spec, each[rows], count, 3) for each in (qkv, d_qkv))
+            (d_o,) = _heads(spec, grads[0][rows], count, 1)
             weights, dropped = next(left), next(left)
             d_weights = torch.empty_like(weights)
-            for head in range(how.heads):
+            for head in range(spec.heads):
                 d_v[head].copy_(torch.bmm(dropped[head].transpose(1, 2), d_o[head]))
                 torch.bmm(d_o[head], v[head].transpose(1, 2), out=d_weights[head])
             if part is not None:
                 d_weights *= part.view_as(d_weights)
             d_scores = torch.ops.aten._softmax_backward_data(d_weights, weights, -1, weights.dtype)
             d_scores.mul_(1 / ctx.scale)
-            for head in range(how.heads):
+            for head in range(spec.heads):
                 d_q[head].copy_(torch.bmm(d_scores[head], k[head]))
                 d_k[head].copy_(torch.bmm(d_scores[head].transpose(1, 2), q[head]))
         return d_qkv, None, None
@@ -153,12 +153,12 @@ class _PoolOnCPU(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, asked: Tensor, tokens: Tensor, mask: Tensor | None, how: AttentionSpec
+        ctx: Any, asked: Tensor, tokens: Tensor, mask: Tensor | None, spec: AttentionSpec
     ) -> tuple[Tensor, Tensor]:
         pooled, share = torch.empty_like(asked), asked.new_empty(asked.shape[:2])
         kept: list[Tensor] = []
         before = 0
-        for (count, length), rows, part in _blocks(how, mask, square=False):
+        for (count, length), rows, part in _blocks(spec, mask, square=False):
             x, own = tokens[rows].view(count, length, -1), slice(before, before + count)
             weights = torch.softmax(torch.bmm(asked[own], x.transpose(1, 2)), -1)  # (C, H, L)
             dropped = weights if part is None else weights * part.view_as(weights)
@@ -167,19 +167,19 @@ class _PoolOnCPU(torch.autograd.Function):
             kept += [weights, dropped]
             before = own.stop
         if any(ctx.needs_input_grad):
-            ctx.how = how
+            ctx.spec = spec
             ctx.save_for_backward(asked, tokens, mask, *kept)
         return pooled, share
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        how: AttentionSpec = ctx.how
+        spec: AttentionSpec = ctx.spec
         asked, tokens, mask, *kept = ctx.saved_tensors
         d_pooled, d_share = (grad.contiguous() for grad in grads)
         d_asked, d_tokens = torch.empty_like(asked), torch.empty_like(tokens)
         left = iter(kept)
         before = 0
-        for (count, length), rows, part in _blocks(how, mask, square=False):
+        for (count, length), rows, part in _blocks(spec, mask, square=False):
             x, own = tokens[rows].view(count, length, -1), slice(before, before + count)
             d_x = d_tokens[rows].view(count, length, -1)
             weights, dropped = next(left), next(left)
@@ -195,39 +195,39 @@ class _PoolOnCPU(torch.autograd.Function):
 
 
 def _blocks(
-    how: AttentionSpec, mask: Tensor | None, *, square: bool
+    spec: AttentionSpec, mask: Tensor | None, *, square: bool
 ) -> Iterator[tuple[tuple[int, int], slice, Tensor | None]]:
     """Each block's (C, L), its tokens, and its part of the mask: C * H * L numbers, or L times as many where `square`."""
     token = drawn = 0
-    for count, length in how.blocks:
+    for count, length in spec.blocks:
         rows, token = slice(token, token + count * length), token + count * length
-        size = count * how.heads * length * (length if square else 1)
+        size = count * spec.heads * length * (length if square else 1)
         yield (count, length), rows, None if mask is None else mask[drawn : drawn + size]
         drawn += size
 
 
-def _heads(how: AttentionSpec, rows: Tensor, count: int, parts: int) -> list[tuple[Tensor, ...]]:
+def _heads(spec: AttentionSpec, rows: Tensor, count: int, parts: int) -> list[tuple[Tensor, ...]]:
     """For each of `parts` parts of rows (C * L, parts * D) its views (C, L, d), one a head."""
-    views = rows.view(count, len(rows) // count, parts * how.heads, -1).unbind(2)
-    return [views[first : first + how.heads] for first in range(0, parts * how.heads, how.heads)]
+    views = rows.view(count, len(rows) // count, parts * spec.heads, -1).unbind(2)
+    return [views[first : first + spec.heads] for first in range(0, parts * spec.heads, spec.heads)]
 
 
-def _draw_mask(how: AttentionSpec, sizes: Sequence[int], like: Tensor) -> Tensor | None:
-    """What weights are multiplied with, for all blocks and heads at once: 0, or what a weight that is kept is scaled by."""
-    return keep_mask((sum(sizes) * how.heads,), how.dropout, like) if how.dropout else None
+def _draw_mask(spec: AttentionSpec, sizes: Sequence[int], like: Tensor) -> Tensor | None:
+    """Dropout factors of the weights, for all blocks and heads at once: 0, or 1 / (1 - rate)."""
+    return keep_mask((sum(sizes) * spec.heads,), spec.dropout, like) if spec.dropout else None
 
 
-def _unseen(scores: Tensor, how: AttentionSpec) -> Tensor:
-    """Scores (C, H, ..., L) without those of hidden tokens; finite, as a hidden token may see none but such."""
-    if how.hidden is None:
+def _without_padding(scores: Tensor, spec: AttentionSpec) -> Tensor:
+    """Scores (C, H, ..., L) with the lowest finite number at padding: a row of padding alone would be NaN with -inf."""
+    if spec.padding_mask is None:
         return scores
-    hidden = how.hidden.view(len(scores), *(1,) * (scores.dim() - 2), -1)
-    return scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+    mask = spec.padding_mask.view(len(scores), *(1,) * (scores.dim() - 2), -1)
+    return scores.masked_fill(mask, torch.finfo(scores.dtype).min)
 
 
-def _seen(how: AttentionSpec, length: int, like: Tensor) -> Tensor:
-    """(L, L) to add to scores: -inf where a token must not look, or (1, 1) where it may look everywhere."""
-    return _future(length if how.causal else 1, like.dtype, like.device)
+def _causal_bias(spec: AttentionSpec, length: int, like: Tensor) -> Tensor:
+    """(L, L) to add to scores: -inf at what follows a token; or one 0 (1, 1) without a causal mask."""
+    return _future(length if spec.causal else 1, like.dtype, like.device)
 
 
 @lru_cache(maxsize=256)

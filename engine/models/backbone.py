@@ -1,4 +1,4 @@
-"""What every sequence encoder f offers, and where one is looked up by name.
+"""The interface of a sequence encoder f; engine/models/registry.py looks one up by name.
 
 Legend: B sequences, T packed tokens, D width, V items.
 """
@@ -6,7 +6,7 @@ Legend: B sequences, T packed tokens, D width, V items.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +15,28 @@ from engine.config import ModelConfig
 from engine.data.batching.windows import Packed
 from engine.models.losses import recommendation_loss
 
+FORMER_NAMES = {"own_loss": "has_own_loss", "pads": "accepts_padding", "at": "encode_at"}
+"""What a `Backbone` may still call its flags and methods, and their names."""
+
 
 class Backbone(nn.Module, ABC):
     """A sequence encoder with tied item embeddings: score of item v = f(S) . E[v]."""
 
     item_embedding: nn.Embedding
     """E (V + 1, D); row 0 is padding."""
-    own_loss: ClassVar[bool] = False
+    has_own_loss: ClassVar[bool] = False
     """Whether L_rec needs a pass of its own (`loss`) instead of the hidden states that the contrasts share."""
     causal: ClassVar[bool] = False
-    """Whether `at` can read it at every item, from what stands before (`train.mode = "sequence"`)."""
-
-    pads: ClassVar[bool] = False
+    """Whether `encode_at` gives the state at any item from that item and earlier ones (`train.mode = "sequence"`)."""
+    accepts_padding: ClassVar[bool] = False
     """Whether it takes sequences that are padded to one block (engine/data/batching/padded_windows.py), as a GPU likes them."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Read a class that uses former names, as in files kept with older runs: `own_loss`, `pads`, `at`."""
+        super().__init_subclass__(**kwargs)
+        for former, name in FORMER_NAMES.items():
+            if former in vars(cls) and name not in vars(cls):
+                setattr(cls, name, vars(cls)[former])
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
         """A backbone of V items that sees the last `max_length` ones."""
@@ -40,8 +49,12 @@ class Backbone(nn.Module, ABC):
         `token_vectors` (T, D) stand in for the item embeddings of the tokens where given.
         """
 
-    def at(self, packed: Packed, read: Tensor, token_vectors: Tensor | None = None) -> Tensor:
-        """h (B, D) at the tokens `read` (B,) of sequences, each from what stands before it and itself."""
+    def encode_at(self, packed: Packed, indices: Tensor, token_vectors: Tensor | None = None) -> Tensor:
+        """h (B, D) at tokens given by their `indices` (B,) in `packed.items`, each from itself and earlier items alone.
+
+        Raises:
+            NotImplementedError: the backbone is not `causal`.
+        """
         raise NotImplementedError
 
     def scores(self, hidden: Tensor) -> Tensor:

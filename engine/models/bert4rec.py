@@ -30,7 +30,7 @@ LAST_ONLY = 0.5
 class BERT4Rec(Backbone):
     """f: item and position embeddings, Transformer layers without causal mask, an output layer; scores have a bias."""
 
-    own_loss: ClassVar[bool] = True
+    has_own_loss: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
         super().__init__(config, items=items, max_length=max_length)

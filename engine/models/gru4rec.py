@@ -43,8 +43,8 @@ class GRU4Rec(Backbone):
         states = self._run(packed, token_vectors)[1]  # (layers, B, H), longest sequence first
         return self.output(states[-1].flip(0))[packed.restore]  # (B, D)
 
-    def at(self, packed: Packed, read: Tensor, token_vectors: Tensor | None = None) -> Tensor:
-        return self.output(self._run(packed, token_vectors)[0][read])  # (B, D)
+    def encode_at(self, packed: Packed, indices: Tensor, token_vectors: Tensor | None = None) -> Tensor:
+        return self.output(self._run(packed, token_vectors)[0][indices])  # (B, D)
 
     def _run(self, packed: Packed, token_vectors: Tensor | None) -> tuple[Tensor, Tensor]:
         x = self.item_embedding(packed.items) if token_vectors is None else token_vectors  # (T, D)

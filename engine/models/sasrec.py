@@ -24,7 +24,7 @@ class SASRec(Backbone):
     """f: item and position embeddings, Transformer layers, the last position's hidden state (paper section 3.2)."""
 
     causal: ClassVar[bool] = True
-    pads: ClassVar[bool] = True
+    accepts_padding: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
         super().__init__(config, items=items, max_length=max_length)
@@ -40,12 +40,12 @@ class SASRec(Backbone):
     def forward(self, packed: Packed, token_vectors: Tensor | None = None) -> Tensor:
         return self._run(packed, token_vectors)[packed.restore]  # (B, D)
 
-    def at(self, packed: Packed, read: Tensor, token_vectors: Tensor | None = None) -> Tensor:
-        return self._run(packed, token_vectors, read)
+    def encode_at(self, packed: Packed, indices: Tensor, token_vectors: Tensor | None = None) -> Tensor:
+        return self._run(packed, token_vectors, indices)
 
-    def _run(self, packed: Packed, token_vectors: Tensor | None, read: Tensor | None = None) -> Tensor:
+    def _run(self, packed: Packed, token_vectors: Tensor | None, indices: Tensor | None = None) -> Tensor:
         x = self.item_embedding(packed.items) if token_vectors is None else token_vectors  # (T, D)
         x = dropout(self.input_norm(x + self.position_embedding(packed.positions)), self.dropout, self.training)
         for layer in self.layers[:-1]:
             x = layer(x, packed, last_only=False)
-        return self.layers[-1](x, packed, last_only=read is None, read=read)  # (B, D)
+        return self.layers[-1](x, packed, last_only=indices is None, indices=indices)  # (B, D)

@@ -26,10 +26,15 @@ XAVIER_GAIN = 1.414
 class Synthesizer(nn.Module):
     """Weights of neighbors, from the anchor's and the neighbors' semantic vectors."""
 
+    name: ClassVar[str]
+    """What `synthesizer.kind` calls it."""
+    learned: ClassVar[bool] = False
+    """Whether training changes its weights of the neighbors."""
     one_hot: ClassVar[bool] = False
     """Whether all weight goes to one neighbor; weight dropout then stays off."""
 
-    def __init__(self, weight_dropout: float = 0.0) -> None:
+    def __init__(self, size: int, width: int, weight_dropout: float = 0.0) -> None:
+        """A synthesizer of semantic vectors of `size` S; a learned one projects them to `width` D."""
         super().__init__()
         self.weight_dropout = weight_dropout
 
@@ -48,8 +53,11 @@ class Synthesizer(nn.Module):
 class GAT(Synthesizer):
     """s_j = LeakyReLU_0.2(a^T [W^T x_u || W^T x_j]) (paper section 3.3). Static attention: see docs/method.md."""
 
+    name = "gat"
+    learned = True
+
     def __init__(self, size: int, width: int, weight_dropout: float) -> None:
-        super().__init__(weight_dropout)
+        super().__init__(size, width, weight_dropout)
         self.projection = _xavier(size, width)
         self.attention = _xavier(2 * width, 1)
 
@@ -63,6 +71,9 @@ class GAT(Synthesizer):
 class Frozen(GAT):
     """`gat` as it was initialized, never trained."""
 
+    name = "frozen"
+    learned = False
+
     def __init__(self, size: int, width: int, weight_dropout: float) -> None:
         super().__init__(size, width, weight_dropout)
         self.requires_grad_(False)
@@ -71,8 +82,11 @@ class Frozen(GAT):
 class GATv2(Synthesizer):
     """s_j = a^T LeakyReLU_0.2(W [x_u || x_j]): the order of the neighbors may depend on the anchor."""
 
+    name = "gatv2"
+    learned = True
+
     def __init__(self, size: int, width: int, weight_dropout: float) -> None:
-        super().__init__(weight_dropout)
+        super().__init__(size, width, weight_dropout)
         self.own, self.other = _xavier(size, width), _xavier(size, width)
         self.attention = _xavier(width, 1)
 
@@ -84,8 +98,11 @@ class GATv2(Synthesizer):
 class ScaledDot(Synthesizer):
     """s_j = (W_q x_u) . (W_k x_j) / sqrt(D)."""
 
+    name = "dot"
+    learned = True
+
     def __init__(self, size: int, width: int, weight_dropout: float) -> None:
-        super().__init__(weight_dropout)
+        super().__init__(size, width, weight_dropout)
         self.query, self.key = _xavier(size, width), _xavier(size, width)
 
     def scores(self, anchor: Tensor, neighbors: Tensor, similarity: Tensor) -> Tensor:
@@ -96,8 +113,11 @@ class ScaledDot(Synthesizer):
 class MLP(Synthesizer):
     """s_j = g(x_u) . g(x_j) / sqrt(D) with g(x) = W_2 GELU(W_1 x): the paper's non-linear adapter."""
 
+    name = "mlp"
+    learned = True
+
     def __init__(self, size: int, width: int, weight_dropout: float) -> None:
-        super().__init__(weight_dropout)
+        super().__init__(size, width, weight_dropout)
         self.first, self.second = _xavier(size, width), _xavier(width, width)
 
     def _adapt(self, x: Tensor) -> Tensor:
@@ -111,12 +131,16 @@ class MLP(Synthesizer):
 class Uniform(Synthesizer):
     """All neighbors alike."""
 
+    name = "uniform"
+
     def scores(self, anchor: Tensor, neighbors: Tensor, similarity: Tensor) -> Tensor:
         return torch.zeros_like(similarity)
 
 
 class SoftmaxCosine(Synthesizer):
     """Softmax of the similarity / 0.1."""
+
+    name = "softmax-cosine"
 
     def scores(self, anchor: Tensor, neighbors: Tensor, similarity: Tensor) -> Tensor:
         return similarity / COSINE_TEMPERATURE
@@ -125,6 +149,7 @@ class SoftmaxCosine(Synthesizer):
 class RandomPick(Synthesizer):
     """One neighbor at random, anew in every step (the paper's w/o learn.); outside training its expectation, 1 / K."""
 
+    name = "random"
     one_hot = True
 
     def scores(self, anchor: Tensor, neighbors: Tensor, similarity: Tensor) -> Tensor:
@@ -139,6 +164,7 @@ class RandomPick(Synthesizer):
 class Top1(Synthesizer):
     """The most similar neighbor alone."""
 
+    name = "top1"
     one_hot = True
 
     def scores(self, anchor: Tensor, neighbors: Tensor, similarity: Tensor) -> Tensor:
@@ -158,6 +184,12 @@ def _one_hot(scores: Tensor, mask: Tensor) -> Tensor:
     return F.one_hot(best, scores.shape[1]) * mask.to(scores.dtype)
 
 
+SYNTHESIZERS: dict[str, type[Synthesizer]] = {
+    kind.name: kind for kind in (GAT, GATv2, ScaledDot, MLP, Uniform, SoftmaxCosine, RandomPick, Top1, Frozen)
+}
+"""By the name in `synthesizer.kind`, which has to list it too (engine/config.py)."""
+
+
 def build_synthesizer(config: SynthesizerConfig, *, size: int, width: int) -> Synthesizer:
     """The synthesizer that the config names.
 
@@ -165,8 +197,4 @@ def build_synthesizer(config: SynthesizerConfig, *, size: int, width: int) -> Sy
         size: of the semantic vectors.
         width: of the backbone; also the size of the projections.
     """
-    learnable = {"gat": GAT, "frozen": Frozen, "gatv2": GATv2, "dot": ScaledDot, "mlp": MLP}
-    fixed = {"uniform": Uniform, "softmax-cosine": SoftmaxCosine, "random": RandomPick, "top1": Top1}
-    if config.kind in learnable:
-        return learnable[config.kind](size, width, config.weight_dropout)
-    return fixed[config.kind](config.weight_dropout)
+    return SYNTHESIZERS[config.kind](size, width, config.weight_dropout)

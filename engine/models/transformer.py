@@ -32,20 +32,20 @@ class Layer(nn.Module):
         self.contract = nn.Linear(config.inner, width)
         self.feed_norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
 
-    def forward(self, x: Tensor, packed: Packed, *, last_only: bool, read: Tensor | None = None) -> Tensor:
-        """(T, D) for tokens (T, D), or (B, D) for the last tokens alone, or for the tokens `read` (B,)."""
+    def forward(self, x: Tensor, packed: Packed, *, last_only: bool, indices: Tensor | None = None) -> Tensor:
+        """(T, D) for tokens (T, D), or (B, D) for the last tokens alone, or for the tokens with `indices` (B,)."""
         rate = self.attention_dropout if self.training else 0.0
-        how = AttentionSpec(packed.blocks, self.heads, self.causal, rate, packed.hidden)
+        spec = AttentionSpec(packed.blocks, self.heads, self.causal, rate, packed.padding_mask)
         if last_only:
             queried = x[packed.last]
             key, value = self.key_value.weight.chunk(2)
-            attended = attend_last(self.query(queried), x, key, value, self.key_value.bias.chunk(2)[1], how)
+            attended = attend_last(self.query(queried), x, key, value, self.key_value.bias.chunk(2)[1], spec)
         else:
             queried = x
             weight = torch.cat([self.query.weight, self.key_value.weight])  # one product reads the tokens once
-            attended = attend(F.linear(x, weight, torch.cat([self.query.bias, self.key_value.bias])), how)
-        if read is not None:
-            attended, queried = attended[read], queried[read]
+            attended = attend(F.linear(x, weight, torch.cat([self.query.bias, self.key_value.bias])), spec)
+        if indices is not None:
+            attended, queried = attended[indices], queried[indices]
         x = self.attention_norm(self._drop(self.output(attended)) + queried)
         return self.feed_norm(self._drop(feed_forward(x, self.expand, self.contract)) + x)
 

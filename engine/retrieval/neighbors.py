@@ -34,13 +34,13 @@ class NeighborTable:
 
     def columns(self) -> Columns:
         """The table of `NeighborsFound`: one row per neighbor that is there."""
-        there = self.ids != 0
+        mask = self.ids != 0
         ranks = np.arange(1, self.ids.shape[1] + 1, dtype=np.int32)
         return {
-            "anchor_id": np.repeat(self.query_ids.astype(np.int32), there.sum(1)),
-            "rank": np.broadcast_to(ranks, there.shape)[there],
-            "neighbor_id": self.ids[there].astype(np.int32),
-            "similarity": self.similarity[there],
+            "anchor_id": np.repeat(self.query_ids.astype(np.int32), mask.sum(1)),
+            "rank": np.broadcast_to(ranks, mask.shape)[mask],
+            "neighbor_id": self.ids[mask].astype(np.int32),
+            "similarity": self.similarity[mask],
         }
 
 
@@ -76,11 +76,11 @@ def user_neighbors(
     Args:
         vectors: (R, S) of the anchors `anchor_ids` (R,).
         queries: (Q,) anchors among them.
-        stop: asked after each chunk of queries.
+        stop: called after each chunk of queries; true ends the search.
 
     Raises:
         ValueError: a query has no vector.
-        Interrupted: `stop` said so.
+        Interrupted: `stop` returned true.
     """
     anchor_ids, queries = np.asarray(anchor_ids, np.int64), np.asarray(queries, np.int64)
     order = np.argsort(anchor_ids)
@@ -112,7 +112,7 @@ def item_neighbors(
         item_vectors: (V + 1, S) by item id; row 0 is padding and is never found.
 
     Raises:
-        Interrupted: `stop` said so.
+        Interrupted: `stop` returned true.
     """
     queries = np.flatnonzero(dataset.train_counts)
     ids = queries[item_vectors[queries].any(axis=1)]
@@ -141,7 +141,7 @@ def _rows_of(anchor_ids: NDArray[np.int64], order: NDArray[np.int64], queries: N
 
 
 def _in_pool(dataset: Dataset, anchor_ids: NDArray[np.int64], pool: str) -> NDArray[np.bool_]:
-    """Which anchors the pool holds, whoever asks."""
+    """Which anchors the pool holds for any query."""
     if pool == "reference":
         return np.ones(len(anchor_ids), bool)
     if pool == "users":
@@ -163,8 +163,8 @@ def _search(
 ) -> NeighborTable:
     """Search candidates (C, S) with ids (C,) for the queries (Q,) whose vector (Q, S) is not zero."""
     # Imported here so that a reader of neighbor lists does not load torch.
-    from engine.retrieval.annoy_index import annoy_search
-    from engine.retrieval.topk import ExactSearch, normalized
+    from engine.retrieval.backends import BACKENDS
+    from engine.retrieval.topk import normalized
 
     def step(done: int) -> None:
         report(StageProgress(stage=STAGE, done=done, total=total))
@@ -176,14 +176,8 @@ def _search(
     asking = np.flatnonzero(vectors.any(axis=1))
     total = len(asking)
     step(0)
-    recall = None
-    if config.backend == "annoy" and len(candidates):
-        found, scores, recall = annoy_search(
-            candidates, vectors[asking], skip[asking], k=k, trees=config.trees, search_k=config.search_k, step=step
-        )
-    else:
-        found, scores = ExactSearch(candidates, k=k)(vectors[asking], skip[asking], step=step)
+    found = BACKENDS[config.backend](candidates, vectors[asking], skip[asking], k=k, config=config, step=step)
     table, similarity = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
-    table[asking] = np.append(ids, 0)[found]  # column -1 stands for none
-    similarity[asking] = scores
-    return NeighborTable(query_ids=queries, ids=table, similarity=similarity, recall=recall)
+    table[asking] = np.append(ids, 0)[found.columns]  # column -1 stands for none
+    similarity[asking] = found.similarity
+    return NeighborTable(query_ids=queries, ids=table, similarity=similarity, recall=found.recall)

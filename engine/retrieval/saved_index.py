@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import content_hash
+from engine.files import atomic_write
 
 TREES = 50
 SEARCH_K = 20_000
@@ -133,8 +133,7 @@ def build_index(
         search_k *= 2
         recall = recall_at(search_k)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with atomic_write(path) as temporary:
         index.save(str(temporary))
         facts = IndexFacts(
             fingerprint=fingerprint,
@@ -147,11 +146,8 @@ def build_index(
             sha256=_sha256(temporary),
             annoy=version("annoy"),
         )
-        temporary.replace(path)
+    with atomic_write(_facts_path(path)) as temporary:
         temporary.write_text(json.dumps(asdict(facts), indent=1), "utf-8")
-        temporary.replace(_facts_path(path))
-    finally:
-        temporary.unlink(missing_ok=True)
     return SavedIndex(path, facts)
 
 

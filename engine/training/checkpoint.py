@@ -1,7 +1,7 @@
 """A training's state in one file: weights, optimizer, random number generators and loop state.
 
-One safetensors file, written beside its place and renamed into it, so a reader finds the old one or the new one whole.
-A digest of its content tells a file whose bytes have changed since.
+One safetensors file, replaced atomically: a reader finds the old one or the new one whole. A digest of its content tells
+whether its bytes have changed since.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.errors import CheckpointError
+from engine.files import atomic_write, flush_to_disk
 
 FORMAT = "sracl-checkpoint-1"
 
@@ -49,12 +50,12 @@ def save(
     model: nn.Module,
     state: LoopState,
     optimizer: torch.optim.Optimizer | None = None,
-    before: Path | None = None,
+    previous: Path | None = None,
 ) -> None:
     """Write a checkpoint; with the optimizer it can be trained on from, and holds the generators' states too.
 
     Args:
-        before: where the one that stands at `path` now is kept.
+        previous: where the checkpoint that stands at `path` now is kept.
 
     Raises:
         CheckpointError: the file cannot be written; an older one stays as it is.
@@ -67,33 +68,28 @@ def save(
         device = next(model.parameters()).device
         if device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(
-                device
-            )  # of the GPU that trains, which need not be the first
+                device  # that trains, which need not be the first
+            )
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(asdict(state))
     metadata = {"format": FORMAT, "state": text, "digest": _digest(tensors, text)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(tensors, temporary, metadata)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        if before is not None and path.exists():
-            _keep(path, before)
-        temporary.replace(path)
+        with atomic_write(path) as temporary:
+            save_file(tensors, temporary, metadata)
+            flush_to_disk(temporary)
+            if previous is not None and path.exists():
+                _keep(path, previous)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(f"cannot be written: {error}", where=str(path), hint="Is the disk full?") from error
 
 
 def _keep(path: Path, to: Path) -> None:
-    """Give a file a second name; the one that had it goes."""
-    link = to.with_name(f".{to.name}.{os.getpid()}")
-    link.unlink(missing_ok=True)
-    try:
-        os.link(path, link)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(path, link)
-    link.replace(to)
+    """Give a file a second name; a file that had this name is replaced."""
+    with atomic_write(to) as link:
+        try:
+            os.link(path, link)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, link)
 
 
 def load(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> LoopState:

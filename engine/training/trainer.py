@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.config import Config
-from engine.data.batching.padded_windows import DenseWindows
+from engine.data.batching.padded_windows import PaddedWindows
 from engine.data.batching.shared_windows import SharedWindows
 from engine.data.batching.windows import Windows
 from engine.data.dataset import TEST, TRAIN, VALID, Dataset
@@ -30,15 +30,15 @@ from engine.models.cpu import prepare
 from engine.training import checkpoint
 from engine.training.checkpoint import LoopState
 
-BEST, LAST, BEFORE = "best.safetensors", "last.safetensors", "previous.safetensors"
+BEST, LAST, PREVIOUS = "best.safetensors", "last.safetensors", "previous.safetensors"
 SAVE_SECONDS = 30.0
 """Between two checkpoints within an epoch."""
 FINITE_EVERY = 20
-"""Steps between two looks at whether the loss is a number: a look makes a GPU wait."""
+"""Steps between two checks that the loss is a number: a check waits for the GPU."""
 REPORT_SECONDS = 0.4
 WEIGHTS_AT_ONCE = 2048
-SEEN = 256
-"""Anchors whose weights are looked at after every epoch."""
+PROBE_ANCHORS = 256
+"""Anchors, at most, whose synthesizer weights are measured after every epoch."""
 
 
 class Stopped(StopRequested):
@@ -103,10 +103,10 @@ class Trainer:
         torch.manual_seed(config.train.seed)
         moved = semantics.to(self.device) if semantics is not None else None
         self.model = SRACL(config, items=len(dataset.items), semantics=moved).to(self.device)
-        dense = self.device.type != "cpu" and self.model.backbone.pads
+        padded = self.device.type != "cpu" and self.model.backbone.accepts_padding
         window = config.data.max_length
-        self.windows = DenseWindows(dataset, window, self.device) if dense else Windows(dataset, window)
-        self._passes = self._choose_passes()
+        self.windows = PaddedWindows(dataset, window, self.device) if padded else Windows(dataset, window)
+        self._training_windows = self._choose_windows()
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.Adam(
             trained, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True
@@ -130,14 +130,14 @@ class Trainer:
         Raises:
             CheckpointError: there is none, or it is of another config, dataset or seed.
         """
-        places = [self.folder / name for name in (LAST, BEFORE) if (self.folder / name).exists()]
-        for path in places or [self.folder / LAST]:
+        paths = [self.folder / name for name in (LAST, PREVIOUS) if (self.folder / name).exists()]
+        for path in paths or [self.folder / LAST]:
             try:
                 state = checkpoint.read_state(path)
                 if state.best_epoch:
                     checkpoint.read_state(self.folder / BEST)  # without it there is nothing to end with
             except CheckpointError as error:
-                if not places:
+                if not paths:
                     raise
                 self._report(Warned(message=f"a checkpoint cannot be used, the one before is taken: {error.message}"))
                 continue
@@ -161,13 +161,13 @@ class Trainer:
             TrainingError: the loss is no longer a number.
         """
         if self.state.epoch == 0 and self.state.done == 0:
-            self._sample_weights("initial")
+            self._report_weights("initial")
             self._save(self.state)
         while self.state.epoch < self.config.train.epochs and self.state.bad_epochs < self.config.train.patience:
             self._epoch()
-        self._sample_weights("last")
+        self._report_weights("last")
         checkpoint.load(self.folder / BEST, model=self.model)
-        self._sample_weights("best")
+        self._report_weights("best")
         valid, test = (self._evaluate(split, ids) for split, ids in (("valid", self._valid), ("test", self._test)))
         return TrainResult(
             best_epoch=self.state.best_epoch,
@@ -222,7 +222,7 @@ class Trainer:
         own, samples = (torch.cat(side).cpu().numpy() for side in zip(*parts, strict=True))
         return ids, own, samples
 
-    def _choose_passes(self) -> Windows:
+    def _choose_windows(self) -> Windows:
         if self.config.train.mode == "prefix":
             return self.windows
         if not self.model.backbone.causal:
@@ -248,14 +248,14 @@ class Trainer:
         trained = time.perf_counter()
         scores = ranking_metrics(self._ranks(self._valid), self.config.evaluate.ks)
         evaluated = time.perf_counter()
-        improved = self._judge(scores[self.config.train.select], epoch, step)
+        improved = self._update_best(scores[self.config.train.select], epoch, step)
         names = ("loss", "loss_rec", "loss_cs", "loss_is")
         metrics = [Metric(split="train", name=name, value=value) for name, value in zip(names, sums, strict=True)]
         metrics += [Metric(split="valid", name=name, value=value) for name, value in scores.items()]
         self.train_seconds += trained - started
         self.evaluate_seconds += evaluated - trained
-        # Told before it is saved: a training that goes on from a checkpoint never tells of its epoch again.
-        self._look_at_weights()
+        # Reported before it is saved: a training that resumes from a checkpoint never reports that epoch again.
+        self._report_entropy()
         self._report(
             EpochFinished(
                 epoch=epoch,
@@ -272,23 +272,28 @@ class Trainer:
         self._save(self.state)
 
     def _save(self, state: LoopState) -> None:
-        before = self.folder / BEFORE
-        checkpoint.save(self.folder / LAST, model=self.model, state=state, optimizer=self._optimizer, before=before)
+        checkpoint.save(
+            self.folder / LAST,
+            model=self.model,
+            state=state,
+            optimizer=self._optimizer,
+            previous=self.folder / PREVIOUS,
+        )
 
     def _steps(self, epoch: int, started: float) -> tuple[list[float], int]:
-        """Train on every prefix once, or go on with that; mean of the loss and its parts, and the step reached."""
+        """Train on every prefix once, from where the loop state stands; means of the loss and its parts, and the step reached."""
         self.model.train()
         generator = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + epoch)
-        batches = self._passes.batches(torch.from_numpy(self._ids), self.config.train.batch, generator)
+        batches = self._training_windows.batches(torch.from_numpy(self._ids), self.config.train.batch, generator)
         first = self.state.sums or (0.0, 0.0, 0.0, 0.0)
         sums = torch.tensor(first, dtype=torch.float64, device=self.device)
         reported = saved = time.perf_counter()
         for done, ids in enumerate(batches[self.state.done :], self.state.done + 1):
-            losses = self.model.losses(ids, self._passes)
+            losses = self.model.losses(ids, self._training_windows)
             self._optimizer.zero_grad(set_to_none=True)
             losses.total.backward()
             self._optimizer.step()
-            sums += torch.stack([losses.total, losses.rec, losses.cs, losses.is_]).detach()
+            sums += torch.stack([losses.total, losses.rec, losses.inter, losses.intra]).detach()
             step = self.state.step + done
             if done % FINITE_EVERY == 0 or done == len(batches):
                 self._check_finite(sums, losses, epoch, step)
@@ -303,12 +308,12 @@ class Trainer:
                         loss=float(losses.total.detach()),
                     )
                 )
-            asked = self._stop()
-            if asked or now - saved > SAVE_SECONDS:
+            stopping = self._stop()
+            if stopping or now - saved > SAVE_SECONDS:
                 saved = now
                 self._check_finite(sums, losses, epoch, step)
                 self._save(replace(self.state, done=done, sums=tuple(sums.tolist()), seconds=now - started))
-            if asked:
+            if stopping:
                 raise Stopped
         return (sums / len(batches)).tolist(), self.state.step + len(batches)
 
@@ -320,11 +325,13 @@ class Trainer:
         raise TrainingError(
             f"the loss is no longer a number at epoch {epoch}, step {step}: {', '.join(bad) or 'the total'}",
             where=f"train.lr = {self.config.train.lr}, loss.temperature = {self.config.loss.temperature}",
-            hint=(f"Lower train.lr or raise loss.temperature. Epoch {self.state.epoch} is kept in {LAST} or {BEFORE}."),
+            hint=(
+                f"Lower train.lr or raise loss.temperature. Epoch {self.state.epoch} is kept in {LAST} or {PREVIOUS}."
+            ),
         )
 
-    def _judge(self, score: float, epoch: int, step: int) -> bool:
-        """Compare with the best so far and move the loop state on; whether it is a new best."""
+    def _update_best(self, score: float, epoch: int, step: int) -> bool:
+        """Compare a score with the best so far and advance the loop state to this epoch; whether it is a new best."""
         train, state = self.config.train, self.state
         if train.select_digits is not None:
             score = round(score, train.select_digits)
@@ -362,18 +369,18 @@ class Trainer:
         )
         return {m.name: m.value for m in metrics if m.subgroup == "all" and m.name != "n"}
 
-    def _look_at_weights(self) -> None:
-        """Report how the synthesizer's weights are spread, of some of the anchors that represent users."""
+    def _report_entropy(self) -> None:
+        """Report the entropy of the synthesizer's weights for a sample of the anchors that represent users."""
         if not self.samples_users:
             return
         ids = self.dataset.anchors.representing
-        neighbors, weights = self.weights(ids[:: -(-len(ids) // SEEN)])
+        neighbors, weights = self.weights(ids[:: -(-len(ids) // PROBE_ANCHORS)])
         spread = entropy_spread(weights, neighbors > 0)
         if spread is not None:
             entropy, low, high = spread
             self._report(WeightsSeen(epoch=self.state.epoch, step=self.state.step, entropy=entropy, low=low, high=high))
 
-    def _sample_weights(self, phase: str) -> None:
+    def _report_weights(self, phase: str) -> None:
         """Report the synthesizer's weights for the anchors that represent users."""
         if not self.samples_users:
             return

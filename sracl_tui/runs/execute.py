@@ -248,11 +248,11 @@ class _Run:
         return vectors
 
     def _train(self, trainer: Trainer) -> None:
-        from engine.training.trainer import BEFORE, LAST
+        from engine.training.trainer import LAST, PREVIOUS
         from sracl_tui.runs.jobs.analysis_metrics import measure
 
         folder = self.recorder.folder
-        there = (folder / LAST).exists() or (folder / BEFORE).exists()
+        there = (folder / LAST).exists() or (folder / PREVIOUS).exists()
         if self._resume and (there or any(line.event == "epoch_finished" for _, line in read_events(folder))):
             state = trainer.resume() if there else trainer.state  # without checkpoints its epochs come again
             best = state.best_epoch or None

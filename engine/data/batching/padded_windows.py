@@ -1,7 +1,7 @@
-"""Every window padded to n and kept on the device: what a GPU likes better than no padding.
+"""Every window padded to n and kept on the device, for a GPU.
 
 A GPU computes padding in less time than the host needs to lay out a batch without it, and every batch has the same shape, known
-without asking the GPU for anything.
+without waiting for the GPU.
 
 Legend: B sequences, n the window, A anchors.
 """
@@ -15,10 +15,10 @@ from engine.data.batching.windows import Packed, Windows
 from engine.data.dataset import Dataset
 
 
-class DenseWindows(Windows):
+class PaddedWindows(Windows):
     """The last n items of every anchor, left-padded, on a device; anchor ids may lie on the CPU or there."""
 
-    whole = True
+    static_shapes = True
 
     def __init__(self, dataset: Dataset, max_length: int, device: torch.device | str) -> None:
         super().__init__(dataset, max_length)
@@ -28,7 +28,7 @@ class DenseWindows(Windows):
         index = (self._starts[:, None] + lengths - max_length + places).clamp(min=0)
         self._items = torch.where(real, self._sequence[index], 0).to(device)
         real[:, -1] = True  # a window without any item has a last token too, so that nothing is a mean of nothing
-        self._hidden = (~real).to(device)
+        self._padding_mask = (~real).to(device)
         self._positions = places.to(device)
         self.targets = self.targets.to(device)
 
@@ -42,7 +42,7 @@ class DenseWindows(Windows):
             last=torch.arange(length - 1, count * length, length, device=ids.device),
             restore=torch.arange(count, device=ids.device),
             blocks=((count, length),),
-            hidden=self._hidden[ids],
+            padding_mask=self._padding_mask[ids],
         )
 
     def batches(self, ids: Tensor, size: int, generator: torch.Generator) -> list[Tensor]:

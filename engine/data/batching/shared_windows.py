@@ -52,19 +52,19 @@ class SharedWindows(Windows):
 
     def gather(self, groups: Sequence[Tensor], device: torch.device | str = "cpu") -> Batch:
         """Each group's windows once, and where to read its prefixes."""
-        kept, read, before = [], [], 0
+        kept, windows, before = [], [], 0
         for ids in groups:
             numbers, inverse = self.numbers[ids].unique(return_inverse=True)
             kept.append(numbers)
-            read.append(inverse + before)
+            windows.append(inverse + before)
             before += len(numbers)
         packed = self.pack(torch.cat(kept))
         firsts = (packed.last - packed.lengths + 1)[packed.restore]  # (W,) first token of each window, as asked for
-        tokens = firsts[torch.cat(read)] + self._depths[torch.cat(list(groups))]
+        tokens = firsts[torch.cat(windows)] + self._depths[torch.cat(list(groups))]
         return Batch(packed.to(device), tuple(map(len, kept)), tokens.to(device))
 
-    def kin(self, anchor_ids: Tensor) -> Tensor:
-        """(B,) the user of each prefix: a batch has many of one user, and they are nearly the same."""
+    def group_ids(self, anchor_ids: Tensor) -> Tensor:
+        """(B,) the user of each prefix: a batch holds many prefixes of one user, which are false negatives of each other."""
         return self._users[anchor_ids]
 
     def batches(self, ids: Tensor, size: int, generator: torch.Generator) -> list[Tensor]:

@@ -6,7 +6,7 @@ Legend: B sequences, T tokens of all of them together, n the window, A anchors, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -31,8 +31,13 @@ class Packed:
     """(B,) takes rows in packed order back to the order that was asked for."""
     blocks: tuple[tuple[int, int], ...]
     """(count, length) of each block, in order of the tokens."""
-    hidden: Tensor | None = None
-    """(B, n) which tokens are padding, where the sequences are padded to one block (engine/data/batching/padded_windows.py)."""
+    padding_mask: Tensor | None = None
+    """(B, n) true at padding, where the sequences are padded to one block (engine/data/batching/padded_windows.py)."""
+
+    @property
+    def hidden(self) -> Tensor | None:
+        """Former name of `padding_mask`, which backbones of older runs read."""
+        return self.padding_mask
 
     @property
     def lengths(self) -> Tensor:
@@ -47,10 +52,8 @@ class Packed:
 
     def to(self, device: torch.device | str) -> Packed:
         """The same on another device."""
-        items, positions, last, restore = (
-            tensor.to(device) for tensor in (self.items, self.positions, self.last, self.restore)
-        )
-        return Packed(items, positions, last, restore, self.blocks)
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,15 @@ class Batch:
     packed: Packed
     sequences: tuple[int, ...]
     """Sequences of each group, one after the other in the order asked for."""
-    read: Tensor | None = None
+    indices: Tensor | None = None
     """(B,) token at which each prefix is read, in the order asked for; none where each is read at its last token."""
 
 
 class Windows:
     """The last n items of every anchor of a dataset, by anchor id."""
 
-    whole: ClassVar[bool] = False
-    """Whether a batch takes in neighbors of weight 0 too, so that its shape is known before the weights are."""
+    static_shapes: ClassVar[bool] = False
+    """Whether a batch holds neighbors of weight 0 too: its shape is then known without waiting for a GPU's weights."""
 
     def __init__(self, dataset: Dataset, max_length: int) -> None:
         anchors = dataset.anchors
@@ -91,8 +94,8 @@ class Windows:
         """Groups of prefixes, each prefix a sequence of its own."""
         return Batch(self.pack(torch.cat(list(groups)), device), tuple(map(len, groups)))
 
-    def kin(self, anchor_ids: Tensor) -> Tensor | None:
-        """(B,) equal numbers for prefixes that are no negatives of each other; none where all are."""
+    def group_ids(self, anchor_ids: Tensor) -> Tensor | None:
+        """(B,) equal numbers for prefixes that are no negatives of each other in InfoNCE; none where all are."""
         return None
 
     def batches(self, ids: Tensor, size: int, generator: torch.Generator) -> list[Tensor]:

@@ -150,7 +150,7 @@ def compare(reference, model, dataset, windows, anchors):
     for step in (lambda: model.losses(anchors, windows), lambda: reference(model, dataset, anchors)):
         torch.manual_seed(7)
         losses = step()
-        losses = losses if isinstance(losses, tuple) else (losses.total, losses.rec, losses.cs, losses.is_)
+        losses = losses if isinstance(losses, tuple) else (losses.total, losses.rec, losses.inter, losses.intra)
         gradients = torch.autograd.grad(losses[0], values, allow_unused=True, materialize_grads=True)
         found.append((losses, dict(zip(names, gradients, strict=True))))
     (ours, our_gradients), (plain, plain_gradients) = found
@@ -275,7 +275,7 @@ def test_samples_are_contrasted_with_the_second_pass(build):
     some = [row for row, anchor in enumerate(anchors.tolist()) if model.semantics.neighbors[anchor].any()]
     samples = hidden[2 * count : 2 * count + len(some)]  # one neighbor each, in order
     pairs = [(hidden[count + row], sample) for row, sample in zip(some, samples, strict=True)]
-    torch.testing.assert_close(losses.cs.detach(), slow_info_nce(pairs, model.config.loss))
+    torch.testing.assert_close(losses.inter.detach(), slow_info_nce(pairs, model.config.loss))
     targets = dataset.anchors.targets[anchors.numpy() - 1].tolist()
     scores = model.backbone.scores(hidden[:count]).detach().log_softmax(1)
     torch.testing.assert_close(losses.rec.detach(), -sum(scores[b, t - 1] for b, t in enumerate(targets)) / count)

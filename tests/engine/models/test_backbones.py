@@ -249,9 +249,9 @@ def test_the_three_losses(make_dataset, make_semantics, small_config, monkeypatc
         samples.append(model.backbone(windows.pack(neighbors)).mean(0) if len(neighbors) else None)
     kept = [row for row, sample in enumerate(samples) if sample is not None]
     positives = torch.stack([samples[row] for row in kept])
-    for part, on, pair in ((losses.cs, alpha, (hidden[kept], positives)), (losses.is_, beta, (hidden, hidden))):
+    for part, on, pair in ((losses.inter, alpha, (hidden[kept], positives)), (losses.intra, beta, (hidden, hidden))):
         torch.testing.assert_close(part, nce(*pair) if on else torch.zeros((), dtype=torch.float64))
-    torch.testing.assert_close(losses.total, losses.rec + alpha * losses.cs + beta * losses.is_)
+    torch.testing.assert_close(losses.total, losses.rec + alpha * losses.inter + beta * losses.intra)
 
 
 def nce(anchors, positives):
@@ -313,3 +313,44 @@ def test_a_file_that_is_no_backbone(tmp_path, text, words):
     with pytest.raises(ConfigError, match=words) as caught:
         build_backbone(config.model, items=5, max_length=3)
     assert str(path) in caught.value.message
+
+
+FORMER = """
+import torch
+from torch import nn
+from engine.models.backbone import Backbone
+
+class Own(Backbone):
+    causal = pads = own_loss = True
+
+    def __init__(self, config, *, items, max_length):
+        super().__init__(config, items=items, max_length=max_length)
+        self.item_embedding = nn.Embedding(items + 1, config.width, padding_idx=0)
+
+    def forward(self, packed, token_vectors=None):
+        assert packed.hidden is packed.padding_mask
+        return self.at(packed, packed.last, token_vectors)[packed.restore]
+
+    def at(self, packed, read, token_vectors=None):
+        return self.item_embedding(packed.items[read])
+
+class Heir(Own):
+    own_loss = False
+
+class New(Own):
+    has_own_loss = False
+    own_loss = True
+"""
+
+
+def test_a_file_with_the_former_names_of_flags_and_methods_is_still_understood(tmp_path, make_dataset):
+    path = tmp_path / "former.py"
+    path.write_text(FORMER)
+    own, heir, new = (backbone_class(f"{path}:{name}") for name in ("Own", "Heir", "New"))
+    assert (own.has_own_loss, own.accepts_padding, own.causal) == (True, True, True)
+    assert (heir.has_own_loss, heir.accepts_padding) == (False, True)
+    assert not new.has_own_loss  # its own name wins
+    dataset = make_dataset()
+    model = build(f"{path}:Own", items=len(dataset.items))
+    packed = Windows(dataset, N).pack(torch.from_numpy(dataset.anchors.ids(TRAIN)))
+    torch.testing.assert_close(model.encode_at(packed, packed.last)[packed.restore], model(packed))

@@ -9,12 +9,20 @@ import pytest
 import torch
 
 from engine.config import SynthesizerConfig
-from engine.models.synthesizers import build_synthesizer
+from engine.models.synthesizers import SYNTHESIZERS, build_synthesizer
+from sracl_tui.runs.alerts import alerts
 
 KINDS = get_args(SynthesizerConfig.model_fields["kind"].annotation)
 LEARNED = ("gat", "gatv2", "dot", "mlp")
 ONE_HOT = ("random", "top1")
 B, K, S, D = 5, 4, 6, 3
+
+
+def test_every_kind_of_the_config_is_registered_and_says_whether_it_learns():
+    assert set(SYNTHESIZERS) == set(KINDS)
+    learned = {name for name, kind in SYNTHESIZERS.items() if kind.learned}
+    assert learned == set(LEARNED) == alerts.LEARNED  # alerts run without torch
+    assert {name for name, kind in SYNTHESIZERS.items() if kind.one_hot} == set(ONE_HOT)
 
 
 def build(kind, dropout=0.0, seed=0):

@@ -8,7 +8,7 @@ import torch
 from engine.errors import CheckpointError
 from engine.events import EpochFinished, Warned
 from engine.training import checkpoint, trainer
-from engine.training.trainer import BEFORE, BEST, LAST, Stopped
+from engine.training.trainer import BEST, LAST, PREVIOUS, Stopped
 
 
 class StopAt:
@@ -184,7 +184,7 @@ def test_a_run_killed_within_an_epoch_goes_on_from_its_middle(prepare, run, worl
     assert killed.told + last.told == whole.told
 
 
-@pytest.mark.parametrize("damaged", [(LAST,), (LAST, BEFORE), (BEST,)], ids=str)
+@pytest.mark.parametrize("damaged", [(LAST,), (LAST, PREVIOUS), (BEST,)], ids=str)
 @pytest.mark.parametrize("how", ["cut", "bit", "empty"])
 def test_a_damaged_checkpoint_falls_back(prepare, run, world, tmp_path, damaged, how):
     whole = run(epochs=3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.data.batching.padded_windows import DenseWindows
+from engine.data.batching.padded_windows import PaddedWindows
 from engine.data.batching.windows import Windows
 from engine.data.dataset import TRAIN
 from engine.methods.sracl import SRACL
@@ -28,15 +28,29 @@ def build(make_dataset, make_semantics, small_config):
 
 def test_a_window_holds_the_last_items_and_nothing_else(make_dataset):
     dataset = make_dataset()
-    windows = DenseWindows(dataset, N, "cpu")
+    windows = PaddedWindows(dataset, N, "cpu")
     ids = torch.from_numpy(dataset.anchors.ids(TRAIN))
     packed = windows.pack(ids)
-    assert packed.hidden is not None
-    for anchor, items, hidden in zip(ids.tolist(), packed.items.view(-1, N), packed.hidden, strict=True):
+    assert packed.padding_mask is not None
+    for anchor, items, padding in zip(ids.tolist(), packed.items.view(-1, N), packed.padding_mask, strict=True):
         history = dataset.history(anchor, N).tolist()
         assert items.tolist() == [0] * (N - len(history)) + history
-        assert hidden.tolist() == [True] * (N - len(history)) + [False] * len(history)
+        assert padding.tolist() == [True] * (N - len(history)) + [False] * len(history)
     assert windows.targets[ids].tolist() == dataset.anchors.targets[ids.numpy() - 1].tolist()
+
+
+def test_a_batch_on_another_device_keeps_its_padding_mask(make_dataset):
+    dataset = make_dataset()
+    ids = torch.from_numpy(dataset.anchors.ids(TRAIN))
+    packed = PaddedWindows(dataset, N, "cpu").pack(ids)
+    moved = packed.to("meta")
+    assert moved.padding_mask is not None
+    assert moved.padding_mask.device.type == moved.items.device.type == "meta"
+    again = packed.to("cpu")
+    assert again.padding_mask is not None
+    assert again.padding_mask.equal(packed.padding_mask)
+    assert again.blocks == packed.blocks
+    assert Windows(dataset, N).pack(ids).to("meta").padding_mask is None
 
 
 @pytest.mark.parametrize("settings", [{"weight_dropout": 0.0}, {"weight_dropout": 0.5}, {"layers": 1}, {"layers": 3}])
@@ -44,11 +58,11 @@ def test_losses_and_gradients_are_those_of_packed_windows(build, settings):
     model, dataset = build(**settings)
     ids = torch.from_numpy(np.random.default_rng(1).permutation(dataset.anchors.ids(TRAIN))[:20])
     found = []
-    for windows in (Windows(dataset, N), DenseWindows(dataset, N, "cpu")):
+    for windows in (Windows(dataset, N), PaddedWindows(dataset, N, "cpu")):
         torch.manual_seed(3)  # the weights' dropout is drawn first, and alike
         losses = model.losses(ids, windows)
         gradients = torch.autograd.grad(losses.total, list(model.parameters()), allow_unused=True)
-        found.append([losses.total, losses.rec, losses.cs, losses.is_, *gradients])
+        found.append([losses.total, losses.rec, losses.inter, losses.intra, *gradients])
     for packed, dense in zip(*found, strict=True):
         torch.testing.assert_close(dense, packed, rtol=1e-9, atol=1e-11)
 
@@ -56,7 +70,7 @@ def test_losses_and_gradients_are_those_of_packed_windows(build, settings):
 def test_dropout_and_views_leave_no_trace_of_the_padding(build):
     """With every rate on, what stands at the padding has no part in the losses."""
     model, dataset = build(dropout=0.5, attention_dropout=0.5, swap=0.5)
-    windows = DenseWindows(dataset, N, "cpu")
+    windows = PaddedWindows(dataset, N, "cpu")
     ids = torch.from_numpy(dataset.anchors.ids(TRAIN)[:20])
     totals = []
     for value in (0.0, 100.0):
@@ -83,7 +97,7 @@ def test_a_step_never_waits_for_the_device(pretend, make_dataset, make_semantics
     machine = pretend.Machine()
     with machine:
         model = SRACL(config, items=len(dataset.items), semantics=semantics.to(pretend.DEVICE)).to(pretend.DEVICE)
-        windows = DenseWindows(dataset, N, pretend.DEVICE)
+        windows = PaddedWindows(dataset, N, pretend.DEVICE)
         optimizer = torch.optim.Adam(model.parameters(), foreach=False)
         batches = windows.batches(train, 16, torch.Generator().manual_seed(1))
         before = machine.waits.copy()

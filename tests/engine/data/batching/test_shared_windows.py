@@ -75,7 +75,7 @@ def test_values_and_gradients_are_those_of_each_prefix_alone(dataset, backbone):
     ids = torch.from_numpy(dataset.anchors.ids(TRAIN))[torch.randperm(len(dataset.anchors.ids(TRAIN)))]
     batch = passes.gather([ids, ids[:5]])
     weight = torch.randn(len(ids) + 5, 8, dtype=torch.float64)
-    shared = model.at(batch.packed, batch.read)
+    shared = model.encode_at(batch.packed, batch.indices)
     (shared * weight).sum().backward()
     ours = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
@@ -107,17 +107,21 @@ def test_every_prefix_once_in_batches_of_about_the_size(dataset):
 def test_prefixes_of_one_user_are_no_negatives_of_each_other(symmetric):
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(5, 4, generator=generator, dtype=torch.float64) for _ in range(2))
-    kin = torch.tensor([1, 1, 2, 3, 3])
+    group_ids = torch.tensor([1, 1, 2, 3, 3])
     rows = torch.cat([a, b]) if symmetric else a
-    others, users = (torch.cat([a, b]), kin.repeat(2)) if symmetric else (b, kin)
+    others, users = (torch.cat([a, b]), group_ids.repeat(2)) if symmetric else (b, group_ids)
     total = 0.0
     for i, row in enumerate(rows):
         partner = (i + 5) % 10 if symmetric else i
-        kept = [j for j in range(len(others)) if j == partner or users[j] != (kin.repeat(2) if symmetric else kin)[i]]
+        kept = [
+            j
+            for j in range(len(others))
+            if j == partner or users[j] != (group_ids.repeat(2) if symmetric else group_ids)[i]
+        ]
         total -= float(row @ others[partner]) - math.log(sum(math.exp(float(row @ others[j])) for j in kept))
-    ours = float(info_nce(a, b, temperature=1.0, symmetric=symmetric, kin=kin))
+    ours = float(info_nce(a, b, temperature=1.0, symmetric=symmetric, group_ids=group_ids))
     assert ours == pytest.approx(total / len(rows), rel=1e-12)
-    apart = info_nce(a, b, temperature=1.0, symmetric=symmetric, kin=torch.arange(5))
+    apart = info_nce(a, b, temperature=1.0, symmetric=symmetric, group_ids=torch.arange(5))
     assert float(apart) == pytest.approx(float(info_nce(a, b, temperature=1.0, symmetric=symmetric)), rel=1e-12)
 
 
