@@ -6,18 +6,19 @@ that cannot be written hinders nobody.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import time
 import traceback
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 from sracl_tui.redaction import hidden
 from store.home import Home
+from store.locks import FileLock
 
 APP = "sracl.log"
 RUN = "run.log"
@@ -38,25 +39,19 @@ class Shared(RotatingFileHandler):
             alone: no other process writes to it.
         """
         super().__init__(path, maxBytes=most_bytes, backupCount=kept, encoding="utf-8", errors="replace", delay=True)
-        self._lock_path = Path(os.devnull) if alone else path.with_name(f".{path.name}.lock")
         self._alone = alone
+        self._file_lock = FileLock(path.with_name(f".{path.name}.lock"), mode=0o600)
         self.setFormatter(Lines(home))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line, in the file that has the name now: another process may have rotated it."""
-        try:
-            lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return
-        try:
-            if not self._alone:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):
+            if self._alone:
+                super().emit(record)
+                return
+            with self._file_lock:
                 self._reopen()
-            super().emit(record)
-        except OSError:
-            return
-        finally:
-            os.close(lock)
+                super().emit(record)
 
     def _reopen(self) -> None:
         """Open the file that has the name now, where that is another one."""

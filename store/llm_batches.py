@@ -6,7 +6,6 @@ of requests until the answers are in the journal of a run; then the log goes to 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from typing import Any
 
 from store.errors import LookupFailed
 from store.home import Home
+from store.locks import FileLock
 
 
 class BatchFiles:
@@ -23,7 +23,7 @@ class BatchFiles:
 
     def __init__(self, home: Home) -> None:
         self._folder = home.path / "batches"
-        self._held: dict[str, int] = {}
+        self._held: dict[str, FileLock] = {}
 
     def begin(self, name: str, known: dict[str, Any], lines: Iterable[bytes]) -> Path:
         """Write the file of requests and the log's first line, both on the disk; the batch is then taken."""
@@ -48,25 +48,22 @@ class BatchFiles:
         """Have a batch alone; false where another process has it, or where it is done."""
         if name in self._held:
             return True
+        lock = FileLock(self._log(name), create=False)
         try:
-            file = os.open(self._log(name), os.O_RDONLY | os.O_CLOEXEC)
+            if not lock.acquire():
+                return False
         except FileNotFoundError:
             return False
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
+        if not lock.path.exists():  # done between opening and locking
+            lock.release()
             return False
-        if not self._log(name).exists():  # done between opening and locking
-            os.close(file)
-            return False
-        self._held[name] = file
+        self._held[name] = lock
         return True
 
     def release(self) -> None:
         """Let all batches go."""
-        for file in self._held.values():
-            os.close(file)
+        for lock in self._held.values():
+            lock.release()
         self._held.clear()
 
     def close(self, name: str) -> None:
@@ -76,8 +73,8 @@ class BatchFiles:
         self._log(name).replace(done / f"{name}.jsonl")
         for path in (self.input_of(name), self.output_of(name)):
             path.unlink(missing_ok=True)
-        if (file := self._held.pop(name, None)) is not None:
-            os.close(file)
+        if (lock := self._held.pop(name, None)) is not None:
+            lock.release()
 
     def read(self, *, done: bool = False) -> dict[str, dict[str, Any]]:
         """What is known of every batch that is not done, or of those that are, by name, oldest first."""

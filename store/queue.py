@@ -7,7 +7,6 @@ worker holds an operating-system lock on its slot: what lies in a slot whose loc
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -18,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from store.atomic_write import atomic_write
 from store.errors import LookupFailed, StoreBusy, StoreError
 from store.home import Home
+from store.locks import FileLock, held, holder_pid
 
 State = Literal["working", "waiting", "done"]
 _WAITING = re.compile(r"(\d{12})-(.+)\.json")
@@ -187,9 +188,7 @@ class Queue:
 
     def slots(self) -> dict[str, int]:
         """Slots with a living worker, and its PID."""
-        return {
-            path.stem: _pid(path) for path in sorted(self.working.glob("*.lock")) if not _lockable(path, keep=False)
-        }
+        return {path.stem: holder_pid(path) or 0 for path in sorted(self.working.glob("*.lock")) if held(path)}
 
     @contextmanager
     def slot(self, name: str) -> Iterator[None]:
@@ -199,34 +198,28 @@ class Queue:
             StoreBusy: another worker has it.
         """
         self.create()
-        path = self.working / f"{name}.lock"
-        file = None
-        for _ in range(20):  # one that looks whether it is held takes it for an instant
-            if file := _lockable(path, keep=True):
-                break
-            time.sleep(0.05)
-        if not file:
-            pid = _pid(path)
-            raise StoreBusy(f"process {pid} works on slot {name} of the queue", pid=pid, where=str(path))
+        lock = FileLock(self.working / f"{name}.lock")
+        if not lock.acquire(wait=1.0):  # a probe by `slots` takes it for an instant
+            pid = holder_pid(lock.path) or 0
+            raise StoreBusy(f"process {pid} works on slot {name} of the queue", pid=pid, where=str(lock.path))
         try:
-            os.ftruncate(file, 0)
-            os.write(file, str(os.getpid()).encode())
+            lock.write_holder()
             yield
         finally:
-            os.close(file)
+            lock.release()
 
     def _adopt(self, slot: str) -> None:
         """Take over what lies in slots of dead workers."""
         for folder in self.working.iterdir():
             if folder.name == slot or not folder.is_dir() or not any(folder.iterdir()):
                 continue
-            file = _lockable(folder.with_name(f"{folder.name}.lock"), keep=True)
-            if file:
+            lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+            if lock.acquire():
                 try:
                     for path in folder.iterdir():
                         self._rename(path, self.working / slot / path.name)
                 finally:
-                    os.close(file)
+                    lock.release()
 
     def _counted(self, entry: Entry) -> Entry:
         """Note that one more worker has taken it; on a full disk it goes on uncounted."""
@@ -239,12 +232,8 @@ class Queue:
     def _changing(self) -> Iterator[None]:
         """One process at a time changes the order; claiming needs no lock."""
         self.create()
-        file = os.open(self._folder / "order.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with FileLock(self._folder / "order.lock"):
             yield
-        finally:
-            os.close(file)
 
     def _renumber(self, entries: list[Entry], start: int) -> list[Entry]:
         """Spread the order anew, from the last on, so that nobody overtakes on the way."""
@@ -320,31 +309,8 @@ def _told(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(path)
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, "utf-8")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StoreError(f"the queue cannot be written: {error.strerror}", where=str(path.parent)) from None
-
-
-def _lockable(path: Path, *, keep: bool) -> int | None:
-    """A descriptor that holds the lock, or 1 where `keep` is false; none while another process has it."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(file, (fcntl.LOCK_EX if keep else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return None
-    if keep:
-        return file
-    os.close(file)
-    return 1
-
-
-def _pid(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 from engine.config import Config
 from engine.errors import ConfigError
+from store.atomic_write import atomic_write
 
 FILE = "request.json"
 
@@ -50,9 +50,8 @@ class RunRequest:
         """Keep the request in the run's folder."""
         values = {name: value for name, value in asdict(self).items() if name != "config"}
         text = json.dumps(values | {"config": self.config.model_dump(mode="json")}, indent=1)
-        temporary = folder / f".{FILE}.{os.getpid()}"
-        temporary.write_text(text, "utf-8")
-        temporary.replace(folder / FILE)
+        with atomic_write(folder / FILE) as temporary:
+            temporary.write_text(text, "utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> RunRequest:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 
+from store.atomic_write import atomic_write
 from store.home import Home
 
 FILE = "ui.json"
@@ -57,7 +57,5 @@ class Preferences:
 
     def write(self, home: Home) -> None:
         """Keep it; a home that cannot be written is no trouble."""
-        temporary = home.path / f".{FILE}.{os.getpid()}"
-        with suppress(OSError):
+        with suppress(OSError), atomic_write(home.path / FILE) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1), "utf-8")
-            temporary.replace(home.path / FILE)

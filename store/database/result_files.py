@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
+from store.atomic_write import atomic_write
 from store.errors import StoreError
 
 ROWS = 50_000
@@ -24,15 +24,11 @@ def save(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
     write = FORMATS.get(path.suffix.lower())
     if write is None:
         raise StoreError(f"{path.name!r} does not say the format", hint=f"End it in {', '.join(FORMATS)}.")
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
-        rows = write(relation, part)
-        os.replace(part, path)
+        with atomic_write(path) as temporary:
+            return write(relation, temporary)
     except OSError as error:
         raise StoreError(f"the file cannot be written: {error.strerror or error}", where=str(path)) from None
-    finally:
-        part.unlink(missing_ok=True)
-    return rows
 
 
 def _csv(relation: duckdb.DuckDBPyRelation, path: Path) -> int:

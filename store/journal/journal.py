@@ -8,7 +8,6 @@ calls that come a few at a time have their `columns` in the line itself.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -20,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from store.atomic_write import atomic_write
 from store.errors import StoreBusy
 from store.journal.event_facts import PLAIN, RECORDED
 from store.journal.processes import start_of
+from store.locks import FileLock, held, holder_pid, holder_words
 
 _SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
 _HEAD = 120
@@ -138,12 +139,9 @@ def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
             arrays[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
         else:
             arrays[name] = pa.array(values)
-    temporary = path.with_suffix(".tmp")
     texts: Any = [name for name, array in arrays.items() if pa.types.is_string(array.type)]  # its type is told as bool
-    pq.write_table(pa.table(arrays), temporary, compression="zstd", use_dictionary=texts, row_group_size=_GROUP)
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with atomic_write(path, sync=True) as temporary:
+        pq.write_table(pa.table(arrays), temporary, compression="zstd", use_dictionary=texts, row_group_size=_GROUP)
 
 
 @dataclass(frozen=True)
@@ -229,11 +227,11 @@ class Tail:
 
 
 class RunLock:
-    """An operating-system lock that its process holds while the run lives; it cannot be left behind."""
+    """The lock that a run's process holds while it lives, and that says who it is: PID and when the process began."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "lock"
-        self._file: int | None = None
+        self._folder = folder
+        self._lock = FileLock(_lock_path(folder))
 
     def acquire(self) -> None:
         """Take it.
@@ -241,60 +239,43 @@ class RunLock:
         Raises:
             StoreBusy: another process has it.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        for _ in range(20):  # a reader that looks whether it is held takes it for an instant
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(0.05)
-                continue
-            os.ftruncate(file, 0)
-            os.write(file, f"{os.getpid()} {start_of(os.getpid()) or ''}".encode())
-            self._file = file
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._lock.acquire(wait=1.0):  # a probe by `lock_held` takes it for an instant
+            self._lock.write_holder(f"{os.getpid()} {start_of(os.getpid()) or ''}")
             return
-        os.close(file)
-        pid = lock_pid(self._path.parent)
+        pid = lock_pid(self._folder)
         raise StoreBusy(
-            f"process {pid or 'unknown'} is at work on this run",
+            f"process {pid or 'unknown'} is already executing this run",
             pid=pid,
-            where=str(self._path.parent),
+            where=str(self._folder),
             hint="`sracl stop RUN` stops it.",
         )
 
     def release(self) -> None:
         """Give it back."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._lock.release()
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder / "lock"
 
 
 def lock_held(folder: Path) -> bool:
     """Whether a living process holds the run's lock."""
-    try:
-        file = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
+    return held(_lock_path(folder))
 
 
 def lock_pid(folder: Path) -> int | None:
     """PID of the process that took the run's lock last."""
-    return lock_process(folder)[0]
+    return holder_pid(_lock_path(folder))
 
 
 def lock_process(folder: Path) -> tuple[int | None, float | None]:
     """PID of the process that took the run's lock last, and when it began, in seconds after the machine's start."""
+    words = holder_words(_lock_path(folder))
     try:
-        words = (folder / "lock").read_text().split()
         return int(words[0]), float(words[1]) if len(words) > 1 else None
-    except (OSError, ValueError, IndexError):
+    except (ValueError, IndexError):
         return None, None
 
 

@@ -7,7 +7,6 @@ that changes nothing, and the journals wait for the next time.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ from store.database.database import reading
 from store.database.migrate import Which, migrate, migrations, version_of
 from store.errors import StoreBusy, StoreError
 from store.home import Home
+from store.locks import FileLock
 from store.publishing import ingest, liveness
 
 EVERY_SECONDS, TIMES_LAST, AGAIN_SECONDS = 10.0, 45.0, 1.0
@@ -347,23 +347,17 @@ def _keep_backup(path: Path, before: dict[str, Any], old: int) -> None:
 @contextmanager
 def _side_lock(home: Home, deadline: float) -> Iterator[None]:
     """One publisher at a time, of any process and thread."""
-    path = home.path / "publish.lock"
+    lock = FileLock(home.path / "publish.lock")
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        taken = lock.acquire(wait=deadline - time.monotonic(), poll=0.02)
     except OSError as error:
-        raise StoreError(f"the store cannot be written: {error.strerror}", where=str(path)) from None
+        raise StoreError(f"the store cannot be written: {error.strerror}", where=str(lock.path)) from None
+    if not taken:
+        raise StoreBusy("another process is publishing", pid=None, where=str(lock.path))
     try:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StoreBusy("another process is publishing", pid=None, where=str(path)) from None
-                time.sleep(0.02)
         yield
     finally:
-        os.close(file)
+        lock.release()
 
 
 def _remove_stale(home: Home) -> None:

@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from store.atomic_write import atomic_write
 from store.database.database import Store
 from store.errors import LookupFailed, StoreError
 from store.home import Home
@@ -31,9 +32,8 @@ def export(store: Store, run_id: str, path: Path) -> dict[str, int]:
 
     rows: dict[str, int] = {}
     hashes: dict[str, str] = {}
-    temporary = path.with_name(f".{path.name}.new")
     try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, chosen in TABLES.items():
                 table = store.table(f"SELECT * FROM {name} WHERE {chosen}", [run_id])
                 sink = io.BytesIO()
@@ -44,11 +44,8 @@ def export(store: Store, run_id: str, path: Path) -> dict[str, int]:
             row = store.rows("SELECT dataset_name, dataset_sha256 FROM runs WHERE run_id = ?", [run_id])[0]
             manifest = {"format": FORMAT, "run_id": run_id, **row, "rows": rows, "sha256": hashes}
             archive.writestr(MANIFEST, json.dumps(manifest, indent=1))
-        temporary.replace(path)
     except OSError as error:
         raise StoreError(f"the bundle cannot be written: {error.strerror}", where=str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return rows
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +12,7 @@ from engine.errors import StopRequested
 from engine.events import Report, Warned
 from store.errors import StoreError
 from store.home import Home
+from store.locks import FileLock, holder_pid
 from store.publishing.publish import publish
 
 if TYPE_CHECKING:
@@ -39,25 +38,23 @@ def only_payer(
     if payer is None:
         yield
         return
-    path = place.cache / f"{what}-{payer}.lock"
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock = FileLock(place.cache / f"{what}-{payer}.lock")
+    told = False
+    while not lock.acquire():
+        if not told:
+            holder = holder_pid(lock.path) or "unknown"
+            report(Warned(message=f"process {holder} is having the same {what} made: waiting for it"))
+            told = True
+        if stop():
+            raise StopRequested
+        time.sleep(LOOK_SECONDS)
     try:
-        told = False
-        while not _taken(file):
-            if not told:
-                holder = os.pread(file, 20, 0).decode(errors="replace").strip() or "unknown"
-                report(Warned(message=f"process {holder} is having the same {what} made: waiting for it"))
-                told = True
-            if stop():
-                raise StopRequested
-            time.sleep(LOOK_SECONDS)
-        os.ftruncate(file, 0)
-        os.pwrite(file, str(os.getpid()).encode(), 0)
+        lock.write_holder()
         with suppress(StoreError):  # what others have in their journals by now counts as known
             publish(place)
         yield
     finally:
-        os.close(file)
+        lock.release()
 
 
 def payer_of(dataset: str, provider: Provider) -> str | None:
@@ -65,14 +62,6 @@ def payer_of(dataset: str, provider: Provider) -> str | None:
     if provider.model is None:
         return None
     return content_hash([dataset, provider.name, provider.model, provider.prompt_version, provider.parameters])
-
-
-def _taken(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def record_cost(cost: dict[str, Any], counter: Counter, *, cached: int) -> None:

@@ -1,0 +1,122 @@
+"""Operating-system locks on files (flock). They end with the process that holds them, so none is ever left behind.
+
+`flock` binds a lock to an open file, so two `FileLock` objects exclude each other in one process as they do in two. A probe
+by `held` takes a shared lock for an instant: whoever must not fail because of one tries again for a moment.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+
+
+class FileLock:
+    """An exclusive lock on a file; `with` waits for it without end."""
+
+    def __init__(self, path: Path, *, create: bool = True, mode: int = 0o644) -> None:
+        """Args:
+        create: make the file where it is missing, with `mode`; otherwise it has to exist.
+        """
+        self.path = path
+        self._create, self._mode = create, mode
+        self._file: int | None = None
+
+    def acquire(self, *, wait: float | None = 0.0, poll: float = 0.05) -> bool:
+        """Take the lock.
+
+        Args:
+            wait: seconds to try for, every `poll` seconds; 0 tries once, None waits without end.
+
+        Returns:
+            Whether this object has the lock now.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        flags = os.O_RDWR | os.O_CREAT if self._create else os.O_RDONLY
+        file = os.open(self.path, flags | os.O_CLOEXEC, self._mode)
+        try:
+            taken = _lock(file, wait, poll)
+        except BaseException:
+            os.close(file)
+            raise
+        if taken:
+            self._file = file
+        else:
+            os.close(file)
+        return taken
+
+    def release(self) -> None:
+        """Give the lock back, where this object has it."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+    def write_holder(self, text: str | None = None) -> None:
+        """Write who holds the lock into its file: this process's PID, or `text`, whose first word is the PID.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, (text or str(os.getpid())).encode(), 0)
+
+    def __enter__(self) -> FileLock:
+        self.acquire(wait=None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def _lock(file: int, wait: float | None, poll: float) -> bool:
+    if wait is None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return True
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(poll)
+        else:
+            return True
+
+
+def held(path: Path) -> bool:
+    """Whether some process holds the lock of a file; a file that does not exist has none."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def holder_words(path: Path) -> list[str]:
+    """What `write_holder` wrote last, by words, the PID first; empty where it never did."""
+    try:
+        return path.read_text("utf-8", errors="replace").split()
+    except OSError:
+        return []
+
+
+def holder_pid(path: Path) -> int | None:
+    """PID of the process that held the lock last; None where it was not written."""
+    try:
+        return int(holder_words(path)[0])
+    except (IndexError, ValueError):
+        return None
