@@ -10,7 +10,7 @@ import typer
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
-from store.queries.runs import OPEN
+from store.run_states import OPEN
 
 if TYPE_CHECKING:
     from store.database.database import Store

@@ -15,6 +15,7 @@ from sracl_tui.redaction import hidden
 from sracl_tui.runs.execution.process_exit import log_lines
 from store.home import Home
 from store.queue import Queue
+from store.run_states import FAILED
 
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
 LOG_LETTERS = 8000
@@ -32,7 +33,7 @@ def text_of(home: Home, facts: dict[str, Any], checks: list[dict[str, Any]], row
     queue = Queue(home)
     waits = [entry.state for entry in queue.entries()]
     parts.append(f"queue: {waits.count('waiting')} wait, {waits.count('working')} at work, paused {queue.paused}")
-    bad = [row for row in rows if row["state"] in ("failed", "killed", "lost")][:RUNS]
+    bad = [row for row in rows if row["state"] in FAILED][:RUNS]
     for row in bad:
         folder = home.run_folder(row["run_id"])
         parts.append(f"run {row['run_id']}: {row['state']}: {row['reason']}\n" + "\n".join(log_lines(folder)))

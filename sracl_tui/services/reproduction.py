@@ -24,6 +24,7 @@ from store.errors import LookupFailed
 from store.home import Home
 from store.opening import open_store
 from store.queries import datasets, runs
+from store.run_states import OPEN
 from store.transfer import copy
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def chosen(store: Store, text: str) -> dict[str, Any]:
     """
     row = runs.find_run(store, text)
     run_id, state = row["run_id"], row["state"]
-    if state in runs.OPEN:
+    if state in OPEN:
         raise ConfigError(
             f"it is {state}", where=run_id, hint=f"Wait until it has ended, or stop it: sracl stop {run_id}"
         )

@@ -11,7 +11,8 @@ from sracl_tui.runs.journal_events import SKIPPED_BY_LOG
 from sracl_tui.runs.run_state import RunState
 from store.home import Home
 from store.journal.journal import Tail, lock_held
-from store.queries.runs import ACTIVE, judged
+from store.publishing.liveness import dead_state
+from store.run_states import ACTIVE
 
 TOGETHER = 200
 """Lines that are folded in at once: so short is the time for which the screen may have to wait."""
@@ -70,4 +71,4 @@ class RunFollower:
             return None
         beat = datetime.fromtimestamp(live.last_at, UTC).replace(tzinfo=None)
         told = {"host": None, "boot_id": None, "pid": None, **live.started}
-        return judged(self._home, {"run_id": self._first, "state": live.state, "heartbeat_at": beat, **told})
+        return dead_state(self._home, {"run_id": self._first, "state": live.state, "heartbeat_at": beat, **told})

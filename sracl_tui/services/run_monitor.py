@@ -26,7 +26,8 @@ from sracl_tui.runs.run_state import RunState
 from store.errors import LookupFailed
 from store.home import Home
 from store.journal.journal import Tail, lock_held
-from store.queries.runs import ACTIVE, OPEN, judged
+from store.publishing.liveness import dead_state
+from store.run_states import ACTIVE, OPEN
 
 STRANGERS = 100
 """So many runs at most, the newest, are followed though the database does not know them: it may not be readable."""
@@ -182,7 +183,7 @@ class RunMonitor:
             over["dataset_name"] = live.dataset
         if live.state in ACTIVE:
             over["heartbeat_at"] = datetime.fromtimestamp(live.last_at, UTC).replace(tzinfo=None)
-            verdict = judged(self._home, {"run_id": run_id, "host": None, "boot_id": None, "pid": None, **over})
+            verdict = dead_state(self._home, {"run_id": run_id, "host": None, "boot_id": None, "pid": None, **over})
             self.deaths += verdict is not None and not watched.dead
             watched.dead = verdict is not None
             del over["heartbeat_at"]

@@ -34,7 +34,7 @@ from sracl_tui.tui.screens.runs import RunsScreen
 from sracl_tui.tui.themes import THEMES
 from sracl_tui.tui.widgets.status_line import Facts
 from store.home import Home
-from store.queries.runs import ACTIVE
+from store.run_states import ACTIVE
 
 STYLES: list[str | PurePath] = [
     Path("styles", path.name) for path in sorted(Path(__file__).with_name("styles").glob("*.tcss"))

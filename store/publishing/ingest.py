@@ -11,9 +11,10 @@ from pathlib import Path
 
 import duckdb
 
+from store.database.connection import fetch_few
 from store.home import Home
 from store.journal.journal import Line, lock_held, read_lines, segment_name, segment_number, segments
-from store.publishing.liveness import ACTIVE, dead_runs
+from store.publishing.liveness import OPEN_RUNS, dead_runs
 from store.publishing.projection import EDITS, Projector, read_table
 from store.publishing.run_rows import RunRows
 
@@ -193,14 +194,12 @@ def _skipped(batch: Batch, line: Line, error: Exception) -> str:
     return f"{batch.source}: an event {line.event!r} was skipped: {error!r}"
 
 
-def bury(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
+def mark_dead(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
     """Write down which active runs are dead.
 
     A run that ended after its journal was read has said so since, and is left to the next publish.
     """
-    from store.database.connection import fetch_few
-
-    dead = dead_runs(home, fetch_few(connection, ACTIVE))
+    dead = dead_runs(home, fetch_few(connection, OPEN_RUNS))
     if not dead:
         return
     spoke = {part.source for part in pending_segments(home, offsets_of(connection)) if has_lines(part)}

@@ -10,11 +10,13 @@ from store.home import Home
 from store.journal.journal import end_of, lock_held
 from store.journal.processes import boot_id
 from store.queue import Queue
+from store.run_states import OPEN
 
-ACTIVE = (
+OPEN_RUNS = (
     "SELECT run_id, state, host, boot_id, heartbeat_at, pid, process_started FROM runs "
-    "WHERE state IN ('queued', 'running', 'stopping')"
+    f"WHERE state IN {(*sorted(OPEN),)!r}"
 )
+"""The query for `dead_runs`: runs that have not ended as far as their rows say."""
 
 
 SILENT_SECONDS = 60.0
@@ -26,13 +28,13 @@ def dead_runs(home: Home, active: list[dict[str, Any]]) -> list[tuple[str, str, 
     dead: list[tuple[str, str, str]] = []
     waiting = Queue(home).active() if any(run["state"] == "queued" for run in active) else set()
     for run in active:
-        verdict = None if run["state"] == "queued" and run["run_id"] in waiting else verdict_of(home, run)
-        if verdict is not None:
-            dead.append((run["run_id"], *verdict))
+        dead_as = None if run["state"] == "queued" and run["run_id"] in waiting else dead_state(home, run)
+        if dead_as is not None:
+            dead.append((run["run_id"], *dead_as))
     return dead
 
 
-def verdict_of(home: Home, run: dict[str, Any]) -> tuple[str, str] | None:
+def dead_state(home: Home, run: dict[str, Any]) -> tuple[str, str] | None:
     """State and reason of an active run if it is dead; none while it lives or may live.
 
     One that is called queued must be asked for in the queue first.

@@ -23,7 +23,7 @@ import duckdb
 
 from store import queue
 from store.database.connection import explain, fetch_few, open_for_writing
-from store.database.database import reading
+from store.database.database import reading, run_sql
 from store.database.migrate import Which, migrate, migrations, version_of
 from store.errors import StoreBusy, StoreError
 from store.home import Home
@@ -120,7 +120,7 @@ def catch_up(home: Home) -> StoreError | None:
         StoreError: the database cannot be read.
     """
     with reading(home) as cursor:
-        offsets, active = ingest.offsets_of(cursor), fetch_few(cursor, liveness.ACTIVE)
+        offsets, active = ingest.offsets_of(cursor), fetch_few(cursor, liveness.OPEN_RUNS)
     left = (part for part in ingest.pending_segments(home, offsets) if not ingest.is_live(home, part.source))
     if any(map(ingest.has_lines, left)) or liveness.dead_runs(home, active):
         try:
@@ -137,8 +137,6 @@ def write_sql(home: Home, query: str) -> Any:
         QueryFailed: the database refused; nothing was changed.
         StoreBusy: somebody else writes.
     """
-    from store.database.database import run_sql
-
     result: list[Any] = []
     publish(home, apply=lambda connection: result.append(run_sql(connection, query)))
     return result[-1]
@@ -210,7 +208,7 @@ def _publish_once(home: Home, apply: Apply | None, *, both: bool) -> Published:
                 ingest.take_vectors(vectors, every, report.warnings)
         ingest.take_events(main, batches, report.warnings)
         try:
-            ingest.bury(home, main)
+            ingest.mark_dead(home, main)
             queue.mirror(main, home)
             if apply is not None:
                 apply(main)

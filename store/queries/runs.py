@@ -7,19 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from store.database.database import Store
-from store.errors import LookupFailed
-from store.home import Home
+from store.errors import LookupFailed, StoreBusy
 from store.journal.journal import Journal
-from store.publishing.liveness import verdict_of
+from store.publishing.liveness import dead_state
+from store.publishing.publish import publish
 from store.queue import Queue
+from store.run_states import OPEN
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-ACTIVE = frozenset({"running", "stopping"})
-OPEN = ACTIVE | {"queued"}
-"""States that a free lock or an empty queue may have overtaken."""
 _LIST = """
 SELECT
     r.run_id, r.kind, r.name, r.state, r.reason, r.preset, r.group_name, r.tags, r.note, r.dataset_name, r.seed,
@@ -84,11 +82,6 @@ def list_changed(
     return fresh, {run_id: row for run_id, row in known.items() if row is not None}
 
 
-def judged(home: Home, row: dict[str, Any]) -> tuple[str, str] | None:
-    """State and reason of an active run whose process is dead; none while it lives or may live."""
-    return verdict_of(home, row)
-
-
 def find_run(store: Store, text: str) -> dict[str, Any]:
     """A run by id, by the beginning of one, by name, or `last`, with every column of `runs`.
 
@@ -138,8 +131,8 @@ def _now(store: Store, row: dict[str, Any], queued: set[str]) -> dict[str, Any]:
         if isinstance(row.get(name), str):
             row[name] = json.loads(row[name])
     waits = row["state"] == "queued" and row["run_id"] in queued
-    if row["state"] in OPEN and not waits and (verdict := verdict_of(store.home, row)) is not None:
-        row["state"], row["reason"] = verdict
+    if row["state"] in OPEN and not waits and (dead := dead_state(store.home, row)) is not None:
+        row["state"], row["reason"] = dead
     return row
 
 
@@ -251,10 +244,7 @@ def rename(store: Store, text: str, name: str) -> None:
 
 
 def _edit(store: Store, event: str, **fields: Any) -> None:
-    """Journal first, then published, if nobody is in the way."""
-    from store.errors import StoreBusy
-    from store.publishing.publish import publish
-
+    """Append an edit to the journal, then publish it, unless another process has the database."""
     journal = Journal(store.home.edits)
     journal.append(event, fields)
     journal.close()

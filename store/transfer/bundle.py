@@ -20,6 +20,7 @@ from store.errors import LookupFailed, StoreError
 from store.home import Home
 from store.journal.journal import Journal
 from store.publishing.bundle_reader import FILE, FORMAT, MANIFEST, REQUEST, TABLES, read, refuse
+from store.publishing.publish import publish
 
 
 def export(store: Store, run_id: str, path: Path) -> dict[str, int]:
@@ -61,8 +62,6 @@ def bring_in(home: Home, path: Path) -> dict[str, Any]:
         StoreError: it is no bundle, is damaged, or holds what no bundle holds; nothing was changed.
         LookupFailed: the run is there.
     """
-    from store.publishing.publish import publish
-
     manifest, tables, request = read(path)
     run_id = manifest["run_id"]
     folder = home.run_folder(run_id)

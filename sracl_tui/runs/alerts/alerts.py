@@ -28,6 +28,7 @@ from sracl_tui.runs.alerts import terminal_bell
 from sracl_tui.runs.alerts import webhook as webhook_module
 from store.home import Home
 from store.journal.journal import segments
+from store.run_states import FAILED
 
 FILE = "alerts.toml"
 Kind = Literal["nan", "collapse", "stall", "budget", "failed", "finished"]
@@ -161,7 +162,7 @@ def end_of_run(state: str, reason: str | None) -> Kind | None:
         return "finished"
     if state == "stopped":
         return "budget" if reason == "budget" else None
-    if state in ("failed", "killed", "lost"):
+    if state in FAILED:
         return "nan" if NO_NUMBER in (reason or "") else "failed"
     return None
 

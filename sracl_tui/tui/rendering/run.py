@@ -12,7 +12,7 @@ from engine.errors import ConfigError
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import RunState, Stage
 from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
-from store.queries.runs import ACTIVE
+from store.run_states import ACTIVE
 
 BAR = 24
 SHOWN = ("hr@10", "ndcg@10", "hr@20", "ndcg@20")

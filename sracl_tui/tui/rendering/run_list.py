@@ -12,7 +12,7 @@ from sracl_tui.formatting import duration
 from sracl_tui.services.run_filter import Row as Run
 from sracl_tui.services.run_list import METRICS, Line, distinctions
 from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
-from store.queries.runs import ACTIVE
+from store.run_states import ACTIVE
 
 COLUMNS = (
     Column("name", "run", most=26),

@@ -23,7 +23,7 @@ from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
 from store.errors import StoreError
 from store.journal.journal import Tail
 from store.queries import costs
-from store.queries.runs import ACTIVE
+from store.run_states import ACTIVE
 
 if TYPE_CHECKING:
     pass

@@ -28,7 +28,7 @@ from sracl_tui.tui.widgets.curves import Curve, Curves
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog, HelpDialog
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
-from store.queries.runs import ACTIVE
+from store.run_states import ACTIVE, RESUMABLE
 
 LOOK_SECONDS = 0.5
 LOSSES = {"loss": "all", "loss_rec": "L_rec", "loss_cs": "L_CS", "loss_is": "L_IS"}
@@ -36,7 +36,6 @@ METRICS = ("", "hr@20", "ndcg@20", "hr@10", "ndcg@10", "mrr@20")
 """Validation metrics; the first stands for the one that picks the best epoch."""
 PLOTS = {"both": "losses and a metric", "losses": "losses alone", "metrics": "a metric alone"}
 TABS = {"curves": "ContentTabs", "log": "#log-table", "settings": "#settings-scroll"}
-ENDED = ("stopped", "failed", "killed", "lost")
 
 
 class RunScreen(PlottedPage):
@@ -240,7 +239,7 @@ class RunScreen(PlottedPage):
         state = self.state
         if action == "stop" and state not in ACTIVE:
             return f"This run is {state}: only a live run can be stopped."
-        if action == "resume" and state not in ENDED:
+        if action == "resume" and state not in RESUMABLE:
             return f"This run is {state}: only one that was stopped or died can be resumed."
         return ""
 

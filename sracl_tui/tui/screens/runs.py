@@ -22,8 +22,8 @@ from sracl_tui.tui.widgets.dialogs import ConfirmDialog, PromptDialog
 from sracl_tui.tui.widgets.table import Grid, Table
 from store.errors import StoreError
 from store.queries import runs as stored
+from store.run_states import ACTIVE, RESUMABLE
 
-ENDED = ("stopped", "failed", "killed", "lost")
 WELCOME = (
     "No runs here yet.\n\nd  makes the synthetic demo set, trains SRA-CL on it (2 minutes) and opens the Inspector\n"
     "4  opens the form for a run with your own settings\n\nOr in a shell:  sracl run"
@@ -182,9 +182,9 @@ class RunsScreen(BaseScreen):
         run = self.run
         if run is None:
             return "There is no run under the cursor."
-        if action == "stop" and run["state"] not in stored.ACTIVE:
+        if action == "stop" and run["state"] not in ACTIVE:
             return f"Run {run['name']} is {run['state']}: only a live run can be stopped."
-        if action == "resume" and run["state"] not in ENDED:
+        if action == "resume" and run["state"] not in RESUMABLE:
             return f"Run {run['name']} is {run['state']}: only one that was stopped or died can be resumed."
         return ""
 
