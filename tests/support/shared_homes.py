@@ -1,0 +1,30 @@
+"""Folders that one worker of the test run writes and all workers read."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+DONE = ".written"
+
+
+def written_once(factory: pytest.TempPathFactory, name: str, write: Callable[[Path], None]) -> Path:
+    """A folder of this test run that `write` fills once, whichever worker of pytest-xdist comes first.
+
+    The others wait for it, and try themselves where it failed. Copy the folder before anything is written into it.
+    """
+    base = factory.getbasetemp()
+    root = base.parent if base.name.startswith("popen-") else base  # a worker's own folder lies in that of the run
+    folder = root / f"shared-{name}"
+    with (root / f"shared-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / DONE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            write(folder)
+            (folder / DONE).touch()
+    return folder
