@@ -29,6 +29,7 @@ from engine.methods.sracl import SRACL, Losses, Semantics
 from engine.models.cpu import prepare
 from engine.training import checkpoint
 from engine.training.checkpoint import LoopState
+from engine.training.optimizer import Adam
 
 BEST, LAST, PREVIOUS = "best.safetensors", "last.safetensors", "previous.safetensors"
 SAVE_SECONDS = 30.0
@@ -108,9 +109,7 @@ class Trainer:
         self.windows = PaddedWindows(dataset, window, self.device) if padded else Windows(dataset, window)
         self._training_windows = self._choose_windows()
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.Adam(
-            trained, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True
-        )
+        self._optimizer = Adam(trained, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
         self.state = LoopState(
             config_hash=config.config_hash(),
             dataset_sha256=dataset.sha256,
