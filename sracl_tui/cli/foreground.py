@@ -31,7 +31,8 @@ def check_dataset(place: Home, name: str) -> None:
 
 def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: bool) -> list[RunResult]:
     """Run requests one after the other until one is stopped; an equal finished run of the group stands in for one."""
-    from sracl_tui.runs.execute import execute, finished_equal
+    from sracl_tui.runs.execute import execute
+    from sracl_tui.runs.result import finished_equal
 
     results: list[RunResult] = []
     for request in requests:
@@ -54,8 +55,9 @@ def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: b
 def resume_run(place: Home, text: str, *, headless: bool, budget: float | None, force: bool) -> RunResult:
     """Go on with a run; the result of one that is finished; a new run where it has changed and `force` is given."""
     from sracl_tui.runs import resume_check
-    from sracl_tui.runs.execute import execute, read_result
+    from sracl_tui.runs.execute import execute
     from sracl_tui.runs.execution.queue import keep_going
+    from sracl_tui.runs.result import read_result
     from store.opening import open_store
     from store.queries.runs import find_run
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config import Config
 from sracl_tui.runs.dataset_access import DEMO, open_dataset
+from sracl_tui.runs.stages import factories
 from sracl_tui.runs.stages.cost_estimate import quote
 from sracl_tui.runs.stages.needs import Needs
 from store.database.database import Store
@@ -64,7 +65,7 @@ def _demo() -> Any:
 def _semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> list[dict[str, Any]]:
     from engine.semantics.summaries.make import set_id_of
 
-    config, provider = needs.config, needs.provider(store.home)
+    config, provider = needs.config, factories.provider(needs, store.home)
     missing_texts, sets = 0, {}
     prompts |= quote(needs, store, provider)
     for kind, owners in needs.summary_owners().items():

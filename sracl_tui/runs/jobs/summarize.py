@@ -1,13 +1,45 @@
-"""Jobs that have summaries written and do nothing else."""
+"""The job of kind `summarize`: summaries alone, for later runs."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sracl_tui.runs.jobs.base import JobContext
+    from sracl_tui.runs.result import RunResult
 
 KINDS = ("user", "item")
 
 
-def document(result: Any) -> dict[str, Any]:
+def summarize(context: JobContext) -> None:
+    """Write the summaries of the kinds that the request names; `batch` and `wait` of the request as in `make_summaries`.
+
+    Raises:
+        BatchPending: batches are at the provider, and the request does not wait for them.
+    """
+    from sracl_tui.runs.stages import factories, summaries
+    from sracl_tui.runs.stages.needs import needs_of
+    from store.opening import open_store
+
+    job = context.request.job
+    with open_store(context.home) as store:
+        needs = needs_of(context.request.config, context.open_dataset(store), job["kinds"])
+        factories.check_encoder(needs, store.home)
+        sets = summaries.make_summaries(
+            needs,
+            factories.provider(needs, store.home),
+            store,
+            context.clock,
+            context.stop,
+            batch=job.get("batch", False),
+            wait=job.get("wait", True),
+        )
+    context.check_stop()
+    used: dict[str, Any] = {f"{kind}_set_id": found.set_id for kind, found in sets.items()}
+    context.recorder.write("lists_used", **used)
+
+
+def document(result: RunResult) -> dict[str, Any]:
     """The JSON document behind `sracl summarize --json`."""
     config = result.request.config
     return {

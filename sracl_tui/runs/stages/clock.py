@@ -1,4 +1,4 @@
-"""Times, progress and costs of the stages of a run."""
+"""Times and costs of the stages of a run, and what they made anew."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from engine.events import (
     SummarySetMade,
     VectorsMade,
 )
-from store.database.database import Store
 
 if TYPE_CHECKING:
-    pass
+    from store.database.database import Store
 
 
 class Clock:
@@ -30,17 +29,19 @@ class Clock:
         self, report: Report, seconds: dict[str, float], cost: dict[str, Any] | None = None, run_id: str | None = None
     ) -> None:
         """Args:
-        cost: where dollars, calls and cached answers of the run are put.
-        run_id: the run whose earlier starts count against its money cap.
+        report: receives StageStarted and StageFinished.
+        seconds: of the run's result, by stage; each stage adds to it.
+        cost: of the run's result; `record_cost` adds to it.
+        run_id: the run whose earlier starts count against its budget.
         """
         self.report, self.seconds = report, seconds
         self.cost, self.run_id = {} if cost is None else cost, run_id
         self.spent: float | None = None
-        """Dollars that the run's calls have cost or may have cost, those of earlier starts too; none before the first."""
+        """Dollars spent or reserved by the run's calls, earlier starts included; none before the first paid stage."""
 
     @contextmanager
     def stage(self, name: str, *, total: int = 0) -> Iterator[dict[str, Any]]:
-        """A stage; the block fills in `cached` and `detail`."""
+        """Time a block as a stage; the block fills in `cached` and `detail` of StageFinished."""
         outcome: dict[str, Any] = {"cached": False, "detail": ""}
         started = time.perf_counter()
         self.report(StageStarted(stage=name, total=total))
@@ -53,15 +54,19 @@ class Clock:
 
 
 class Counter:
-    """Passes events on with the stored dataset's id, and counts what had to be made anew."""
+    """A report that counts the texts, vectors, calls and dollars of the events that it passes on."""
 
     def __init__(self, report: Report, dataset_id: str) -> None:
+        """Args:
+        report: receives every event.
+        dataset_id: of the stored dataset, put into SummarySetMade in place of that of a perturbed copy.
+        """
         self._report, self._dataset_id = report, dataset_id
         self.made = self.calls = self.unknown = self.fallbacks = 0
         self.usd = 0.0
-        """Known dollars; `unknown` calls come on top."""
+        """Dollars of the calls whose price is known; `unknown` counts the others."""
         self.texts: dict[str, str] | None = None
-        """Summaries by key, where they may be asked for again before they are published."""
+        """Set to a dict to keep new summaries by key, for lookups before they are published."""
 
     def __call__(self, event: Any) -> None:
         if isinstance(event, SummarySetMade):
@@ -80,9 +85,22 @@ class Counter:
 
 
 def spent_so_far(store: Store, clock: Clock) -> float:
-    """What the run has spent so far."""
+    """Dollars that count against the run's budget: of this start where it has paid stages, else of the earlier ones."""
     from store.queries import costs
 
     if clock.spent is None and clock.run_id is not None:
         return costs.spent_by(store, clock.run_id)
     return clock.spent or 0.0
+
+
+def record_cost(cost: dict[str, Any], counter: Counter, *, cached: int) -> None:
+    """Add dollars, calls and cached answers to a run's result; dollars are none where no price is known."""
+    unpriced = cost.get("unpriced_calls", 0) + counter.unknown
+    usd = (cost.get("usd") or 0.0) + counter.usd
+    cost |= {
+        "usd": round(usd, 9) if usd > 0 or not unpriced else None,  # refused calls cost $0, whatever the price is
+        "calls": cost.get("calls", 0) + counter.calls,
+        "cached": cost.get("cached", 0) + cached,
+        "unpriced_calls": unpriced,
+        "fallbacks": cost.get("fallbacks", 0) + counter.fallbacks,
+    }

@@ -130,6 +130,7 @@ def quote_summaries(
         LookupFailed: there is no such dataset.
         ConfigError: a setting does not fit the provider.
     """
+    from sracl_tui.runs.stages import factories
     from sracl_tui.runs.stages.llm_batches import plan_batches
     from sracl_tui.runs.stages.needs import needs_of
 
@@ -142,7 +143,7 @@ def quote_summaries(
         else:
             dataset = open_dataset(store, name, max_users=config.data.max_users)
         needs = needs_of(config, dataset, kinds)
-        provider = needs.provider(place)
+        provider = factories.provider(needs, place)
         plan_batches(provider, store, None, None, send=batch, wait=False)
         found = quote(needs, store, provider, vectors=vectors)
         own = {"provider": provider.name, "model": provider.model, "prompt": provider.prompt_version}

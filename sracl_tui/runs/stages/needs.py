@@ -1,4 +1,4 @@
-"""What the semantic stages of a run need: owners, texts to make, provider and encoder."""
+"""Which summaries, vectors and neighbor lists the settings of a run ask for."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 from engine.config import Config, content_hash
 from engine.data.dataset import Dataset
 from engine.data.perturb import perturb_items
-from store.home import Home
 
 if TYPE_CHECKING:
-    from engine.semantics.encoders.encoder import Encoder
     from engine.semantics.kinds import Kind
-    from engine.semantics.summaries.provider import Provider
 
 
 Floats = NDArray[np.float32]
@@ -81,28 +78,6 @@ class Needs:
         from engine.data.histories import source_anchors
 
         return source_anchors(self.dataset, owners, self.config.semantics.unit) if kind == "user" else owners
-
-    def provider(self, place: Home) -> Provider:
-        """Who writes the summaries."""
-        from engine.semantics.summaries.registry import build_provider
-
-        return build_provider(
-            self.config.semantics,
-            self.text_dataset,
-            max_length=self.config.data.max_length,
-            home=place.path,
-        )
-
-    def encoder(self, place: Home, corpus: Sequence[str]) -> Encoder:
-        """Who encodes texts; an endpoint's key is looked for at once."""
-        from engine.semantics.encoders.registry import build_encoder
-        from engine.semantics.encoders.remote import EndpointEncoder
-
-        semantics = self.config.semantics
-        encoder = build_encoder(semantics.encoder, corpus, home=place.path, budget=semantics.budget)
-        if isinstance(encoder, EndpointEncoder):
-            encoder.check_key()
-        return encoder
 
     def unit_of(self, kind: Kind) -> str:
         """What a summary is of: a prefix, every m-th one, a user, or an item."""

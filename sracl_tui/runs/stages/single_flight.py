@@ -1,11 +1,11 @@
-"""What a job that may cost money takes care of: that no two processes pay for the same summaries, and the bill."""
+"""One process at a time pays for the same answers; the others wait, and find them stored."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.config import content_hash
 from engine.errors import StopRequested
@@ -17,61 +17,47 @@ from store.publishing.publish import publish
 
 if TYPE_CHECKING:
     from engine.semantics.summaries.provider import Provider
-    from sracl_tui.runs.stages.clock import Counter
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 @contextmanager
-def only_payer(
-    place: Home, payer: str | None, what: str, *, report: Report, stop: Callable[[], bool]
+def single_flight(
+    home: Home, lock_key: str | None, what: str, *, report: Report, stop: Callable[[], bool]
 ) -> Iterator[None]:
-    """Let one process at a time pay for the same answers; a second one waits, then finds them made.
+    """Hold the lock of a key; a second process waits for it, with a warning in its own journal.
 
     Args:
-        payer: names them, such as a hash of dataset and model; none where they cost nothing: these wait for nobody.
-        what: `summaries` or `vectors`.
+        lock_key: names the answers, such as a hash of dataset and model; none where they cost nothing, and no lock is taken.
+        what: `summaries` or `vectors`, for the name of the lock and the warning.
 
     Raises:
         StopRequested: asked to stop while waiting.
     """
-    if payer is None:
+    if lock_key is None:
         yield
         return
-    lock = FileLock(place.cache / f"{what}-{payer}.lock")
-    told = False
+    lock = FileLock(home.cache / f"{what}-{lock_key}.lock")
+    warned = False
     while not lock.acquire():
-        if not told:
+        if not warned:
             holder = holder_pid(lock.path) or "unknown"
             report(Warned(message=f"process {holder} is having the same {what} made: waiting for it"))
-            told = True
+            warned = True
         if stop():
             raise StopRequested
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     try:
         lock.write_holder()
         with suppress(StoreError):  # what others have in their journals by now counts as known
-            publish(place)
+            publish(home)
         yield
     finally:
         lock.release()
 
 
-def payer_of(dataset: str, provider: Provider) -> str | None:
-    """Names the summaries that one process at a time pays for; none where they cost nothing."""
+def lock_key_of(dataset: str, provider: Provider) -> str | None:
+    """The key of a provider's summaries of a dataset; none for a provider that costs nothing."""
     if provider.model is None:
         return None
     return content_hash([dataset, provider.name, provider.model, provider.prompt_version, provider.parameters])
-
-
-def record_cost(cost: dict[str, Any], counter: Counter, *, cached: int) -> None:
-    """Add dollars, calls and cached answers to a run's result; dollars are none where no price is known."""
-    unpriced = cost.get("unpriced_calls", 0) + counter.unknown
-    usd = (cost.get("usd") or 0.0) + counter.usd
-    cost |= {
-        "usd": round(usd, 9) if usd > 0 or not unpriced else None,  # refused calls cost $0, whatever the price is
-        "calls": cost.get("calls", 0) + counter.calls,
-        "cached": cost.get("cached", 0) + cached,
-        "unpriced_calls": unpriced,
-        "fallbacks": cost.get("fallbacks", 0) + counter.fallbacks,
-    }

@@ -1,14 +1,15 @@
-"""Summaries and vectors that a run is given instead of making them: those of the run that it repeats."""
+"""Summaries and vectors of a reproduction: those of the run that it repeats, read from the store and never paid for again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import SemanticsError
+from sracl_tui.runs.stages import factories
 from store.errors import LookupFailed
 from store.transfer.copy import set_rows
 
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from sracl_tui.runs.stages.clock import Clock
     from sracl_tui.runs.stages.needs import Needs
     from store.database.database import Store
+    from store.home import Home
 
 JOB = "summary_sets"
-"""Under this name a request names the sets by kind."""
+"""Key of `RunRequest.job` with the summary sets by kind."""
 
 
 class StoredVectors:
-    """An encoder that may not be asked: its vectors were paid for, and those that are stored are all there are."""
+    """Takes the place of an endpoint's encoder: its vectors were paid for, so only the stored ones are used."""
 
     dimension: int | None = None
 
@@ -32,16 +34,19 @@ class StoredVectors:
         self.name = name
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Nothing.
+        """Refuse: it is called only for texts without a stored vector.
 
         Raises:
-            SemanticsError: a vector is not stored.
+            SemanticsError: always.
         """
         raise SemanticsError(f"{len(texts):,} vectors of {self.name!r} are not stored, and are not paid for again")
 
 
 def stored_sets(needs: Needs, store: Store, ids: Mapping[str, str], clock: Clock) -> dict[str, SummarySet]:
-    """Stage `summaries` of a run that is given its sets: by kind, in the order of the owners.
+    """Stage `summaries` from stored sets: by kind, in the order of the owners.
+
+    Args:
+        ids: summary set by kind.
 
     Raises:
         LookupFailed: an owner has no summary in its set.
@@ -63,15 +68,17 @@ def stored_sets(needs: Needs, store: Store, ids: Mapping[str, str], clock: Clock
     return made
 
 
-def encoder_for(needs: Needs) -> Encoder | None:
-    """What stands in for an encoder whose vectors cost calls; none for the others, which are asked again."""
+def encoder_factory(needs: Needs, home: Home) -> Callable[[Sequence[str]], Encoder]:
+    """Builds `StoredVectors` in place of an endpoint's encoder; a local encoder runs again."""
     from engine.semantics.encoders.remote import names_endpoint
 
     name = needs.config.semantics.encoder
-    return StoredVectors(name) if names_endpoint(name) else None
+    if names_endpoint(name):
+        return lambda _: StoredVectors(name)
+    return factories.encoder_factory(needs, home)
 
 
 def sets_of(row: Mapping[str, Any]) -> dict[str, str]:
-    """The summary sets of a run, by kind."""
+    """The summary sets of a run's row, by kind; without those that it did not use."""
     named = {"user": row["user_set_id"], "item": row["item_set_id"]}
     return {kind: set_id for kind, set_id in named.items() if set_id is not None}

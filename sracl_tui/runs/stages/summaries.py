@@ -1,7 +1,4 @@
-"""Summaries and vectors of a run, reused where an earlier run made them; `lists` goes on from there.
-
-Legend: R anchors with a vector, V items, S size of a semantic vector.
-"""
+"""Stage `summaries`: those that an earlier run made are reused, the others are written by the provider."""
 
 from __future__ import annotations
 
@@ -9,87 +6,109 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine.errors import BatchPending
-from sracl_tui.runs.stages.clock import Clock, Counter, spent_so_far
+from engine.semantics.summaries import make as summary_stage
+from engine.semantics.summaries.provider import PaidProvider
+from sracl_tui.runs.stages.clock import Clock, Counter, record_cost, spent_so_far
+from sracl_tui.runs.stages.llm_batches import plan_batches
 from sracl_tui.runs.stages.needs import Needs
+from sracl_tui.runs.stages.single_flight import lock_key_of, single_flight
 from store.database.database import Store
 from store.queries import caches
 
 if TYPE_CHECKING:
     from engine.semantics.kinds import Kind
     from engine.semantics.summaries.make import SummarySet
+    from engine.semantics.summaries.provider import Provider
 
 
 def make_summaries(
-    needs: Needs, store: Store, clock: Clock, stop: Callable[[], bool], *, batch: bool = False, wait: bool = True
+    needs: Needs,
+    provider: Provider,
+    store: Store,
+    clock: Clock,
+    stop: Callable[[], bool],
+    *,
+    batch: bool = False,
+    wait: bool = True,
 ) -> dict[str, SummarySet]:
-    """Stage `summaries`: by kind, what is not yet known being written; nobody else pays for the same ones meanwhile.
+    """Summary sets by kind; the missing ones are paid for within the run's budget, by one process at a time.
 
     Args:
-        batch: ask by the provider's Batch API.
+        batch: send prompts by the provider's Batch API.
         wait: until all batches are answered.
 
     Raises:
-        AtProvider: nobody wants to wait.
+        BatchPending: batches are unanswered, and `wait` is false.
+        BudgetReached: the next call could exceed the budget.
+        StopRequested: asked to stop; every answer so far is kept.
     """
-    from engine.semantics.encoders.remote import names_endpoint
-    from engine.semantics.summaries import make as summary_stage
-    from engine.semantics.summaries.provider import PaidProvider
-    from sracl_tui.runs.stages.llm_batches import plan_batches
-    from sracl_tui.runs.stages.single_flight import only_payer, payer_of, record_cost
-
     owners = needs.summary_owners()
-    made: dict[str, SummarySet] = {}
     if not owners:
-        return made
+        return {}
     with clock.stage("summaries", total=sum(map(len, owners.values()))) as outcome:
-        counter = Counter(clock.report, needs.dataset.dataset_id)
-        provider = needs.provider(store.home)
-        if names_endpoint(needs.config.semantics.encoder):
-            needs.encoder(store.home, [])  # what is wrong with it is said before anything is paid for
-        known = [0]
-
-        def look_up(keys: list[str]) -> dict[str, str]:
-            found = caches.known_summaries(store, keys)
-            known[0] += len(found)
-            wanted = set(keys)
-            return found | {key: text for key, text in (counter.texts or {}).items() if key in wanted}
-
-        def write(kind: Kind) -> None:
-            made[kind] = summary_stage.make_summaries(
-                provider,
-                needs.text_dataset,
-                kind,
-                owners[kind],
-                unit=needs.unit_of(kind),
-                known=look_up,
-                report=counter,
-                stop=stop,
-                asked=needs.asked(kind, owners[kind]),
-            )
-
-        payer = payer_of(needs.dataset.name, provider)
-        with only_payer(store.home, payer, "summaries", report=clock.report, stop=stop):
-            if isinstance(provider, PaidProvider):
-                provider.count_spent(spent_so_far(store, clock))
-            try:
-                left: list[Kind] = []
-                if batch:
-                    counter.texts = {}
-                for kind in owners:  # of all kinds first what can be sent, then what is to be waited for
-                    plan_batches(provider, store, clock.run_id, payer, send=batch, wait=not batch)
-                    try:
-                        write(kind)
-                    except BatchPending:
-                        left.append(kind)
-                plan_batches(provider, store, clock.run_id, payer, send=batch, wait=wait)
-                for kind in left:
-                    write(kind)
-            finally:
-                if isinstance(provider, PaidProvider):
-                    clock.spent = provider.money.spent
-                    record_cost(clock.cost, counter, cached=known[0])
+        stage = _SummaryStage(needs, provider, store, clock, stop)
+        lock_key = lock_key_of(needs.dataset.name, provider)
+        with single_flight(store.home, lock_key, "summaries", report=clock.report, stop=stop):
+            made = stage.make(lock_key, batch=batch, wait=wait)
+        counter = stage.counter
         distinct = sum(len(set(found.keys)) for found in made.values())
-        stand_ins = f", {counter.fallbacks:,} by rule instead" if counter.fallbacks else ""
-        detail = f"{provider.name}: {distinct:,} texts, {counter.made:,} new{stand_ins}"
+        fallbacks = f", {counter.fallbacks:,} by rule instead" if counter.fallbacks else ""
+        detail = f"{provider.name}: {distinct:,} texts, {counter.made:,} new{fallbacks}"
         outcome |= {"cached": counter.made == 0, "detail": detail}
-    return {kind: made[kind] for kind in owners}
+    return made
+
+
+class _SummaryStage:
+    """Writes the sets of all kinds, with what the run has spent and what it found stored."""
+
+    def __init__(self, needs: Needs, provider: Provider, store: Store, clock: Clock, stop: Callable[[], bool]) -> None:
+        self._needs, self._provider, self._store, self._clock, self._stop = needs, provider, store, clock, stop
+        self.counter = Counter(clock.report, needs.dataset.dataset_id)
+        self._owners = needs.summary_owners()
+        self._known = 0
+
+    def make(self, lock_key: str | None, *, batch: bool, wait: bool) -> dict[str, SummarySet]:
+        """All sets by kind. Of every kind the batches are sent first; only then is the first one waited for."""
+        provider, clock = self._provider, self._clock
+        if isinstance(provider, PaidProvider):
+            provider.count_spent(spent_so_far(self._store, clock))
+        made: dict[str, SummarySet] = {}
+        pending: list[Kind] = []
+        if batch:
+            self.counter.texts = {}
+        try:
+            for kind in self._owners:
+                plan_batches(provider, self._store, clock.run_id, lock_key, send=batch, wait=not batch)
+                try:
+                    made[kind] = self._write(kind)
+                except BatchPending:
+                    pending.append(kind)
+            plan_batches(provider, self._store, clock.run_id, lock_key, send=batch, wait=wait)
+            for kind in pending:
+                made[kind] = self._write(kind)
+        finally:
+            if isinstance(provider, PaidProvider):
+                clock.spent = provider.money.spent
+                record_cost(clock.cost, self.counter, cached=self._known)
+        return {kind: made[kind] for kind in self._owners}
+
+    def _write(self, kind: Kind) -> SummarySet:
+        needs, owners = self._needs, self._owners[kind]
+        return summary_stage.make_summaries(
+            self._provider,
+            needs.text_dataset,
+            kind,
+            owners,
+            unit=needs.unit_of(kind),
+            known=self._look_up,
+            report=self.counter,
+            stop=self._stop,
+            asked=needs.asked(kind, owners),
+        )
+
+    def _look_up(self, keys: list[str]) -> dict[str, str]:
+        """Stored summaries by request key, and those that this stage made and that are not published yet."""
+        found = caches.known_summaries(self._store, keys)
+        self._known += len(found)
+        wanted = set(keys)
+        return found | {key: text for key, text in (self.counter.texts or {}).items() if key in wanted}

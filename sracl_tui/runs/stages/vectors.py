@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.config import content_hash
-from sracl_tui.runs.stages.clock import Clock, Counter, spent_so_far
+from sracl_tui.runs.stages.clock import Clock, Counter, record_cost, spent_so_far
 from sracl_tui.runs.stages.needs import Floats, Ids, Needs
 from store.database.database import Store
 from store.queries import caches
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Semantic vectors of a run and what they were made from."""
+    """Semantic vectors of anchors and items, and their source. R anchors, V items, S size of a vector."""
 
     anchor_ids: Ids
-    """(R,) anchors that have one."""
+    """(R,) anchors with a vector, in the order of `users`."""
     users: Floats
     """(R, S)"""
     items: Floats
@@ -39,14 +39,19 @@ class Vectors:
 def encode(
     encoder: Encoder, texts: list[str], store: Store, clock: Clock, counter: Counter, stop: Callable[[], bool]
 ) -> Floats:
-    """Vectors (N, S) of texts; where an endpoint makes them, within the run's cap, and nobody else pays meanwhile."""
+    """Vectors (N, S) of texts, stored ones reused; an endpoint's are paid within the run's budget, one process at a time.
+
+    Raises:
+        BudgetReached: the next call could exceed the budget.
+        StopRequested: asked to stop; what is encoded is kept.
+    """
     from engine.semantics.encoders.encoder import RemoteEncoder
     from engine.semantics.encoders.text_vectors import make_vectors as make
-    from sracl_tui.runs.stages.single_flight import only_payer, record_cost
+    from sracl_tui.runs.stages.single_flight import single_flight
 
     remote = isinstance(encoder, RemoteEncoder)
-    payer = content_hash([encoder.name]) if remote else None
-    with only_payer(store.home, payer, "vectors", report=clock.report, stop=stop):
+    lock_key = content_hash([encoder.name]) if remote else None
+    with single_flight(store.home, lock_key, "vectors", report=clock.report, stop=stop):
         if remote:
             encoder.money.spent += spent_so_far(store, clock)
         try:
@@ -66,13 +71,17 @@ def encode(
 def make_vectors(
     needs: Needs,
     sets: dict[str, SummarySet],
+    build: Callable[[Sequence[str]], Encoder],
     store: Store,
     clock: Clock,
     stop: Callable[[], bool],
-    *,
-    encoder: Encoder | None = None,
 ) -> Vectors:
-    """Stage `vectors` from text: of summaries, or the mean of the items' vectors; by another encoder where one is given."""
+    """Stage `vectors` from text: the vectors of summaries, or for users the mean of their items' vectors.
+
+    Args:
+        sets: summaries by kind.
+        build: makes the encoder for the texts that it will encode.
+    """
     from engine.semantics.encoders import text_vectors
 
     semantics = needs.config.semantics
@@ -81,7 +90,7 @@ def make_vectors(
     flat = [text for part in texts.values() for text in part]
     with clock.stage("vectors", total=len(set(flat))) as outcome:
         counter = Counter(clock.report, needs.dataset.dataset_id)
-        encoder = encoder or needs.encoder(store.home, flat)
+        encoder = build(flat)
         rows = encode(encoder, flat, store, clock, counter, stop)
         by_kind: dict[str, Floats] = {}
         for kind, part in texts.items():

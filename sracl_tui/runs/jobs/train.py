@@ -1,0 +1,121 @@
+"""The job of kind `train`: semantic stages, training, test, and the arrays that other screens and jobs read.
+
+Legend: R anchors that represent users, D model width, K neighbors.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from engine import backbone_names
+from engine.data.dataset import TRAIN
+from engine.training.trainer import LAST, PREVIOUS, Trainer
+from sracl_tui.runs.jobs.analysis_metrics import measure
+from sracl_tui.runs.jobs.semantic_vectors import semantic_vectors
+from sracl_tui.runs.stages import neighbors as neighbor_stage
+from sracl_tui.runs.stages.needs import Needs
+from store.journal.journal import read_events
+from store.opening import open_store
+
+if TYPE_CHECKING:
+    from engine.data.dataset import Dataset
+    from engine.methods.sracl import Semantics
+    from sracl_tui.runs.jobs.base import JobContext
+    from store.database.database import Store
+
+
+def train(context: JobContext) -> None:
+    """Train on the dataset of the settings, test the best epoch, and keep its user vectors and neighbor weights.
+
+    The store is closed before training begins: it must not hold the database through hours of epochs.
+    """
+    with open_store(context.home) as store:
+        dataset = context.open_dataset(store)
+        semantics = _semantics(context, store, dataset) if context.request.config.contrasts else None
+        trainer = _trainer(context, dataset, semantics)
+    if context.resume:
+        _restore(context, trainer)
+    _train(context, trainer)
+
+
+def _semantics(context: JobContext, store: Store, dataset: Dataset) -> Semantics:
+    """Vectors and neighbor lists as tensors; the sets and lists they come from are recorded as `lists_used`."""
+    needs = Needs.of(context.request.config, dataset)
+    vectors = semantic_vectors(context, needs, store)
+    found = neighbor_stage.find_neighbors(needs, vectors, store, context.clock, context.stop)
+    context.check_stop()
+    used = {f"{kind}_set_id": set_id for kind, set_id in vectors.set_ids.items()}
+    used |= {f"{kind}_list_id": named.list_id for kind, named in found.items()}
+    context.recorder.write("lists_used", **dict[str, Any](used))
+    return neighbor_stage.as_semantics(needs, vectors, found)
+
+
+def _trainer(context: JobContext, dataset: Dataset, semantics: Semantics | None) -> Trainer:
+    config, recorder = context.request.config, context.recorder
+    backbone_names.keep(config.model.backbone, recorder.folder)
+    trainer = Trainer(config, dataset, semantics, folder=recorder.folder, report=recorder.report, stop=context.stop)
+    recorder.write("device_used", device=str(trainer.device), threads=torch.get_num_threads())
+    return trainer
+
+
+def _restore(context: JobContext, trainer: Trainer) -> None:
+    """Continue from the last checkpoint; a run that keeps none repeats its epochs. One without an epoch begins plainly."""
+    folder, result = context.recorder.folder, context.result
+    saved = (folder / LAST).exists() or (folder / PREVIOUS).exists()
+    if not saved and not any(line.event == "epoch_finished" for _, line in read_events(folder)):
+        return
+    state = trainer.resume() if saved else trainer.state
+    best = state.best_epoch or None
+    context.recorder.write("run_resumed", epoch=state.epoch, step=state.step, best_epoch=best)
+    result.epochs, result.best_epoch = state.epoch, best
+
+
+def _train(context: JobContext, trainer: Trainer) -> None:
+    result, recorder = context.result, context.recorder
+    try:
+        done = trainer.run()
+        result.valid, result.test = done.valid, done.test
+        own, samples = _write_arrays(trainer, recorder.folder)
+        metrics = measure(trainer, recorder.folder, own=own, samples=samples)
+        recorder.write("measured", epoch=trainer.state.best_epoch, step=trainer.state.step, metrics=metrics)
+    finally:
+        result.seconds["train"] += trainer.train_seconds
+        result.seconds["evaluate"] += trainer.evaluate_seconds
+        result.epochs, result.best_epoch = trainer.state.epoch, trainer.state.best_epoch or None
+
+
+def _write_arrays(trainer: Trainer, folder: Path) -> tuple[Any, Any]:
+    """Weights of all training anchors and items, h and h+ (R, D) of the representing anchors, at the best checkpoint.
+
+    Returns:
+        h and h+; h+ is None for a run without a synthesizer.
+    """
+    ids, own, samples = trainer.user_vectors()
+    columns = {"anchor_id": pa.array(ids), "h": _lists(own)}
+    if samples is not None:
+        columns["h_plus"] = _lists(samples)
+        anchors = trainer.dataset.anchors.ids(TRAIN)
+        _write_weights(folder / "weights.parquet", "anchor_id", anchors, *trainer.weights(anchors))
+    if trainer.weighs_items:
+        items = np.arange(1, len(trainer.dataset.items) + 1)
+        _write_weights(folder / "item_weights.parquet", "item_id", items, *trainer.item_weights(items))
+    pq.write_table(pa.table(columns), folder / "user_vectors.parquet", compression="zstd")
+    return own, samples
+
+
+def _write_weights(path: Path, owner: str, ids: Any, neighbors: Any, weights: Any) -> None:
+    """One row per neighbor; padding is left out. `neighbors` and `weights` are (len(ids), K)."""
+    rows, ranks = np.nonzero(neighbors)
+    table = pa.table({owner: ids[rows], "neighbor_id": neighbors[rows, ranks], "weight": weights[rows, ranks]})
+    pq.write_table(table, path, compression="zstd")
+
+
+def _lists(matrix: NDArray[np.float32]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
