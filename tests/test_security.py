@@ -17,7 +17,7 @@ from engine.errors import ConfigError
 from sracl_tui.cli.main import app
 from sracl_tui.runs.execute import execute
 from sracl_tui.runs.execution import queue
-from sracl_tui.runs.execution.local import as_toml
+from sracl_tui.runs.execution.local import launched_request
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.services import local_llm
 from sracl_tui.tui.app import SraclApp
@@ -100,11 +100,13 @@ def test_names_of_data_sets_groups_and_runs_stand_in_no_path(house: Home, tmp_pa
 
 def test_a_name_with_a_zero_byte_is_refused_or_kept_whole(house: Home, tmp_path: Path) -> None:
     (tmp_path / "ratings.csv").write_text("")
-    text = as_toml(load_config(settings={"dataset": "a\0b"})[0], "default")
-    assert "\0" not in text
-    (house.path / "settings.toml").write_text(text)
-    assert load_config(files=(house.path / "settings.toml",))[0].data.dataset == "a\0b"
-    done = sracl(house, "run", str(house.path / "settings.toml"), "--headless")
+    folder = house.run_folder("launched")
+    folder.mkdir(parents=True)
+    request = RunRequest(run_id="launched", config=load_config(settings={"dataset": "a\0b"})[0])
+    request.write(folder)
+    assert "\0" not in (folder / "request.json").read_text()
+    assert launched_request(folder) == request
+    done = sracl(house, "run", "--resume", "launched", "--headless")
     assert done.exit_code == 2
     assert "there is no dataset 'a\\x00b'" in done.stderr
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from sracl_tui.cli import options_and_output
 from sracl_tui.runs.request import RunRequest, new_run_id
+from store.errors import LookupFailed
 
 if TYPE_CHECKING:
     from sracl_tui.runs.result import RunResult
@@ -53,10 +54,51 @@ def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: b
 
 
 def resume_run(place: Home, text: str, *, headless: bool, budget: float | None, force: bool) -> RunResult:
-    """Go on with a run; the result of one that is finished; a new run where it has changed and `force` is given."""
+    """Resume a run; a finished one gives its result, and with `force` the same settings run as a new run.
+
+    A run whose folder has a request and no journal was launched and did not begin: it begins.
+
+    Raises:
+        LookupFailed: there is no such run, or its dataset is gone.
+        ConfigError: settings, code or data have changed since it began.
+    """
     from sracl_tui.runs import resume_check
     from sracl_tui.runs.execute import execute
     from sracl_tui.runs.execution.queue import keep_going
+
+    request = _launched(place, text)
+    if request is not None:
+        check_dataset(place, request.config.data.dataset)
+    else:
+        found = _recorded(place, text, force=force)
+        if not isinstance(found, RunRequest):
+            return found
+        request = found
+    if budget is not None:
+        semantics = request.config.semantics.model_copy(update={"budget": budget})
+        request = replace(request, config=request.config.model_copy(update={"semantics": semantics}))
+    if force:
+        request = replace(request, run_id=new_run_id(), note=request.note or f"{request.run_id} anew")
+    else:
+        resume_check.check(place.run_folder(request.run_id), request)
+    try:
+        return watched(request, lambda listener: execute(place, request, listener=listener, resume=not force), headless)
+    finally:
+        keep_going(place)
+
+
+def _launched(place: Home, text: str) -> RunRequest | None:
+    """The request of a run that the app launched, where `text` is the whole id of one that has not begun."""
+    from sracl_tui.runs.execution.local import launched_request
+
+    try:
+        return launched_request(place.run_folder(text))
+    except LookupFailed:  # a name that cannot be an id
+        return None
+
+
+def _recorded(place: Home, text: str, *, force: bool) -> RunRequest | RunResult:
+    """The request of a run in the database, or its result where it is finished and not forced."""
     from sracl_tui.runs.result import read_result
     from store.opening import open_store
     from store.queries.runs import find_run
@@ -68,18 +110,7 @@ def resume_run(place: Home, text: str, *, headless: bool, budget: float | None, 
                 f"{row['run_id']} is finished: this is its result.", markup=False, highlight=False
             )
             return read_result(store, row["run_id"])
-    request = RunRequest.read(place.run_folder(row["run_id"]))
-    if budget is not None:
-        semantics = request.config.semantics.model_copy(update={"budget": budget})
-        request = replace(request, config=request.config.model_copy(update={"semantics": semantics}))
-    if force:
-        request = replace(request, run_id=new_run_id(), note=request.note or f"{row['run_id']} anew")
-    else:
-        resume_check.check(place.run_folder(row["run_id"]), request)
-    try:
-        return watched(request, lambda listener: execute(place, request, listener=listener, resume=not force), headless)
-    finally:
-        keep_going(place)
+    return RunRequest.read(place.run_folder(row["run_id"]))
 
 
 def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:

@@ -17,7 +17,7 @@ from sracl_tui.runs.request import FILE, RunRequest
 from sracl_tui.runs.result import RunResult
 from store.errors import LookupFailed, StoreError
 from store.home import Home
-from store.journal.journal import read_events
+from store.journal.journal import read_events, segments
 
 
 def execute(
@@ -27,7 +27,7 @@ def execute(
 
     Args:
         listener: receives the events of the engine, after the journal.
-        resume: continue in the run's own folder, from its last checkpoint.
+        resume: continue in the run's own folder, from its last checkpoint; a run that was launched begins there.
         quiet: send no alerts: the run is a part of another one.
 
     Raises:
@@ -38,9 +38,10 @@ def execute(
     home.create()
     if not resume:
         _make_folder(folder, request)
+    begins = not resume or not segments(folder)
     recorder = Recorder(home, request, listener=listener, quiet=quiet)
     result = RunResult(request)
-    if not resume:
+    if begins:
         request.write(folder)
         recorder.write("run_created", **request.created())
     recorder.started()

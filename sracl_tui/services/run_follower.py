@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sracl_tui.runs.execution.local import last_words
+from sracl_tui.runs.execution.local import last_output
 from sracl_tui.runs.journal_events import SKIPPED_BY_LOG
 from sracl_tui.runs.run_state import RunState
 from store.home import Home
@@ -65,7 +65,7 @@ class RunFollower:
         """What became of a run without a living process."""
         live = self.runs[self._first]
         if not live.lines:
-            said = last_words(self._home, self._first)
+            said = last_output(self._home, self._first)
             return ("failed", said) if said else None
         if live.state not in ACTIVE:
             return None

@@ -16,10 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.config import Config
-from engine.config_files import load_config
-from engine.errors import ConfigError
 from sracl_tui.runs.alerts.alerts import Alert, ending
-from sracl_tui.runs.execution.local import SETTINGS, last_words
+from sracl_tui.runs.execution.local import last_output, launched_request
 from sracl_tui.runs.journal_events import SKIPPED_BY_LIST
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.runs.run_state import RunState
@@ -169,9 +167,8 @@ class RunMonitor:
         """What the journal knows better than the database."""
         live = watched.live
         if not live.lines:
-            return (
-                {} if base or not (self._home.run_folder(run_id) / SETTINGS).exists() else self._unborn(run_id, watched)
-            )
+            launched = not base and launched_request(self._home.run_folder(run_id)) is not None
+            return self._unborn(run_id, watched) if launched else {}
         over: dict[str, Any] = {
             **live.started,
             "state": live.state,
@@ -202,18 +199,14 @@ class RunMonitor:
 
     def _unborn(self, run_id: str, watched: _Watched) -> dict[str, Any]:
         """A run whose process has not written a line: it is about to, or it could not."""
-        said = "" if watched.held else last_words(self._home, run_id)
+        said = "" if watched.held else last_output(self._home, run_id)
         return {"state": "failed", "reason": said} if said else {"state": "queued"}
 
     def _begun(self, run_id: str, live: RunState) -> dict[str, Any]:
         """The row of a run that the database does not know."""
         folder, created = self._home.run_folder(run_id), live.created
         if not created:
-            request = RunRequest(run_id=run_id, config=Config())
-            with suppress(ConfigError, OSError):
-                config, preset = load_config(files=(folder / SETTINGS,))
-                request = RunRequest(run_id=run_id, config=config, preset=preset)
-            created = request.created()
+            created = (launched_request(folder) or RunRequest(run_id=run_id, config=Config())).created()
         at = live.first_at or (folder.stat().st_mtime if folder.exists() else self._clock())
         made = datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
         return {

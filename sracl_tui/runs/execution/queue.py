@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sracl_tui.runs.execution import process_exit
-from sracl_tui.runs.execution.local import spawn
+from sracl_tui.runs.execution.local import resume_words, spawn
 from sracl_tui.runs.request import FILE, RunRequest, new_run_id
 from store.errors import StoreBusy, StoreError
 from store.home import Home
@@ -199,8 +199,7 @@ def _run(home: Home, entry: Entry, slot: str) -> None:
             process_exit.write_end(home, entry.run_id, state="failed", reason=reason)
             return
         before = process_exit.memory_kills()
-        words = ["run", "--resume", entry.run_id, "--headless"]
-        child = spawn(home, words, folder / "launch.log", {FROM_QUEUE: "1", **_device(slot)})
+        child = spawn(home, resume_words(entry.run_id), folder / "launch.log", {FROM_QUEUE: "1", **_device(slot)})
         code = child.wait()
         memory = process_exit.memory_kills() > before
     else:

@@ -265,17 +265,19 @@ class LaunchScreen(BaseScreen):
     @work(thread=True, exclusive=True, exit_on_error=False, group="start")
     def _start(self, config: Config) -> None:
         from sracl_tui.runs.execution.local import launch
+        from sracl_tui.runs.request import RunRequest, new_run_id
 
         labels = self.labels
+        request = RunRequest(
+            run_id=new_run_id(),
+            config=config,
+            preset=self.preset,
+            name=labels["name"] or None,
+            group=labels["group"] or None,
+            tags=tuple(labels["tags"].split()),
+        )
         try:
-            run_id, _ = launch(
-                self.sracl.home,
-                config,
-                preset=self.preset,
-                name=labels["name"] or None,
-                group=labels["group"] or None,
-                tags=tuple(labels["tags"].split()),
-            )
+            run_id, _ = launch(self.sracl.home, request)
         except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Started("", str(error)))
         else:

@@ -404,9 +404,11 @@ class RunsScreen(BaseScreen):
     def _demo(self) -> None:
         from engine.config import Config
         from sracl_tui.runs.execution.local import launch
+        from sracl_tui.runs.request import RunRequest, new_run_id
 
         try:
-            run_id, _ = launch(self.sracl.home, Config(), name="demo")
+            request = RunRequest(run_id=new_run_id(), config=Config(), name="demo")
+            run_id, _ = launch(self.sracl.home, request)
         except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Done(str(error), failed=True))
         else:
