@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 
-from textual.pilot import Pilot
-
 from engine.errors import ConfigError
 from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.quiet import wait_until_quiet
 from sracl_tui.tui.screens import DEEPER, PAGES
 from store.errors import StoreError
 
@@ -45,18 +44,12 @@ def frame(app: SraclApp, size: str) -> str:
 
 async def _frame(app: SraclApp, size: tuple[int, int]) -> str:
     app.keeps = False
-    async with app.run_test(size=size) as pilot:
-        await _settle(app, pilot)
+    async with app.run_test(size=size):
+        await wait_until_quiet(app)
         if not app.runs_known:
             raise StoreError(app.facts.trouble or "the store was not read in time")
         lines = [strip.text.rstrip() for strip in app.screen._compositor.render_strips()]
     return "\n".join(line for place, line in enumerate(lines) if line or any(lines[place:]))
-
-
-async def _settle(app: SraclApp, pilot: Pilot[None]) -> None:
-    for _ in range(4):  # a worker's answer may start the next worker
-        await pilot.pause()
-        await app.workers.wait_for_complete()
 
 
 async def _draw(app: SraclApp, screen: str, size: tuple[int, int]) -> str:
@@ -69,6 +62,5 @@ async def _draw(app: SraclApp, screen: str, size: tuple[int, int]) -> str:
                 if step == "compare":
                     await pilot.press("space", "space", "space")
                 app.action_go(step)
-            await _settle(app, pilot)
-            await pilot.pause(0.3)
+            await wait_until_quiet(app)
         return app.export_screenshot(title=f"sracl-tui: {screen}")

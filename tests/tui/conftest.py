@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from textual.worker import WorkerCancelled
 
 from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.quiet import wait_until_quiet
 from store.home import Home
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,12 +45,8 @@ def home(written, tmp_path) -> Home:
 
 
 async def wait(app: SraclApp, pilot) -> None:
-    """Wait for the workers, and for those that their answers start."""
-    for _ in range(4):
-        await pilot.pause()
-        with suppress(WorkerCancelled):  # by the next one of its group
-            await asyncio.wait_for(app.workers.wait_for_complete(), 20)
-    await pilot.pause()
+    """Wait for what the keys have started."""
+    await wait_until_quiet(app)
 
 
 @pytest.fixture

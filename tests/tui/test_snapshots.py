@@ -5,7 +5,6 @@ After a wanted change: `pytest tests/tui/test_snapshots.py --snapshot-update`, a
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ import pytest
 
 from sracl_tui.runs.dataset_access import open_dataset
 from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.quiet import wait_until_quiet
 from store.home import Home
 from store.opening import open_store
 from store.publishing.publish import write_sql
@@ -121,15 +121,9 @@ def drawn(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Sr
 def leads_to(steps: tuple[str, ...]) -> Callable[[Any], Awaitable[None]]:
     """Presses the keys, and waits for what they start."""
 
-    async def settle(pilot: Any) -> None:
-        for _ in range(4):
-            await pilot.pause()
-            await asyncio.wait_for(pilot.app.workers.wait_for_complete(), 30)
-        await pilot.pause()
-
     async def lead(pilot: Any) -> None:
         app = pilot.app
-        await settle(pilot)
+        await wait_until_quiet(app)
         for step in steps:
             if step == "open":
                 app.open_run(RUN)
@@ -145,9 +139,9 @@ def leads_to(steps: tuple[str, ...]) -> Callable[[Any], Awaitable[None]]:
                 await pilot.press(*step.removeprefix("type:"))
             else:
                 await pilot.press(step)
-            await settle(pilot)
+            await wait_until_quiet(app)
         _still(app)
-        await pilot.pause()
+        await wait_until_quiet(app)
 
     return lead
 
