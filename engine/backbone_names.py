@@ -14,13 +14,13 @@ _FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
 
 def split_file(name: str) -> tuple[Path, str] | None:
-    """`path.py:Class` as its two parts; none for any other name."""
+    """Path and class name of `path.py:Class`; none for any other form."""
     match = _FILE.fullmatch(name)
     return (Path(match["path"]), match["name"]) if match else None
 
 
 def absolute(name: str) -> str:
-    """The same backbone, with a file's path from the root: runs start and go on in other folders."""
+    """The same backbone with an absolute path: a run starts and resumes in other working directories."""
     parts = split_file(name)
     return f"{parts[0].expanduser().resolve()}:{parts[1]}" if parts else name
 
@@ -31,7 +31,7 @@ def entry_point(name: str) -> EntryPoint | None:
 
 
 def problem_of(name: str) -> str | None:
-    """What is wrong with a name; none where it can be looked up. Nothing is imported."""
+    """Why a name cannot be looked up, as a message; none where it can. Imports nothing."""
     if name in OURS:
         return None
     parts = split_file(name)
@@ -44,7 +44,7 @@ def problem_of(name: str) -> str | None:
 
 
 def identity_of(name: str) -> str:
-    """What a result depends on: a file counts by its content and not by where it lies."""
+    """The name for `Config.config_hash`: a file counts by the SHA-256 of its content, not by its path."""
     parts = split_file(name)
     if parts is None:
         return name
@@ -56,10 +56,15 @@ def identity_of(name: str) -> str:
 
 
 KEPT = "own_backbone.py"
+"""Name of that copy."""
 
 
 def keep(name: str, folder: Path) -> None:
-    """Copy a file with a backbone into a run's folder: what was trained can be built again when the file has changed."""
+    """Copy a file with a backbone into a run's folder, so that the trained model can be rebuilt after the file has changed.
+
+    Raises:
+        OSError: the file cannot be read or copied.
+    """
     parts = split_file(name)
     if parts is not None and not (folder / KEPT).exists():
         (folder / KEPT).write_bytes(parts[0].read_bytes())

@@ -117,7 +117,7 @@ def _config_error(problems: list[str]) -> ConfigError:
 
 
 def _nest(tree: dict[str, Any], problems: list[str]) -> dict[str, Any]:
-    """Put leaves that stand alone, or by a dotted path, into their section."""
+    """Move leaves, given by name or by dotted path, into their section."""
     nested: dict[str, Any] = {}
     for key, value in tree.items():
         if key in Config.model_fields and isinstance(value, dict):
@@ -145,7 +145,7 @@ def _explain(error: Any) -> str:
 
 
 def _contradictions(config: Config) -> list[str]:
-    """What pydantic cannot see: settings that are fine alone and not together."""
+    """Settings that are valid alone and not together, one message each."""
     model, evaluate, train, retrieval = config.model, config.evaluate, config.train, config.retrieval
     problems: list[str] = []
     if (problem := backbone_names.problem_of(model.backbone)) is not None:

@@ -26,11 +26,11 @@ class EngineError(Exception):
 
 
 class StopRequested(Exception):
-    """Someone asked the work to stop; it is no error, and what was reported or saved until then is kept."""
+    """A stop was requested: no error, and everything reported or saved so far is kept."""
 
 
 class BatchPending(StopRequested):
-    """No error: all that could be sent is at the provider, and nobody wants to wait for it."""
+    """A stop without an error: every request is with the provider as a batch, whose results can be fetched later."""
 
     def __init__(self, requests: int) -> None:
         super().__init__(f"{requests:,} requests are at the provider: `sracl llm batches list` shows how far they are")
@@ -55,7 +55,7 @@ class SemanticsError(EngineError):
 
 
 class BudgetReached(SemanticsError):
-    """The next call could cost more than the money cap leaves; everything that was paid for is kept."""
+    """The next call could exceed the money cap; everything paid for is kept."""
 
     title = "Money cap"
 
@@ -68,7 +68,7 @@ class BudgetReached(SemanticsError):
 
 
 class TrainingError(EngineError):
-    """A training that cannot go on, such as one whose loss is no longer a number."""
+    """A training that cannot continue, such as one whose loss is not finite."""
 
     title = "Training error"
 
@@ -80,10 +80,10 @@ class CheckpointError(EngineError):
 
 
 class FetchError(EngineError):
-    """A data set that could not be downloaded; what came is kept, and the next try goes on from there."""
+    """A data set that could not be downloaded; the part that arrived is kept, and the next attempt resumes from it."""
 
     title = "Download error"
 
 
 class Interrupted(StopRequested):
-    """No error: a semantic stage was asked to stop; what was reported until then need not be made again."""
+    """A semantic stage was stopped on request; what it has reported is not computed again."""

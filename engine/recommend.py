@@ -1,6 +1,6 @@
-"""A trained backbone on its own: what recommends. Kept as a folder of `model.safetensors` and `model.json`.
+"""A trained backbone for inference, saved as a folder of `model.safetensors` and `model.json`.
 
-Nothing else of SRA-CL is needed for it: no text, no vectors, no neighbors, no synthesizer.
+Recommending needs nothing else of SRA-CL: no text, no vectors, no neighbors, no synthesizer.
 
 Legend: B histories, K recommendations, V items.
 """
@@ -31,7 +31,7 @@ from engine.models.registry import build_backbone
 FORMAT = "sracl-model-1"
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 BATCH = 512
-"""Histories at a time: their scores of all items are in memory."""
+"""Histories at a time: their scores of all items are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class Recommender:
             if mask_seen:
                 rows = torch.repeat_interleave(torch.arange(len(part)), torch.tensor([len(h) for h in part]))
                 found[rows, torch.from_numpy(np.concatenate(part).astype(np.int64)) - 1] = -torch.inf
-            values, places = found.topk(k)  # (B, K)
-            order = torch.from_numpy(np.lexsort((places.numpy(), -values.numpy())))
-            ids.append(places.gather(1, order) + 1)
+            values, columns = found.topk(k)  # (B, K)
+            order = torch.from_numpy(np.lexsort((columns.numpy(), -values.numpy())))
+            ids.append(columns.gather(1, order) + 1)
             scores.append(values.gather(1, order))
         return torch.cat(ids[1:] or ids).numpy(), torch.cat(scores[1:] or scores).numpy()
 
@@ -126,7 +126,7 @@ def build(weights: dict[str, Tensor], model: ModelConfig, *, max_length: int, it
 
 
 def save_model(recommender: Recommender, folder: Path) -> None:
-    """Write a model's folder, which must not be there yet or be empty; a backbone of one's own comes along.
+    """Write a model to a new or empty folder; a user's own backbone is copied with it.
 
     Raises:
         CheckpointError: the folder has something in it, or cannot be written.
@@ -159,11 +159,11 @@ def load_model(folder: Path | str, *, own_code: bool = False) -> Recommender:
     """A model from its folder.
 
     Args:
-        own_code: run the `own_backbone.py` that lies in the folder, where the backbone is somebody's own.
+        own_code: allow running the folder's `own_backbone.py`, where the backbone is a user's own code.
 
     Raises:
         CheckpointError: a file is missing, damaged, or of another format.
-        ConfigError: the backbone is somebody's own and `own_code` is not set, or it cannot be built.
+        ConfigError: the backbone is a user's own code and `own_code` is not set, or it cannot be built.
     """
     folder = Path(folder)
     try:

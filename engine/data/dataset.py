@@ -1,4 +1,4 @@
-"""A dataset in memory: users' items in time order, item texts, and the anchors that they give.
+"""A dataset in memory: users' items in time order, item texts, and the anchors derived from them.
 
 Legend: U users, V items, N interactions, A anchors. User and item ids count from 1; item 0 is padding.
 """
@@ -21,7 +21,7 @@ ROLES = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Items:
-    """What is known of the V items, by item id - 1."""
+    """Ids and texts of the V items, by item id - 1."""
 
     raw_ids: list[str]
     """The source's own ids."""
@@ -35,7 +35,7 @@ class Items:
 
     @cached_property
     def texts(self) -> list[str]:
-        """All that is known of an item as one text: its title, then `field: values` for each attribute."""
+        """Each item as one text: its title, then `field: values` for each attribute."""
         return [
             ". ".join([*([title] if title else []), *(f"{name}: {', '.join(values)}" for name, values in more.items())])
             for title, more in zip(self.titles, self.attributes, strict=True)
@@ -110,7 +110,7 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of all that a training sees: raw ids, texts, sequences and times; not the name."""
+        """Hash of all that training reads: raw ids, texts, sequences and times; not the name."""
         digest = hashlib.sha256()
         for part in (
             "\n".join(self.user_raw_ids).encode(),
@@ -127,12 +127,12 @@ class Dataset:
 
     @property
     def dataset_id(self) -> str:
-        """Name of this very content in every table."""
+        """Identifies this content in every table of the store."""
         return self.sha256[:16]
 
     @cached_property
     def anchors(self) -> Anchors:
-        """All prefixes; see `Anchors`."""
+        """All prefixes of all users, with their roles."""
         prefixes = np.maximum(self.lengths - 1, 0)
         users = np.repeat(np.arange(1, self.users + 1, dtype=np.int32), prefixes)
         first = np.repeat(np.cumsum(prefixes) - prefixes, prefixes)

@@ -1,8 +1,8 @@
-"""The demo set: a made-up shop, in which what a person likes can be read in the titles of what that person bought.
+"""The demo set: a synthetic shop in which the titles of past purchases show what a customer prefers.
 
 Every one of 40 kinds of goods comes in each of 5 styles: 200 items. A customer has a style and moves through the kinds
 of a department in a loose order; now and then the style or the department changes. Style and kind speak through the
-words of a text, never through an item's number; single items have few buyers, so texts tell more than co-occurrence.
+words of a text, never through an item's number; single items have few buyers, so texts are more informative than co-occurrence.
 All names are invented.
 """
 
@@ -37,7 +37,7 @@ SAME_DAY = 0.2
 
 @dataclass(frozen=True)
 class Style:
-    """A manner that goods come in, told by its brands and words."""
+    """A style of goods, recognizable by its brands and words."""
 
     share: int
     """Percent of the users who begin with it."""

@@ -1,7 +1,7 @@
-"""Known data sets by name, from their publishers' addresses: resumed where a download broke off, checked, unpacked.
+"""Known data sets by name, from their publishers' addresses: downloads resume, are checked and unpacked.
 
-pooch checks and unpacks; the download itself is ours, as pooch's begins anew each time. A file grows as `NAME.part` and gets
-its name when its checksum is right.
+pooch checks and unpacks; the download itself is ours, as pooch cannot resume one. A file grows as `NAME.part` and gets its
+name when its checksum is right.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from engine.errors import ConfigError, FetchError
 from engine.files import atomic_write
 
 Progress = Callable[[str, int, int | None], None]
-"""Is told the name of a file, the bytes that are there, and how many there will be, where that is known."""
+"""Called with the name of a file, its bytes so far, and its total bytes where known."""
 RECORD = "fetched.json"
 OWN = "datasets.toml"
-"""In a home: more data sets, in the same form; they win over ours."""
+"""File in a home with further data sets, in the form of published.toml; they take precedence."""
 TIMEOUT = 30.0
 
 
@@ -62,10 +62,10 @@ def known(own: Path | None = None) -> dict[str, Known]:
     """Every data set by name.
 
     Args:
-        own: a file of a person's own ones; it need not be there.
+        own: a user's own file; it need not exist.
 
     Raises:
-        ConfigError: that file is wrong.
+        ConfigError: the user's file is not readable as data sets.
     """
     found = _parsed(resources.files("engine.data").joinpath("published.toml").read_text("utf-8"))
     if own is not None and own.exists():
@@ -92,23 +92,23 @@ def _parsed(text: str) -> dict[str, Known]:
 
 
 def checksum_of(file: File, folder: Path) -> str | None:
-    """The checksum that a download is held against: the publisher's, else that of the first download."""
+    """The checksum that a download must have: the publisher's, else that of the first download; none before it."""
     return file.checksum or _record(folder).get(file.url)
 
 
 def fetch(entry: Known, folder: Path, *, progress: Progress = lambda name, done, total: None) -> Path:
-    """The folder with a data set's files, of which those that are not there yet are downloaded.
+    """The folder with a data set's files; missing files are downloaded.
 
     Raises:
-        FetchError: the network cannot be reached, a download breaks off, or a checksum is another. What came is kept.
+        FetchError: the network cannot be reached, a download breaks off, or a checksum differs. What arrived is kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder
+    result = folder
     for file in entry.files:
         path = _fetched(entry, file, folder, progress)
         if path.suffix == ".zip":
-            place = _unpacked(path)
-    return place
+            result = _unpacked(path)
+    return result
 
 
 def _fetched(entry: Known, file: File, folder: Path, progress: Progress) -> Path:
@@ -122,7 +122,7 @@ def _fetched(entry: Known, file: File, folder: Path, progress: Progress) -> Path
         and pooch.file_hash(path, alg=_algorithm(wanted)) == wanted.partition(":")[2]
     ):
         return path
-    path.unlink(missing_ok=True)  # not of this checksum, or of a first download that nobody recorded
+    path.unlink(missing_ok=True)  # another checksum, or a first download that was not recorded
     part = folder / f"{file.name}.part"
 
     def download(url: str, output: str, _: Any) -> None:
@@ -131,7 +131,7 @@ def _fetched(entry: Known, file: File, folder: Path, progress: Progress) -> Path
 
     try:
         pooch.retrieve(url=file.url, known_hash=wanted, fname=file.name, path=folder, downloader=download)
-    except ValueError as error:  # what pooch raises where the hash is another
+    except ValueError as error:  # raised by pooch when the hash differs
         raise FetchError(
             f"its checksum is not {wanted}: the file was changed at its source, or on its way",
             where=file.url,
@@ -156,7 +156,11 @@ def _record(folder: Path) -> dict[str, str]:
 
 
 def _resume(entry: Known, file: File, part: Path, progress: Progress) -> None:
-    """Bring `part` to its full length."""
+    """Download the rest of `part`, or all of it where the server cannot resume.
+
+    Raises:
+        FetchError: the server refuses, the connection breaks off, or the file cannot be written.
+    """
     import httpx2 as http
 
     try:
@@ -167,7 +171,9 @@ def _resume(entry: Known, file: File, part: Path, progress: Progress) -> None:
             if have and version:
                 headers |= {"Range": f"bytes={have}-", "If-Range": version}
             with client.stream("GET", file.url, headers=headers) as answer:
-                if answer.status_code == 416:  # all of it is there, or it has become shorter: ask for all of it
+                if (
+                    answer.status_code == 416
+                ):  # range not satisfiable: the file is complete or has become shorter, so request all of it
                     part.unlink()
                 elif answer.status_code not in (200, 206):
                     raise FetchError(
@@ -188,7 +194,7 @@ def _resume(entry: Known, file: File, part: Path, progress: Progress) -> None:
 
 def _append(file: File, part: Path, answer: Any, have: int, progress: Progress) -> None:
     version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
-    if version and not version.startswith("W/"):  # a weak one promises too little to go on from
+    if version and not version.startswith("W/"):  # a weak ETag does not promise equal bytes
         _notes(part).write_text(version, "utf-8")
     else:
         _notes(part).unlink(missing_ok=True)
@@ -202,12 +208,12 @@ def _append(file: File, part: Path, answer: Any, have: int, progress: Progress) 
             progress(file.name, have, total)
     if total is not None and have != total:
         raise FetchError(
-            f"broke off after {have:,} of {total:,} bytes", where=file.url, hint="Again goes on from there."
+            f"broke off after {have:,} of {total:,} bytes", where=file.url, hint="The next download resumes from there."
         )
 
 
 def _notes(part: Path) -> Path:
-    """The file with the version that a part is of, as the server names it."""
+    """The file with the server's ETag or date of a partial download."""
     return part.with_name(f"{part.name}.version")
 
 
@@ -217,7 +223,7 @@ def _by_hand(entry: Known) -> str:
 
 
 def _unpacked(path: Path) -> Path:
-    """The one folder in an archive, beside it; else a folder of its name.
+    """Unpack an archive into a folder of its name; returns the one folder inside, else that folder.
 
     Raises:
         FetchError: it is damaged.

@@ -1,6 +1,6 @@
-"""From files to a dataset: order, duplicates, filters, numbering, texts; all that is dropped is counted.
+"""From files to a dataset: order, duplicates, filters, numbering, texts; every dropped row is counted.
 
-Order of the steps: a user's rows by time, ties as asked; repeated pairs; k-core; minimum length; maximum length. Raw
+Order of the steps: a user's rows by time, ties by option; repeated pairs; k-core; minimum length; maximum length. Raw
 ids that are exactly the integers 1..n of the source stay in numerical order, so that they are the ids here too where
 nothing is dropped; other users and items are numbered by their first kept row.
 """
@@ -35,7 +35,7 @@ STAGE, STEPS = "import", 5
 """Name of the stage, and its steps; the last one, the storing, is the caller's."""
 
 Rows = NDArray[np.int64]
-"""Places of interactions in the source, in order of user and time."""
+"""Row indices of interactions in the source, in order of user and time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class ImportOptions:
     """How a source is read and what is kept of it; nothing is dropped by default."""
 
     format: str | None = None
-    """One of `FORMATS`; none finds it out."""
+    """One of `FORMATS`; none detects it."""
     user_column: str | None = None
     """None takes the first usual name: user_id, user, userId, reviewerID, uid."""
     item_column: str | None = None
@@ -55,11 +55,11 @@ class ImportOptions:
     items: Path | None = None
     """File with the items' texts: a table or RecBole's `.item`."""
     k_core: int = 0
-    """Keep users and items with at least so many interactions, again and again until all have them; 0 keeps all."""
+    """Minimum number of interactions of a user and of an item, applied until every one has it; 0 keeps all."""
     min_length: int = 0
-    """Keep users with at least so many interactions."""
+    """Minimum number of interactions of a user."""
     max_length: int | None = None
-    """Keep a user's newest so many interactions."""
+    """Maximum number of interactions of a user, the newest; none keeps all."""
     duplicates: Literal["keep", "first", "last"] = "keep"
     """What to do with a user's further interactions with the same item."""
     ties: Literal["source", "item", "random"] = "source"
@@ -70,7 +70,7 @@ class ImportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """What an import read and dropped."""
+    """Counts and warnings of an import."""
 
     source: str
     format: str
@@ -94,7 +94,7 @@ def import_dataset(
 
     Args:
         name: what the dataset is called.
-        report: takes the start, each step, each warning, and the end; what it raises ends the import.
+        report: called at the start, at each step, for each warning, and at the end; what it raises ends the import.
 
     Raises:
         DataError: a file is missing, not recognized, or has bad rows; an option is out of range; nothing is left.
@@ -180,7 +180,7 @@ def _plain(options: ImportOptions, format: str) -> dict[str, object]:
 
 
 def _in_order(raw: Raw, options: ImportOptions) -> tuple[Rows, list[str]]:
-    """All rows by user and time, ties as asked."""
+    """Row indices by user and time, ties by `options.ties`; and warnings."""
     users, times = raw.users.codes, raw.times
     as_given = np.argsort(users, kind="stable")
     if times is None:
@@ -200,7 +200,7 @@ def _in_order(raw: Raw, options: ImportOptions) -> tuple[Rows, list[str]]:
 
 
 def _ranks(ids: Coded) -> NDArray[np.int64]:
-    """Place of each different raw id in their order: by number where all are integers, else by letter."""
+    """Rank of each distinct raw id: by number where all are integers, else alphabetically."""
     values = ids.values
     numeric = all(value.isascii() and value.isdigit() for value in values)
     key: Callable[[int], tuple[int, str]] = lambda at: (int(values[at]) if numeric else 0, values[at])  # noqa: E731
@@ -210,7 +210,7 @@ def _ranks(ids: Coded) -> NDArray[np.int64]:
 
 
 def _filtered(raw: Raw, order: Rows, options: ImportOptions) -> tuple[Rows, dict[str, int]]:
-    """The rows that stay, in the same order, and how many each filter took."""
+    """The rows that are kept, in the same order, and the number dropped by each filter."""
     steps: list[tuple[str, str, Callable[[Rows], Rows]]] = [
         (REPEATED, "--duplicates", lambda rows: _without_repeats(raw, rows, options.duplicates)),
         (OUTSIDE_CORE, f"--k-core {options.k_core}", lambda rows: _core(raw, rows, options.k_core)),
@@ -268,10 +268,10 @@ def _assembled(raw: Raw, rows: Rows, *, name: str, options: dict[str, object]) -
     """The dataset, how many items of the catalog have no interaction in it, and warnings about texts."""
     users = _numbered(raw.users, rows, also=[])
     numbered = _numbered(raw.items, rows, also=raw.catalog.ids if raw.catalog else [])
-    place = np.empty(len(raw.users.values), np.int64)
-    place[users] = np.arange(len(users))
-    rows = rows[np.argsort(place[raw.users.codes[rows]], kind="stable")]
-    lengths = np.bincount(place[raw.users.codes[rows]], minlength=len(users))
+    number_of = np.empty(len(raw.users.values), np.int64)
+    number_of[users] = np.arange(len(users))
+    rows = rows[np.argsort(number_of[raw.users.codes[rows]], kind="stable")]
+    lengths = np.bincount(number_of[raw.users.codes[rows]], minlength=len(users))
     ids = np.zeros(len(raw.items.values), np.int32)
     ids[numbered] = np.arange(1, len(numbered) + 1)
     raw_ids = [raw.items.values[code] for code in numbered.tolist()]
@@ -289,10 +289,10 @@ def _assembled(raw: Raw, rows: Rows, *, name: str, options: dict[str, object]) -
 
 
 def _numbered(ids: Coded, rows: Rows, also: list[str]) -> NDArray[np.int64]:
-    """The codes that still have a row, in the order of their numbers here.
+    """The codes that still have a row, in the order of their numbers in the dataset.
 
     Args:
-        also: further ids of the source, which count where it is asked whether they are 1..n.
+        also: further ids of the source, included when testing whether the ids are exactly 1..n.
     """
     codes, first = np.unique(ids.codes[np.sort(rows)], return_index=True)
     if _is_count(ids.values) or _is_count(list({*ids.values, *also})):
@@ -307,7 +307,7 @@ def _is_count(values: list[str]) -> bool:
 
 
 def _described(catalog: Catalog | None, raw_ids: list[str]) -> tuple[Items, int, list[str]]:
-    """What the catalog says about the items, by their numbers."""
+    """Texts of the items by number, how many catalog entries are unused, and warnings."""
     if catalog is None:
         empty = [dict[str, list[str]]() for _ in raw_ids]
         warning = f"no item has text: {len(raw_ids):,} items have no title; name a file with item texts with --items"

@@ -1,4 +1,4 @@
-"""Item texts made worse on purpose, to see how much a result owes to them."""
+"""Perturbed item texts, to measure how much a result depends on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an import would read, from the first lines alone: the format, the columns, some rows."""
+"""A preview of an import from the first lines alone: the format, the columns, some rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What is known of a source without reading all of it."""
+    """A source as far as its first lines show it."""
 
     format: str
     file: Path
@@ -29,13 +29,13 @@ class Preview:
     items_head: Head | None = None
     title: str | None = None
     """The column of the titles, in whichever file has them."""
-    beside: Path | None = None
-    """A file in the same folder that may have the items' texts, where none is read."""
+    items_candidate: Path | None = None
+    """A file in the same folder that may have the items' texts, where no such file is read."""
     warnings: list[str] = field(default_factory=list)
 
 
 def preview(path: Path, *, options: ImportOptions = ImportOptions(), rows: int = ROWS) -> Preview:
-    """How the file that an import would read begins; rows further down may still be refused.
+    """The first rows of the file that an import would read; later rows may still be refused.
 
     Raises:
         DataError: as an import would, as far as the first lines tell.
@@ -54,10 +54,10 @@ def preview(path: Path, *, options: ImportOptions = ImportOptions(), rows: int =
     title = head.roles.title
     if texts is not None and items is not None:
         title = names_only(items, texts.names).pick(options.title_column, USUAL_TITLE, "--title-column")
-    warnings, beside = list(found.warnings), None
+    warnings, candidate = list(found.warnings), None
     if items is None and title is None:
-        beside = None if path.is_dir() else items_in(path.parent, path, found.wanted)[0]
-        which = f"{beside.name} may have some" if beside else "name a file with item texts"
+        candidate = None if path.is_dir() else items_in(path.parent, path, found.wanted)[0]
+        which = f"{candidate.name} may have some" if candidate else "name a file with item texts"
         warnings.append(f"no item has text; {which}: --items")
     if head.roles.time is None:
         warnings.append("there is no column of times, so the order of the rows is taken as the order in time")
@@ -69,13 +69,13 @@ def preview(path: Path, *, options: ImportOptions = ImportOptions(), rows: int =
         items=items,
         items_head=texts,
         title=title,
-        beside=beside,
+        items_candidate=candidate,
         warnings=warnings,
     )
 
 
 def glance(path: Path, *, rows: int = ROWS) -> Head | None:
-    """The first rows of a table whose columns are not recognized, to choose columns by; none where it is no table."""
+    """The first rows of a table whose columns are not recognized, for choosing columns; none where it is no table."""
     try:
         head = items_head(path, rows)
     except (DataError, OSError):

@@ -1,7 +1,6 @@
-"""Numbers about a trained run: how its users' vectors lie in space, and what the synthesizer made of their neighbors.
+"""Geometry of a trained run: how its users' vectors are distributed, and how the synthesizer weighs their neighbors.
 
-They are questions that a picture of the vectors leaves open, and none of them is a measure of recommendation. A number that
-is not defined for what it is given is NaN.
+None of these numbers measures recommendation. Where one is not defined it is NaN.
 
 Legend: N vectors, D width, A anchors, K neighbors.
 """
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 VECTORS_AT_MOST = 20_000
-"""Above so many vectors, uniformity is taken over the pairs of a sample of this size."""
+"""Uniformity of more vectors than these is taken over the pairs of a sample of this size."""
 SEED = 1
 """Of that sample."""
 UNIFORMITY_T = 2.0
@@ -32,7 +31,7 @@ def uniformity(vectors: Floats, *, at_most: int = VECTORS_AT_MOST) -> float:
     """log of the mean of exp(-2 ||x - y||^2) over all pairs of distinct vectors (N, D), scaled to length 1.
 
     0 when all point the same way; independent uniform directions come to -4 as D grows. Vectors of zeros have no
-    direction and are left out. Above `at_most` vectors a sample of so many, drawn with a fixed seed, stands for all.
+    direction and are left out. Of more than `at_most` vectors a sample of that size, drawn with a fixed seed, is used.
     Source: Wang and Isola 2020, L_uniform with t = 2.
     """
     units = _units(vectors)
@@ -80,60 +79,60 @@ def mean_cosine(vectors: Floats) -> float:
     return float((total @ total - count) / (count * (count - 1)))
 
 
-def spearmans(similarity: Floats, weights: Floats, there: Mask) -> NDArray[np.float64]:
-    """(A,) rank correlation of similarity (A, K) and weight (A, K) of the neighbors that are `there`.
+def spearmans(similarity: Floats, weights: Floats, mask: Mask) -> NDArray[np.float64]:
+    """(A,) rank correlation of similarity (A, K) and weight (A, K) of the neighbors in `mask` (A, K).
 
     Equal values share the mean of their ranks. NaN for an anchor with fewer than two neighbors, or with equal values
     throughout on either side.
     """
-    left, right = (_centered_ranks(side, there) for side in (similarity, weights))
+    left, right = (_centered_ranks(side, mask) for side in (similarity, weights))
     above = (left * right).sum(axis=1)
     below = np.sqrt((left * left).sum(axis=1) * (right * right).sum(axis=1))
     return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
 
 
-def spearman(similarity: Floats, weights: Floats, there: Mask) -> float:
+def spearman(similarity: Floats, weights: Floats, mask: Mask) -> float:
     """Mean of `spearmans` over the anchors that have one."""
-    values = spearmans(similarity, weights, there)
+    values = spearmans(similarity, weights, mask)
     return _mean(values[~np.isnan(values)])
 
 
-def weight_entropies(weights: Floats, there: Mask) -> NDArray[np.float64]:
-    """(A,) entropy of the weights (A, K) in nats, from 0 to log k of the k neighbors `there`; NaN without any."""
-    shares = np.where(there, weights, 0.0).astype(np.float64)
+def weight_entropies(weights: Floats, mask: Mask) -> NDArray[np.float64]:
+    """(A,) entropy of the weights (A, K) in nats, from 0 to log k of the k neighbors in `mask`; NaN without any."""
+    shares = np.where(mask, weights, 0.0).astype(np.float64)
     sums = shares.sum(axis=1, keepdims=True)  # they are 1 up to the rounding of a float32
     shares = np.divide(shares, sums, out=shares, where=sums > 0)
-    return np.where(there.any(axis=1), _entropies(shares), np.nan)
+    return np.where(mask.any(axis=1), _entropies(shares), np.nan)
 
 
-def weight_entropy(weights: Floats, there: Mask) -> float:
-    """Mean over anchors of the entropy of their weights (A, K) in nats, divided by log k of the k neighbors `there`.
+def weight_entropy(weights: Floats, mask: Mask) -> float:
+    """Mean over anchors of the entropy of their weights (A, K) in nats, divided by log k of the k neighbors in `mask`.
 
     1 when all neighbors weigh the same, 0 when one has all the weight. Anchors with fewer than two neighbors are left out.
     """
-    counts = there.sum(axis=1)
+    counts = mask.sum(axis=1)
     some = counts >= 2
-    return _mean(weight_entropies(weights[some], there[some]) / np.log(counts[some]))
+    return _mean(weight_entropies(weights[some], mask[some]) / np.log(counts[some]))
 
 
-def entropy_spread(weights: Floats, there: Mask) -> tuple[float, float, float] | None:
+def entropy_spread(weights: Floats, mask: Mask) -> tuple[float, float, float] | None:
     """Mean, 5 and 95 percent quantile over anchors of what `weight_entropy` averages; none where no anchor has two neighbors."""
-    counts = there.sum(axis=1)
+    counts = mask.sum(axis=1)
     some = counts >= 2
     if not some.any():
         return None
-    shares = weight_entropies(weights[some], there[some]) / np.log(counts[some])
+    shares = weight_entropies(weights[some], mask[some]) / np.log(counts[some])
     low, high = np.quantile(shares, [0.05, 0.95])
     return float(shares.mean()), float(low), float(high)
 
 
-def movement(before: Floats, after: Floats, there: Mask) -> float:
+def movement(before: Floats, after: Floats, mask: Mask) -> float:
     """Mean over anchors of the total variation distance, half the sum of |p - q|, of their weights (A, K) at two times.
 
     0 when nothing moved, 1 when all weight went to other neighbors. Anchors without neighbors are left out.
     """
-    moved = np.where(there, np.abs(np.asarray(after, np.float64) - np.asarray(before, np.float64)), 0.0)
-    return _mean(moved.sum(axis=1)[there.any(axis=1)] / 2.0)
+    moved = np.where(mask, np.abs(np.asarray(after, np.float64) - np.asarray(before, np.float64)), 0.0)
+    return _mean(moved.sum(axis=1)[mask.any(axis=1)] / 2.0)
 
 
 def vector_metrics(vectors: Floats) -> dict[str, float]:
@@ -158,20 +157,20 @@ def _entropies(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     return -(shares * logs).sum(axis=1)
 
 
-def _centered_ranks(values: Floats, there: Mask) -> NDArray[np.float64]:
-    """(A, K) rank of each value among those of its row that are there, from their mean; 0 where nothing is.
+def _centered_ranks(values: Floats, mask: Mask) -> NDArray[np.float64]:
+    """(A, K) rank of each value among those of its row in `mask`, minus their mean; 0 outside it.
 
     A rank is the number of smaller values and half the number of equal ones: ties share their mean.
     """
     ranks = np.zeros(values.shape)
     step = max(1, COMPARISONS_AT_ONCE // max(1, values.shape[1] ** 2))
     for start in range(0, len(values), step):
-        part, seen = values[start : start + step], there[start : start + step]
-        smaller = (part[:, None, :] < part[:, :, None]) & seen[:, None, :]  # (B, K, K)
-        equal = (part[:, None, :] == part[:, :, None]) & seen[:, None, :]
+        part, valid = values[start : start + step], mask[start : start + step]
+        smaller = (part[:, None, :] < part[:, :, None]) & valid[:, None, :]  # (B, K, K)
+        equal = (part[:, None, :] == part[:, :, None]) & valid[:, None, :]
         ranks[start : start + step] = smaller.sum(axis=2) + equal.sum(axis=2) / 2.0
-    counts = there.sum(axis=1, keepdims=True)
-    return np.where(there, ranks - counts / 2.0, 0.0)
+    counts = mask.sum(axis=1, keepdims=True)
+    return np.where(mask, ranks - counts / 2.0, 0.0)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -16,7 +16,7 @@ from engine.errors import TrainingError
 from engine.models.backbone import Backbone
 
 SCORES_AT_ONCE = 16_000_000
-"""Scores held at once (64 MB); users x items never are."""
+"""Scores held at once (64 MB): the full matrix of users x items is never built."""
 
 
 @torch.no_grad()
@@ -67,6 +67,6 @@ def _seen(dataset: Dataset, anchor_ids: NDArray[np.int64]) -> tuple[Tensor, Tens
     lengths = dataset.anchors.positions[anchor_ids - 1].astype(np.int64)
     starts = dataset.anchors.ends[anchor_ids - 1] - lengths
     rows = np.repeat(np.arange(len(anchor_ids)), lengths)
-    place = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    items = dataset.sequence[np.repeat(starts, lengths) + place].astype(np.int64) - 1
+    offsets = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    items = dataset.sequence[np.repeat(starts, lengths) + offsets].astype(np.int64) - 1
     return torch.from_numpy(rows), torch.from_numpy(items)

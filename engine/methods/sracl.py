@@ -243,7 +243,7 @@ def _some(neighbors: Tensor, weights: Tensor, mask: Tensor) -> SomeNeighbors:
 
 
 def _tokens_of(packed: Packed, first: int) -> Tensor:
-    """(T,) which tokens belong to sequence number `first` or a later one, in the order asked for."""
+    """(T,) which tokens belong to sequence number `first` or a later one, in the requested order."""
     late = torch.zeros(len(packed.last), dtype=torch.bool, device=packed.last.device)
     late[packed.restore[first:]] = True  # by packed order
     if packed.padding_mask is not None:

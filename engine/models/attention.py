@@ -68,26 +68,26 @@ def attend_last(
     the keys adds the same to all scores of a query, which softmax takes out again: it has no part in it.
     """
     width, heads = query.shape[1], spec.heads
-    asked = query.view(-1, heads, width // heads).transpose(0, 1) @ key.view(heads, -1, width)  # (H, B, D)
-    asked = (asked / math.sqrt(width // heads)).transpose(0, 1).contiguous()  # (B, H, D)
+    queries = query.view(-1, heads, width // heads).transpose(0, 1) @ key.view(heads, -1, width)  # (H, B, D)
+    queries = (queries / math.sqrt(width // heads)).transpose(0, 1).contiguous()  # (B, H, D)
     mask = _draw_mask(spec, [count * length for count, length in spec.blocks], query)
     if by_hand(query) and spec.padding_mask is None:
-        pooled, share = _PoolOnCPU.apply(asked, tokens, mask, spec)  # pyright: ignore[reportGeneralTypeIssues]
+        pooled, share = _PoolOnCPU.apply(queries, tokens, mask, spec)  # pyright: ignore[reportGeneralTypeIssues]
     else:
-        pooled, share = pool_by_block(asked, tokens, mask, spec)
+        pooled, share = pool_by_block(queries, tokens, mask, spec)
     values = pooled.transpose(0, 1) @ value.view(heads, -1, width).transpose(1, 2)  # (H, B, d)
     values = values + share.T[:, :, None] * value_bias.view(heads, 1, -1)
     return values.transpose(0, 1).flatten(1)  # (B, D)
 
 
-def pool_by_block(asked: Tensor, tokens: Tensor, mask: Tensor | None, spec: AttentionSpec) -> tuple[Tensor, Tensor]:
-    """Sums of tokens (B, H, D), weighted by softmax(asked . token) of asked (B, H, D), and the weights' sums (B, H)."""
+def pool_by_block(queries: Tensor, tokens: Tensor, mask: Tensor | None, spec: AttentionSpec) -> tuple[Tensor, Tensor]:
+    """Sums of tokens (B, H, D), weighted by softmax(queries . token) of queries (B, H, D), and the weights' sums (B, H)."""
     pooled: list[Tensor] = []
     shares: list[Tensor] = []
     before = 0
     for (count, length), rows, part in _blocks(spec, mask, square=False):
         x = tokens[rows].view(count, length, -1)  # (C, L, D)
-        scores = asked[before : before + count] @ x.transpose(1, 2)  # (C, H, L)
+        scores = queries[before : before + count] @ x.transpose(1, 2)  # (C, H, L)
         weights = _without_padding(scores, spec).softmax(-1)
         if part is not None:
             weights = weights * part.view_as(weights)
@@ -153,14 +153,14 @@ class _PoolOnCPU(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, asked: Tensor, tokens: Tensor, mask: Tensor | None, spec: AttentionSpec
+        ctx: Any, queries: Tensor, tokens: Tensor, mask: Tensor | None, spec: AttentionSpec
     ) -> tuple[Tensor, Tensor]:
-        pooled, share = torch.empty_like(asked), asked.new_empty(asked.shape[:2])
+        pooled, share = torch.empty_like(queries), queries.new_empty(queries.shape[:2])
         kept: list[Tensor] = []
         before = 0
         for (count, length), rows, part in _blocks(spec, mask, square=False):
             x, own = tokens[rows].view(count, length, -1), slice(before, before + count)
-            weights = torch.softmax(torch.bmm(asked[own], x.transpose(1, 2)), -1)  # (C, H, L)
+            weights = torch.softmax(torch.bmm(queries[own], x.transpose(1, 2)), -1)  # (C, H, L)
             dropped = weights if part is None else weights * part.view_as(weights)
             torch.bmm(dropped, x, out=pooled[own])
             torch.sum(dropped, -1, out=share[own])
@@ -168,15 +168,15 @@ class _PoolOnCPU(torch.autograd.Function):
             before = own.stop
         if any(ctx.needs_input_grad):
             ctx.spec = spec
-            ctx.save_for_backward(asked, tokens, mask, *kept)
+            ctx.save_for_backward(queries, tokens, mask, *kept)
         return pooled, share
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         spec: AttentionSpec = ctx.spec
-        asked, tokens, mask, *kept = ctx.saved_tensors
+        queries, tokens, mask, *kept = ctx.saved_tensors
         d_pooled, d_share = (grad.contiguous() for grad in grads)
-        d_asked, d_tokens = torch.empty_like(asked), torch.empty_like(tokens)
+        d_queries, d_tokens = torch.empty_like(queries), torch.empty_like(tokens)
         left = iter(kept)
         before = 0
         for (count, length), rows, part in _blocks(spec, mask, square=False):
@@ -187,11 +187,11 @@ class _PoolOnCPU(torch.autograd.Function):
             if part is not None:
                 d_weights *= part.view_as(d_weights)
             d_scores = torch.ops.aten._softmax_backward_data(d_weights, weights, -1, weights.dtype)
-            torch.bmm(d_scores, x, out=d_asked[own])
+            torch.bmm(d_scores, x, out=d_queries[own])
             torch.bmm(dropped.transpose(1, 2), d_pooled[own], out=d_x)
-            d_x.baddbmm_(d_scores.transpose(1, 2), asked[own])
+            d_x.baddbmm_(d_scores.transpose(1, 2), queries[own])
             before = own.stop
-        return d_asked, d_tokens, None, None
+        return d_queries, d_tokens, None, None
 
 
 def _blocks(

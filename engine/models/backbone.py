@@ -44,7 +44,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, packed: Packed, token_vectors: Tensor | None = None) -> Tensor:
-        """h (B, D), in the order in which the sequences were asked for.
+        """h (B, D), in the order in which the sequences were requested.
 
         `token_vectors` (T, D) stand in for the item embeddings of the tokens where given.
         """
@@ -62,7 +62,7 @@ class Backbone(nn.Module, ABC):
         return hidden @ self.item_embedding.weight[1:].T
 
     def loss(self, packed: Packed, targets: Tensor) -> Tensor:
-        """L_rec of sequences and their target item ids (B,), both in the order that was asked for."""
+        """L_rec of sequences and their target item ids (B,), both in the requested order."""
         return recommendation_loss(self.scores(self(packed)), targets)
 
 

@@ -1,10 +1,10 @@
-"""BERT4Rec: a Transformer that sees both ways and is trained to fill masked places (Sun et al., CIKM 2019).
+"""BERT4Rec: a Transformer that sees both ways and is trained to fill masked positions (Sun et al., CIKM 2019).
 
-Legend: B sequences, T packed tokens, D width, V items, M masked places.
+Legend: B sequences, T packed tokens, D width, V items, M masked positions.
 
-A sequence is its items and one more place, at position n: there h is read, behind a mask, and there the target stands
-in training. L_rec is BERT4Rec's own: items of the training sequence are masked and predicted from both sides. Half of
-the sequences mask each place with probability `mask`, the others only the last place, which is the task at inference.
+A sequence is its items and one more position, n: there h is read, behind a mask, and there the target stands in
+training. L_rec is BERT4Rec's own: items of the training sequence are masked and predicted from both sides. Half of
+the sequences mask each position with probability `mask`, the others only the last one, which is the task at inference.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from engine.models.losses import recommendation_loss
 from engine.models.transformer import LAYER_NORM_EPS, Layer
 
 LAST_ONLY = 0.5
-"""Share of training sequences in which the last place alone is masked."""
+"""Share of training sequences in which the last position alone is masked."""
 
 
 class BERT4Rec(Backbone):
@@ -49,7 +49,7 @@ class BERT4Rec(Backbone):
 
     def forward(self, packed: Packed, token_vectors: Tensor | None = None) -> Tensor:
         x = self.item_embedding(packed.items) if token_vectors is None else token_vectors  # (T, D)
-        longer, order = self._with_place(packed)
+        longer, order = self._with_last_position(packed)
         masks = self.mask_embedding.weight.expand(len(packed.last), -1)  # (B, D)
         x = self._encode(torch.cat([x, masks])[order], longer, last_only=True)
         return self._head(x)[packed.restore]  # (B, D)
@@ -58,10 +58,10 @@ class BERT4Rec(Backbone):
         return super().scores(hidden) + self.item_bias
 
     def loss(self, packed: Packed, targets: Tensor) -> Tensor:
-        """Mean cross-entropy of all masked places of the training sequences, targets included."""
+        """Mean cross-entropy of all masked positions of the training sequences, targets included."""
         last = torch.empty_like(targets)
         last[packed.restore] = targets  # in packed order
-        longer, order = self._with_place(packed)
+        longer, order = self._with_last_position(packed)
         items = torch.cat([packed.items, last])[order]  # (T + B,)
         masked = self._draw(longer)
         x = torch.where(masked[:, None], self.mask_embedding.weight, self.item_embedding(items))
@@ -69,7 +69,7 @@ class BERT4Rec(Backbone):
         return recommendation_loss(self.scores(self._head(x[masked])), items[masked])  # (M, V)
 
     def _draw(self, longer: Packed) -> Tensor:
-        """(T + B,) places to mask; a sequence that would have none masks its last one."""
+        """(T + B,) positions to mask; a sequence that would have none masks its last one."""
         lengths = longer.lengths
         masked = torch.rand(len(longer.items), device=longer.items.device) < self.mask
         only = torch.rand(len(lengths), device=lengths.device) < LAST_ONLY  # (B,)
@@ -79,25 +79,25 @@ class BERT4Rec(Backbone):
         masked[longer.last[none]] = True
         return masked
 
-    def _with_place(self, packed: Packed) -> tuple[Packed, Tensor]:
-        """The sequences with one more place each, and the order (T + B,) that brings [tokens, places] there.
+    def _with_last_position(self, packed: Packed) -> tuple[Packed, Tensor]:
+        """The sequences with one more position each, and the order (T + B,) that brings [tokens, last positions] there.
 
-        The items of the places are 0.
+        The items of the last positions are 0.
         """
         count, tokens = len(packed.last), len(packed.items)
         rank = torch.arange(count, device=packed.last.device)
         last = packed.last + 1 + rank
         order = torch.zeros(tokens + count, dtype=torch.long, device=last.device)
-        is_place = order.bool().index_fill(0, last, True)
+        is_last = order.bool().index_fill(0, last, True)
         order[last] = tokens + rank
-        order[~is_place] = torch.arange(tokens, device=last.device)
+        order[~is_last] = torch.arange(tokens, device=last.device)
         positions = torch.cat([packed.positions, packed.positions.new_full((count,), self.max_length)])[order]
         items = torch.cat([packed.items, packed.items.new_zeros(count)])[order]
         blocks = tuple((number, length + 1) for number, length in packed.blocks)
         return replace(packed, items=items, positions=positions, last=last, blocks=blocks), order
 
     def _encode(self, x: Tensor, longer: Packed, *, last_only: bool) -> Tensor:
-        """(T + B, D), or (B, D) at the last places alone."""
+        """(T + B, D), or (B, D) at the last positions alone."""
         x = dropout(self.input_norm(x + self.position_embedding(longer.positions)), self.dropout, self.training)
         for number, layer in enumerate(self.layers, 1):
             x = layer(x, longer, last_only=last_only and number == len(self.layers))

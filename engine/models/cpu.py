@@ -1,4 +1,4 @@
-"""How this process uses the processor's memory and arithmetic while it trains."""
+"""Settings of this process for fast training on a CPU: memory allocation and denormal numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEEP_BYTES = 1 << 30
 
 
 def by_hand(x: torch.Tensor) -> bool:
-    """Whether our own ways for the CPU apply to x: they compute in one type, so autocast goes with torch's own operators."""
+    """Whether our own CPU kernels apply to x: they compute in one type, so under autocast torch's operators are used."""
     return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 

@@ -48,7 +48,7 @@ def backbone_class(name: str) -> type[Backbone]:
         return {"sasrec": SASRec, "gru4rec": GRU4Rec, "bert4rec": BERT4Rec}[name]
     try:
         found = _imported(name)
-    except Exception as error:  # whatever a file of somebody else's raises
+    except Exception as error:  # a user's file may raise anything
         raise _refused(name, f"cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Backbone)):
         raise _refused(name, "is no subclass of engine.models.backbone.Backbone")

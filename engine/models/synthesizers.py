@@ -1,8 +1,7 @@
 """Sample synthesizers: how the K retrieved neighbors of an anchor are weighed into one contrastive sample.
 
 Legend: B anchors, K neighbors, S size of a semantic vector (the paper's d~), D width.
-Every synthesizer maps scores to weights that sum to 1 over the neighbors that there are (`mask`); an anchor without any gets
-zeros. The learnable ones differ in their score s_j alone.
+Every synthesizer maps scores to weights that sum to 1 over the existing neighbors (`mask`); an anchor without any gets zeros. The learnable ones differ in their score s_j alone.
 """
 
 from __future__ import annotations

@@ -34,15 +34,15 @@ def annoy_search(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], float | None]:
     """Columns (Q, k), -1 where there are fewer; their cosine (Q, k); and the recall measured on a sample of queries.
 
-    Deterministic: the trees are seeded and built by one thread. A query asks for as many more as it must skip; one that
-    still comes short is searched exactly.
+    Deterministic: the trees are seeded and built by one thread. A query retrieves as many more as it must skip; one that
+    still finds fewer than k is searched exactly.
 
     Args:
         candidates: (C, S), of length 1.
         queries: (Q, S), of length 1.
         skip: (Q, 2) half-open range of columns that each query must not find.
         search_k: nodes that a query inspects.
-        step: told after each chunk how many queries are done; it may raise to end the search.
+        step: called after each chunk with the number of queries done; what it raises ends the search.
     """
     index = build_trees(candidates, trees)
     best = np.full((len(queries), k), -1, np.int64)
@@ -51,9 +51,9 @@ def annoy_search(
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for start in range(0, len(queries), CHUNK):
             part = slice(start, min(start + CHUNK, len(queries)))
-            asked = np.minimum(k + lengths[part], len(candidates)).tolist()
+            counts = np.minimum(k + lengths[part], len(candidates)).tolist()
             found = pool.map(
-                lambda vector, n: index.get_nns_by_vector(vector, n, search_k), queries[part].tolist(), asked
+                lambda vector, n: index.get_nns_by_vector(vector, n, search_k), queries[part].tolist(), counts
             )
             best[part], similarity[part] = _ranked(list(found), candidates, queries[part], skip[part], k=k)
             step(part.stop)
@@ -84,7 +84,7 @@ def _ranked(
     *,
     k: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The k best of what the trees gave, without what must be skipped."""
+    """The k best of the candidates that the trees returned (a list per query), without those to skip."""
     rows = np.repeat(np.arange(len(found)), [len(columns) for columns in found])
     columns = np.array([column for some in found for column in some], np.int64)
     kept = (columns < skip[rows, 0]) | (columns >= skip[rows, 1])
@@ -103,9 +103,9 @@ def measured_recall(
     generator = np.random.default_rng(SEED)
     sample = np.sort(generator.choice(len(queries), min(SAMPLE, len(queries)), replace=False))
     columns, scores = exact(queries[sample], skip[sample])
-    there = columns >= 0
-    if not there.any():
+    mask = columns >= 0
+    if not mask.any():
         return None
-    last = np.where(there, scores, np.inf).min(axis=1, keepdims=True)
+    last = np.where(mask, scores, np.inf).min(axis=1, keepdims=True)
     right = (best[sample] >= 0) & (similarity[sample] >= last)
-    return float(right.sum() / there.sum())
+    return float(right.sum() / mask.sum())

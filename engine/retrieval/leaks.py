@@ -1,6 +1,6 @@
-"""What a neighbor list gives away: own prefixes, own targets, held-out prefixes.
+"""Leaks in a neighbor list: prefixes of the anchor's own user, the anchor's target, held-out prefixes.
 
-Legend: Q queries, k neighbors, E entries (neighbors that are there), T items of windows.
+Legend: Q queries, k neighbors, E entries (neighbors), T items of windows.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def leak_table(table: NeighborTable, dataset: Dataset, *, max_length: int) -> Le
     """Count the leaks of a list of prefixes.
 
     Args:
-        max_length: the window: a neighbor holds what stands in its last so many items.
+        max_length: the window, in items: only a neighbor's last items count.
     """
     anchors = dataset.anchors
-    rows, places = np.nonzero(table.ids)
-    queries, neighbors = table.query_ids[rows], table.ids[rows, places]
+    rows, ranks = np.nonzero(table.ids)
+    queries, neighbors = table.query_ids[rows], table.ids[rows, ranks]
     own = anchors.user_ids[queries - 1] == anchors.user_ids[neighbors - 1]
     heldout = anchors.roles[neighbors - 1] != TRAIN
     holds = np.zeros(len(table.query_ids), bool)
@@ -59,7 +59,7 @@ def leak_table(table: NeighborTable, dataset: Dataset, *, max_length: int) -> Le
 def _holds(
     dataset: Dataset, anchor_ids: NDArray[np.int64], items: NDArray[np.int32], max_length: int
 ) -> NDArray[np.bool_]:
-    """(E,) whether each anchor's window holds the item beside it."""
+    """(E,) whether each anchor's window holds the item of the same row."""
     window = window_items(dataset, anchor_ids, max_length)
     same = window.items == np.repeat(items, np.diff(window.starts))  # (T,)
     return np.logical_or.reduceat(same, window.starts[:-1])  # no window is empty

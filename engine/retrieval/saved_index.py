@@ -1,4 +1,4 @@
-"""An Annoy index in a file of its own, memory-mapped, with the recall that it was measured to have beside it.
+"""An Annoy index in a memory-mapped file, with its measured recall in a JSON file of the same name.
 
 Legend: C vectors, S size of a vector, k results.
 """
@@ -38,7 +38,7 @@ Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class IndexFacts:
-    """What stands beside an index."""
+    """The JSON file of an index."""
 
     fingerprint: str
     """Of what was indexed; another one makes the index outdated."""
@@ -59,7 +59,7 @@ class IndexFacts:
 
 
 class SavedIndex:
-    """An index that lies in a file and is mapped into memory as far as it is read."""
+    """An index in a file, of which only what is read is loaded into memory."""
 
     def __init__(self, path: Path, facts: IndexFacts) -> None:
         """Map it.
@@ -82,13 +82,13 @@ class SavedIndex:
 
 
 def exact_nearest(vectors: NDArray[np.float32], query: NDArray[np.float32], k: int) -> Found:
-    """The same for vectors (C, S) without an index: every one is compared."""
+    """`SavedIndex.nearest` without an index: every vector of (C, S) is compared."""
     rows, cosines = _sorted(np.arange(len(vectors)), _cosines(vectors.astype(np.float64), query))
     return rows[:k], cosines[:k]
 
 
 def open_index(path: Path, fingerprint: str) -> SavedIndex | None:
-    """The index that was saved there; none where it is missing, damaged, or of something else."""
+    """The index saved at a path; none where it is missing, damaged, of another Annoy version, or of other vectors."""
     try:
         facts = IndexFacts(**json.loads(_facts_path(path).read_text("utf-8")))
         if facts.fingerprint != fingerprint or facts.annoy != version("annoy") or facts.sha256 != _sha256(path):
@@ -107,7 +107,7 @@ def build_index(
     search_k: int | None = None,
     doublings: int = DOUBLINGS,
 ) -> SavedIndex:
-    """Index vectors (C, S), none of them zero, measure the recall, and save both; what is there gives way at the end.
+    """Index vectors (C, S), none of them zero, measure the recall, and save both; an older index is replaced at the end.
 
     Seeded and built by one thread: the same vectors give the same file.
 
@@ -152,7 +152,7 @@ def build_index(
 
 
 def fingerprint_of(encoder: str, sha256s: list[str]) -> str:
-    """Of what an index holds: the encoder and the texts, in order."""
+    """Hash of the encoder's name and of the texts' hashes, in order: it changes when the indexed vectors do."""
     return content_hash([encoder, sha256s], length=32)
 
 
@@ -162,11 +162,11 @@ def _recall_of(index: Any, units: NDArray[np.float32]) -> Callable[[int], float 
 
     rows = np.random.default_rng(SEED).choice(len(units), min(SAMPLE, len(units)), replace=False)
     exact, similarity = ExactSearch(units, k=SAMPLE_K)(units[rows], np.stack([rows, rows + 1], axis=1))
-    there = exact >= 0
-    last = np.where(there, similarity, np.inf).min(axis=1)
+    mask = exact >= 0
+    last = np.where(mask, similarity, np.inf).min(axis=1)
 
     def recall(search_k: int) -> float | None:
-        if not there.any():
+        if not mask.any():
             return None
         hits = 0
         for row, least in zip(rows.tolist(), last, strict=True):
@@ -174,7 +174,7 @@ def _recall_of(index: Any, units: NDArray[np.float32]) -> Callable[[int], float 
             found = found[found != row][:SAMPLE_K]
             # One that is as similar as the last exact one is as good as it.
             hits += int((dots(units, units, np.full(len(found), row), found) >= least).sum())
-        return hits / int(there.sum())
+        return hits / int(mask.sum())
 
     return recall
 

@@ -20,7 +20,7 @@ CHUNK = 1024
 SCORES_AT_ONCE = 48_000_000
 """Scores of a chunk at most (192 MB)."""
 ENTRIES_AT_ONCE = 2_000_000
-"""Scores of a chunk that are looked at one by one at once."""
+"""Scores of a chunk that are compared with the bound at once."""
 NUMBERS_AT_ONCE = 8_000_000
 """Numbers of candidates that are worked on at once (64 MB in double precision)."""
 RESCORED_AT_ONCE = 50_000
@@ -64,11 +64,11 @@ def first_k(
     """The k best entries of each of `count` rows: by score, then the lower column."""
     order = np.lexsort((columns, -scores, rows))
     rows, columns, scores = rows[order], columns[order], scores[order]
-    place = _places(rows)
-    kept = place < k
+    position = _positions(rows)
+    kept = position < k
     best, similarity = np.full((count, k), -1, np.int64), np.zeros((count, k), np.float32)
-    best[rows[kept], place[kept]] = columns[kept]
-    similarity[rows[kept], place[kept]] = scores[kept]
+    best[rows[kept], position[kept]] = columns[kept]
+    similarity[rows[kept], position[kept]] = scores[kept]
     return best, similarity
 
 
@@ -76,7 +76,7 @@ class ExactSearch:
     """Finds the k candidates with the largest dot products."""
 
     def __init__(self, candidates: NDArray[np.float32], *, k: int) -> None:
-        """Take candidates (C, S), already normalized where cosine is meant."""
+        """Index candidates (C, S), normalized by the caller for cosine."""
         self._candidates, self._k = candidates, k
         self._width = max(1, min(64, len(candidates) // (32 * k)))
         self._groups = -(-len(candidates) // self._width)
@@ -97,7 +97,7 @@ class ExactSearch:
 
         Args:
             skip: (Q, 2) half-open range of columns that each query must not find: itself, or its user's.
-            step: told after each chunk how many queries are done; it may raise to end the search.
+            step: called after each chunk with the number of queries done; what it raises ends the search.
         """
         size = max(1, min(CHUNK, SCORES_AT_ONCE // max(1, self._columns.shape[1])))
         buffer = torch.empty((min(size, len(queries)), self._columns.shape[1]))
@@ -145,7 +145,7 @@ class ExactSearch:
         # Of equal candidates only the first k columns can be among the first k.
         order = np.lexsort((columns, self._same[columns], rows))
         rows, columns = rows[order], columns[order]
-        kept = _places(rows * (len(self._candidates) + 1) + self._same[columns]) < self._k
+        kept = _positions(rows * (len(self._candidates) + 1) + self._same[columns]) < self._k
         return rows[kept], columns[kept]
 
     def _rounding(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -174,8 +174,8 @@ def _parts(rows: NDArray[Any], width: int | None = None) -> list[NDArray[Any]]:
     return [rows[start : start + step] for start in range(0, max(1, len(rows)), step)]
 
 
-def _places(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N,) place of each entry among those with its key, from 0; equal keys stand together."""
+def _positions(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) position of each entry among those with its key, from 0; equal keys are adjacent."""
     index = np.arange(len(keys))
     starts = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
     return index - np.maximum.accumulate(np.where(starts, index, 0))

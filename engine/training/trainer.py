@@ -43,12 +43,12 @@ PROBE_ANCHORS = 256
 
 
 class Stopped(StopRequested):
-    """Training was asked to stop; all steps that were done are in the checkpoint."""
+    """Training stopped on request; every step done is in the checkpoint."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished training knows of itself."""
+    """Best epoch, number of epochs, metrics and times of a finished training."""
 
     best_epoch: int
     epochs: int
@@ -62,7 +62,7 @@ def pick_device(name: str) -> torch.device:
     """The device that `train.device` means.
 
     Raises:
-        TrainingError: CUDA is asked for and there is none.
+        TrainingError: CUDA is requested and there is none.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -87,10 +87,10 @@ class Trainer:
         """Build the model from the seed.
 
         Args:
-            stop: asked after every step; true ends the training with `Stopped`.
+            stop: called after every step; true ends the training with `Stopped`.
 
         Raises:
-            TrainingError: there is nothing to train on or to validate with, or the backbone cannot be trained so.
+            TrainingError: there is nothing to train on or to validate with, or the backbone cannot be trained in this mode.
         """
         self.config, self.dataset, self.folder = config, dataset, folder
         self._report, self._stop = report, stop
@@ -124,17 +124,17 @@ class Trainer:
         self._random = torch.get_rng_state()
 
     def resume(self) -> LoopState:
-        """Go on from the last checkpoint, or the one before where it is damaged; from the start where both are.
+        """Continue from the last checkpoint, or from the previous one where it is damaged; from the start where both are.
 
         Raises:
-            CheckpointError: there is none, or it is of another config, dataset or seed.
+            CheckpointError: there is none, or it has another config, dataset or seed.
         """
         paths = [self.folder / name for name in (LAST, PREVIOUS) if (self.folder / name).exists()]
         for path in paths or [self.folder / LAST]:
             try:
                 state = checkpoint.read_state(path)
                 if state.best_epoch:
-                    checkpoint.read_state(self.folder / BEST)  # without it there is nothing to end with
+                    checkpoint.read_state(self.folder / BEST)  # the best weights are read at the end
             except CheckpointError as error:
                 if not paths:
                     raise
@@ -156,7 +156,7 @@ class Trainer:
         """Train until the epochs or the patience are used up, then read validation and test with the best weights.
 
         Raises:
-            Stopped: the run was asked to stop; `resume` goes on from that step.
+            Stopped: `stop` returned true; `resume` continues from that step.
             TrainingError: the loss is no longer a number.
         """
         if self.state.epoch == 0 and self.state.done == 0:

@@ -104,7 +104,7 @@ class Draft:
         """What stands in the field that asks for it."""
         value = self.values[key]
         if key == "items" and value is None and self.found is not None:
-            value = self.found.beside
+            value = self.found.items_candidate
         return "" if value is None else str(value)
 
     def choices(self, key: str) -> list[str]:

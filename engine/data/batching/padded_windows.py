@@ -22,14 +22,14 @@ class PaddedWindows(Windows):
 
     def __init__(self, dataset: Dataset, max_length: int, device: torch.device | str) -> None:
         super().__init__(dataset, max_length)
-        places = torch.arange(max_length)
+        positions = torch.arange(max_length)
         lengths = self._lengths[:, None]  # (A + 1, 1)
-        real = places >= max_length - lengths  # (A + 1, n)
-        index = (self._starts[:, None] + lengths - max_length + places).clamp(min=0)
+        real = positions >= max_length - lengths  # (A + 1, n)
+        index = (self._starts[:, None] + lengths - max_length + positions).clamp(min=0)
         self._items = torch.where(real, self._sequence[index], 0).to(device)
-        real[:, -1] = True  # a window without any item has a last token too, so that nothing is a mean of nothing
+        real[:, -1] = True  # an empty window has an unmasked last token too: attention over no token is undefined
         self._padding_mask = (~real).to(device)
-        self._positions = places.to(device)
+        self._positions = positions.to(device)
         self.targets = self.targets.to(device)
 
     def pack(self, anchor_ids: Tensor, device: torch.device | str = "cpu") -> Packed:
@@ -46,6 +46,6 @@ class PaddedWindows(Windows):
         )
 
     def batches(self, ids: Tensor, size: int, generator: torch.Generator) -> list[Tensor]:
-        """As on the CPU, moved in one piece."""
+        """The batches of `Windows.batches`, moved to the device in one copy."""
         parts = super().batches(ids, size, generator)
         return list(torch.cat(parts).to(self._items.device).split([len(part) for part in parts]))

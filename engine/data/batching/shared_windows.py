@@ -1,9 +1,9 @@
 """One pass per user: a window is encoded once and read at the last item of every prefix that ends in it.
 
-This is how SASRec was trained first (Kang and McAuley 2018). A prefix is not encoded as it is on its own: its last item
-stands at its place in the window, not at the end of it, and prefixes of one window share their dropout masks.
+SASRec was first trained so (Kang and McAuley 2018). A prefix is encoded otherwise than on its own: its last item has its
+position within the window, not the last one, and prefixes of one window share their dropout masks.
 
-Legend: B prefixes asked for, W windows, T tokens, n the window, A anchors.
+Legend: B prefixes, W windows, T tokens, n the window, A anchors.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class SharedWindows(Windows):
         anchors = dataset.anchors
         self._users = torch.from_numpy(np.concatenate([[0], anchors.user_ids]).astype(np.int64))
         train = anchors.roles == TRAIN
-        places = anchors.positions.astype(np.int64)
+        positions = anchors.positions.astype(np.int64)
         longest = np.zeros(int(anchors.user_ids.max(initial=0)) + 1, np.int64)
-        np.maximum.at(longest, anchors.user_ids[train], places[train])
+        np.maximum.at(longest, anchors.user_ids[train], positions[train])
         last = longest[anchors.user_ids]
         stride = max(1, max_length // 2)
         most = -(-(last - max_length).clip(min=0) // stride)
-        stops = np.where(train, last - np.minimum((last - places) // stride, most) * stride, places)
+        stops = np.where(train, last - np.minimum((last - positions) // stride, most) * stride, positions)
         begins = anchors.ends - anchors.positions  # where each anchor's user begins
         keys = np.stack([begins + stops, ~train], axis=1)
         ends, inverse = np.unique(keys, axis=0, return_inverse=True)
@@ -48,10 +48,10 @@ class SharedWindows(Windows):
         self.numbers = torch.from_numpy(np.concatenate([[-1], inverse]))
         """(A + 1,) number of the window in which each prefix ends."""
         depths = anchors.ends - 1 - (ends[:, 0] - lengths)[inverse]
-        self._depths = torch.from_numpy(np.concatenate([[-1], depths]))  # place of the prefix's last item in it
+        self._depths = torch.from_numpy(np.concatenate([[-1], depths]))  # index of the prefix's last item in its window
 
     def gather(self, groups: Sequence[Tensor], device: torch.device | str = "cpu") -> Batch:
-        """Each group's windows once, and where to read its prefixes."""
+        """Each group's windows once, and the token at which each of its prefixes is read."""
         kept, windows, before = [], [], 0
         for ids in groups:
             numbers, inverse = self.numbers[ids].unique(return_inverse=True)
@@ -59,7 +59,9 @@ class SharedWindows(Windows):
             windows.append(inverse + before)
             before += len(numbers)
         packed = self.pack(torch.cat(kept))
-        firsts = (packed.last - packed.lengths + 1)[packed.restore]  # (W,) first token of each window, as asked for
+        firsts = (packed.last - packed.lengths + 1)[
+            packed.restore
+        ]  # (W,) first token of each window, in the requested order
         tokens = firsts[torch.cat(windows)] + self._depths[torch.cat(list(groups))]
         return Batch(packed.to(device), tuple(map(len, kept)), tokens.to(device))
 

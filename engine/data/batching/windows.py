@@ -24,11 +24,11 @@ class Packed:
     items: Tensor
     """(T,) item ids."""
     positions: Tensor
-    """(T,) place in the window, n - length .. n - 1: the last item always stands at n - 1 (left padding)."""
+    """(T,) position in the window, n - length .. n - 1: the last item is always at n - 1 (left padding)."""
     last: Tensor
     """(B,) index of each sequence's last token, shortest sequence first."""
     restore: Tensor
-    """(B,) takes rows in packed order back to the order that was asked for."""
+    """(B,) index that brings rows in packed order back to the requested order."""
     blocks: tuple[tuple[int, int], ...]
     """(count, length) of each block, in order of the tokens."""
     padding_mask: Tensor | None = None
@@ -62,9 +62,9 @@ class Batch:
 
     packed: Packed
     sequences: tuple[int, ...]
-    """Sequences of each group, one after the other in the order asked for."""
+    """Number of sequences of each group, in the requested order."""
     indices: Tensor | None = None
-    """(B,) token at which each prefix is read, in the order asked for; none where each is read at its last token."""
+    """(B,) token at which each prefix is read, in the requested order; none where each is read at its last token."""
 
 
 class Windows:
@@ -91,7 +91,7 @@ class Windows:
         return lay_out(self._sequence, self._starts[anchor_ids], self._lengths[anchor_ids], self.max_length).to(device)
 
     def gather(self, groups: Sequence[Tensor], device: torch.device | str = "cpu") -> Batch:
-        """Groups of prefixes, each prefix a sequence of its own."""
+        """Groups of prefixes (ids, on the CPU), each prefix a sequence of its own, packed into one batch on a device."""
         return Batch(self.pack(torch.cat(list(groups)), device), tuple(map(len, groups)))
 
     def group_ids(self, anchor_ids: Tensor) -> Tensor | None:
@@ -105,13 +105,13 @@ class Windows:
 
 
 def lay_out(sequence: Tensor, starts: Tensor, lengths: Tensor, max_length: int) -> Packed:
-    """B windows, each `lengths` (B,) items of `sequence` (N,) from `starts` (B,) on; at most `max_length` ones."""
+    """Pack B windows: `lengths` (B,) items of `sequence` (N,) from index `starts` (B,), each at most `max_length` long."""
     lengths, order = torch.sort(lengths, stable=True)  # (B,)
     stops = torch.cumsum(lengths, 0)
     index = torch.arange(int(stops[-1]) if len(stops) else 0)  # (T,)
-    place = index - torch.repeat_interleave(stops - lengths, lengths)
-    items = sequence[torch.repeat_interleave(starts[order], lengths) + place]
-    positions = place + torch.repeat_interleave(max_length - lengths, lengths)
+    offsets = index - torch.repeat_interleave(stops - lengths, lengths)
+    items = sequence[torch.repeat_interleave(starts[order], lengths) + offsets]
+    positions = offsets + torch.repeat_interleave(max_length - lengths, lengths)
     restore = torch.empty_like(order)
     restore[order] = torch.arange(len(order))
     counts = torch.bincount(lengths).tolist()
@@ -127,5 +127,5 @@ def pack_histories(histories: Sequence[NDArray[np.integer]], max_length: int) ->
 
 
 def _by_id(values: np.ndarray) -> Tensor:
-    """Values by id, with a row 0 that stands for no anchor."""
+    """Values by anchor id, with a row 0 that stands for none."""
     return torch.from_numpy(np.concatenate([np.zeros(1, values.dtype), values]))

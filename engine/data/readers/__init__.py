@@ -26,27 +26,26 @@ _ALL: tuple[Reader, ...] = (
 READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}
 """Every format by name, in the order in which they are tried."""
 
-
 ENDINGS = frozenset(suffix for reader in _ALL for suffix in reader.suffixes)
 """Endings of files that may hold interactions, without `.gz`."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is read of a path."""
+    """The file to read at a path, and its reader."""
 
     reader: Reader
     file: Path
     wanted: Wanted
-    """With the file of the items' texts, where one is found."""
+    """With the file of the items' texts, where one was found."""
     warnings: list[str] = field(default_factory=list)
 
 
 def locate(path: Path, *, format: str | None, wanted: Wanted) -> Source:
-    """The file to read and who reads it; see `read_source`.
+    """The file to read and its reader; see `read_source`.
 
     Raises:
-        DataError: there is no such file, or no or no single one with interactions.
+        DataError: the file does not exist, or the folder has no file, or several, with interactions.
         OSError: a folder cannot be listed.
     """
     readers = [READERS[format]] if format else list(READERS.values())
@@ -62,11 +61,11 @@ def locate(path: Path, *, format: str | None, wanted: Wanted) -> Source:
 def read_source(path: Path, *, format: str | None, wanted: Wanted) -> tuple[Raw, str]:
     """The interactions of a file or folder with its items' texts, and the name of the format.
 
-    In a folder the one file that looks like interactions is read, and other files are ignored; where several do, the
-    one that is called like the folder. A table of items is used where the folder has one only.
+    In a folder the one file that is recognized as interactions is read and other files are ignored; of several, the one
+    with the folder's name. A table of items is used where the folder has one only.
 
     Raises:
-        DataError: there is no such file, no or no single one with interactions, or it has bad rows.
+        DataError: the file does not exist or has bad rows, or the folder has no file, or several, with interactions.
     """
     try:
         found = locate(path, format=format, wanted=wanted)
@@ -80,7 +79,7 @@ def read_source(path: Path, *, format: str | None, wanted: Wanted) -> tuple[Raw,
 
 
 def unreadable(error: OSError, path: Path) -> DataError:
-    """What the operating system refused."""
+    """The error for a file that the operating system refuses to read."""
     return DataError(f"not readable: {error.strerror or error}", where=str(error.filename or path))
 
 
@@ -121,7 +120,7 @@ def _check_file(path: Path) -> None:
 
 
 def _reader_of(path: Path, readers: list[Reader], wanted: Wanted) -> Reader:
-    """The reader of a file: the only one allowed, else who recognizes it, else whose ending it has."""
+    """The reader of a file: the only one allowed, else the first that recognizes it, else the one with its ending."""
     _check_file(path)
     if len(readers) == 1:
         return readers[0]
@@ -154,7 +153,7 @@ def _choose(folder: Path, readers: list[Reader], wanted: Wanted) -> tuple[Reader
     found = [pair for pair in found if pair[0].published] or found
     if len(found) > 1:
         found = [pair for pair in found if stem_of(pair[1]) == folder.resolve().name.lower()] or found
-    if not found and len(files) == 1:  # let its reader say what is wrong with it
+    if not found and len(files) == 1:  # its reader's error explains what is wrong with it
         found = [(_reader_of(files[0], readers, wanted), files[0])]
     if len(found) == 1:
         return found[0]

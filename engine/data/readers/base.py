@@ -1,4 +1,4 @@
-"""What every reader takes and gives."""
+"""The interface of a reader of one file format, and the types that it takes and returns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USUAL_TITLE = ("title", "name", "movie_title", "item_name", "product_title")
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Columns and files that a person named; none stands for what is found by the usual names."""
+    """Columns and files named by the user; none means that the usual names are tried."""
 
     user: str | None = None
     item: str | None = None
@@ -32,7 +32,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """The columns that are read; where times or titles have none, there are none."""
+    """The names of the columns that are read; none where a file has no times or no titles."""
 
     user: str
     item: str
@@ -42,16 +42,16 @@ class Roles:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """How a file begins, to look at before all of it is read."""
+    """The first rows of a file, for a preview."""
 
     names: list[str]
-    """Of the columns."""
+    """Column names."""
     rows: list[list[str]]
-    """The first ones, as text."""
+    """The first rows, as text."""
     total: int | None
-    """Rows of the whole file; none where only reading it would tell."""
+    """Rows of the whole file; none where it would have to be read to count them."""
     about: int | None = None
-    """An estimate of that, from the length of the first rows."""
+    """An estimate of the total, from the length of the first rows."""
     roles: Roles | None = None
     """None for a file of items."""
     items: Path | None = None
@@ -70,26 +70,26 @@ class Coded:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """What a file says about items, each once."""
+    """Titles and attributes of items, each item once."""
 
     ids: list[str]
     titles: list[str]
     attributes: list[dict[str, list[str]]]
     source: str
-    """File that says it."""
+    """File that they come from."""
     warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Raw:
-    """All interactions of a source, in its own order and checked, with what it says about the items."""
+    """All interactions of a source, checked and in its own order, with the texts of the items where it has them."""
 
     source: str
     """File that they come from."""
     users: Coded
     items: Coded
     times: NDArray[np.int64] | None
-    """(N,) microseconds since 1970; none where the order of the rows is all there is."""
+    """(N,) microseconds since 1970; none where only the order of the rows is known."""
     catalog: Catalog | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -102,7 +102,7 @@ class Reader(ABC):
     suffixes: tuple[str, ...]
     """Endings of its files with interactions, without `.gz`; other files of a folder are ignored."""
     published: bool = False
-    """Whether it is one publisher's, told by its very field names: such a file wins over others of a folder."""
+    """Whether it is one publisher's format, recognized by its field names: such a file takes precedence in a folder."""
     exclusive: bool = False
     """Whether a file with one of `suffixes` is read by this reader or not at all, and names its own file of items."""
 

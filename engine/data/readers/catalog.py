@@ -42,7 +42,7 @@ ITEM_FIELDS = frozenset(
         "year",
     ]
 )
-"""Columns of a table of interactions that tell of the item; others may tell of the single interaction."""
+"""Columns of a table of interactions that describe the item; others may describe the single interaction."""
 LIST_FIELDS = frozenset({"categories", "genres", "tags"})
 """Columns whose cells are lists, separated by `|` or a comma and a blank."""
 BAR_FIELDS = LIST_FIELDS | {"category", "genre"}
@@ -121,8 +121,8 @@ def _firsts(column: pa.ChunkedArray, codes: NDArray[np.int64], order: NDArray[np
         filled = np.asarray(pc.not_equal(column, ""))
     kept = order[filled[order]]
     cells: list[Any] = [None] * (int(codes.max()) + 1 if len(codes) else 0)
-    items, places = np.unique(codes[kept], return_index=True)
-    for item, cell in zip(items.tolist(), column.take(pa.array(kept[places])).to_pylist(), strict=True):
+    items, firsts = np.unique(codes[kept], return_index=True)
+    for item, cell in zip(items.tolist(), column.take(pa.array(kept[firsts])).to_pylist(), strict=True):
         cells[item] = cell
     return cells
 

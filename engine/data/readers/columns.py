@@ -173,10 +173,10 @@ def _in_micros(values: NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:
     result[nano] = (values[nano] // 1000).astype(np.int64)
     counts = [(int(part.sum()), unit) for part, (_, unit) in zip((nano, micro, milli), _UNITS, strict=True)]
 
-    def told(count: int, unit: str) -> str:
+    def warning(count: int, unit: str) -> str:
         return f"{count:,} of {len(values):,} times are read as {unit}"
 
-    return result, list(starmap(told, (pair for pair in counts if pair[0])))
+    return result, list(starmap(warning, (pair for pair in counts if pair[0])))
 
 
 def _checked(

@@ -40,7 +40,7 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a publisher calls its fields."""
+    """The field names of a publisher."""
 
     name: str
     user: tuple[str, ...]
@@ -48,7 +48,7 @@ class Profile:
     time: tuple[str, ...]
     marks: tuple[frozenset[str], ...] = ()
     """A file is recognized where its first line has all fields of one of these; else by user and item."""
-    beside: tuple[tuple[str, str], ...] = ()
+    items_files: tuple[tuple[str, str], ...] = ()
     """Pattern of a name without its endings, and the name of the file with the items' texts, in order."""
 
 
@@ -58,7 +58,7 @@ AMAZON = Profile(
     item=("parent_asin", "asin"),
     time=("unixReviewTime", "timestamp"),
     marks=(frozenset({"reviewerID", "asin"}), frozenset({"user_id", "parent_asin", "timestamp"})),
-    beside=((r"reviews_(.+?)(_\d+)?", r"meta_\1"), (r"(.+?)(_\d+)?", r"meta_\1")),
+    items_files=((r"reviews_(.+?)(_\d+)?", r"meta_\1"), (r"(.+?)(_\d+)?", r"meta_\1")),
 )
 YELP = Profile(
     name="yelp",
@@ -66,7 +66,7 @@ YELP = Profile(
     item=("business_id",),
     time=("date",),
     marks=(frozenset({"user_id", "business_id", "stars"}),),
-    beside=((r"(.*)review(.*)", r"\1business\2"),),
+    items_files=((r"(.*)review(.*)", r"\1business\2"),),
 )
 ANY = Profile(name="jsonl", user=USUAL_USER, item=USUAL_ITEM, time=USUAL_TIME)
 
@@ -95,7 +95,7 @@ class JsonLines(Reader):
 
     def head(self, path: Path, wanted: Wanted, count: int) -> Head:
         head = begin(path, count)
-        items = None if wanted.items is not None else self._beside(path)
+        items = None if wanted.items is not None else self._items_file(path)
         return Head(
             names=head.names, rows=head.rows, total=None, about=head.about, roles=self._roles(path, wanted), items=items
         )
@@ -106,8 +106,8 @@ class JsonLines(Reader):
         users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
         times, warnings = times_of(grid, roles.time)
         warnings = [*lines.warnings, *warnings, *repeats(path, users, items, times)]
-        beside = None if wanted.items is not None else self._beside(path)
-        catalog = None if beside is None else read_json_items(beside, wanted, only=set(items.values))
+        items_file = None if wanted.items is not None else self._items_file(path)
+        catalog = None if items_file is None else read_json_items(items_file, wanted, only=set(items.values))
         return Raw(source=str(path), users=users, items=items, times=times, catalog=catalog, warnings=warnings)
 
     def reads_items(self, path: Path) -> bool:
@@ -127,10 +127,10 @@ class JsonLines(Reader):
             time=names.pick(wanted.time, self.profile.time, "--time-column"),
         )
 
-    def _beside(self, path: Path) -> Path | None:
+    def _items_file(self, path: Path) -> Path | None:
         """The file with the items' texts that is published with this one, packed or not, if it is there."""
         stem, ending = _split(path)
-        for pattern, name in self.profile.beside:
+        for pattern, name in self.profile.items_files:
             match = re.fullmatch(pattern, stem)
             for end in (ending, ending.removesuffix(".gz"), f"{ending}.gz"):
                 other = path.with_name(f"{match.expand(name)}{end}") if match else path
@@ -224,7 +224,7 @@ def _columns(path: Path, roles: Roles) -> tuple[Grid, Lines]:
 
 
 def _plain(value: Any) -> str:
-    """A cell as text; what is neither text nor number comes out as what no id and no time looks like."""
+    """A cell as text; a value that is neither text nor number becomes a text that is no valid id and no valid time."""
     if value is None:
         return ""
     if isinstance(value, bool | list | dict | tuple | set | bytes):

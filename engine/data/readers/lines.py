@@ -20,7 +20,7 @@ _WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass
 class Lines:
-    """The lines of a file that are not blank, with their numbers, once."""
+    """The lines of a file that are not blank, with their numbers; to be iterated over once."""
 
     path: Path
     longest: int = LONGEST
@@ -60,7 +60,7 @@ class Lines:
 
     @property
     def warnings(self) -> list[str]:
-        """What is to be told of lines in another encoding."""
+        """A warning about lines in another encoding; empty where there are none."""
         return mended_warning(self.path, self.mended)
 
     def _begun(self, line: bytes) -> bytes:
@@ -97,7 +97,7 @@ def mended(data: bytes) -> tuple[bytes, int]:
 
 
 def mended_warning(path: Path, count: int) -> list[str]:
-    """What is to be told of lines in another encoding; nothing where there are none."""
+    """A warning about `count` lines in another encoding; empty for 0."""
     return [f"{count:,} lines of {path} are not UTF-8 and are read as Windows-1252"] if count else []
 
 

@@ -56,7 +56,7 @@ class Form:
     movies: str
     delimiter: str
     first: re.Pattern[str]
-    """What the first line of the ratings looks like."""
+    """Pattern of the first line of the ratings."""
     first_movie: re.Pattern[str]
     columns: tuple[str, ...] = ()
     """Of the movies, where the file does not name them."""
@@ -116,7 +116,7 @@ class MovieLens(Reader):
 
     def head(self, path: Path, wanted: Wanted, count: int) -> Head:
         form = _needed(path)
-        items = None if wanted.items is not None else _beside(path, form)
+        items = None if wanted.items is not None else _items_file(path, form)
         head = (
             _head(path, form.delimiter, NAMES, count) if form.columns else head_of(path, ",", quoting=True, count=count)
         )
@@ -130,19 +130,19 @@ class MovieLens(Reader):
         for name in ("userId", "movieId", "timestamp"):
             grid.need(name, (), "--format")
         users, items = ids_of(grid, "userId", "user"), ids_of(grid, "movieId", "item")
-        times, told = times_of(grid, "timestamp")
+        times, time_warnings = times_of(grid, "timestamp")
         if times is not None and (times < FIRST).any():
             raise grid.bad_rows(
                 times < FIRST, lambda row: f"the time (timestamp) {grid.column('timestamp')[row]} is before MovieLens"
             )
-        beside = None if wanted.items is not None else _beside(path, form)
+        items_file = None if wanted.items is not None else _items_file(path, form)
         return Raw(
             source=str(path),
             users=users,
             items=items,
             times=times,
-            catalog=None if beside is None else _read_movies(beside),
-            warnings=[*warnings, *told, *repeats(path, users, items, times)],
+            catalog=None if items_file is None else _read_movies(items_file),
+            warnings=[*warnings, *time_warnings, *repeats(path, users, items, times)],
         )
 
     def reads_items(self, path: Path) -> bool:
@@ -172,7 +172,7 @@ def _needed(path: Path) -> Form:
     return form
 
 
-def _beside(path: Path, form: Form) -> Path | None:
+def _items_file(path: Path, form: Form) -> Path | None:
     names = {form.movies, f"{form.movies}.gz"}
     return next((other for other in sorted(path.parent.iterdir()) if other.name.lower() in names), None)
 

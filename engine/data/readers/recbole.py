@@ -29,7 +29,7 @@ class RecBole(Reader):
         head = head_of(path, "\t", quoting=False, count=count)
         names = _typed(names_only(path, head.names)).names
         roles = names_only(path, names).roles(_untyped(wanted))
-        items = None if wanted.items is not None else _beside(path)
+        items = None if wanted.items is not None else _items_file(path)
         return replace(head, names=names, roles=replace(roles, title=None), items=items)
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
@@ -37,13 +37,13 @@ class RecBole(Reader):
         roles = grid.roles(_untyped(wanted))
         users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
         times, warnings = times_of(grid, roles.time)
-        beside = None if wanted.items is not None else _beside(path)
+        items_file = None if wanted.items is not None else _items_file(path)
         return Raw(
             source=str(path),
             users=users,
             items=items,
             times=times,
-            catalog=None if beside is None else self.read_items(beside, wanted),
+            catalog=None if items_file is None else self.read_items(items_file, wanted),
             warnings=warnings,
         )
 
@@ -78,7 +78,7 @@ def _plain(column: str | None) -> str | None:
     return None if column is None else column.partition(":")[0]
 
 
-def _beside(path: Path) -> Path | None:
+def _items_file(path: Path) -> Path | None:
     """The item file of the same name, if there is one."""
     names = {f"{stem_of(path)}.item", f"{stem_of(path)}.item.gz"}
     return next((other for other in sorted(path.parent.iterdir()) if other.name.lower() in names), None)

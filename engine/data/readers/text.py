@@ -42,7 +42,7 @@ def read_text(path: Path, *, limit: int | None = None) -> bytes:
     """A text file's bytes, unpacked, without byte order mark, and proven to be UTF-8.
 
     Args:
-        limit: read so many bytes at most, and of them the whole lines.
+        limit: maximum number of bytes to read; a line cut off by it is left out.
 
     Raises:
         DataError: it cannot be read, is empty, or is in another encoding.
@@ -59,7 +59,7 @@ def read_text(path: Path, *, limit: int | None = None) -> bytes:
 
 
 def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
-    """The same in whatever encoding that writes its line ends as ASCII does."""
+    """`read_text` for any encoding that writes line ends as ASCII does."""
     try:
         if limit is not None:
             data = _begin(path, limit)

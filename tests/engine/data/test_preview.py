@@ -95,8 +95,8 @@ def test_texts_in_the_same_folder_are_proposed(tmp_path: Path):
     (tmp_path / "log.csv").write_text("user,item\na,b\n")
     (tmp_path / "things.csv").write_text("item,title\nb,Pen\n")
     alone = preview(tmp_path / "log.csv")
-    assert alone.beside == tmp_path / "things.csv"
+    assert alone.items_candidate == tmp_path / "things.csv"
     assert "things.csv may have some" in alone.warnings[0]
-    named = preview(tmp_path / "log.csv", options=ImportOptions(items=alone.beside))
-    assert (named.beside, named.title) == (None, "title")
+    named = preview(tmp_path / "log.csv", options=ImportOptions(items=alone.items_candidate))
+    assert (named.items_candidate, named.title) == (None, "title")
     assert preview(tmp_path).items == tmp_path / "things.csv"
