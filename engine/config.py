@@ -54,7 +54,7 @@ class DataConfig(Section):
     max_length: int = Field(default=20, ge=1, le=1000)
     """Window: the last items of a prefix that the backbone sees (the paper's n), in items."""
     max_users: int | None = Field(default=None, ge=2)
-    """Number of users, the first by user id; none means all of them."""
+    """Use only the first so many users, by user id; none means all of them."""
     drop_titles: Annotated[float, Hash(contrasts_only=True)] = Field(default=0.0, ge=0.0, le=1.0)
     """Share of items, drawn at random with a fixed seed, whose text is taken away."""
     swap_titles: Annotated[bool, Hash(contrasts_only=True)] = False
@@ -87,7 +87,7 @@ class RetrievalConfig(Section):
     pool: Literal["others", "train", "users", "reference"] = "others"
     """Candidates: other users' training prefixes, all training prefixes, one per other user, or all prefixes."""
     similarity: Literal["cosine", "dot"] = "cosine"
-    """Similarity of two vectors."""
+    """How near two vectors are."""
     backend: Literal["exact", "annoy"] = "exact"
     """Exact search, or Annoy's approximate trees."""
     trees: int = Field(default=50, ge=1, le=1000)
@@ -156,11 +156,11 @@ class TrainConfig(Section):
     weight_decay: float = Field(default=0.0, ge=0.0)
     """Adam's L2 penalty."""
     patience: int = Field(default=10, ge=1)
-    """Epochs in a row without a better validation score after which training stops."""
+    """Stop after so many epochs in a row without a better validation score."""
     select: str = Field(default="mrr@10", pattern=r"^(hr|ndcg|mrr)@[1-9]\d*$")
     """Validation metric that picks the best epoch."""
     select_digits: int | None = Field(default=None, ge=1, le=15)
-    """Digits to which the score is rounded before it is compared; none compares in full precision."""
+    """Round the score to so many digits before it is compared; none compares in full precision."""
     tie_improves: bool = False
     """Whether an equal score counts as better."""
     seed: Annotated[int, Hash(never=True)] = Field(default=1, ge=0)

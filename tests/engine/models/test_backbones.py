@@ -167,7 +167,7 @@ def test_bert_masks_the_last_place_alone_in_half_of_the_sequences_and_its_share_
     windows = Windows(dataset_of([[1, 2, 3, 4, 5, 6, 7, 8]] * 3, items=9), N)
     torch.manual_seed(0)
     packed = windows.pack(torch.full((4000,), 5))  # 5 items and a place
-    longer, _ = model._with_place(packed)
+    longer, _ = model._with_last_position(packed)
     masked = model._draw(longer).view(4000, 6)
     alone = masked[:, -1] & ~masked[:, :-1].any(1)
     chance = 0.7**5 * (0.3 + 0.7)  # the last by draw, or because no place was drawn
