@@ -1,4 +1,4 @@
-"""Files that readers see whole: written beside their place and renamed into it."""
+"""Atomic replacement of files: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 

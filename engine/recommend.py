@@ -47,7 +47,7 @@ class Recommender:
     """The source's own ids, by item number - 1."""
     titles: list[str]
     about: dict[str, Any] = field(default_factory=dict)
-    """Where it comes from: run, dataset, metrics."""
+    """Provenance: run, dataset, metrics."""
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -61,7 +61,7 @@ class Recommender:
 
         Args:
             histories: the source's own item ids, oldest first.
-            mask_seen: leave out what is in the history.
+            mask_seen: leave out the items of the history.
 
         Raises:
             DataError: a history is empty, or has an item that the model does not know.

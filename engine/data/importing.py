@@ -40,7 +40,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """How a source is read and what is kept of it; nothing is dropped by default."""
+    """Options of reading and filtering a source; by default nothing is dropped."""
 
     format: str | None = None
     """One of `FORMATS`; none detects it."""
@@ -83,7 +83,7 @@ class ImportReport:
 
     @property
     def rows_dropped(self) -> int:
-        """Dropped interactions: what was read and is not in the dataset."""
+        """Number of interactions that were read and are not in the dataset."""
         return sum(count for reason, count in self.dropped.items() if reason != UNUSED_ITEMS)
 
 

@@ -2,7 +2,7 @@
 
 Legend: B sequences, C of one length L in a block, T tokens, H heads, D width, d = D / H.
 
-Each has one way for the CPU and one for other devices, with the same values, gradients and dropout masks.
+Each has an implementation for the CPU and one for other devices, with the same values, gradients and dropout masks.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Backbone(nn.Module, ABC):
     def forward(self, packed: Packed, token_vectors: Tensor | None = None) -> Tensor:
         """h (B, D), in the order in which the sequences were requested.
 
-        `token_vectors` (T, D) stand in for the item embeddings of the tokens where given.
+        `token_vectors` (T, D), where given, replace the item embeddings of the tokens.
         """
 
     def encode_at(self, packed: Packed, indices: Tensor, token_vectors: Tensor | None = None) -> Tensor:

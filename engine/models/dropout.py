@@ -2,8 +2,8 @@
 
 On the CPU a keep-mask is cut from 64 random bits of torch's global generator at a time: 8 bits per element where the
 rate is a multiple of 1/256 (0.5 is), else 16, which rounds the rate to a multiple of 1/65536 (at most 65535 of them) and
-scales by what it was rounded to, so that the mean is kept. Elsewhere torch's own is used.
-Measured with 18,000 x 64 values on two cores: 21 ms before, 2.5 ms so.
+scales by the rounded rate, so that the mean is kept. On other devices torch's own dropout is used.
+Measured with 18,000 x 64 values on two cores: 2.5 ms, against 21 ms with torch's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
 
 
 def keep_mask(shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
-    """What `dropout` multiplies with, of the type and on the device of `like`: 0, or what a value that is kept is scaled by."""
+    """Factors of this shape, of the type and device of `like`: 0 with probability `rate`, else 1 / (1 - rate)."""
     if like.device.type != "cpu":
         return like.new_empty(torch.Size(shape)).bernoulli_(1 - rate).div_(1 - rate)
     bits = 8 if (rate * 256).is_integer() else 16
@@ -38,7 +38,7 @@ def keep_mask(shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
 
 
 def _keep(count: int, cut: int, bits: int) -> Tensor:
-    """(count,) which values are kept: all but `cut` in 2^bits."""
+    """(count,) mask of the values kept: each is dropped with probability cut / 2^bits."""
     kind, per_word = (torch.int8 if bits == 8 else torch.int16), 64 // bits
     words = torch.empty(-(-count // per_word), dtype=torch.int64).random_(_LOWEST, None)
     return words.view(kind)[:count] >= cut - 2 ** (bits - 1)

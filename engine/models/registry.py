@@ -35,7 +35,7 @@ def build_backbone(config: ModelConfig, *, items: int, max_length: int) -> Backb
 
 
 def backbone_class(name: str) -> type[Backbone]:
-    """The class that a name stands for: `(config, *, items, max_length)` builds it.
+    """The class of a name; `(config, *, items, max_length)` builds it.
 
     Raises:
         ConfigError: it cannot be imported, or is no `Backbone`.

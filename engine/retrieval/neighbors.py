@@ -87,7 +87,7 @@ def user_neighbors(
     rows = _rows_of(anchor_ids, order, queries)
     filled = np.any(vectors != 0, axis=1)
     candidates = order[_in_pool(dataset, anchor_ids[order], config.pool) & filled[order]]
-    ids = anchor_ids[candidates]  # (C,) ascending, so the prefixes of a user stand together
+    ids = anchor_ids[candidates]  # (C,) ascending, so the prefixes of a user are adjacent
     if config.pool in ("others", "users"):
         users, own = dataset.anchors.user_ids[ids - 1], dataset.anchors.user_ids[queries - 1]
     else:
@@ -178,6 +178,6 @@ def _search(
     step(0)
     found = BACKENDS[config.backend](candidates, vectors[asking], skip[asking], k=k, config=config, step=step)
     table, similarity = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
-    table[asking] = np.append(ids, 0)[found.columns]  # column -1 stands for none
+    table[asking] = np.append(ids, 0)[found.columns]  # column -1 means none
     similarity[asking] = found.similarity
     return NeighborTable(query_ids=queries, ids=table, similarity=similarity, recall=found.recall)

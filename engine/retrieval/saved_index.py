@@ -41,7 +41,7 @@ class IndexFacts:
     """The JSON file of an index."""
 
     fingerprint: str
-    """Of what was indexed; another one makes the index outdated."""
+    """Hash of the indexed vectors; the index is outdated when theirs differs."""
     count: int
     """C"""
     dimension: int

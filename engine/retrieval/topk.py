@@ -22,7 +22,7 @@ SCORES_AT_ONCE = 48_000_000
 ENTRIES_AT_ONCE = 2_000_000
 """Scores of a chunk that are compared with the bound at once."""
 NUMBERS_AT_ONCE = 8_000_000
-"""Numbers of candidates that are worked on at once (64 MB in double precision)."""
+"""Numbers of candidates processed at once (64 MB in double precision)."""
 RESCORED_AT_ONCE = 50_000
 """Numbers scored again at once: what fits into a core's cache takes a third of the time."""
 

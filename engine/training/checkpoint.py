@@ -37,11 +37,11 @@ class LoopState:
     best_score: float
     bad_epochs: int
     done: int = 0
-    """Steps done of the epoch after `epoch`; `step` counts those of whole epochs."""
+    """Steps done in the epoch after `epoch`; `step` counts the steps of whole epochs."""
     sums: tuple[float, ...] = ()
     """Sums of the losses over these steps."""
     seconds: float = 0.0
-    """What these steps took."""
+    """Duration of these steps."""
 
 
 def save(
@@ -55,10 +55,10 @@ def save(
     """Write a checkpoint; with the optimizer it can be trained on from, and holds the generators' states too.
 
     Args:
-        previous: where the checkpoint that stands at `path` now is kept.
+        previous: path at which the current checkpoint of `path` is kept.
 
     Raises:
-        CheckpointError: the file cannot be written; an older one stays as it is.
+        CheckpointError: the file cannot be written; an older one is unchanged.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     if optimizer is not None:
@@ -124,7 +124,7 @@ def read_state(path: Path) -> LoopState:
 
 
 def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """The model's weights whose name begins with `prefix`, without it.
+    """The model's weights whose name begins with `prefix`, by the rest of their name.
 
     Raises:
         CheckpointError: the file is missing or damaged.

@@ -127,5 +127,5 @@ def pack_histories(histories: Sequence[NDArray[np.integer]], max_length: int) ->
 
 
 def _by_id(values: np.ndarray) -> Tensor:
-    """Values by anchor id, with a row 0 that stands for none."""
+    """Values by anchor id, with a row 0 for none."""
     return torch.from_numpy(np.concatenate([np.zeros(1, values.dtype), values]))

@@ -84,10 +84,10 @@ def unreadable(error: OSError, path: Path) -> DataError:
 
 
 def read_items(path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
-    """A file with items' texts, read by whose format it is, else as a table: CSV or TSV by its first line.
+    """A file with items' texts, read by the first reader that accepts it, else as a table: CSV or TSV by its first line.
 
     Args:
-        only: ids whose texts are wanted; others may come without.
+        only: ids whose texts are needed; other items may be returned without text.
 
     Raises:
         DataError: it is not there, cannot be read, or has no item ids.
@@ -107,7 +107,7 @@ def items_head(path: Path, count: int) -> Head:
 def _items_reader(path: Path) -> Reader:
     """The reader of a file that was named as one of items' texts."""
     _check_file(path)
-    return next((reader for reader in _ALL if reader.reads_items(path)), None) or table_of(path)
+    return next((reader for reader in READERS.values() if reader.reads_items(path)), None) or table_of(path)
 
 
 def _check_file(path: Path) -> None:
@@ -140,7 +140,7 @@ def _reader_of(path: Path, readers: list[Reader], wanted: Wanted) -> Reader:
 
 def _recognizer(path: Path, readers: list[Reader], wanted: Wanted) -> Reader | None:
     """The first reader that recognizes a file; `.inter` is RecBole's alone, even where its header is wrong."""
-    owners = [reader for reader in _ALL if reader.exclusive and suffix_of(path) in reader.suffixes]
+    owners = [reader for reader in READERS.values() if reader.exclusive and suffix_of(path) in reader.suffixes]
     candidates = [reader for reader in readers if reader in owners] if owners else readers
     return next((reader for reader in candidates if reader.recognizes(path, wanted)), None)
 
@@ -173,12 +173,12 @@ def _choose(folder: Path, readers: list[Reader], wanted: Wanted) -> tuple[Reader
 
 def items_in(folder: Path, file: Path, wanted: Wanted) -> tuple[Path | None, list[str]]:
     """The table of items in a folder, where there is one only, and a warning where there are several."""
-    if any(reader.exclusive and suffix_of(file) in reader.suffixes for reader in _ALL):
+    if any(reader.exclusive and suffix_of(file) in reader.suffixes for reader in READERS.values()):
         return None, []
     found = [
         other
         for other in _files(folder)
-        if other != file and any(reader.recognizes_items(other, wanted) for reader in _ALL)
+        if other != file and any(reader.recognizes_items(other, wanted) for reader in READERS.values())
     ]
     if len(found) > 1:
         names = ", ".join(other.name for other in found)

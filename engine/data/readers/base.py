@@ -104,7 +104,7 @@ class Reader(ABC):
     published: bool = False
     """Whether it is one publisher's format, recognized by its field names: such a file takes precedence in a folder."""
     exclusive: bool = False
-    """Whether a file with one of `suffixes` is read by this reader or not at all, and names its own file of items."""
+    """Whether only this reader may read files with `suffixes`; their texts come from the file that belongs to them."""
 
     @abstractmethod
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
@@ -127,11 +127,11 @@ class Reader(ABC):
         """
 
     def reads_items(self, path: Path) -> bool:
-        """Whether a file that a person named as one of items' texts is in this format."""
+        """Whether this reader accepts a file that the user named as the items' texts."""
         return False
 
     def recognizes_items(self, path: Path, wanted: Wanted) -> bool:
-        """Whether a file that nobody named, found in the folder of the interactions, begins like items' texts."""
+        """Whether an unnamed file in the folder of the interactions is recognized as the items' texts."""
         return False
 
     def items_head(self, path: Path, count: int) -> Head:
@@ -146,7 +146,7 @@ class Reader(ABC):
         """A file of items' texts.
 
         Args:
-            only: ids whose texts are wanted; others may come without.
+            only: ids whose texts are needed; other items may be returned without text.
 
         Raises:
             DataError: it cannot be read, has no item ids, or the format has no such files.

@@ -17,9 +17,9 @@ from engine.data.readers.grid import Grid
 from engine.errors import DataError
 
 pc: Any = pyarrow.compute
-"""Its functions are made when it is imported, so a type checker knows few of them."""
+"""Typed as Any: its functions are created at import, so a type checker knows few of them."""
 MISSING_IDS = frozenset({"", "nan", "null", "none", "<na>"})
-"""What stands for no id, in lower case."""
+"""Cells that mean a missing id, in lower case."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?$"
 _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
@@ -191,7 +191,7 @@ def _checked(
 
 
 def repeats(path: Path, users: Coded, items: Coded, times: np.ndarray[Any, Any] | None) -> list[str]:
-    """A warning where rows have user, item and time of another row."""
+    """A warning where rows repeat user, item and time of another row of `path`; empty without times or repeats."""
     if times is None:
         return []
     order = np.lexsort((times, items.codes, users.codes))

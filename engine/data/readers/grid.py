@@ -1,4 +1,4 @@
-"""Columns by name, whatever file they come from, with the place of each row for messages.
+"""Columns by name for every kind of file, with the line of each row for error messages.
 
 Text is parsed in bulk; only when something is wrong does a second, slow pass look for the line.
 """
@@ -35,10 +35,10 @@ class Grid:
     """File and line of the names."""
 
     def pick(self, named: str | None, usual: tuple[str, ...], flag: str) -> str | None:
-        """The column that a person named, else the first with a usual name; none where there is none.
+        """The column that the user named, else the first with a usual name; none where neither exists.
 
         Raises:
-            DataError: the named column is not there, or stands there twice.
+            DataError: the named column does not exist, or the name occurs twice.
         """
         low = [name.lower() for name in self.names]
         found = named if named in self.names else None
@@ -52,10 +52,10 @@ class Grid:
         return found
 
     def need(self, named: str | None, usual: tuple[str, ...], flag: str) -> str:
-        """The same for a column that must be there.
+        """`pick` for a column that must exist.
 
         Raises:
-            DataError: it is not there.
+            DataError: it does not exist.
         """
         found = self.pick(named, usual, flag)
         if found is None:
@@ -67,10 +67,10 @@ class Grid:
         return found
 
     def roles(self, wanted: Wanted) -> Roles:
-        """Which columns are read of a table of interactions.
+        """The columns to read of a table of interactions.
 
         Raises:
-            DataError: one that must be there is not.
+            DataError: a required column does not exist.
         """
         return Roles(
             user=self.need(wanted.user, USUAL_USER, "--user-column"),
@@ -85,7 +85,7 @@ class Grid:
         return f"its columns are {', '.join(self.names)}"
 
     def bad_rows(self, bad: NDArray[np.bool_], problem: Callable[[int], str], hint: str | None = None) -> DataError:
-        """The error about rows that cannot be taken: the first one's place and problem, and how many there are."""
+        """The error about invalid rows, from a mask of the rows: line and problem of the first, and their number."""
         return many_bad(
             int(bad.sum()), where=self.where(int(bad.argmax())), problem=problem(int(bad.argmax())), hint=hint
         )
@@ -98,7 +98,7 @@ def many_bad(count: int, *, where: str, problem: str, hint: str | None = None) -
 
 
 def read_delimited(path: Path, delimiter: str, *, quoting: bool) -> Grid:
-    """A text file whose first line names the columns; every column comes as text.
+    """A text file whose first line names the columns; every column is text.
 
     Args:
         quoting: whether a cell may stand in double quotes and then hold delimiters and line breaks.
@@ -169,7 +169,7 @@ def head_of(path: Path, delimiter: str, *, quoting: bool, count: int) -> Head:
 
 
 def names_only(path: Path, names: list[str]) -> Grid:
-    """A table of which only the names are known."""
+    """A table with column names and no rows, for choosing columns."""
 
     def column(name: str) -> pa.ChunkedArray:
         raise LookupError(name)
@@ -207,7 +207,7 @@ def _parse(lines: _Lines) -> tuple[pa.Table, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Lines:
-    """The lines below the header, read one by one when the place of an error is looked for."""
+    """The lines below the header, read one by one only to locate an error."""
 
     path: Path
     body: bytes

@@ -35,14 +35,14 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL)
 _PRICE = re.compile(r"\$?\s*[\d.,]+(\s*-\s*\$?\s*[\d.,]+)?")
 _LITERAL_ID = re.compile(r"\{'asin': '([^'\\]*)'")
 _SCRIPT = ("getTime", "aPageStart")
-"""What page source that was taken for a title has in it (metadata of 2018)."""
+"""Parts of page source that stands in place of a title (metadata of 2018)."""
 
 
 def read_json_items(path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
     """Items, each once: of several lines of an item the first cell that is not empty counts.
 
     Args:
-        only: ids whose texts are wanted; of others the id is kept, and Python literals are not parsed.
+        only: ids whose texts are needed; of other items only the id is kept, and their Python literals are not parsed.
 
     Raises:
         DataError: it cannot be read, or a line has no item id.
@@ -80,7 +80,7 @@ def read_json_items(path: Path, wanted: Wanted, *, only: set[str] | None = None)
 
 
 class _Skipping(Lines):
-    """The lines of a file, without literals of items that are not wanted: parsing these takes 50 times as long as JSON."""
+    """The lines of a file, without Python literals of items that are not needed: parsing them takes 50 times as long as JSON."""
 
     def __init__(self, path: Path, lines: Lines, only: set[str] | None, cells: dict[str, dict[str, Any]]) -> None:
         super().__init__(path)
@@ -115,7 +115,7 @@ def _catalog(
 
 
 def _cell(name: str, cell: Any) -> Any:
-    """A cell without markup; a price that is none (page source, again) is empty."""
+    """A cell without markup; a price that does not look like one (page source) is empty."""
     if name == "price":
         text = " ".join(values_of(cell)).strip()
         return text if _PRICE.fullmatch(text) else None

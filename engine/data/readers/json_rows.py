@@ -13,8 +13,8 @@ from engine.data.readers.lines import Lines
 
 _HINT = "Each line is one JSON object. A file that is one large array or object has to be split into lines first."
 
-
 PARSE_ERRORS = (ValueError, SyntaxError, RecursionError, MemoryError, TypeError)
+"""What `parse` raises."""
 
 
 def parse(line: str) -> Any:
@@ -27,7 +27,7 @@ def parse(line: str) -> Any:
 
 
 def rows_of(path: Path, lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and object of each line; raises behind the last line where some hold none.
+    """Number and object of each line; where lines hold none, raises after the last line.
 
     Raises:
         DataError: with the first such line and how many there are.

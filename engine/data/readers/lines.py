@@ -1,4 +1,4 @@
-"""Large text files line by line, whatever their compression; what is not UTF-8 is read as Windows-1252 and counted."""
+"""Large text files line by line, plain or gzip; lines that are not UTF-8 are read as Windows-1252 and counted."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""MovieLens as published: `ratings.csv`, `u.data` or `ratings.dat`, each with the movies' file beside it.
+"""MovieLens as published: `ratings.csv`, `u.data` or `ratings.dat`, each with a file of movies.
 
-The two old forms have no line with column names, and their movies are in Latin-1.
+The two old forms have no header, and their movies are in Latin-1.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _is(path: Path, *, movies: bool = False) -> bool:
 
 
 class MovieLens(Reader):
-    """Reads the ratings, and the movies beside them."""
+    """Reads the ratings, and the movies in the same folder."""
 
     name = "movielens"
     suffixes: tuple[str, ...] = (".csv", ".data", ".dat")

@@ -16,7 +16,7 @@ TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 class RecBole(Reader):
-    """Reads `.inter`, and the `.item` beside it."""
+    """Reads `.inter`, and the `.item` of the same name."""
 
     name = "recbole"
     suffixes: tuple[str, ...] = (".inter",)
@@ -69,7 +69,7 @@ def is_atomic(path: Path) -> bool:
 
 
 def _untyped(wanted: Wanted) -> Wanted:
-    """The same columns without types; titles stand in the `.item` alone."""
+    """The named columns without types, and without a title: titles are in the `.item` file."""
     return replace(wanted, user=_plain(wanted.user), item=_plain(wanted.item), time=_plain(wanted.time), title=None)
 
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.data.readers import READERS, read_items, read_source
-from engine.data.readers.base import Wanted
+from engine.data.readers import READERS, items_head, read_items, read_source
+from engine.data.readers.base import Catalog, Coded, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.catalog import clean
 from engine.errors import DataError
 
@@ -467,3 +467,57 @@ def test_codes_are_in_order_of_the_first_row(make):
     assert raw.users.values == ["9", "7"]
     assert raw.items.values == ["b", "a"]
     assert np.array_equal(raw.users.codes, [0, 1, 0])
+
+
+class Pairs(Reader):
+    """Lines `user>item`, and a file of items with lines `item=title`: a format as somebody would add one."""
+
+    name = "pairs"
+    suffixes = (".pairs",)
+    published = True
+
+    def _cells(self, path: Path, mark: str) -> list[list[str]]:
+        return [line.split(mark) for line in path.read_text().splitlines()]
+
+    def recognizes(self, path: Path, wanted: Wanted) -> bool:
+        return path.suffix == ".pairs" and ">" in path.read_text()
+
+    def head(self, path: Path, wanted: Wanted, count: int) -> Head:
+        rows = self._cells(path, ">")[:count]
+        return Head(names=["user", "item"], rows=rows, total=None, roles=Roles(user="user", item="item"))
+
+    def read(self, path: Path, wanted: Wanted) -> Raw:
+        users, items = (list(column) for column in zip(*self._cells(path, ">"), strict=True))
+        coded = [Coded(np.unique(ids, return_inverse=True)[1], sorted(set(ids))) for ids in (users, items)]
+        return Raw(source=str(path), users=coded[0], items=coded[1], times=None)
+
+    def reads_items(self, path: Path) -> bool:
+        return path.suffix == ".titles"
+
+    def recognizes_items(self, path: Path, wanted: Wanted) -> bool:
+        return self.reads_items(path)
+
+    def items_head(self, path: Path, count: int) -> Head:
+        return Head(names=["item", "title"], rows=self._cells(path, "=")[:count], total=None)
+
+    def read_items(self, path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
+        ids, titles = (list(column) for column in zip(*self._cells(path, "="), strict=True))
+        return Catalog(ids=ids, titles=titles, attributes=[{} for _ in ids], source=str(path))
+
+
+def test_a_new_format_with_a_file_of_items_is_one_class_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(READERS, "pairs", Pairs())
+    (tmp_path / "log.pairs").write_text("u>i\nv>j")
+    (tmp_path / "things.titles").write_text("i=Pen\nj=Ink")
+    raw, format = read_source(tmp_path, format=None, wanted=Wanted())
+    assert format == "pairs"
+    assert raw.catalog is not None
+    assert dict(zip(raw.catalog.ids, raw.catalog.titles, strict=True)) == {"i": "Pen", "j": "Ink"}
+    assert items_head(tmp_path / "things.titles", 1).rows == [["i", "Pen"]]
+
+
+def test_a_format_without_files_of_items_says_so(tmp_path: Path):
+    path = tmp_path / "items.txt"
+    path.write_text("1 2\n")
+    with pytest.raises(DataError, match="the format sequences has no files of item texts"):
+        READERS["sequences"].read_items(path, Wanted())
