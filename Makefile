@@ -12,7 +12,7 @@ demo: $(STAMP)  ## run the main job on the synthetic demo set: the backbone and 
 	$(BIN)/sracl demo --home $(DEMO_HOME)
 
 test: $(STAMP)  ## run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 check: $(STAMP)  ## lint, types, layers
 	$(BIN)/ruff check .

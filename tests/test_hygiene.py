@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pkgutil
 import subprocess
 import sys
@@ -13,8 +12,8 @@ import pytest
 import engine
 import sracl_tui
 import store
+from tests.support.commands import environment
 
-ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "sentence_transformers", "sklearn", "scipy", "openai", "annoy")
 MODULES = [
     module.name
@@ -25,9 +24,8 @@ MODULES = [
 
 
 def run(code: str, home: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "SRACL_HOME": str(home), "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120, env=environment
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120, env=environment(home)
     )
 
 

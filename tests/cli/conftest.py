@@ -1,19 +1,19 @@
-"""A home with a few small runs, made once by the real command in processes of its own."""
+"""A home with a few small runs, made once by the real command."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.commands import sracl_inside, sracl_process
+from tests.support.shared_homes import written_once
+
 QUICK = (
     "--dataset",
     "demo",
@@ -32,34 +32,19 @@ Sracl = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def sracl() -> Sracl:
-    """Runs `sracl` in a process of its own and checks its exit code."""
-
-    def run(
-        *arguments: str | Path, home: Path, code: int = 0, stdin: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "sracl_tui.cli", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            input=stdin,
-            timeout=240,
-            cwd=home,
-            env={**os.environ, "SRACL_HOME": str(home), "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        )
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
+    """Runs `sracl` in this process and checks its exit code."""
+    return lambda *words, home, **options: sracl_inside(home, *words, **options)
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, sracl: Sracl) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a backbone run and an SRA-CL run on the same part of the demo set; nobody writes into it."""
-    folder = tmp_path_factory.mktemp("home")
-    sracl("run", *QUICK, "--preset", "backbone", "--name", "plain", "--headless", "--json", home=folder)
-    sracl("run", *QUICK, "--name", "full", "--tag", "first", "--headless", "--json", home=folder)
-    return folder
+
+    def write(folder: Path) -> None:
+        for words in (("--preset", "backbone", "--name", "plain"), ("--name", "full", "--tag", "first")):
+            sracl_process(folder, "run", *QUICK, *words, "--headless", "--json")
+
+    return written_once(tmp_path_factory, "two-runs", write)
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import click
 import pytest
 import typer.main
 
 from sracl_tui.cli.main import app
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.commands import ROOT
 
 
 def commands(group: click.Group, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
 from scipy import stats
+
+from tests.support.commands import sracl_inside
+from tests.support.shared_homes import written_once
 
 QUICK = (
     "--dataset",
@@ -25,14 +29,14 @@ QUICK = (
 
 
 @pytest.fixture(scope="module")
-def group(sracl, tmp_path_factory):
+def group(tmp_path_factory):
     """A home with two seeds of two alphas and of the backbone in one group."""
-    folder = tmp_path_factory.mktemp("group")
-    sracl(
-        "run", *QUICK, "--vary", "alpha=0.05,0.1", "--seeds", "2", "--group", "g", "--headless", "--json", home=folder
-    )
-    sracl("run", *QUICK, "--preset", "backbone", "--seeds", "2", "--group", "g", "--headless", "--json", home=folder)
-    return folder
+
+    def write(folder):
+        for words in (("--vary", "alpha=0.05,0.1"), ("--preset", "backbone")):
+            sracl_inside(folder, "run", *QUICK, *words, "--seeds", "2", "--group", "g", "--headless", "--json")
+
+    return shutil.copytree(written_once(tmp_path_factory, "group", write), tmp_path_factory.mktemp("group") / "home")
 
 
 def compare(sracl, home, *arguments):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+from tests.support.commands import ROOT
+
+EXAMPLES = ROOT / "examples"
 TEXT = (EXAMPLES / "queries.sql").read_text()
 QUERIES = [part.strip() for part in TEXT.split(";") if part.strip()]
 

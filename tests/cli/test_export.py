@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.commands import ROOT, environment, sracl_inside
+from tests.support.shared_homes import written_once
+
 EXAMPLE = ROOT / "examples" / "load_model.py"
 FRESH = """
 import json, sys
@@ -30,15 +31,18 @@ def table(sracl, home, what, *, run="full", name="x.parquet"):
     return pq.read_table(home / name)
 
 
+def query_of(sracl, home, text):
+    return json.loads(sracl("sql", text, "--json", home=home).stdout)
+
+
 def fresh(*arguments, home, stdin=""):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-P", *map(str, arguments)],
         capture_output=True,
         text=True,
         input=stdin,
         cwd=home,
-        env=environment,
+        env=environment(home),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -48,23 +52,32 @@ def fresh(*arguments, home, stdin=""):
 
 
 @pytest.fixture(scope="module")
-def others(sracl, home):
-    """The home with a GRU4Rec and a BERT4Rec, each trained with both contrasts."""
+def others(made, tmp_path_factory):
+    """A copy of the home with a GRU4Rec and a BERT4Rec, each trained with both contrasts."""
     small = ("--set", "max_users=110", "--set", "encoder=tfidf", "--set", "epochs=1", "--set", "threads=1")
-    for name in ("gru4rec", "bert4rec"):
-        sracl("run", *small, "--set", f"backbone={name}", "--set", "inner=32", "--name", name, "--headless", home=home)
-    return home
+
+    def write(folder):
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+        for name in ("gru4rec", "bert4rec"):
+            named = ("--set", f"backbone={name}", "--set", "inner=32", "--name", name)
+            sracl_inside(folder, "run", *small, *named, "--headless")
+
+    return shutil.copytree(
+        written_once(tmp_path_factory, "other-backbones", write), tmp_path_factory.mktemp("others") / "home"
+    )
 
 
 @pytest.mark.parametrize("run", ["full", "plain", "gru4rec", "bert4rec"])
-def test_a_fresh_process_gives_the_top_20_of_the_runs_own_evaluation(sracl, others, query, run):
+def test_a_fresh_process_gives_the_top_20_of_the_runs_own_evaluation(sracl, others, run):
     home, folder = others, others / f"model-{run}"
     sracl("export", run, "--what", "model", "--out", folder, home=home)
-    found = query(
+    found = query_of(
+        sracl,
+        home,
         "SELECT u.user_id, u.rank, list(i.raw_id ORDER BY n.position) AS items, first(r.config) AS config FROM user_ranks u "
         "JOIN runs r USING (run_id) JOIN interactions n ON n.dataset_id = r.dataset_id AND n.user_id = u.user_id JOIN items i "
         f"ON i.dataset_id = r.dataset_id AND i.item_id = n.item_id WHERE r.name = '{run}' AND u.split = 'test' GROUP BY ALL "
-        "ORDER BY u.user_id LIMIT 100"
+        "ORDER BY u.user_id LIMIT 100",
     )
     assert len(found) == (80 if run in ("full", "plain") else 100)
     lists = json.loads(fresh("-c", FRESH, folder, home=home, stdin=json.dumps([row["items"][:-1] for row in found])))

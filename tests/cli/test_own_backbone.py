@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_backbone.py"
+from tests.support.commands import ROOT
+
+EXAMPLE = ROOT / "examples" / "own_backbone.py"
 SMALL = ("--set", "max_users=60", "--set", "encoder=tfidf", "--set", "epochs=2", "--set", "threads=1", "--headless")
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 from store.home import Home
 from store.journal.journal import lock_held, lock_pid, read_events
 from store.queue import Queue
+from tests.support.commands import sracl_process, until
 
 TINY = ("--dataset", "demo", "--preset", "backbone", "--set", "max_users=60", "--set", "threads=1")
 SHORT = (*TINY, "--set", "epochs=1")
@@ -34,14 +33,6 @@ def place(tmp_path: Path, home: Path) -> Any:
     for run in (folder / "runs").iterdir():
         if lock_held(run):
             os.kill(lock_pid(run) or 0, signal.SIGKILL)
-
-
-def until(done: Callable[[], Any], seconds: float = 120.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := done()):
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.05)
-    return found
 
 
 def idle(folder: Path) -> bool:
@@ -76,7 +67,7 @@ def test_the_commands_change_the_order_and_a_failure_does_not_stop_the_rest(srac
     assert [entry["name"] for entry in found["entries"] if entry["entry"] == "waiting"] == ["d", "c", "b"]
     sracl("queue", "pause", home=place)
     assert "paused" in sracl("queue", "list", home=place).stderr
-    started = json.loads(sracl("queue", "start", "--workers", "2", "--json", home=place).stdout)
+    started = json.loads(sracl_process(place, "queue", "start", "--workers", "2", "--json").stdout)
     assert len(started["started"]) == 2
     until(lambda: idle(place))
     now = states(sracl, place)
@@ -91,13 +82,13 @@ def test_a_killed_run_is_named_with_its_signal_and_a_dead_worker_is_replaced(sra
     (long,) = added(sracl, place, *LONG, "--name", "long")
     (short,) = added(sracl, place, *SHORT, "--name", "short")
     folder = place / "runs" / long
-    sracl("queue", "start", home=place)
+    sracl_process(place, "queue", "start")
     until(lambda: lock_held(folder) and any(line.event == "epoch_finished" for _, line in read_events(folder)))
     (worker,) = Queue(Home(place)).slots().values()
     os.kill(worker, signal.SIGKILL)
     assert lock_held(folder), "a run outlives its worker"
     assert "(gone)" in sracl("queue", "list", home=place).stdout
-    sracl("queue", "start", home=place)
+    sracl_process(place, "queue", "start")
     until(lambda: (Queue(Home(place)).find(long) or 0) and Queue(Home(place)).find(long).attempts == 2)
     os.kill(lock_pid(folder) or 0, signal.SIGKILL)
     until(lambda: idle(place))
@@ -110,12 +101,12 @@ def test_a_killed_run_is_named_with_its_signal_and_a_dead_worker_is_replaced(sra
 def test_a_run_that_died_with_its_worker_goes_on_and_one_that_is_killed_alone_is_told(sracl, place):
     (both,) = added(sracl, place, *LONG, "--name", "both")
     folder = place / "runs" / both
-    sracl("queue", "start", home=place)
+    sracl_process(place, "queue", "start")
     until(lambda: lock_held(folder) and any(line.event == "epoch_finished" for _, line in read_events(folder)))
     (worker,) = Queue(Home(place)).slots().values()
     os.kill(worker, signal.SIGKILL)
     os.kill(lock_pid(folder) or 0, signal.SIGKILL)  # as a restart of the machine does
-    sracl("queue", "start", home=place)
+    sracl_process(place, "queue", "start")
     until(lambda: any(line.event == "run_resumed" for _, line in read_events(folder)))
     os.kill(lock_pid(folder) or 0, signal.SIGKILL)
     until(lambda: idle(place))

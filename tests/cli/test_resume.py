@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import signal
@@ -17,8 +16,8 @@ from typing import Any
 import pytest
 
 from store.journal.journal import lock_held, lock_pid, read_events
+from tests.support.commands import start, until
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = ("--dataset", "demo", "--preset", "backbone", "--set", "max_users=60", "--set", "threads=1", "--headless")
 LONG = (*TINY, "--set", "epochs=3000", "--set", "patience=3000")
 
@@ -26,23 +25,6 @@ LONG = (*TINY, "--set", "epochs=3000", "--set", "patience=3000")
 @pytest.fixture
 def place(home: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(home, tmp_path / "home"))
-
-
-def begin(place: Path, *words: str, **options: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "sracl_tui.cli", "run", *words],
-        env={**os.environ, "SRACL_HOME": str(place), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        **options,
-    )
-
-
-def until(done: Callable[[], Any], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.05)
 
 
 def trains(folder: Path) -> bool:
@@ -56,7 +38,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def test_a_changed_run_is_refused_with_the_difference_and_force_begins_it_anew(sracl, place):
-    running = begin(place, *LONG, "--run-id", "cut")
+    running = start(place, "run", *LONG, "--run-id", "cut")
     folder = place / "runs" / "cut"
     until(lambda: trains(folder))
     sracl("stop", "cut", home=place)
@@ -89,7 +71,7 @@ def test_a_changed_run_is_refused_with_the_difference_and_force_begins_it_anew(s
 
 
 def test_other_data_are_refused(sracl, place):
-    running = begin(place, *LONG, "--run-id", "cut")
+    running = start(place, "run", *LONG, "--run-id", "cut")
     folder = place / "runs" / "cut"
     until(lambda: trains(folder))
     running.kill()
@@ -112,7 +94,7 @@ def test_resuming_a_finished_run_prints_its_result(sracl, place):
 def test_a_run_whose_checkpoints_are_gone_starts_over_and_tells_each_epoch_once(sracl, place):
     words = (*TINY, "--set", "epochs=40", "--set", "patience=40")
     whole = json.loads(sracl("run", *words, "--json", home=place).stdout)
-    running = begin(place, *words, "--run-id", "cut")
+    running = start(place, "run", *words, "--run-id", "cut")
     folder = place / "runs" / "cut"
     until(lambda: trains(folder))
     running.kill()
@@ -129,7 +111,7 @@ def test_a_run_whose_checkpoints_are_gone_starts_over_and_tells_each_epoch_once(
 
 
 def test_a_deaf_run_is_asked_firmly_and_then_killed(sracl, place):
-    running = begin(place, *LONG, "--run-id", "deaf")
+    running = start(place, "run", *LONG, "--run-id", "deaf")
     until(lambda: trains(place / "runs" / "deaf"))
     running.send_signal(signal.SIGSTOP)
     document = json.loads(sracl("stop", "deaf", "--wait", "0.5", "--json", home=place).stdout)
@@ -160,7 +142,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(sracl, plac
     def little_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
-    ended = begin(place, *words, "--run-id", "narrow", preexec_fn=little_room)
+    ended = start(place, "run", *words, "--run-id", "narrow", preexec_fn=little_room)
     published = limit > 1_000_000  # the database is larger; all else has room
     assert ended.wait(120) in ((0,) if published else (1, 4))
     (row,) = [row for row in json.loads(sracl("runs", "--json", home=place).stdout) if row["run_id"] == "narrow"]

@@ -1,35 +1,22 @@
-"""The headless run end to end: real processes, a real home."""
+"""The headless run end to end on a real home; in a process of its own where it is stopped or killed."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).resolve().parents[2]
-QUICK = (
-    "--dataset",
-    "demo",
-    "--set",
-    "max_users=80",
-    "--set",
-    "encoder=tfidf",
-    "--set",
-    "epochs=2",
-    "--set",
-    "threads=1",
-)
+from tests.support.commands import sracl_process, start, until
+
+from .conftest import QUICK
+
 METRICS = {f"{name}@{k}" for name in ("hr", "ndcg", "mrr") for k in (5, 10, 20)}
 
 
-def test_the_document_of_a_run_has_everything_that_is_promised(sracl, tmp_path):
-    done = sracl("run", *QUICK, "--headless", "--json", home=tmp_path)
+def test_the_document_of_a_run_has_everything_that_is_promised(tmp_path):
+    done = sracl_process(tmp_path, "run", *QUICK, "--headless", "--json")
     document = json.loads(done.stdout)
     assert document["state"] == "finished"
     assert set(document["test"]) == METRICS
@@ -147,15 +134,12 @@ def test_a_stopped_run_keeps_its_epochs_and_resumes_to_the_same_end(sracl, tmp_p
         "threads=1",
     )
     whole = json.loads(sracl("run", *settings, "--headless", "--json", home=tmp_path).stdout)
-    running = subprocess.Popen(
-        [sys.executable, "-P", "-m", "sracl_tui.cli", "run", *settings, "--run-id", "cut", "--headless", "--json"],
-        env={**os.environ, "SRACL_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    running = start(
+        tmp_path, "run", *settings, "--run-id", "cut", "--headless", "--json",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     journal = tmp_path / "runs" / "cut" / "events-0001.jsonl"
-    _wait(lambda: journal.exists() and '"epoch_finished"' in journal.read_text())
+    until(lambda: journal.exists() and '"epoch_finished"' in journal.read_text())
     running.send_signal(signal.SIGTERM)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
@@ -181,14 +165,9 @@ def test_a_stopped_run_keeps_its_epochs_and_resumes_to_the_same_end(sracl, tmp_p
 
 def test_a_killed_run_is_seen_as_killed_and_resumes(sracl, tmp_path):
     settings = ("--dataset", "demo", "--preset", "backbone", "--set", "epochs=400", "--set", "patience=400")
-    running = subprocess.Popen(
-        [sys.executable, "-P", "-m", "sracl_tui.cli", "run", *settings, "--run-id", "gone", "--headless"],
-        env={**os.environ, "SRACL_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    running = start(tmp_path, "run", *settings, "--run-id", "gone", "--headless")
     journal = tmp_path / "runs" / "gone" / "events-0001.jsonl"
-    _wait(lambda: journal.exists() and journal.read_text().count('"epoch_finished"') >= 2)
+    until(lambda: journal.exists() and journal.read_text().count('"epoch_finished"') >= 2)
     (live,) = json.loads(sracl("runs", "--json", home=tmp_path).stdout)
     assert live["state"] == "running"
     running.kill()
@@ -201,14 +180,9 @@ def test_a_killed_run_is_seen_as_killed_and_resumes(sracl, tmp_path):
 
 def test_stop_ends_a_run_and_a_run_that_is_not_running_is_named(sracl, tmp_path, home):
     settings = ("--dataset", "demo", "--preset", "backbone", "--set", "epochs=400", "--set", "patience=400")
-    running = subprocess.Popen(
-        [sys.executable, "-P", "-m", "sracl_tui.cli", "run", *settings, "--run-id", "long", "--headless"],
-        env={**os.environ, "SRACL_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    running = start(tmp_path, "run", *settings, "--run-id", "long", "--headless")
     journal = tmp_path / "runs" / "long" / "events-0001.jsonl"
-    _wait(lambda: journal.exists() and '"epoch_finished"' in journal.read_text())
+    until(lambda: journal.exists() and '"epoch_finished"' in journal.read_text())
     document = json.loads(sracl("stop", "long", "--json", home=tmp_path).stdout)
     assert document == {"run_id": "long", "pid": running.pid, "ended": True, "how": "asked"}
     assert running.wait(timeout=30) == 130
@@ -235,10 +209,3 @@ def test_leaks_are_counted_by_pool(sracl, home):
     assert document["leaks"]["train"]["own_share"] > 0
     assert document["leaks"]["train"]["heldout_share"] == 0
     assert document["leaks"]["reference"]["heldout_share"] > 0
-
-
-def _wait(done, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.05)

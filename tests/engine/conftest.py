@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -36,19 +35,6 @@ SMALL = {
     "threads": 1,
     "device": "cpu",
 }
-
-
-@pytest.fixture(scope="session")
-def pretend() -> Any:
-    """The device that no machine needs to have (pretend.py)."""
-    spec = importlib.util.spec_from_file_location(
-        "pretended_device", Path(__file__).parents[1] / "support" / "pretended_device.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(autouse=True)

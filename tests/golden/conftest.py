@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.commands import sracl_inside
+
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded"
 UPDATE = "SRACL_UPDATE_GOLDEN"
@@ -31,17 +33,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def sracl() -> Sracl:
     """Runs `sracl` in this process, checks its exit code, and gives what it printed."""
-    from typer.testing import CliRunner
-
-    from sracl_tui.cli.main import app
-
-    def run(home: Path, *words: str | Path, code: int = 0) -> str:
-        environment = {"SRACL_HOME": str(home), "COLUMNS": "200"}
-        done = CliRunner().invoke(app, list(map(str, words)), env=environment)
-        assert done.exit_code == code, f"exit code {done.exit_code}\n{done.stdout}\n{done.stderr}\n{done.exception!r}"
-        return done.stdout
-
-    return run
+    return lambda *words, **options: sracl_inside(*words, **options).stdout
 
 
 @pytest.fixture(scope="session")

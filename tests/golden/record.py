@@ -6,7 +6,6 @@ code changes: that later code reads it is what the tests show.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.golden.answers import COMMANDS, answer_of
+from tests.support import openai_server
 
 RECORDED = Path(__file__).with_name("recorded")
 SETTINGS = ("max_users=40", "encoder=tfidf", "width=16", "inner=32", "layers=1", "batch=64", "threads=1")
@@ -125,14 +125,7 @@ def _stopped(recording: Recording) -> None:
 
 def with_server(recording: Recording) -> None:
     """A run that pays a model for summaries; one of its calls fails first."""
-    place = Path(__file__).parents[1] / "support" / "openai_server.py"
-    spec = importlib.util.spec_from_file_location("loopback_server", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["loopback_server"] = module
-    spec.loader.exec_module(module)
-    server = module.Server(module.Behavior(first={"500": 1})).start()
+    server = openai_server.Server(openai_server.Behavior(first={"500": 1})).start()
     (recording.home / "providers.toml").write_text(ENTRY.format(url=server.url))
     words = ("--provider", "fake", "--kind", "user", "--unit", "user", "--set", "max_users=8", "--headless", "--json")
     run_id = json.loads(recording.run("summarize", *words))["run_id"]

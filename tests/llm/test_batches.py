@@ -18,8 +18,9 @@ from engine.semantics.summaries.llm_provider import BatchPlan, EndpointProvider
 from engine.semantics.summaries.make import make_summaries
 from store.home import Home
 from store.llm_batches import BatchFiles
+from tests.support.commands import sracl_inside
 
-from .conftest import entry, inside
+from .conftest import entry
 
 DEMO = make_demo()
 QUICK = {"poll_seconds": 0.02, "requests": 25}
@@ -287,7 +288,9 @@ def test_without_a_batch_api_nothing_is_sent(serve, tmp_path) -> None:
     server = serve()
     (tmp_path / "providers.toml").write_text(entry(server))
     few = ("--set", "max_users=5", "--headless")
-    assert "has no Batch API" in inside(tmp_path, "summarize", "--provider", "fake", *few, "--batch", code=2).stderr
+    assert (
+        "has no Batch API" in sracl_inside(tmp_path, "summarize", "--provider", "fake", *few, "--batch", code=2).stderr
+    )
     provider = EndpointProvider.build(SemanticsConfig(provider="fake"), DEMO, max_length=20, home=tmp_path)
     plan = BatchPlan(files=BatchFiles(Home(tmp_path)), run_id="r", payer="p", recorded=set, send=True)
     with pytest.raises(ConfigError, match="no Batch API"):
@@ -299,39 +302,41 @@ def test_from_the_command_line_over_several_days(serve, tmp_path) -> None:
     home, server = tmp_path, serve(batch_seconds=1000.0)
     (home / "providers.toml").write_text(entry(server, batch=QUICK | {"requests": 100}))
     few = ("--provider", "fake", "--set", "max_users=20", "--unit", "user", "--headless", "--json")
-    live = json.loads(inside(home, "summarize", *few, "--dry-run").stdout)
-    plan = json.loads(inside(home, "summarize", *few, "--batch", "--dry-run").stdout)
+    live = json.loads(sracl_inside(home, "summarize", *few, "--dry-run").stdout)
+    plan = json.loads(sracl_inside(home, "summarize", *few, "--batch", "--dry-run").stdout)
     assert plan["usd"]["high"] == pytest.approx(live["usd"]["high"] / 2)
     assert plan["batch"]["window"] == "24h"
     assert server.requests == 0
-    first = json.loads(inside(home, "summarize", *few, "--batch", "--no-wait", "--budget", "5").stdout)
+    first = json.loads(sracl_inside(home, "summarize", *few, "--batch", "--no-wait", "--budget", "5").stdout)
     assert first["state"] == "stopped"
     assert "are at the provider" in first["reason"]
     (users, items) = (len(batch["requests"]) for batch in BatchFiles(Home(home)).read().values())
     total = users + items
-    assert json.loads(inside(home, "summarize", *few, "--dry-run").stdout)["kinds"]["user"]["in_batches"] == users
-    listed = json.loads(inside(home, "llm", "batches", "list", "--json").stdout)["batches"]
+    assert json.loads(sracl_inside(home, "summarize", *few, "--dry-run").stdout)["kinds"]["user"]["in_batches"] == users
+    listed = json.loads(sracl_inside(home, "llm", "batches", "list", "--json").stdout)["batches"]
     assert [(row["status"], row["requests"]) for row in listed] == [("in_progress", users), ("in_progress", items)]
-    refused = inside(home, "summarize", *few, code=1)
+    refused = sracl_inside(home, "summarize", *few, code=1)
     assert "rather than paying twice" in refused.stderr
     assert sum(server.good.values()) == 0
     server.behavior.batch_seconds = 0.0
-    taken = json.loads(inside(home, "llm", "batches", "collect", listed[0]["name"], "--headless", "--json").stdout)
+    taken = json.loads(
+        sracl_inside(home, "llm", "batches", "collect", listed[0]["name"], "--headless", "--json").stdout
+    )
     assert taken == {"taken_in": {listed[0]["name"]: users}, "left": []}
-    done = json.loads(inside(home, "summarize", *few).stdout)
+    done = json.loads(sracl_inside(home, "summarize", *few).stdout)
     assert (done["state"], done["cost"]["calls"], len(server.good)) == ("finished", 0, total), (
         "the next job takes in the rest"
     )
     query = "SELECT run_id, batch, count(*) AS n, sum(usd) AS usd FROM api_calls GROUP BY ALL ORDER BY batch"
-    rows = json.loads(inside(home, "sql", query, "--json").stdout)
+    rows = json.loads(sracl_inside(home, "sql", query, "--json").stdout)
     assert {row["run_id"] for row in rows} == {first["run_id"]}, "the calls are those of the run that sent them"
     assert sum(row["n"] for row in rows) == server.in_batches == total
     billed = server.billed
     assert sum(row["usd"] for row in rows) == pytest.approx(
         0.5 * (billed["in"] - 0.9 * billed["cached"] + 2 * billed["out"]) / 1e6
     )
-    assert len(json.loads(inside(home, "llm", "batches", "list", "--done", "--json").stdout)["batches"]) == 2
-    assert json.loads(inside(home, "summarize", *few, "--batch").stdout)["cost"]["calls"] == 0
+    assert len(json.loads(sracl_inside(home, "llm", "batches", "list", "--done", "--json").stdout)["batches"]) == 2
+    assert json.loads(sracl_inside(home, "summarize", *few, "--batch").stdout)["cost"]["calls"] == 0
 
 
 def test_cancel_collect_and_forget_from_the_command_line(serve, tmp_path) -> None:
@@ -340,23 +345,25 @@ def test_cancel_collect_and_forget_from_the_command_line(serve, tmp_path) -> Non
     few = ("--provider", "fake", "--set", "max_users=30", "--unit", "user", "--kind", "user", "--headless", "--json")
 
     def listed(*more: str) -> list[dict[str, Any]]:
-        return json.loads(inside(home, "llm", "batches", "list", "--json", *more).stdout)["batches"]
+        return json.loads(sracl_inside(home, "llm", "batches", "list", "--json", *more).stdout)["batches"]
 
-    assert "no batch is at a provider" in inside(home, "llm", "batches", "list").stdout
-    inside(home, "summarize", *few, "--batch", "--no-wait")
+    assert "no batch is at a provider" in sracl_inside(home, "llm", "batches", "list").stdout
+    sracl_inside(home, "summarize", *few, "--batch", "--no-wait")
     large, small = (row["name"] for row in listed())
-    assert json.loads(inside(home, "llm", "batches", "collect", "--json").stdout) == {
+    assert json.loads(sracl_inside(home, "llm", "batches", "collect", "--json").stdout) == {
         "taken_in": {},
         "left": [large, small],
     }
-    inside(home, "llm", "batches", "cancel", large)
+    sracl_inside(home, "llm", "batches", "cancel", large)
     assert [row["status"] for row in listed()] == ["cancelled", "in_progress"]
-    assert "1 of 2 batches taken in, 25 requests" in inside(home, "llm", "batches", "collect", "--headless").stdout
+    assert (
+        "1 of 2 batches taken in, 25 requests" in sracl_inside(home, "llm", "batches", "collect", "--headless").stdout
+    )
     assert server.billed["calls"] == 12, "what was answered when it was cancelled"
-    assert "may have been paid for" in inside(home, "llm", "batches", "forget", small, code=2).stderr
-    assert "0 open batches begin with" in inside(home, "llm", "batches", "forget", "x", "--yes", code=2).stderr
-    inside(home, "llm", "batches", "forget", small, "--yes")
+    assert "may have been paid for" in sracl_inside(home, "llm", "batches", "forget", small, code=2).stderr
+    assert "0 open batches begin with" in sracl_inside(home, "llm", "batches", "forget", "x", "--yes", code=2).stderr
+    sracl_inside(home, "llm", "batches", "forget", small, "--yes")
     assert listed() == []
     assert [row["ended"] for row in listed("--done")] == ["taken in", "given up"]
-    done = json.loads(inside(home, "summarize", *few).stdout)
+    done = json.loads(sracl_inside(home, "summarize", *few).stdout)
     assert done["cost"]["calls"] == 30 - 12, "the others are asked for, one by one"

@@ -14,8 +14,9 @@ from engine.events import ApiCalled, Event, VectorsMade
 from engine.semantics.encoders.registry import build_encoder
 from engine.semantics.encoders.remote import TEXTS_AT_ONCE, EndpointEncoder
 from engine.semantics.encoders.text_vectors import make_vectors, text_sha256
+from tests.support.commands import sracl_inside
 
-from .conftest import KEY, entry, inside, sql
+from .conftest import KEY, entry, sql
 
 TEXTS = [f"likes {word} and {number} other things" for word in ("pots", "tents", "lamps") for number in range(120)]
 
@@ -68,7 +69,7 @@ def test_what_is_wrong_is_said_before_anything_is_paid(serve, tmp_path, monkeypa
     with pytest.raises(ConfigError, match="no cap can be kept"):
         build_encoder("fake:small", [], home=tmp_path, budget=1.0)
     few = ("--set", "max_users=20", "--set", "encoder=fake:small", "--headless")
-    assert "FAKE_KEY is not set" in inside(tmp_path, "run", *few, code=2).stderr
+    assert "FAKE_KEY is not set" in sracl_inside(tmp_path, "run", *few, code=2).stderr
     assert server.requests == 0
 
 
@@ -90,11 +91,11 @@ def test_a_run_pays_for_summaries_and_vectors_under_one_cap_and_a_second_one_for
         *("--set", "max_users=30", "--set", "provider=fake", "--set", "encoder=fake:small", "--set", "unit=user"),
         *("--set", "epochs=1", "--set", "threads=1", "--headless", "--json"),
     )
-    plan = json.loads(inside(tmp_path, "run", *few, "--dry-run").stdout)
+    plan = json.loads(sracl_inside(tmp_path, "run", *few, "--dry-run").stdout)
     assert plan["vectors"]["to_encode"] == plan["vectors"]["texts"] > 100
     assert 0 < plan["vectors"]["usd"]["low"] < plan["usd"]["low"]
     assert server.requests == 0
-    first = json.loads(inside(tmp_path, "run", *few, "--budget", "5").stdout)
+    first = json.loads(sracl_inside(tmp_path, "run", *few, "--budget", "5").stdout)
     (ledger,) = sql(tmp_path, "SELECT count(*) AS n, sum(usd) AS usd, sum(tokens_in)::BIGINT AS t FROM api_calls")
     assert first["cost"]["calls"] == ledger["n"] == server.requests
     assert first["cost"]["usd"] == pytest.approx(ledger["usd"])
@@ -102,11 +103,11 @@ def test_a_run_pays_for_summaries_and_vectors_under_one_cap_and_a_second_one_for
     encoders = sql(tmp_path, "SELECT encoder, dimension, count(*) AS n FROM vectors.vectors GROUP BY ALL")
     assert [(row["encoder"], row["dimension"]) for row in encoders] == [("fake:small", 8)]
     asked = server.requests
-    again = json.loads(inside(tmp_path, "run", *few, "--set", "alpha=0.2").stdout)
+    again = json.loads(sracl_inside(tmp_path, "run", *few, "--set", "alpha=0.2").stdout)
     assert (again["cost"]["calls"], server.requests) == (0, asked)
-    after = json.loads(inside(tmp_path, "run", *few, "--dry-run").stdout)
+    after = json.loads(sracl_inside(tmp_path, "run", *few, "--dry-run").stdout)
     assert after["vectors"]["to_encode"] == 0
-    inside(tmp_path, "search", "something for the garden", "--run", first["run_id"])
+    sracl_inside(tmp_path, "search", "something for the garden", "--run", first["run_id"])
     (row,) = sql(tmp_path, "SELECT run_id, sum(tokens_in)::INT AS t FROM api_calls WHERE run_id = 'search' GROUP BY 1")
     assert row["t"] == server.billed["in"] - ledger["t"] > 0, "the query's call is kept too"
     small = ledger["usd"] * 0.98  # enough for the summaries, not for the vectors
@@ -114,6 +115,6 @@ def test_a_run_pays_for_summaries_and_vectors_under_one_cap_and_a_second_one_for
     other.mkdir()
     (other / "providers.toml").write_text((tmp_path / "providers.toml").read_text())
     (other / ".env").write_text((tmp_path / ".env").read_text())
-    stopped = json.loads(inside(other, "run", *few, "--budget", str(small), code=3).stdout)
+    stopped = json.loads(sracl_inside(other, "run", *few, "--budget", str(small), code=3).stdout)
     assert stopped["reason"] == "budget"
     assert 0 < stopped["cost"]["usd"] <= small

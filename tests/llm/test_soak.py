@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from engine.errors import BudgetReached
+from tests.support.commands import sracl_process, start
 
-from .conftest import command, entry, shop, sql, sracl
+from .conftest import entry, shop, sql
 from .test_client import Job
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
@@ -47,10 +48,11 @@ def test_20_000_prompts_under_faults_of_all_kinds(serve, tmp_path: Path) -> None
     shop(tmp_path, users=2000, items=2500)
     server = serve(faults=0.2, latency=0.05, hang=3.0, wait=0.05)
     (tmp_path / "providers.toml").write_text(entry(server, limits={"concurrency": 128, "timeout": 2.0, "answers": 6}))
-    line, environment = command(tmp_path, "summarize", "--dataset", "shop", "--provider", "fake", "--headless")
     started, shown, longest = time.monotonic(), 0, 0.0
     with (tmp_path / "talk").open("w+") as talk:
-        process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=talk, text=True)
+        process = start(
+            tmp_path, "summarize", "--dataset", "shop", "--provider", "fake", "--headless", stderr=talk, text=True
+        )
         journal, size, seen = tmp_path / "runs", 0, time.monotonic()
         while process.poll() is None:  # the journal is what screens show: how long is it still?
             time.sleep(0.1)
@@ -89,11 +91,10 @@ def test_30_kills_of_a_2_000_prompt_job(serve, tmp_path: Path) -> None:
     server = serve(latency=0.05)
     (tmp_path / "providers.toml").write_text(entry(server, limits={"concurrency": concurrency, "timeout": 5.0}))
     arguments = ("summarize", "--dataset", "shop", "--provider", "fake", "--headless")
-    line, environment = command(tmp_path, *arguments)
     in_flight, early, at_work = 0, 0, 0
     for kill in range(kills):
         asked, target = server.requests, server.requests + dice.randint(1, 120)
-        process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = start(tmp_path, *arguments)
         if kill % 4 == 3:  # a moment of the start, the look-up or the first publish, rather than of the calls
             time.sleep(dice.uniform(0.05, 6.0))
         else:
@@ -106,7 +107,7 @@ def test_30_kills_of_a_2_000_prompt_job(serve, tmp_path: Path) -> None:
         process.wait()
         early, at_work = early + (server.requests == asked), at_work + (server.requests > asked)
     before = server.requests
-    sracl(tmp_path, *arguments)
+    sracl_process(tmp_path, *arguments)
     (kept,), (twice,), (ledger,) = sql(tmp_path, KEPT), sql(tmp_path, TWICE), sql(tmp_path, LEDGER)
     again = sum(count - 1 for count in server.good.values())
     told(
@@ -122,7 +123,7 @@ def test_30_kills_of_a_2_000_prompt_job(serve, tmp_path: Path) -> None:
     lost = server.requests - ledger["calls"]
     assert 0 <= lost <= kills * concurrency
     asked = server.requests
-    sracl(tmp_path, *arguments)
+    sracl_process(tmp_path, *arguments)
     assert server.requests == asked, "nothing is left to ask"
 
 
@@ -133,11 +134,10 @@ def test_15_kills_of_a_job_by_batches(serve, tmp_path: Path) -> None:
     batch = {"requests": 25, "poll_seconds": 0.2}
     (tmp_path / "providers.toml").write_text(entry(server, batch=batch))
     arguments = ("summarize", "--dataset", "shop", "--provider", "fake", "--batch", "--headless")
-    line, environment = command(tmp_path, *arguments)
     unsure = 0
     for _ in range(kills):
         target = server.requests + dice.randint(1, 16)
-        process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = start(tmp_path, *arguments)
         deadline = time.monotonic() + 120
         while server.requests < target and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.002)
@@ -145,7 +145,7 @@ def test_15_kills_of_a_job_by_batches(serve, tmp_path: Path) -> None:
         assert process.wait() == -signal.SIGKILL, "it was still at work"
         logs = [log.read_text() for log in (tmp_path / "batches").glob("*.jsonl")]
         unsure += sum('"batch_id": "' not in log for log in logs)
-    sracl(tmp_path, *arguments)
+    sracl_process(tmp_path, *arguments)
     (ledger,), (kept,), (twice,) = sql(tmp_path, LEDGER), sql(tmp_path, KEPT), sql(tmp_path, TWICE)
     told(
         "kills of batches", prompts=len(server.good), kills=kills, batches=len(server.batches), sent_or_not=unsure,
@@ -189,13 +189,9 @@ def test_two_processes_pay_once(serve, tmp_path: Path) -> None:
     shop(tmp_path, users=100, items=150)
     server = serve(latency=0.05, faults=0.1, hang=1.0, wait=0.05)
     (tmp_path / "providers.toml").write_text(entry(server, limits={"concurrency": 32, "timeout": 0.7}))
-    line, environment = command(
-        tmp_path, "summarize", "--dataset", "shop", "--provider", "fake", "--headless", "--json"
-    )
-    several = [
-        subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    words = ("summarize", "--dataset", "shop", "--provider", "fake", "--headless", "--json")
+    heard = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    several = [start(tmp_path, *words, **heard) for _ in range(2)]
     said = [process.communicate(timeout=600) for process in several]
     assert [process.returncode for process in several] == [0, 0], said
     costs = [json.loads(out)["cost"] for out, _ in said]

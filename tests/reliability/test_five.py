@@ -20,9 +20,8 @@ import pytest
 from store.home import Home
 from store.journal.journal import lock_held, read_events, read_lines, segments
 from store.publishing.publish import publish
+from tests.support.commands import ROOT, environment, start, until
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 SECONDS = float(os.environ.get("SRACL_SECONDS", "120"))
 LONG = ("--dataset", "demo", "--preset", "backbone", "--set", "epochs=1000000", "--set", "patience=1000000",
         "--set", "threads=1", "--headless")  # fmt: skip
@@ -34,8 +33,8 @@ STALE = "SELECT epoch(now()) - epoch(min(heartbeat_at AT TIME ZONE 'UTC')) FROM 
 def server(folder: Path, **behavior: Any) -> tuple[subprocess.Popen[bytes], str]:
     """The faulty server of the tests of calls, as a process; its address."""
     port = folder / "port"
-    line = [sys.executable, str(ROOT / "tests/support/openai_server.py"), str(port), "", json.dumps(behavior)]
-    process = subprocess.Popen(line)
+    line = [sys.executable, "-m", "tests.support.openai_server", str(port), "", json.dumps(behavior)]
+    process = subprocess.Popen(line, cwd=ROOT)
     while not port.exists() or not port.read_text():
         time.sleep(0.05)
     return process, f"http://127.0.0.1:{port.read_text()}/v1"
@@ -77,10 +76,9 @@ class Reader(threading.Thread):
 
 @pytest.mark.soak
 @pytest.mark.timeout(SECONDS + 600)
-def test_five_processes_at_one_home(machine, until, tmp_path: Path) -> None:
+def test_five_processes_at_one_home(machine, tmp_path: Path) -> None:
     machine.home = tmp_path / "home"
     machine.home.mkdir()
-    machine.environment["SRACL_HOME"] = str(machine.home)
     home = Home(machine.home)
     machine.json("run", "--dataset", "demo", "--preset", "backbone", "--set", "epochs=1", "--headless")
     faulty, url = server(tmp_path, latency=SECONDS * 4 / PROMPTS / 2, faults=0.2, hang=3.0, wait=0.05)
@@ -94,14 +92,12 @@ def test_five_processes_at_one_home(machine, until, tmp_path: Path) -> None:
     ]
     for name in ("first", "second"):
         until(lambda name=name: any(line.event == "epoch_finished" for _, line in read_events(home.runs / name)))
-    calls = subprocess.Popen(
-        [sys.executable, "-P", "-m", "sracl_tui.cli", "summarize", "--provider", "fake", "--headless", "--json"],
-        env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    heard = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    calls = start(home.path, "summarize", "--provider", "fake", "--headless", "--json", **heard)
     told = tmp_path / "app.json"
     app = subprocess.Popen(
-        [sys.executable, str(HERE.parent / "support" / "five_app.py"), str(home.path), str(SECONDS), str(told)],
-        env=machine.environment,
+        [sys.executable, "-m", "tests.support.five_app", str(home.path), str(SECONDS), str(told)],
+        env=environment(home.path),
     )
     reader = Reader(home)
     reader.start()

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from store.journal.journal import lock_held, read_events
+from tests.support.commands import until
 
 TINY = ("--dataset", "demo", "--preset", "backbone", "--set", "max_users=60", "--set", "threads=1", "--headless")
 EPOCHS = ("--set", "epochs=60", "--set", "patience=60")
@@ -54,10 +55,9 @@ def fill(place: Path, *, leave: int) -> Path:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("leave", [0, 300_000, 5_000_000], ids=["journaling", "checkpointing", "publishing"])
-def test_a_disk_that_fills_up_under_a_run(machine, until, disk: Path, leave: int) -> None:
+def test_a_disk_that_fills_up_under_a_run(machine, disk: Path, leave: int) -> None:
     machine.home = disk / "home"
     machine.home.mkdir()
-    machine.environment["SRACL_HOME"] = str(machine.home)
     whole = machine.json("run", *TINY, *EPOCHS, "--run-id", "whole")
     running = machine.begin("run", *TINY, *EPOCHS, "--run-id", "narrow")
     folder = machine.home / "runs" / "narrow"

@@ -29,8 +29,8 @@ SHORT = (
 )
 
 
-def storm(machine: Any, *, count: int, seed: int, seconds: float) -> dict[str, Any]:
-    """Run so many, killing now a run and now a worker; how each ended."""
+def storm(machine: Any, *, count: int, seed: int, seconds: float, pause: tuple[float, float]) -> dict[str, Any]:
+    """Run so many, killing now a run and now a worker with a random pause before each kill; how each ended."""
     by, home = random.Random(seed), Home(machine.home)
     queue, seen = Queue(home), {"run kills": 0, "worker kills": 0}
     ids = machine.json("queue", "add", *SHORT, "--seeds", str(count), "--force")["added"]
@@ -39,7 +39,7 @@ def storm(machine: Any, *, count: int, seed: int, seconds: float) -> dict[str, A
     deadline = time.monotonic() + seconds
     while queue.active():
         assert time.monotonic() < deadline, "it took too long"
-        time.sleep(by.uniform(1, 8))
+        time.sleep(by.uniform(*pause))
         live = [lock_pid(home.runs / run_id) for run_id in ids if lock_held(home.runs / run_id)]
         if live and by.random() < 0.5:
             with suppress(ProcessLookupError):
@@ -64,13 +64,13 @@ def storm(machine: Any, *, count: int, seed: int, seconds: float) -> dict[str, A
 
 
 def test_a_small_storm(machine):
-    seen = storm(machine, count=2, seed=3, seconds=200)
+    seen = storm(machine, count=2, seed=3, seconds=200, pause=(0.5, 3.0))
     assert sum(seen.get(state, 0) for state in ("finished", "killed", "failed")) == 2
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_a_storm_over_thirty_runs(machine, capsys):
-    seen = storm(machine, count=30, seed=5, seconds=7000)
+    seen = storm(machine, count=30, seed=5, seconds=7000, pause=(1.0, 8.0))
     with capsys.disabled():
         print(f"\n30 runs, each ended once: {seen}")

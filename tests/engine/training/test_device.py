@@ -8,6 +8,7 @@ import torch
 from engine.events import EpochFinished, Evaluated, WeightsSampled
 from engine.training import trainer
 from engine.training.trainer import BEST
+from tests.support import pretended_device
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
 PLAIN = {"dropout": 0.0, "attention_dropout": 0.0, "weight_dropout": 0.0, "epochs": 1}
@@ -15,24 +16,26 @@ PLAIN = {"dropout": 0.0, "attention_dropout": 0.0, "weight_dropout": 0.0, "epoch
 
 
 @pytest.fixture
-def machine(pretend, monkeypatch: pytest.MonkeyPatch):
-    adam, tensor = torch.optim.Adam, torch.tensor
+def machine(monkeypatch: pytest.MonkeyPatch):
+    adam, tensor = trainer.Adam, torch.tensor
 
     def made(data, *, device=None, **kwargs):
         """`meta` tensors are made without asking the machine; others are made on the CPU and moved."""
         return tensor(data, **kwargs).to(device or "cpu")
 
     monkeypatch.setattr(torch, "tensor", made)
-    monkeypatch.setattr(trainer, "pick_device", lambda name: torch.device(name if name != "auto" else pretend.DEVICE))
-    monkeypatch.setattr(torch.optim, "Adam", lambda *args, fused, **kwargs: adam(*args, foreach=False, **kwargs))
-    return pretend.Machine()
+    monkeypatch.setattr(
+        trainer, "pick_device", lambda name: torch.device(name if name != "auto" else pretended_device.DEVICE)
+    )
+    monkeypatch.setattr(trainer, "Adam", lambda *args, fused, **kwargs: adam(*args, foreach=False, **kwargs))
+    return pretended_device.Machine()
 
 
-def test_the_device_refuses_what_a_gpu_refuses(machine, pretend):
+def test_the_device_refuses_what_a_gpu_refuses(machine):
     with machine:
-        there, here = torch.ones(3).to(pretend.DEVICE), torch.ones(3)
+        there, here = torch.ones(3).to(pretended_device.DEVICE), torch.ones(3)
         assert (there + torch.tensor(1.0)).cpu().tolist() == [2, 2, 2]
-        assert there[torch.tensor([0, 1])].device == pretend.DEVICE
+        assert there[torch.tensor([0, 1])].device == pretended_device.DEVICE
         with pytest.raises(RuntimeError, match="beside the device"):
             there + here
         with pytest.raises(RuntimeError, match="beside the device"):
@@ -51,15 +54,15 @@ def test_the_device_refuses_what_a_gpu_refuses(machine, pretend):
     ],
     ids=str,
 )
-def test_a_training_there_gives_what_it_gives_here(prepare, machine, pretend, settings):
+def test_a_training_there_gives_what_it_gives_here(prepare, machine, settings):
     settings = PLAIN | settings
     here = prepare(device="cpu", **settings)
     here.finish()
     with machine:
         there = prepare(device="auto", **settings)
         there.finish()
-    assert there.trainer.device == pretend.DEVICE
-    assert {parameter.device for parameter in there.trainer.model.parameters()} == {pretend.DEVICE}
+    assert there.trainer.device == pretended_device.DEVICE
+    assert {parameter.device for parameter in there.trainer.model.parameters()} == {pretended_device.DEVICE}
     for kind in (EpochFinished, Evaluated, WeightsSampled):
         assert len(there.of(kind)) == len(here.of(kind))
     for ours, theirs in zip(there.values("train"), here.values("train"), strict=True):

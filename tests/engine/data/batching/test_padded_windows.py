@@ -10,6 +10,7 @@ from engine.data.batching.padded_windows import PaddedWindows
 from engine.data.batching.windows import Windows
 from engine.data.dataset import TRAIN
 from engine.methods.sracl import SRACL
+from tests.support import pretended_device
 
 N = 6
 PLAIN = {"dropout": 0.0, "attention_dropout": 0.0, "swap": 0.0, "alpha": 0.7, "beta": 0.4}
@@ -86,7 +87,7 @@ def test_dropout_and_views_leave_no_trace_of_the_padding(build):
 
 @pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
 @pytest.mark.parametrize("settings", [{}, {"kind": "random"}, {"alpha": 0.0}, {"beta": 0.0}])
-def test_a_step_never_waits_for_the_device(pretend, make_dataset, make_semantics, small_config, settings):
+def test_a_step_never_waits_for_the_device(make_dataset, make_semantics, small_config, settings):
     dataset, config = make_dataset(), small_config(**settings)
     semantics = make_semantics(dataset)
     train = torch.from_numpy(dataset.anchors.ids(TRAIN))
@@ -94,10 +95,12 @@ def test_a_step_never_waits_for_the_device(pretend, make_dataset, make_semantics
     rows = torch.zeros_like(semantics.user_rows)
     rows[train] = semantics.user_rows[train]
     semantics = type(semantics)(**(vars(semantics) | {"user_rows": rows}))
-    machine = pretend.Machine()
+    machine = pretended_device.Machine()
     with machine:
-        model = SRACL(config, items=len(dataset.items), semantics=semantics.to(pretend.DEVICE)).to(pretend.DEVICE)
-        windows = PaddedWindows(dataset, N, pretend.DEVICE)
+        model = SRACL(config, items=len(dataset.items), semantics=semantics.to(pretended_device.DEVICE)).to(
+            pretended_device.DEVICE
+        )
+        windows = PaddedWindows(dataset, N, pretended_device.DEVICE)
         optimizer = torch.optim.Adam(model.parameters(), foreach=False)
         batches = windows.batches(train, 16, torch.Generator().manual_seed(1))
         before = machine.waits.copy()
