@@ -26,7 +26,7 @@ class StoreError(Exception):
 
 
 class StoreBusy(StoreError):
-    """Another process holds what is needed; `pid` says which, where it is known."""
+    """Another process holds a lock that is needed; `pid` is None where it is not known which."""
 
     title = "Store is busy"
 
@@ -36,12 +36,12 @@ class StoreBusy(StoreError):
 
 
 class LookupFailed(StoreError):
-    """A run, user or dataset that is not there; the command ends with exit code 2."""
+    """No run, user, item or dataset answers to what was asked for, or several do; the command ends with exit code 2."""
 
     title = "Not found"
 
 
 class QueryFailed(StoreError):
-    """A person's SQL that the database refused; the command ends with exit code 2."""
+    """The database refused SQL that a person wrote, or the query was canceled; the command ends with exit code 2."""
 
     title = "SQL error"

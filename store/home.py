@@ -1,4 +1,4 @@
-"""Where everything lives: one folder with the two databases, the runs and the caches."""
+"""The home: one folder with the two databases, the runs, the caches and the journal of edits."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from pathlib import Path
 from store.errors import LookupFailed, StoreError
 
 VARIABLE = "SRACL_HOME"
+"""The environment variable that names the home."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
-"""No folder can have these names on Windows, whatever ending they have: a home may be copied there."""
+"""Names that no folder can have on Windows, with or without an extension: a home may be copied there."""
 
 
 @dataclass(frozen=True)
 class Home:
-    """The paths of one home."""
+    """The paths of one home; none of them has to exist yet."""
 
     path: Path
 
     @classmethod
     def resolve(cls, path: Path | None = None) -> Home:
-        """The folder that is given, else $SRACL_HOME, else the platform's user data folder."""
+        """The home at `path`, else at $SRACL_HOME, else in the platform's folder for user data."""
         if path is None:
             named = os.environ.get(VARIABLE)
             if named:
@@ -36,10 +37,10 @@ class Home:
         return cls(path.expanduser().absolute())
 
     def create(self) -> None:
-        """Make the folders where they are missing.
+        """Make the folders that are missing.
 
         Raises:
-            StoreError: the place cannot be written.
+            StoreError: the folder cannot be written.
         """
         try:
             for folder in (self.path, self.runs, self.cache, self.edits):
@@ -69,14 +70,14 @@ class Home:
 
     @property
     def edits(self) -> Path:
-        """Journal of what people change: tags, notes, names."""
+        """Folder of the journal of no run: tags, notes and names that people edit, and calls outside runs."""
         return self.path / "edits"
 
     def run_folder(self, run_id: str) -> Path:
         """The folder of a run, which may not exist yet.
 
         Raises:
-            LookupFailed: the id cannot be a folder's name.
+            LookupFailed: the id cannot be the name of a folder on every system.
         """
         if not _RUN_ID.fullmatch(run_id) or run_id.endswith(".") or _DEVICE.fullmatch(run_id.partition(".")[0]):
             raise LookupFailed(

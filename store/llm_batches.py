@@ -1,7 +1,7 @@
-"""Batches of requests that are at a provider: one log each, written before and after every step, so that none is paid twice.
+"""Logs of LLM batches, written before and after every step at the provider, so that no batch is paid for twice.
 
-`batches/NAME.jsonl` begins with all that is known before anything is sent; each later line adds to it. Beside it lies the file
-of requests until the answers are in the journal of a run; then the log goes to `batches/done`.
+The first line of `batches/NAME.jsonl` holds all that is known before anything is sent; each later line adds to it. The
+file of requests lies beside it until the answers are in the journal of a run; then the log moves to `batches/done`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from store.home import Home
 from store.locks import FileLock
 
 
-class BatchFiles:
-    """The logs of a home. A process that takes a batch has it alone until `release`."""
+class BatchLogs:
+    """The batch logs of a home. A process that takes a batch holds its lock until `release` or `close`."""
 
     def __init__(self, home: Home) -> None:
         self._folder = home.path / "batches"
         self._held: dict[str, FileLock] = {}
 
     def begin(self, name: str, known: dict[str, Any], lines: Iterable[bytes]) -> Path:
-        """Write the file of requests and the log's first line, both on the disk; the batch is then taken."""
+        """Write the file of requests (a JSON line each) and the log's first line, sync both, and take the batch."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self.input_of(name)
         with path.open("wb") as file:
@@ -38,14 +38,14 @@ class BatchFiles:
         return path
 
     def note(self, name: str, **known: Any) -> None:
-        """Add what is now known, on the disk before this returns."""
+        """Add a line with what is known now; it is on the disk when this returns."""
         with self._log(name).open("ab") as file:
             file.write(b"\n" + json.dumps(known).encode() + b"\n")  # on a line of its own, even behind a torn one
             file.flush()
             os.fsync(file.fileno())
 
     def take(self, name: str) -> bool:
-        """Have a batch alone; false where another process has it, or where it is done."""
+        """Take the lock of a batch; False where another process holds it, or where the batch is done."""
         if name in self._held:
             return True
         lock = FileLock(self._log(name), create=False)
@@ -61,13 +61,13 @@ class BatchFiles:
         return True
 
     def release(self) -> None:
-        """Let all batches go."""
+        """Give back the locks of all batches that this object has taken."""
         for lock in self._held.values():
             lock.release()
         self._held.clear()
 
     def close(self, name: str) -> None:
-        """All of it is in a journal, or nothing was sent: the log is put away, the files of requests and answers are removed."""
+        """Move a log to the done ones and remove requests and answers: all is in a journal, or nothing was sent."""
         done = self._folder / "done"
         done.mkdir(exist_ok=True)
         self._log(name).replace(done / f"{name}.jsonl")
@@ -77,15 +77,15 @@ class BatchFiles:
             lock.release()
 
     def read(self, *, done: bool = False) -> dict[str, dict[str, Any]]:
-        """What is known of every batch that is not done, or of those that are, by name, oldest first."""
+        """What is known of every open batch, or of every done one, by name, oldest first."""
         folder = self._folder / "done" if done else self._folder
         return {path.stem: _known(path) for path in sorted(folder.glob("*.jsonl"))}
 
     def find(self, text: str) -> str:
-        """The name of the open batch that begins so.
+        """The full name of the one open batch whose name begins with `text`.
 
         Raises:
-            LookupFailed: none does, or several do.
+            LookupFailed: no name does, or several do.
         """
         names = list(self.read())
         found = [name for name in names if name == text] or [name for name in names if name.startswith(text)]
@@ -94,11 +94,11 @@ class BatchFiles:
         return found[0]
 
     def input_of(self, name: str) -> Path:
-        """Where a batch's requests lie."""
+        """Path of the file of a batch's requests."""
         return self._folder / f"{name}.input"
 
     def output_of(self, name: str) -> Path:
-        """Where its answers lie while they are taken in."""
+        """Path of the downloaded answers of a batch, while they are read."""
         return self._folder / f"{name}.output"
 
     def _log(self, name: str) -> Path:
@@ -106,7 +106,7 @@ class BatchFiles:
 
 
 def _known(path: Path) -> dict[str, Any]:
-    """All lines of a log as one; a torn one is passed over."""
+    """All lines of a log merged: a later value replaces an earlier one. A torn line is skipped."""
     known: dict[str, Any] = {}
     with suppress(FileNotFoundError):  # done meanwhile
         for line in path.read_bytes().splitlines():

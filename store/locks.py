@@ -1,7 +1,7 @@
 """Operating-system locks on files (flock). They end with the process that holds them, so none is ever left behind.
 
-`flock` binds a lock to an open file, so two `FileLock` objects exclude each other in one process as they do in two. A probe
-by `held` takes a shared lock for an instant: whoever must not fail because of one tries again for a moment.
+`flock` binds a lock to an open file, so two `FileLock` objects exclude each other in one process as they do in two. `held`
+takes a shared lock for an instant: whoever must not fail because of such a probe tries again for a moment.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Looks after the database files: checks, repairs, backs up and compacts them."""
+"""Maintenance of the database files: checking, repairing, backing up and compacting them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from store.database.connection import explain, open_for_writing
 from store.database.database import reading
-from store.database.migrate import Which
+from store.database.migrate import DatabaseName
 from store.errors import StoreError
 from store.home import Home
 from store.journal.journal import read_lines, segment_name
@@ -22,8 +22,9 @@ from store.publishing.ingest import offsets_of, pending_segments
 from store.publishing.publish import copy_of, publish, replacing
 
 IMPORTED = ("datasets", "users", "items", "interactions", "anchors")
-"""Tables that no journal has: they come from a backup or from what can be read of the damaged file."""
+"""Tables that no journal can restore: they come from a backup, or from the damaged file where they are readable."""
 _RULES = {
+    # problem: query that counts the rows that have it
     "metrics of a run that is not there": "SELECT count(*) FROM metrics m ANTI JOIN runs r USING (run_id)",
     "metrics that are there twice": (
         "SELECT count(*) - count(DISTINCT (run_id, epoch, step, split, subgroup, name)) FROM metrics"
@@ -39,7 +40,7 @@ _RULES = {
 
 @dataclass
 class Health:
-    """What a check has found."""
+    """Result of `check_home`: rows by table, and problems in sentences."""
 
     rows: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -47,8 +48,8 @@ class Health:
     """Journal segments with lines that are not in the database yet."""
 
 
-def check(home: Home) -> Health:
-    """Read every row of both files and every line of the journals, and see that they fit together."""
+def check_home(home: Home) -> Health:
+    """Read every row of both files and every line of the journals, and check that they refer to each other correctly."""
     health = Health()
     try:
         with reading(home) as cursor:
@@ -67,7 +68,7 @@ def check(home: Home) -> Health:
         path = (home.edits if source == "edits" else home.runs / source) / segment_name(number)
         with suppress(FileNotFoundError):  # the folder of a run may be deleted by hand
             if path.stat().st_size < position:
-                health.problems.append(f"{path}: shorter than what was taken in of it")
+                health.problems.append(f"{path}: shorter than the part of it that was ingested")
     for source in [*(path for path in home.runs.iterdir() if path.is_dir()), home.edits]:
         for path in sorted(source.glob("events-*.jsonl")):
             health.problems += read_lines(path)[2]
@@ -84,17 +85,20 @@ def _tables(cursor: duckdb.DuckDBPyConnection) -> list[str]:
 
 def _check_rules(cursor: duckdb.DuckDBPyConnection, health: Health) -> None:
     for what, query in _RULES.items():
-        with suppress(duckdb.Error):  # said above
+        with suppress(duckdb.Error):  # the unreadable table is a problem already
             count = cursor.execute(query).fetchall()[0][0]
             if count:
                 health.problems.append(f"{count:,} {what}")
 
 
 def backup(home: Home, folder: Path | None = None) -> Path:
-    """Copy both files into a folder, `backups/TIME` unless one is named, and see that the copies can be read.
+    """Publish, copy both files into a new folder, `backups/TIME` by default, and read every row of the copies.
+
+    Returns:
+        The folder.
 
     Raises:
-        StoreError: the folder is there already, or cannot be written.
+        StoreError: the folder exists already or cannot be written, or a copy cannot be read.
     """
     target = folder or home.path / "backups" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     publish(home)
@@ -104,7 +108,7 @@ def backup(home: Home, folder: Path | None = None) -> Path:
         raise StoreError(f"cannot be made: {error.strerror}", where=str(target)) from None
     for path in (home.database, home.vectors):
         copy_of(home, path, target / path.name)
-        connection = duckdb.connect(str(target / path.name))  # folds a log in
+        connection = duckdb.connect(str(target / path.name))  # merges the write-ahead log
         try:
             for name in _tables(connection):
                 connection.execute(f"SELECT bit_xor(hash(t)) FROM {name} t").fetchall()
@@ -116,10 +120,10 @@ def backup(home: Home, folder: Path | None = None) -> Path:
 
 
 def compact(home: Home) -> tuple[int, int]:
-    """Write both files anew without the room that deleted rows left; bytes before and after.
+    """Rewrite both files without the space of deleted rows; returns their bytes before and after.
 
     Raises:
-        StoreError: somebody writes, or there is no room; nothing was changed.
+        StoreError: another process writes, or the disk is full; nothing was changed.
     """
     publish(home)
     before = home.database.stat().st_size + home.vectors.stat().st_size
@@ -128,7 +132,7 @@ def compact(home: Home) -> tuple[int, int]:
     return before, home.database.stat().st_size + home.vectors.stat().st_size
 
 
-def _compact(home: Home, which: Which) -> None:
+def _compact(home: Home, which: DatabaseName) -> None:
     with replacing(home, which) as (copied, fresh):
         target = open_for_writing(fresh)
         try:
@@ -148,18 +152,18 @@ def _name(connection: duckdb.DuckDBPyConnection) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def repair(home: Home) -> list[str]:
-    """Make the files anew where they cannot be read: from the journals, and the data from a backup or what is readable.
+def repair_home(home: Home) -> list[str]:
+    """Rebuild damaged files from the journals, and the datasets from the damaged file or a backup.
 
-    The damaged files stay beside the new ones.
+    The damaged files are kept under another name.
 
     Returns:
-        What was done, in sentences; nothing where nothing is damaged.
+        What was done, in sentences; empty where nothing is damaged.
 
     Raises:
-        StoreError: the place cannot be written.
+        StoreError: the home cannot be written.
     """
-    if not check(home).problems:
+    if not check_home(home).problems:
         return []
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     done: list[str] = []
@@ -175,7 +179,7 @@ def repair(home: Home) -> list[str]:
     sources = [*aside, *sorted(home.path.glob("backups/*/sracl.duckdb"), reverse=True)]
     sources += sorted(home.path.glob("sracl.before-v*.duckdb"), reverse=True)
     rows, origin = _imported(sources)
-    publish(home, apply=lambda connection: _put(connection, rows))
+    publish(home, apply=lambda connection: _insert_imported(connection, rows))
     done.append("the journals were taken in anew")
     names = rows["datasets"]["name"].to_pylist() if "datasets" in rows else []
     if origin is not None:
@@ -186,7 +190,7 @@ def repair(home: Home) -> list[str]:
 
 
 def _imported(sources: list[Path]) -> tuple[dict[str, pa.Table], Path | None]:
-    """The tables of the first file in which all of them can be read."""
+    """The `IMPORTED` tables of the first file in which all of them can be read, and that file."""
     for path in sources:
         try:
             connection = duckdb.connect(str(path), read_only=True)
@@ -203,7 +207,7 @@ def _imported(sources: list[Path]) -> tuple[dict[str, pa.Table], Path | None]:
     return {}, None
 
 
-def _put(connection: duckdb.DuckDBPyConnection, rows: dict[str, pa.Table]) -> Any:
+def _insert_imported(connection: duckdb.DuckDBPyConnection, rows: dict[str, pa.Table]) -> Any:
     for name, table in rows.items():
         connection.register("incoming", table)
         connection.execute(f"DELETE FROM {name}")
@@ -212,5 +216,5 @@ def _put(connection: duckdb.DuckDBPyConnection, rows: dict[str, pa.Table]) -> An
 
 
 def sizes(home: Home) -> dict[str, int]:
-    """Bytes of both files."""
+    """Bytes of both files by name."""
     return {path.name: os.stat(path).st_size for path in (home.database, home.vectors) if path.exists()}

@@ -1,8 +1,9 @@
-"""The queue of a home: one file per entry, and who renames it has it.
+"""The queue of a home: one file per entry, which a worker claims by renaming it.
 
-`queue/waiting/ORDER-RUN.json` becomes `queue/working/SLOT/RUN.json` when the worker of a slot takes it, and
-`queue/done/RUN.json` when its run has ended. A name says everything, so a full disk or a torn file loses no entry. A
-worker holds an operating-system lock on its slot: what lies in a slot whose lock is free was left by a dead one.
+`queue/waiting/ORDER-RUN.json` becomes `queue/working/SLOT/RUN.json` when the worker of a slot claims it, and
+`queue/done/RUN.json` when its run has ended. The name alone says which run it is and where it stands, so a full disk
+or a torn file loses no entry. A worker holds the lock of its slot: entries in a slot whose lock is free were left by a dead
+worker.
 """
 
 from __future__ import annotations
@@ -22,42 +23,42 @@ from store.errors import LookupFailed, StoreBusy, StoreError
 from store.home import Home
 from store.locks import FileLock, held, holder_pid
 
-State = Literal["working", "waiting", "done"]
+EntryState = Literal["working", "waiting", "done"]
 _WAITING = re.compile(r"(\d{12})-(.+)\.json")
 _GAP = 1000
-"""Between two neighbors of the order, so that one entry moves without renaming the others."""
+"""Distance of two neighbors in the order, so that an entry can move without renaming the others."""
 KEPT = 200
-"""Entries that have ended and are still listed."""
+"""Ended entries that stay in the list; older ones are removed."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A run in the queue."""
+class QueueEntry:
+    """A run in the queue. Times are Unix seconds; they and `attempts` are unknown where the file is torn."""
 
     run_id: str
-    state: State
+    state: EntryState
     path: Path
     order: int = 0
     slot: str | None = None
     added_at: float | None = None
     changed_at: float | None = None
-    """When it was taken, or ended."""
+    """When it was added, claimed, or ended: the last change of its file."""
     attempts: int = 0
-    """Workers that took it."""
+    """How many workers have claimed it."""
 
 
 class Queue:
-    """The queue of a home. Every method may be called from any process."""
+    """The queue of a home, as its files say at each call; every method may be called from any process."""
 
     def __init__(self, home: Home) -> None:
         self._folder = home.path / "queue"
         self.waiting, self.working, self.done = (self._folder / name for name in ("waiting", "working", "done"))
 
     def create(self) -> None:
-        """Make the folders.
+        """Make the folders that are missing.
 
         Raises:
-            StoreError: the place cannot be written.
+            StoreError: the folder of the queue cannot be written.
         """
         try:
             for folder in (self.waiting, self.working, self.done):
@@ -66,10 +67,10 @@ class Queue:
             raise StoreError(f"the queue cannot be made: {error.strerror}", where=str(self._folder)) from None
 
     def add(self, run_ids: Sequence[str], *, first: bool = False) -> None:
-        """Put runs at the end, or before all others, in their order.
+        """Put runs at the end of the queue, or before all others, in the given order.
 
         Raises:
-            StoreError: the place cannot be written.
+            StoreError: the folder of the queue cannot be written.
         """
         self.create()
         with self._changing():
@@ -84,24 +85,24 @@ class Queue:
                 text = json.dumps({"run_id": run_id, "added_at": round(time.time(), 3), "attempts": 0})
                 _write(self.waiting / f"{start + _GAP * place:012d}-{run_id}.json", text)
 
-    def entries(self) -> list[Entry]:
-        """At work, then waiting in order, then ended, newest first."""
-        done = sorted(self._plain(self.done, "done"), key=lambda entry: -(entry.changed_at or 0))
+    def entries(self) -> list[QueueEntry]:
+        """All entries: the working ones, then those that wait in their order, then the ended ones, newest first."""
+        done = sorted(self._entries_in(self.done, "done"), key=lambda entry: -(entry.changed_at or 0))
         return [*self._working(), *self._waiting(), *done]
 
     def active(self) -> set[str]:
-        """Ids of the runs that wait or are at work."""
+        """Ids of the runs that wait or that a worker has claimed."""
         return {entry.run_id for entry in [*self._working(read=False), *self._waiting(read=False)]}
 
-    def find(self, run_id: str) -> Entry | None:
-        """The entry of a run that waits, is at work, or has ended."""
+    def find(self, run_id: str) -> QueueEntry | None:
+        """The entry of a run in any state; None where the queue does not list it."""
         return next((entry for entry in self.entries() if entry.run_id == run_id), None)
 
     def move(self, run_id: str, place: int) -> int:
-        """Put a waiting entry at a place, from 1; the place it has then.
+        """Move a waiting entry to a place, counted from 1, and return the place it has then (the last one at most).
 
         Raises:
-            LookupFailed: it does not wait.
+            LookupFailed: no entry of this run waits.
         """
         with self._changing():
             waiting = self._waiting()
@@ -123,10 +124,10 @@ class Queue:
             return place
 
     def remove(self, run_id: str) -> None:
-        """Take a waiting entry out.
+        """Take a waiting entry out of the queue.
 
         Raises:
-            LookupFailed: it does not wait: a worker was quicker.
+            LookupFailed: no entry of this run waits; a worker may have been quicker.
         """
         self.create()
         with self._changing():
@@ -135,17 +136,17 @@ class Queue:
                     return
         raise self._not_waiting(run_id)
 
-    def claim(self, slot: str) -> Entry | None:
-        """The next entry, which is the slot's alone from here on; what an earlier worker left comes first."""
+    def claim(self, slot: str) -> QueueEntry | None:
+        """Claim the next entry for a slot, first those that a dead worker left; None when nothing waits, or in a pause."""
         folder = self.working / slot
         folder.mkdir(parents=True, exist_ok=True)
         self._adopt(slot)
         while True:
             if self.paused:
                 return None
-            left = self._plain(folder, "working", slot)
+            left = self._entries_in(folder, "working", slot)
             if left:
-                return self._counted(min(left, key=lambda entry: entry.run_id))
+                return self._count_claim(min(left, key=lambda entry: entry.run_id))
             waiting = self._waiting(read=False)
             if not waiting:
                 return None
@@ -153,8 +154,8 @@ class Queue:
                 if self._rename(entry.path, folder / f"{entry.run_id}.json"):
                     break
 
-    def end(self, entry: Entry) -> None:
-        """The entry's run has ended: keep it in the list of those that have."""
+    def end(self, entry: QueueEntry) -> None:
+        """Move the entry of a run that has ended to the ended ones, of which the newest KEPT stay."""
         self._rename(entry.path, self.done / f"{entry.run_id}.json")
         with suppress(OSError):
             os.utime(self.done / f"{entry.run_id}.json")
@@ -164,38 +165,38 @@ class Queue:
 
     @property
     def paused(self) -> bool:
-        """Whether workers take nothing new."""
+        """Whether workers claim no new entries."""
         return (self._folder / "paused").exists()
 
     @property
     def wanted(self) -> int:
-        """How many workers were asked for; 0 when the queue was never started."""
+        """The number of workers that `start` was given; 0 when the queue was never started."""
         try:
             return int((self._folder / "started").read_text())
         except (OSError, ValueError):
             return 0
 
     def pause(self) -> None:
-        """Let no worker take anything new; what runs goes on."""
+        """Let no worker claim a new entry; claimed runs go on."""
         self.create()
         (self._folder / "paused").touch()
 
     def start(self, workers: int) -> None:
-        """Let workers take entries, so many of them."""
+        """End a pause and set how many workers the queue should have."""
         self.create()
         _write(self._folder / "started", str(workers))
         (self._folder / "paused").unlink(missing_ok=True)
 
     def slots(self) -> dict[str, int]:
-        """Slots with a living worker, and its PID."""
+        """PID of the living worker of each slot that has one (0 where it is unknown)."""
         return {path.stem: holder_pid(path) or 0 for path in sorted(self.working.glob("*.lock")) if held(path)}
 
     @contextmanager
     def slot(self, name: str) -> Iterator[None]:
-        """Hold a slot.
+        """Hold a slot while the block runs.
 
         Raises:
-            StoreBusy: another worker has it.
+            StoreBusy: another worker holds it.
         """
         self.create()
         lock = FileLock(self.working / f"{name}.lock")
@@ -209,7 +210,7 @@ class Queue:
             lock.release()
 
     def _adopt(self, slot: str) -> None:
-        """Take over what lies in slots of dead workers."""
+        """Move the entries of dead workers' slots to this slot."""
         for folder in self.working.iterdir():
             if folder.name == slot or not folder.is_dir() or not any(folder.iterdir()):
                 continue
@@ -221,28 +222,28 @@ class Queue:
                 finally:
                     lock.release()
 
-    def _counted(self, entry: Entry) -> Entry:
-        """Note that one more worker has taken it; on a full disk it goes on uncounted."""
+    def _count_claim(self, entry: QueueEntry) -> QueueEntry:
+        """Count one more claim in the entry's file; a full disk leaves it uncounted and stops nothing."""
         text = json.dumps({"run_id": entry.run_id, "added_at": entry.added_at, "attempts": entry.attempts + 1})
         with suppress(OSError):
             _write(entry.path, text)
-        return Entry(**{**entry.__dict__, "attempts": entry.attempts + 1})
+        return QueueEntry(**{**entry.__dict__, "attempts": entry.attempts + 1})
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """One process at a time changes the order; claiming needs no lock."""
+        """Let one process at a time change the order; claiming needs no lock."""
         self.create()
         with FileLock(self._folder / "order.lock"):
             yield
 
-    def _renumber(self, entries: list[Entry], start: int) -> list[Entry]:
-        """Spread the order anew, from the last on, so that nobody overtakes on the way."""
+    def _renumber(self, entries: list[QueueEntry], start: int) -> list[QueueEntry]:
+        """Rename entries to new, evenly spread orders, the last one first, so that none overtakes another on the way."""
         made = []
         for place, entry in reversed(list(enumerate(entries))):
             order = start + max((other.order for other in entries), default=0) + _GAP * place
             path = self.waiting / f"{order:012d}-{entry.run_id}.json"
             if self._rename(entry.path, path):
-                made.append(Entry(**{**entry.__dict__, "path": path, "order": order}))
+                made.append(QueueEntry(**{**entry.__dict__, "path": path, "order": order}))
         return made[::-1]
 
     def _rename(self, path: Path, to: Path) -> bool:
@@ -252,33 +253,37 @@ class Queue:
             return False
         return True
 
-    def _waiting(self, *, read: bool = True) -> list[Entry]:
+    def _waiting(self, *, read: bool = True) -> list[QueueEntry]:
         found = []
-        for path in _listed(self.waiting):
+        for path in _sorted_files(self.waiting):
             if match := _WAITING.fullmatch(path.name):
-                told = _told(path) if read else {}
-                found.append(Entry(match[2], "waiting", path, int(match[1]), **told))
+                fields = _file_fields(path) if read else {}
+                found.append(QueueEntry(match[2], "waiting", path, int(match[1]), **fields))
         return sorted(found, key=lambda entry: (entry.order, entry.run_id))
 
-    def _working(self, *, read: bool = True) -> list[Entry]:
-        folders = [path for path in _listed(self.working) if path.is_dir()]
-        return [entry for folder in folders for entry in self._plain(folder, "working", folder.name, read=read)]
+    def _working(self, *, read: bool = True) -> list[QueueEntry]:
+        folders = [path for path in _sorted_files(self.working) if path.is_dir()]
+        return [entry for folder in folders for entry in self._entries_in(folder, "working", folder.name, read=read)]
 
-    def _plain(self, folder: Path, state: State, slot: str | None = None, *, read: bool = True) -> list[Entry]:
+    def _entries_in(
+        self, folder: Path, state: EntryState, slot: str | None = None, *, read: bool = True
+    ) -> list[QueueEntry]:
         return [
-            Entry(path.stem, state, path, slot=slot, **(_told(path) if read else {}))
-            for path in _listed(folder)
+            QueueEntry(path.stem, state, path, slot=slot, **(_file_fields(path) if read else {}))
+            for path in _sorted_files(folder)
             if path.suffix == ".json"
         ]
 
     def _not_waiting(self, run_id: str) -> LookupFailed:
         entry = self.find(run_id)
-        how = {"working": "at work", "done": "done"}.get(entry.state, "") if entry else "not in the queue"
-        return LookupFailed(f"run {run_id} is {how or 'just being taken'}", hint="`sracl queue list` shows what waits.")
+        how = {"working": "claimed by a worker", "done": "done"}.get(entry.state, "") if entry else "not in the queue"
+        return LookupFailed(
+            f"run {run_id} is {how or 'just being claimed'}", hint="`sracl queue list` shows what waits."
+        )
 
 
 def mirror(connection: Any, home: Home) -> None:
-    """Write the queue as it is now into its table; called inside the transaction of a publish."""
+    """Write the entries of this moment into table `queue`, inside the transaction of a publish."""
     rows = [
         (entry.run_id, entry.state, place, entry.slot, entry.attempts, entry.added_at, entry.changed_at)
         for place, entry in enumerate(Queue(home).entries(), start=1)
@@ -291,15 +296,15 @@ def mirror(connection: Any, home: Home) -> None:
         connection.execute(f"INSERT INTO queue VALUES {places}", [value for row in rows for value in row])
 
 
-def _listed(folder: Path) -> list[Path]:
+def _sorted_files(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError:
         return []
 
 
-def _told(path: Path) -> dict[str, Any]:
-    """What the file says beyond its name; nothing where it is torn."""
+def _file_fields(path: Path) -> dict[str, Any]:
+    """Time and count in an entry's file, as fields of `QueueEntry`; empty where the file is torn."""
     try:
         values = json.loads(path.read_text("utf-8"))
         changed = path.stat().st_ctime

@@ -147,7 +147,7 @@ def forget(
       sracl llm batches forget 20260401-1200 --yes
     """
     from engine.errors import ConfigError
-    from store.llm_batches import BatchFiles
+    from store.llm_batches import BatchLogs
 
     place = options_and_output.home_of(home)
     found = _named(place, names)
@@ -158,7 +158,7 @@ def forget(
             where="forget",
             hint="Give them up with --yes, or collect them.",
         )
-    files = BatchFiles(place)
+    files = BatchLogs(place)
     for batch in found:
         files.note(batch.name, ended="given up")
         files.close(batch.name)
@@ -175,8 +175,8 @@ def _named(place: Home, names: list[str]) -> list[Batch]:
         LookupFailed: there is no such batch, or there are several.
     """
     from sracl_tui.runs.stages.llm_batches import open_now
-    from store.llm_batches import BatchFiles
+    from store.llm_batches import BatchLogs
 
-    files = BatchFiles(place)
+    files = BatchLogs(place)
     wanted = {files.find(name) for name in names}
     return [batch for batch in open_now(place) if batch.name in wanted]

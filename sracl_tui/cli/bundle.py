@@ -20,14 +20,14 @@ def bundled(store: Store, row: dict[str, Any], out: Path | None) -> dict[str, An
     """Write a run into one file: settings, hash of the data, summaries, neighbor lists, metrics, ranks, environment.
 
     Raises:
-        ConfigError: the run is still at work.
+        ConfigError: the run has not ended.
     """
-    from store.transfer.bundle import export as exported
+    from store.transfer.bundle import export_bundle
 
     if row["state"] in OPEN:
         raise ConfigError(f"run {row['run_id']} is {row['state']}", where="export", hint="Wait until it has ended.")
     path = out or Path(f"{row['run_id']}.sracl.zip")
-    rows = exported(store, row["run_id"], path)
+    rows = export_bundle(store, row["run_id"], path)
     return {"run_id": row["run_id"], "path": str(path), "bytes": path.stat().st_size, "rows": rows}
 
 
@@ -43,9 +43,9 @@ def import_bundle(
     Examples:
       sracl import-bundle night.zip
     """
-    from store.transfer.bundle import bring_in
+    from store.transfer import bundle
 
-    manifest = bring_in(options_and_output.home_of(home), file)
+    manifest = bundle.import_bundle(options_and_output.home_of(home), file)
     if json_:
         options_and_output.print_json(
             {name: manifest[name] for name in ("run_id", "dataset_name", "dataset_sha256", "rows")}

@@ -21,9 +21,9 @@ def check(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
     Examples:
       sracl db check
     """
-    from store.maintenance import check as checked
+    from store.maintenance import check_home
 
-    health = checked(options_and_output.home_of(home))
+    health = check_home(options_and_output.home_of(home))
     if json_:
         options_and_output.print_json({"ok": not health.problems, **health.__dict__})
     else:
@@ -44,9 +44,9 @@ def repair(home: HomeOption = None, json_: JsonOption = False, debug: DebugOptio
     Examples:
       sracl db repair
     """
-    from store.maintenance import repair as repaired
+    from store.maintenance import repair_home
 
-    done = repaired(options_and_output.home_of(home))
+    done = repair_home(options_and_output.home_of(home))
     if json_:
         options_and_output.print_json({"done": done})
     for line in done or ["Nothing is damaged, and nothing was changed."]:

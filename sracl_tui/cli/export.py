@@ -56,7 +56,7 @@ def export(
       sracl export last --bundle --out night.zip
     """
     from sracl_tui.cli.bundle import bundled
-    from store.queries.runs import chosen
+    from store.queries.runs import select_runs
 
     if out is None and not bundle:
         raise ConfigError(
@@ -65,7 +65,7 @@ def export(
     if out is not None:
         check_out(out)
     with options_and_output.open_store(options_and_output.home_of(home)) as store:
-        rows = chosen(store, names)
+        rows = select_runs(store, names)
         if (bundle or what != "results") and len(rows) != 1:
             raise ConfigError(f"it is of one run; these are {len(rows)}", where="export", hint="Name one run.")
         if bundle:

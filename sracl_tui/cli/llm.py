@@ -186,7 +186,7 @@ def try_endpoint(
     from engine.data.demo import make_demo
     from engine.semantics.summaries.llm_provider import EndpointProvider
     from sracl_tui.runs.stages.cost_estimate import dollars
-    from store.journal.adhoc_calls import OutsideCalls
+    from store.journal.adhoc_calls import AdhocCalls
 
     place = options_and_output.home_of(home)
     dataset = make_demo()
@@ -199,7 +199,7 @@ def try_endpoint(
         ("user", dataset.anchors.representing[:1]),
         ("item", dataset.train_counts.nonzero()[0][:1]),
     )
-    with OutsideCalls(place, "llm test") as ledger:
+    with AdhocCalls(place, "llm test") as ledger:
         for kind, owners in asked:
             started = time.perf_counter()
             calls = 0

@@ -61,11 +61,11 @@ def runs(
 
 
 def _print_documents(place: Home, **wanted: Any) -> None:
-    from store.publishing.fresh_read import read_beside
+    from store.publishing.fresh_read import fresh_read
     from store.queries.runs import list_runs_json
 
     with options_and_output.open_store(place, ingest=False) as store:
-        documents, behind = read_beside(place, lambda: list_runs_json(store, **wanted))
+        documents, behind = fresh_read(place, lambda: list_runs_json(store, **wanted))
     options_and_output.warn_behind(behind)
     sys.stdout.write("[")
     for first in range(0, len(documents), _TOGETHER):  # one text of all of them would be made and then encoded again

@@ -115,7 +115,7 @@ def compare_runs(
         ConfigError: what is asked cannot be compared fairly; all reasons at once.
         LookupFailed: a name is neither a run nor a group.
     """
-    chosen = [row for row in runs.chosen(store, names) if row["kind"] == "train"]
+    chosen = [row for row in runs.select_runs(store, names) if row["kind"] == "train"]
     notes: list[str] = []
     loaded = {row["run_id"]: runs.ranks(store, row["run_id"], split) for row in chosen}
     left = [row["run_id"] for row in chosen if not len(loaded[row["run_id"]][0])]

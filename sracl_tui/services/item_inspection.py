@@ -41,7 +41,7 @@ def inspect_item(store: Store, run_text: str, item_id: int | None = None) -> Ite
     if run["dataset_id"] is None:
         raise ConfigError(f"run {run['run_id']} did not get as far as its dataset", where=run["run_id"])
     number = item_id if item_id is not None else _most_frequent(store, run)
-    item = items.item(store, run["dataset_id"], number)
+    item = items.get_item(store, run["dataset_id"], number)
     found = items.substitutes(store, run, number)
     stored = _weights(store.home, run["run_id"], number)
     for one in found:
@@ -55,7 +55,7 @@ def inspect_item(store: Store, run_text: str, item_id: int | None = None) -> Ite
         item=item,
         summary=users.summary(store, run["item_set_id"], number),
         substitutes=found,
-        holders=items.holders(store, run["dataset_id"], number),
+        holders=items.users_with_item(store, run["dataset_id"], number),
         spearman=spearman_of([n["similarity"] for n in found], weights),
         entropy=entropy_of(weights),
         note=_note(run, found, bool(weights)),

@@ -116,7 +116,7 @@ def everyone(store: Store, run: dict[str, Any], *, phase: str = "best", beside: 
     Raises:
         StoreError: the database cannot be read.
     """
-    users = user_queries.everyone(store, run)
+    users = user_queries.population(store, run)
     columns = {name: _floats(users[name]) for name in ("anchor_id", "length", "rank")}
     anchors = columns["anchor_id"]
     weighed = _weighed(user_queries.weighed_pairs(store, run, phase), anchors)

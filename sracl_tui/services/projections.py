@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.evaluation import geometry
 from sracl_tui.services.population import Floats, Places, Population
 from store.database.database import Store
-from store.queries import users
+from store.queries import runs
 
 GRAIN = 4096
 """Steps of an axis of a cloud."""
@@ -217,7 +217,7 @@ def _stored(folder: Path, people: Population) -> tuple[Places, NDArray[np.float3
 
 def _measures(store: Store, run_id: str, subgroup: str, matrix: NDArray[np.float32]) -> dict[str, float]:
     """What the run measured of them; where it did not, measured now (uniformity over a sample)."""
-    known = users.analysis(store, run_id).get(subgroup)
+    known = runs.analysis_metrics(store, run_id).get(subgroup)
     if known:
         return known
     return {

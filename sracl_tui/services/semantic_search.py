@@ -23,7 +23,7 @@ from sracl_tui.runs.jobs.encode import ENCODER, set_encoder
 from sracl_tui.runs.request import RunRequest, new_run_id
 from store.database.database import Store
 from store.errors import LookupFailed, StoreBusy, StoreError
-from store.journal.adhoc_calls import OutsideCalls
+from store.journal.adhoc_calls import AdhocCalls
 from store.queries import caches, datasets, runs
 from store.queries import text_search as stored
 
@@ -178,7 +178,7 @@ def _encode(store: Store, encoder: Encoder, text: str) -> NDArray[np.float32]:
 
     if isinstance(encoder, EndpointEncoder):
         provider, _, model = encoder.name.partition(":")
-        with OutsideCalls(store.home, "search") as ledger:
+        with AdhocCalls(store.home, "search") as ledger:
             query = encoder.encode([text], calls=lambda columns: ledger.add(provider, model, columns))[0]
     else:
         query = encoder.encode([text])[0]

@@ -1,4 +1,4 @@
-"""Connections to DuckDB: opening for writing, fetching rows, and what an error of DuckDB means."""
+"""Connections to DuckDB: opening a file for writing, fetching rows, and turning DuckDB's errors into ours."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from store.errors import StoreBusy, StoreError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
 FORMAT: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.2.0"}
-"""Older clients (1.2 and on) can read what we write."""
-
-
+"""Files are written so that clients from version 1.2 on can read them."""
 _WRITING = {**FORMAT, "python_enable_replacements": False}
-"""A name in a person's SQL is a table, never a variable of this program."""
-
-
+"""A name in SQL that a person wrote means a table, never a Python variable of this program."""
 _HOLDER = re.compile(r"\(PID (\d+)\)")
+_DAMAGE = ("not a valid DuckDB database", "Could not read", "replaying WAL", "orrupt", "hecksum", "eserializ")
+"""Parts of DuckDB's messages about a file that is damaged, without capitals that vary."""
+_DISK = ("No space left", "Could not write", "File too large", "Could not sync")
+"""Parts of DuckDB's messages about a disk that is full or cannot be written."""
 
 
 def open_for_writing(path: Path) -> duckdb.DuckDBPyConnection:
-    """A read-write connection to a file that nobody else knows of: a copy that will be published."""
+    """A read-write connection to a private copy that is published later; never open a published file with it."""
     return duckdb.connect(str(path), config=_WRITING)
 
 
@@ -37,20 +36,14 @@ def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequenc
 
 
 def fetch_few(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
-    """The rows of a query as dictionaries, without the import of pyarrow, which takes longer than a few rows do."""
+    """The rows of a query as dictionaries, without importing pyarrow, which takes longer than reading a few rows."""
     found = connection.execute(query)
     names = [column[0] for column in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-_DAMAGE = ("not a valid DuckDB database", "Could not read", "replaying WAL", "orrupt", "hecksum", "eserializ")
-
-
-_DISK = ("No space left", "Could not write", "File too large", "Could not sync")
-
-
 def explain(error: duckdb.Error, path: Path) -> StoreError:
-    """What a failure of the database means, in words."""
+    """The error to raise in place of DuckDB's: busy, with the holder's PID, or with a hint about disk or damage."""
     text = str(error)
     if "Conflicting lock" in text or "Could not set lock" in text:
         found = _HOLDER.search(text)

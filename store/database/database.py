@@ -1,7 +1,7 @@
-"""The only place that connects to DuckDB.
+"""Reading the databases of a home, and running SQL that a person wrote.
 
-Readers share one locked-down, read-only instance per process, with the vectors attached. Writers never open the
-published files: they work on a copy (see `publish`).
+All stores of a process share one read-only DuckDB instance with the vectors attached, which can reach no other file.
+Writers never open the published files: they work on a copy (see `store.publishing.publish`).
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PATIENCE_SECONDS = 1.0
+"""How long a query waits for running ones to end before it reads the old files with them."""
 OPENINGS = 20
+"""Attempts to open files that are replaced meanwhile."""
 Cancel = Callable[[], None]
-_BATCH = 10_000
+"""Cancels a query; any thread may call it."""
+_BATCH_ROWS = 10_000
 
 
 class _Instance:
-    """This process's read-only view of a home, shared by its stores; reopened when a new file is published."""
+    """The read-only DuckDB instance of a home, shared by the process's stores; reopened when new files are published."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -41,17 +44,17 @@ class _Instance:
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor of the current instance.
+        """A cursor on the newest files that can be opened.
 
-        A new file can be opened when no query reads the old one, so queries that come later wait for those that are at
-        work; but not for a long one: then they read what it reads.
+        DuckDB gives the old file for as long as one query of the process still reads it, so a query that comes after a
+        publish waits up to PATIENCE_SECONDS for the running ones. Where they take longer, it reads the old files too.
         """
         with self._lock:
             self._lock.wait_for(lambda: self._busy == 0 or self._files == self._current(), PATIENCE_SECONDS)
             if self._busy == 0 and self._files != self._current():
                 self.close()
             if self._connection is None:
-                self._connection = self._open_whole()
+                self._connection = self._open_consistent()
             cursor = self._connection.cursor()
             self._busy += 1
         try:
@@ -71,11 +74,11 @@ class _Instance:
     def _current(self) -> tuple[int | None, int | None]:
         return _inode(self._home.database), _inode(self._home.vectors)
 
-    def _open_whole(self) -> duckdb.DuckDBPyConnection:
-        """Open the files, again where they were replaced meanwhile.
+    def _open_consistent(self) -> duckdb.DuckDBPyConnection:
+        """Open the files, and open them again if they were replaced meanwhile.
 
-        DuckDB opens a file once for its header and once more for its blocks: a file that is replaced in between gives
-        an instance with the header of the old one and the blocks of the new one.
+        DuckDB opens a file once for its header and once more for its blocks. If the file is replaced in between, the
+        instance has the header of the old file and the blocks of the new one.
         """
         for _ in range(OPENINGS):
             self._files = self._current()
@@ -108,12 +111,12 @@ class _Instance:
 
 
 def signature(home: Home) -> tuple[int, ...]:
-    """Changes whenever another state of a home is published."""
+    """Inode, time and size of both files, which differ after every publish."""
     found: list[int] = []
     for path in (home.database, home.vectors):
         with suppress(OSError):
-            told = path.stat()
-            found += [told.st_ino, told.st_mtime_ns, told.st_size]
+            stat = path.stat()
+            found += [stat.st_ino, stat.st_mtime_ns, stat.st_size]
     return tuple(found)
 
 
@@ -138,7 +141,7 @@ def _leave(home: Home, instance: _Instance) -> None:
 
 @contextmanager
 def reading(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A cursor of this process's instance: another connection of our own would drop its locks when it closes.
+    """A cursor on this process's instance; closing a second connection would drop the locks of the first (POSIX).
 
     Raises:
         StoreError: the database cannot be read.
@@ -180,7 +183,7 @@ class Store:
         self.close()
 
     def table(self, query: str, parameters: Sequence[Any] = (), **tables: pa.Table) -> pa.Table:
-        """Rows of one of our own queries as Arrow; `tables` are there under their names.
+        """Rows of one of our own queries as an Arrow table; the query can name each of `tables` by its keyword.
 
         Raises:
             StoreError: the database cannot be read.
@@ -194,11 +197,11 @@ class Store:
             raise explain(error, self.home.database) from None
 
     def rows(self, query: str, parameters: Sequence[Any] = (), **tables: pa.Table) -> list[dict[str, Any]]:
-        """Rows of one of our own queries as dictionaries."""
+        """Rows of one of our own queries as dictionaries; see `table`."""
         return self.table(query, parameters, **tables).to_pylist()
 
     def tuples(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The same as tuples, without the import of pyarrow."""
+        """Rows of one of our own queries as tuples, without importing pyarrow."""
         try:
             with self._cursor() as cursor:
                 return cursor.execute(query, list(parameters)).fetchall()
@@ -208,12 +211,12 @@ class Store:
     def user_sql(
         self, query: str, *, limit: int | None = None, started: Callable[[Cancel], None] | None = None
     ) -> pa.Table | None:
-        """Rows of a person's query, on the locked-down instance; none for a statement without rows.
+        """Rows of a query that a person wrote, which can change nothing; None for a statement without rows.
 
         Args:
-            limit: rows to read; one more is read where there is one, which tells that there are more.
-            started: is given what cancels the query, from any thread. A query that has not begun yet does not notice:
-                call it again until this returns.
+            limit: rows to read; one row more is returned where there are more.
+            started: called with a function that cancels the query, from any thread. A query that has not begun yet
+                does not notice: call it again until this method returns.
 
         Raises:
             QueryFailed: with the database's own words; canceled.
@@ -224,9 +227,9 @@ class Store:
             return run_sql(cursor, query, limit=limit)
 
     def save_sql(self, query: str, path: Path, *, started: Callable[[Cancel], None] | None = None) -> int:
-        """Write all rows of a person's query to a file, as its ending says: .csv, .parquet or .json (an object a line).
+        """Write all rows of a query that a person wrote to a file: .csv, .parquet or .json (one object a line).
 
-        The rows are streamed, and the file is there when it is whole.
+        The rows are streamed, and the file appears when it is complete.
 
         Returns:
             How many rows.
@@ -246,10 +249,10 @@ class Store:
             try:
                 return save(relation, path)
             except duckdb.Error as error:
-                raise _failed(error) from None
+                raise _query_failed(error) from None
 
     def save_rows(self, query: str, parameters: Sequence[Any], path: Path, **tables: pa.Table) -> int:
-        """Write the rows of one of our own queries to a file, as `save_sql` does; `tables` are there under their names.
+        """Write the rows of one of our own queries (see `table`) to a file, as `save_sql` does; returns their number.
 
         Raises:
             StoreError: the database cannot be read, or the file cannot be written.
@@ -265,7 +268,7 @@ class Store:
             raise explain(error, self.home.database) from None
 
     def vocabulary(self) -> dict[str, list[str]]:
-        """Tables and views with their columns, as a person's SQL names them."""
+        """Columns of every table and view by its name in SQL, for completion in the editor."""
         rows = self.rows(
             "SELECT if(database_name = 'vectors', 'vectors.', '') || table_name AS name, "
             "list(column_name ORDER BY column_index) AS columns "
@@ -286,7 +289,7 @@ _REFUSED = {
 
 
 def run_sql(connection: duckdb.DuckDBPyConnection, query: str, *, limit: int | None = None) -> pa.Table | None:
-    """Run a person's statements; rows of the last one, or the first `limit` + 1 of them.
+    """Run statements that a person wrote; the rows of the last one, or the first `limit` + 1 of them.
 
     Raises:
         QueryFailed: with the database's own words.
@@ -297,7 +300,7 @@ def run_sql(connection: duckdb.DuckDBPyConnection, query: str, *, limit: int | N
             return None if relation is None else relation.to_arrow_table()
         import pyarrow as pa
 
-        reader, batches, left = relation.to_arrow_reader(_BATCH), [], limit + 1
+        reader, batches, left = relation.to_arrow_reader(_BATCH_ROWS), [], limit + 1
         for batch in reader:
             batches.append(batch.slice(0, left))
             left -= batch.num_rows
@@ -305,21 +308,21 @@ def run_sql(connection: duckdb.DuckDBPyConnection, query: str, *, limit: int | N
                 break
         return pa.Table.from_batches(batches, reader.schema)
     except duckdb.Error as error:
-        raise _failed(error) from None
+        raise _query_failed(error) from None
 
 
 def _relation(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation | None:
-    """Run all statements but the last; the last one, not yet run, where it has rows."""
+    """Run all statements but the last; return the last one, not yet run, or None where it has no rows."""
     try:
         for statement in connection.extract_statements(query):
             if statement.type in _REFUSED:
                 raise QueryFailed(f"{statement.query.strip()!r} is not possible here: {_REFUSED[statement.type]}")
         return connection.sql(query)
     except duckdb.Error as error:
-        raise _failed(error) from None
+        raise _query_failed(error) from None
 
 
-def _failed(error: duckdb.Error) -> QueryFailed:
+def _query_failed(error: duckdb.Error) -> QueryFailed:
     if isinstance(error, duckdb.InterruptException):
         return QueryFailed("the query was canceled")
     hint = "Tables and columns: docs/schema.md, or SHOW TABLES and DESCRIBE name."

@@ -10,7 +10,8 @@ import duckdb
 
 from store.errors import StoreError
 
-Which = Literal["main", "vectors"]
+DatabaseName = Literal["main", "vectors"]
+"""`sracl.duckdb` or `vectors.duckdb`; each has its own migrations."""
 
 _RECORD = """
 CREATE TABLE IF NOT EXISTS schema_version (
@@ -27,15 +28,15 @@ COMMENT ON COLUMN schema_version.applied_at IS 'When, UTC.';
 
 @dataclass(frozen=True)
 class Migration:
-    """One step of a schema's history; never changed once released."""
+    """One step of a schema's history; it never changes once it is released."""
 
     version: int
     name: str
     sql: str
 
 
-def migrations(which: Which) -> list[Migration]:
-    """All steps of a database, oldest first."""
+def migrations(which: DatabaseName) -> list[Migration]:
+    """All migrations of a database, oldest first."""
     steps: list[Migration] = []
     for file in (resources.files("store.database.migrations") / which).iterdir():
         if file.name.endswith(".sql"):
@@ -45,7 +46,7 @@ def migrations(which: Which) -> list[Migration]:
 
 
 def version_of(connection: duckdb.DuckDBPyConnection) -> int:
-    """Version of the open file; 0 for a new one."""
+    """Schema version of the open file: the number of its last migration, 0 for a new file."""
     try:
         rows = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
     except duckdb.CatalogException:  # no such table; to ask for it first would take 10 ms at every start
@@ -54,12 +55,12 @@ def version_of(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def migrate(
-    connection: duckdb.DuckDBPyConnection, which: Which, steps: list[Migration] | None = None
+    connection: duckdb.DuckDBPyConnection, which: DatabaseName, steps: list[Migration] | None = None
 ) -> list[Migration]:
-    """Apply what is missing; a step that fails leaves the file at the version before it.
+    """Apply the migrations that are missing and return them; one that fails leaves the file at the version before it.
 
     Raises:
-        StoreError: the file is of a newer version, or a step failed.
+        StoreError: the file has a newer version than this program knows, or a migration failed.
     """
     steps = migrations(which) if steps is None else steps
     before, newest = version_of(connection), max(step.version for step in steps)

@@ -1,4 +1,4 @@
-"""Rows of a query as a file: streamed, and put in its place when it is whole."""
+"""Writes the rows of a query to a CSV, Parquet or JSON file, in batches, so that a result may be larger than memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from store.atomic_write import atomic_write
 from store.errors import StoreError
 
 ROWS = 50_000
-"""Rows in memory at a time."""
+"""Rows of a batch."""
 
 
 def save(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
-    """Write the rows of a query; gives how many.
+    """Write the rows of a query in the format that the path ends in, and return their number.
 
     Raises:
-        StoreError: the ending names no format that we write, or the file cannot be written.
+        StoreError: the ending is none of `FORMATS`, or the file cannot be written.
     """
     write = FORMATS.get(path.suffix.lower())
     if write is None:
@@ -36,7 +36,7 @@ def _csv(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
 
     reader = _flat(relation).to_arrow_reader(ROWS)
     with CSVWriter(path, reader.schema) as writer:
-        return _copy(reader, writer.write_batch)
+        return _write_all(reader, writer.write_batch)
 
 
 def _parquet(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
@@ -44,20 +44,20 @@ def _parquet(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
 
     reader = relation.to_arrow_reader(ROWS)
     with ParquetWriter(path, reader.schema, compression="zstd") as writer:
-        return _copy(reader, writer.write_batch)
+        return _write_all(reader, writer.write_batch)
 
 
 def _json(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
     lines = relation.set_alias("line").project("CAST(to_json(line) AS VARCHAR)")
     reader = lines.to_arrow_reader(ROWS)
     with path.open("w", encoding="utf-8") as file:
-        return _copy(reader, lambda batch: file.writelines(f"{line}\n" for line in batch.column(0).to_pylist()))
+        return _write_all(reader, lambda batch: file.writelines(f"{line}\n" for line in batch.column(0).to_pylist()))
 
 
 FORMATS = {".csv": _csv, ".parquet": _parquet, ".json": _json, ".jsonl": _json}
 
 
-def _copy(reader: pa.RecordBatchReader, write: Callable[[pa.RecordBatch], object]) -> int:
+def _write_all(reader: pa.RecordBatchReader, write: Callable[[pa.RecordBatch], object]) -> int:
     rows = 0
     for batch in reader:
         write(batch)
@@ -66,7 +66,7 @@ def _copy(reader: pa.RecordBatchReader, write: Callable[[pa.RecordBatch], object
 
 
 def _flat(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Lists, structs and maps as text: a cell of a CSV file holds no more."""
+    """Cast lists, structs and maps to text, which is all that a cell of a CSV file can hold."""
     nested = [
         name.replace('"', '""')
         for name, kind in zip(relation.columns, relation.types, strict=True)

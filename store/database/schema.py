@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from store.database.migrate import Which, migrate
+from store.database.migrate import DatabaseName, migrate
 
 _HEAD = """# The database
 
@@ -20,11 +20,11 @@ This page is made from the migrations' comments by `make docs`.
 """
 
 
-def document() -> str:
-    """The page."""
+def schema_page() -> str:
+    """The page as Markdown: every table and view of both databases with its columns, types and comments."""
     parts = [_HEAD]
-    whichs: tuple[Which, ...] = ("main", "vectors")
-    for which in whichs:
+    databases: tuple[DatabaseName, ...] = ("main", "vectors")
+    for which in databases:
         connection = duckdb.connect()
         migrate(connection, which)
         parts.append(f"## {'sracl.duckdb' if which == 'main' else 'vectors.duckdb'}\n")
@@ -57,4 +57,4 @@ def _columns(connection: duckdb.DuckDBPyConnection, name: str) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(document(), "utf-8")
+    Path(sys.argv[1]).write_text(schema_page(), "utf-8")

@@ -1,8 +1,8 @@
 """The append-only event log of a run, and the lock that says whether its process lives.
 
-A start of a run opens a new segment, `events-0001.jsonl`, `events-0002.jsonl`, ... Every line is one event:
-`{"n": 17, "at": 1790000000.123, "event": "epoch_finished", ...}`, `n` counting from 1 in each segment. An event
-with a table names the Parquet file beside the journal that holds it, written and synced before the line; answers and
+Each start of a run opens a new segment, `events-0001.jsonl`, `events-0002.jsonl`, ... Every line is one event:
+`{"n": 17, "at": 1790000000.123, "event": "epoch_finished", ...}`, where `n` counts from 1 in each segment. An event
+with a table names the Parquet file beside the segment that holds it, written and synced before the line. Answers and
 calls that come a few at a time have their `columns` in the line itself.
 """
 
@@ -27,33 +27,33 @@ from store.locks import FileLock, held, holder_pid, holder_words
 
 _SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
 _HEAD = 120
-"""Bytes of a line in which its number, time and event stand."""
+"""Bytes at the beginning of a line that hold its number, time and event."""
 _GROUP = 122_880
-"""Rows of a group in DuckDB."""
+"""Rows of a row group in DuckDB."""
 INLINE_ROWS = 100
-"""Durable events with so few rows keep them in their line: they come many times a minute."""
+"""Most rows that a durable event keeps in its line: such events come many times a minute."""
 
 
 def segments(folder: Path) -> list[Path]:
-    """Journal segments of a folder, oldest first."""
+    """Paths of a folder's journal segments, oldest first."""
     return sorted((path for path in folder.glob("events-*") if _SEGMENT.fullmatch(path.name)), key=segment_number)
 
 
 def segment_name(number: int) -> str:
-    """File name of a segment."""
+    """File name of a segment by number."""
     return f"events-{number:04d}.jsonl"
 
 
 def segment_number(path: Path) -> int:
-    """Number of a segment, from 1."""
+    """Number of a segment by path; the first one is 1."""
     return int(path.stem.removeprefix("events-"))
 
 
 class Journal:
-    """Writes one segment. Any thread may append; each line reaches the operating system at once."""
+    """Writes one segment. Any thread may append; each line is handed to the operating system at once."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the folder's next segment."""
+        """Open the next segment of a folder, which is made where it is missing."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         while True:
@@ -77,9 +77,12 @@ class Journal:
         """Write an event.
 
         Args:
-            columns: a table to keep beside the journal, or in the line if the event is durable and has at most `INLINE_ROWS`
-                rows; a 2-d float array becomes fixed-size lists.
-            durable: return only when it is on the disk; none for what `RECORDED` states of the event.
+            columns: a table that belongs to the event: in the line of a durable event with at most `INLINE_ROWS` rows, else
+                in a file beside the journal; a 2-d float array becomes fixed-size lists.
+            durable: sync before returning; None for what `RECORDED` states of the event.
+
+        Raises:
+            OSError: the disk is full; the next line begins a new one, so readers skip only the torn line.
         """
         if durable is None:
             durable = RECORDED.get(event, PLAIN).durable
@@ -102,7 +105,7 @@ class Journal:
                 os.fsync(self._file.fileno())
 
     def _write(self, line: bytes) -> None:
-        """Write a whole line; after one that a full disk has cut, on a line of its own."""
+        """Write a whole line; after a line that a full disk has cut, begin a new one first."""
         rest = memoryview(b"\n" + line if self._torn else line)
         self._torn = True
         while rest:
@@ -110,7 +113,7 @@ class Journal:
         self._torn = False
 
     def close(self) -> None:
-        """Put everything on the disk and end the segment."""
+        """Sync the segment and close it."""
         with self._lock:
             if not self._file.closed:
                 os.fsync(self._file.fileno())
@@ -118,17 +121,17 @@ class Journal:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers and arrays of numpy as plain ones."""
+    """Convert numbers and arrays of numpy to Python's; anything else to text."""
     if hasattr(value, "tolist"):
         return value.tolist()
     return str(value)
 
 
 def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write columns as Parquet, in a way that is fast to write and to take in.
+    """Write columns as Parquet, laid out so that writing and ingesting are fast.
 
-    Numbers have no dictionary, which is made in vain where most of them differ. The groups are those that DuckDB keeps a
-    table in: others would be cut and joined again when they are taken in.
+    Numbers get no dictionary, which would be built in vain where most of them differ. Row groups have the size of
+    DuckDB's, which would otherwise split and join them while ingesting.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -139,30 +142,34 @@ def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
             arrays[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
         else:
             arrays[name] = pa.array(values)
-    texts: Any = [name for name, array in arrays.items() if pa.types.is_string(array.type)]  # its type is told as bool
+    texts: Any = [name for name, array in arrays.items() if pa.types.is_string(array.type)]  # the stubs say bool
     with atomic_write(path, sync=True) as temporary:
         pq.write_table(pa.table(arrays), temporary, compression="zstd", use_dictionary=texts, row_group_size=_GROUP)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One event as it stands in a journal."""
+    """One line of a journal: an event with its time in Unix seconds and its fields."""
 
     event: str
     at: float
     fields: dict[str, Any]
     table: Path | None
+    """The Parquet file of its table, where it has one."""
     folder: Path = Path()
-    """Where its segment lies."""
+    """The folder of its segment."""
 
 
 def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tuple[list[Line], int, list[str]]:
-    """Whole lines of a segment from a byte offset on: the events, the offset behind them, and what was unreadable.
+    """Complete lines of a segment from a byte offset on.
 
-    A torn last line, which a writer may be at, is left for the next time.
+    A torn last line, which may still be being written, is left for the next call.
 
     Args:
-        skip: events that are passed over without being decoded, such as those that carry many texts.
+        skip: names of events that are skipped without being decoded, such as those that carry many texts.
+
+    Returns:
+        The events, the offset behind the last complete line, and a message for each line that could not be read.
     """
     signs = [f'"event":"{event}"'.encode() for event in skip]
     with path.open("rb") as file:
@@ -190,17 +197,17 @@ def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tu
 
 
 def read_events(folder: Path) -> Iterator[tuple[int, Line]]:
-    """Every event of a folder with the number of its segment, oldest first."""
+    """Every readable event of a folder with the number of its segment, oldest first."""
     for path in segments(folder):
         for line in read_lines(path)[0]:
             yield segment_number(path), line
 
 
 class Tail:
-    """Follows a folder's journal: each call gives what has been added since the last one, for a few `stat` where that is nothing."""
+    """Follows a folder's journal: each `read` returns the events added since the last one, for two `stat` without any."""
 
     def __init__(self, folder: Path, *, skip: Collection[str] = ()) -> None:
-        """Args: skip: events that are passed over (see `read_lines`)."""
+        """Args: skip: names of events that are skipped (see `read_lines`)."""
         self._folder, self._skip = folder, skip
         self._number, self._offset = 0, 0
 
@@ -210,7 +217,9 @@ class Tail:
         if not self._number and not self._begin():
             return found
         while True:
-            further = (self._folder / segment_name(self._number + 1)).exists()  # then nobody adds to this one any more
+            further = (
+                self._folder / segment_name(self._number + 1)
+            ).exists()  # then nothing is added to the current one any more
             path = self._folder / segment_name(self._number)
             if path.stat().st_size > self._offset:
                 lines, self._offset, _ = read_lines(path, self._offset, skip=self._skip)
@@ -220,9 +229,9 @@ class Tail:
             self._number, self._offset = self._number + 1, 0
 
     def _begin(self) -> bool:
-        """Find the first segment; whether there is one."""
-        there = [1] if (self._folder / segment_name(1)).exists() else map(segment_number, segments(self._folder))
-        self._number = next(iter(there), 0)
+        """Find the first segment; returns whether one exists."""
+        numbers = [1] if (self._folder / segment_name(1)).exists() else map(segment_number, segments(self._folder))
+        self._number = next(iter(numbers), 0)
         return self._number > 0
 
 
@@ -234,10 +243,10 @@ class RunLock:
         self._lock = FileLock(_lock_path(folder))
 
     def acquire(self) -> None:
-        """Take it.
+        """Take the lock and write PID and start of this process into it.
 
         Raises:
-            StoreBusy: another process has it.
+            StoreBusy: another process holds it.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._lock.acquire(wait=1.0):  # a probe by `lock_held` takes it for an instant
@@ -252,7 +261,7 @@ class RunLock:
         )
 
     def release(self) -> None:
-        """Give it back."""
+        """Give the lock back."""
         self._lock.release()
 
 
@@ -266,12 +275,12 @@ def lock_held(folder: Path) -> bool:
 
 
 def lock_pid(folder: Path) -> int | None:
-    """PID of the process that took the run's lock last."""
+    """PID of the process that took the run's lock last; None where none is written."""
     return holder_pid(_lock_path(folder))
 
 
 def lock_process(folder: Path) -> tuple[int | None, float | None]:
-    """PID of the process that took the run's lock last, and when it began, in seconds after the machine's start."""
+    """PID of the process that took the run's lock last, and its start in seconds after the machine's; None if unknown."""
     words = holder_words(_lock_path(folder))
     try:
         return int(words[0]), float(words[1]) if len(words) > 1 else None
@@ -280,10 +289,11 @@ def lock_process(folder: Path) -> tuple[int | None, float | None]:
 
 
 _TAIL_BYTES = 65536
+"""Where the last event of a run is searched for: the end of its last segment."""
 
 
 def end_of(folder: Path) -> dict[str, Any] | None:
-    """The fields of a run's last event, its end; none where the latest segment has none."""
+    """The fields of `run_ended` in a run's latest segment; None where it has not ended by its own account."""
     found = segments(folder)
     if not found:
         return None

@@ -1,7 +1,7 @@
-"""Copies a database file, or puts a new one in its place - always in a process of its own.
+"""Copies a database file, or replaces it by a new one, always in a process of its own.
 
 POSIX locks belong to a process and vanish when it closes *any* descriptor of the file, so a process that may hold
-a database open must never open that file itself. Started as a plain script: the standard library only.
+a database open must never open that file itself. It runs as a script with the standard library alone (-I -S).
 """
 
 import errno
@@ -13,11 +13,11 @@ import struct
 import sys
 
 LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
-"""What a killed session leaves beside its file: changes that are committed and not yet in it."""
+"""Suffixes of the logs that a killed session leaves beside its file: committed changes that are not yet in the file."""
 
 
 def writer(path):
-    """PID of the process that has the file open for writing, 0 where it is not told; none where nobody has."""
+    """PID of the process that has the file open for writing, 0 where it is unknown; None where no process has."""
     linux = sys.platform == "linux"
     layout = "hhqqi4x" if linux else "qqihh4x"
     try:
@@ -25,16 +25,16 @@ def writer(path):
     except FileNotFoundError:
         return None
     try:
-        asked = (fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0) if linux else (0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET)
-        told = struct.unpack(layout, fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(layout, *asked)))
+        request = (fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0) if linux else (0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET)
+        reply = struct.unpack(layout, fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(layout, *request)))
     finally:
         os.close(file)
-    kind, pid = (told[0], told[4]) if linux else (told[3], told[2])
+    kind, pid = (reply[0], reply[4]) if linux else (reply[3], reply[2])
     return max(pid, 0) if kind == fcntl.F_WRLCK else None
 
 
 def state(path):
-    """What tells that nobody wrote: inode, size and time of change of the file (key "") and of each log, where it is."""
+    """Inode, size and time of change of the file (key "") and of each log that exists: equal as long as nobody wrote."""
     found = {}
     for suffix in ("", *LOGS):
         try:
@@ -47,28 +47,28 @@ def state(path):
 
 
 def copy(path, temporary):
-    """Copy the file with its logs, unless somebody writes; `whole` says that it stayed the same meanwhile."""
+    """Copy the file with its logs, unless a process writes; `whole` says that they did not change meanwhile."""
     answer = {"writer": writer(path), "state": state(path), "whole": False}
     if answer["writer"] is None and "" in answer["state"]:
         try:
             for suffix in answer["state"]:
                 shutil.copy(path + suffix, temporary + suffix)
-        except FileNotFoundError:  # a session that ends takes its log away
+        except FileNotFoundError:  # a session that ends removes its log
             return answer
         answer["whole"] = state(path) == answer["state"]
     return answer
 
 
 def replace(path, temporary, before):
-    """Put the new file in the place of the one that was copied, unless somebody writes or has written.
+    """Replace the file that was copied by the new one, unless a process writes or has written since.
 
-    The new file contains what the logs said, and they do not fit it: they go, first under a name that lets the next
-    publisher undo it, should this process die in between.
+    The new file contains the changes of the logs, which do not fit it and have to go. They are renamed first, so that
+    the next publisher can undo it if this process dies in between.
     """
     file = os.open(path, os.O_RDONLY) if "" in before else None
     try:
         if file is not None:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # readers may stay; no writer comes in from here on
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # readers may stay; no writer can open it from here on
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise

@@ -1,4 +1,4 @@
-"""Reads a bundle that somebody else may have written, and takes its rows into the database."""
+"""Reads a bundle, which a stranger may have written, checks all of it, and inserts its rows into the database."""
 
 from __future__ import annotations
 
@@ -17,26 +17,14 @@ from store.errors import StoreError
 from store.home import Home
 
 FORMAT = "sracl-bundle-1"
-
-
 FILE = "bundle.zip"
-
-
+"""Name of a bundle in the folder of the run that was imported from it."""
 MANIFEST, REQUEST = "manifest.json", "request.json"
-
-
 MOST_BYTES, MOST_ROWS, MOST_RATIO = 4 * 2**30, 200_000_000, 1000
-
-
+"""Bounds on what a bundle may unpack to, against archives that are made to fill the disk or the memory."""
 _SETS = "set_id IN (SELECT unnest([user_set_id, item_set_id]) FROM runs WHERE run_id = $1)"
-
-
 _LISTS = "list_id IN (SELECT unnest([user_list_id, item_list_id]) FROM runs WHERE run_id = $1)"
-
-
 _KEYS = f"key IN (SELECT key FROM summary_links WHERE {_SETS})"
-
-
 TABLES = {
     "runs": "run_id = $1",
     "metrics": "run_id = $1",
@@ -49,35 +37,29 @@ TABLES = {
     "neighbor_lists": _LISTS,
     "neighbors": _LISTS,
 }
-"""Tables of a bundle, and which of their rows belong to a run."""
-
-
+"""Tables of a bundle, and the condition of the rows that belong to run $1."""
 _KEY = {"summary_links": "set_id", "neighbors": "list_id"}
-"""Tables without a key of their own: rows come in where none of their set is there yet."""
-
-
+"""Tables without a key of their own: their rows are inserted where the home has none of the same set or list."""
 _MEMBER = re.compile(rf"{MANIFEST}|{REQUEST}|tables/({'|'.join(TABLES)})\.parquet")
-
-
 _OF_RUN = ("metrics", "user_ranks", "synthesizer_weights")
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, pa.Table], bytes]:
-    """Manifest, tables and request of a bundle, all looked at.
+def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, pa.Table], bytes]:
+    """Manifest, tables by name, and request of a bundle, all checked.
 
     Raises:
-        StoreError: as for `bring_in`.
+        StoreError: as for `import_bundle`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            _look(path, members)
+            _check_members(path, members)
             data = {member.filename: archive.read(member) for member in members}
         manifest = json.loads(data.pop(MANIFEST))
         if manifest["format"] != FORMAT:
-            raise refuse(path, f"its format is {manifest['format']!r}; this program knows {FORMAT}")
+            raise refused(path, f"its format is {manifest['format']!r}; this program knows {FORMAT}")
         if {name: hashlib.sha256(content).hexdigest() for name, content in data.items()} != manifest["sha256"]:
-            raise refuse(path, "its content is not what its manifest says: it is damaged or was changed")
+            raise refused(path, "its content is not what its manifest says: it is damaged or was changed")
         Home(Path("/")).run_folder(manifest["run_id"])
         tables = {name: _table(path, name, data[f"tables/{name}.parquet"]) for name in TABLES}
         return manifest, tables, data[REQUEST]
@@ -85,22 +67,22 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, pa.Table], bytes]:
         raise StoreError("there is no such file", where=str(path)) from None
     except (zipfile.BadZipFile, zipfile.LargeZipFile, pa.ArrowException, OSError, EOFError, NotImplementedError,
             KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:  # fmt: skip
-        raise refuse(path, f"it is no bundle of ours, or damaged: {error}") from None
+        raise refused(path, f"it is no bundle of ours, or damaged: {error}") from None
 
 
-def _look(path: Path, members: list[zipfile.ZipInfo]) -> None:
+def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     names = [member.filename for member in members]
     if len(set(names)) != len(names):
-        raise refuse(path, "a member is in it twice")
+        raise refused(path, "a member is in it twice")
     for member in members:
         if not _MEMBER.fullmatch(member.filename):
-            raise refuse(path, f"it holds {member.filename!r}, which no bundle does")
+            raise refused(path, f"it holds {member.filename!r}, which no bundle does")
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise refuse(path, f"{member.filename} is not a plain file")
+            raise refused(path, f"{member.filename} is not a plain file")
         if member.file_size > MOST_RATIO * max(member.compress_size, 1):
-            raise refuse(path, f"{member.filename} would grow more than {MOST_RATIO}-fold")
+            raise refused(path, f"{member.filename} would grow more than {MOST_RATIO}-fold")
     if sum(member.file_size for member in members) > MOST_BYTES:
-        raise refuse(path, f"it would unpack to more than {MOST_BYTES / 2**30:.0f} GiB")
+        raise refused(path, f"it would unpack to more than {MOST_BYTES / 2**30:.0f} GiB")
 
 
 def _table(path: Path, name: str, data: bytes) -> pa.Table:
@@ -109,19 +91,25 @@ def _table(path: Path, name: str, data: bytes) -> pa.Table:
     file = pq.ParquetFile(io.BytesIO(data))
     groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
     if file.metadata.num_rows > MOST_ROWS or sum(group.total_byte_size for group in groups) > MOST_BYTES:
-        raise refuse(path, f"table {name} would unpack to more than {MOST_BYTES / 2**30:.0f} GiB")
+        raise refused(path, f"table {name} would unpack to more than {MOST_BYTES / 2**30:.0f} GiB")
     return file.read()
 
 
-def refuse(path: Path, why: str) -> StoreError:
+def refused(path: Path, why: str) -> StoreError:
+    """The error to raise for a bundle that is not imported."""
     return StoreError(f"this bundle is refused: {why}", where=str(path), hint="Nothing was changed.")
 
 
-def take(connection: Any, folder: Path, file: str) -> None:
-    """Insert a bundle's rows that are not there; called while its journal is taken in."""
+def insert_bundle(connection: Any, folder: Path, file: str) -> None:
+    """Insert the rows of a bundle that the database does not have; called while the journal of its run is ingested.
+
+    Args:
+        folder: the folder of the run.
+        file: the name that the journal gives; only `FILE` is accepted.
+    """
     if file != FILE:
         raise ValueError(f"no bundle is called {file!r}")
-    manifest, tables, _ = read(folder / FILE)
+    manifest, tables, _ = read_bundle(folder / FILE)
     for name, table in tables.items():
         known = {row[0] for row in connection.execute(f"DESCRIBE {name}").fetchall()}
         connection.register("bundled", table.select([column for column in table.column_names if column in known]))

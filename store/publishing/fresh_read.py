@@ -1,4 +1,4 @@
-"""A query beside the look for journals that wait."""
+"""A query that runs at the same time as the search for journals to publish."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from store.publishing.publish import catch_up
 Found = TypeVar("Found")
 
 
-def read_beside(home: Home, read: Callable[[], Found]) -> tuple[Found, StoreError | None]:
-    """What `read` finds with all that `catch_up` takes in, and what hindered the taking in.
+def fresh_read(home: Home, read: Callable[[], Found]) -> tuple[Found, StoreError | None]:
+    """Run a query on a state that includes the journals of dead runs; returns its result and the error of `catch_up`.
 
-    To ask ten thousand runs whether they left something takes as long as a query, and there rarely is something: so it is
-    asked while the query runs, which is done again where something was published.
+    Checking ten thousand runs for unpublished events takes as long as a query, and there rarely are any. So `catch_up`
+    runs in a thread beside the query, and the query runs again only where something was published.
 
     Raises:
         StoreError: the database cannot be read.
     """
-    before, ended = signature(home), list[StoreError | None]()
+    before, results = signature(home), list[StoreError | None]()
     failed: list[BaseException] = []
 
-    def ask() -> None:
+    def publish_journals() -> None:
         try:
-            ended.append(catch_up(home))
-        except BaseException as error:  # raised where it is waited for
+            results.append(catch_up(home))
+        except BaseException as error:  # raised again by the calling thread
             failed.append(error)
 
-    asking = threading.Thread(target=ask, name="catch-up")
-    asking.start()
+    thread = threading.Thread(target=publish_journals, name="catch-up")
+    thread.start()
     try:
         found = read()
     finally:
-        asking.join()
+        thread.join()
     if failed:
         raise failed[0]
-    return (found if signature(home) == before else read()), ended[0]
+    return (found if signature(home) == before else read()), results[0]

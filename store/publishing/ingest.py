@@ -1,11 +1,11 @@
-"""Takes journals into the databases. Offsets move in the same transaction, so ingesting twice changes nothing."""
+"""Ingests journals into the databases. Offsets move in the same transaction, so ingesting twice changes nothing."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -20,45 +20,44 @@ from store.publishing.run_rows import RunRows
 
 _MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 _REFUSED = (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError, duckdb.NotSupportedError)
-"""The database refused values; other errors, such as a full disk, are not the event's fault."""
+"""Errors by which the database refuses values; others, such as a full disk, are not the event's fault."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A journal segment with bytes that have not been taken in."""
+    """A journal segment with bytes that have not been ingested yet."""
 
     source: str
+    """A run's id, or `EDITS`."""
     number: int
     path: Path
     start: int
+    """Bytes that have been ingested."""
 
 
 @dataclass
-class Batch:
-    """New events of one segment."""
+class SegmentEvents:
+    """New events of one segment, and the byte offset behind them."""
 
     source: str
     number: int
     lines: list[Line]
     end: int
-    problems: list[str] = field(default_factory=list)
 
 
 def offsets_of(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], int]:
-    """Bytes taken in, by source and segment."""
+    """Bytes ingested so far, by source and number of the segment."""
     rows = connection.execute("SELECT source, segment, position FROM journal_offsets").fetchall()
     return {(source, segment): position for source, segment, position in rows}
 
 
 def pending_segments(home: Home, offsets: dict[tuple[str, int], int]) -> Iterator[Segment]:
-    """Segments that have grown: of runs first, then of people's edits."""
+    """Segments that have grown: of runs in the order of their ids, then of edits."""
     last: dict[str, int] = {}
     for source, number in offsets:
         last[source] = max(number, last.get(source, 0))
     sources = sorted(entry.name for entry in os.scandir(home.runs) if entry.is_dir())
-    runs = str(
-        home.runs
-    )  # made once: a path of pathlib for each of ten thousand runs takes longer than to ask for its size
+    runs = str(home.runs)  # as text: a pathlib path for each of ten thousand runs takes longer than its `stat`
     for source in [*sources, EDITS]:
         folder = str(home.edits) if source == EDITS else f"{runs}/{source}"
         for number, path, size in _sizes(folder, last.get(source, 0)):
@@ -68,20 +67,20 @@ def pending_segments(home: Home, offsets: dict[tuple[str, int], int]) -> Iterato
 
 
 def _sizes(folder: str, last: int) -> list[tuple[int, str, int]]:
-    """Number, path and bytes of a folder's segments, of which `last` is known.
+    """Number, path and size in bytes of a folder's segments; those up to number `last` are known to exist.
 
-    Numbers count from 1, so asking for one name after the other does; listing ten thousand folders takes three times as long.
+    Numbers count from 1, so the names are tried in turn: listing ten thousand folders takes three times as long.
     """
     found: list[tuple[int, str, int]] = []
     number = 1
     while True:
         path = f"{folder}/{_name(number)}"
-        if number > last and not os.access(path, os.F_OK):  # without the exception that `stat` raises
+        if number > last and not os.access(path, os.F_OK):  # cheaper than the exception of `stat`
             break
         with suppress(FileNotFoundError, NotADirectoryError):
             found.append((number, path, os.stat(path).st_size))
         number += 1
-    if number == 1:  # the first one is not there: are others?
+    if number == 1:  # the first one was deleted: are there others?
         return [(segment_number(path), str(path), path.stat().st_size) for path in segments(Path(folder))]
     return found
 
@@ -90,35 +89,35 @@ _name = cache(segment_name)
 
 
 def has_lines(segment: Segment) -> bool:
-    """Whether there is more than a torn last line."""
+    """Whether a segment has more than a torn last line beyond its start."""
     return read_lines(segment.path, segment.start)[1] > segment.start
 
 
-def read_pending(home: Home, offsets: dict[tuple[str, int], int], warnings: list[str]) -> list[Batch]:
-    """All new events."""
-    batches: list[Batch] = []
+def read_pending(home: Home, offsets: dict[tuple[str, int], int], warnings: list[str]) -> list[SegmentEvents]:
+    """All new events of the home; messages about lines that cannot be read go to `warnings`."""
+    pending: list[SegmentEvents] = []
     for segment in pending_segments(home, offsets):
         lines, end, problems = read_lines(segment.path, segment.start)
         warnings += problems
         if end > segment.start:
-            batches.append(Batch(segment.source, segment.number, lines, end))
-    return batches
+            pending.append(SegmentEvents(segment.source, segment.number, lines, end))
+    return pending
 
 
 def is_live(home: Home, source: str) -> bool:
-    """Whether a run's process lives and publishes by itself."""
+    """Whether the source is a run whose process lives, and so publishes its own journal."""
     return source != EDITS and lock_held(home.runs / source)
 
 
-def has_vectors(batches: list[Batch]) -> bool:
-    """Whether the second file has to be published too."""
-    return any(line.event == "vectors_made" for batch in batches for line in batch.lines)
+def has_vectors(pending: list[SegmentEvents]) -> bool:
+    """Whether there are new vectors, so that the second file has to be published too."""
+    return any(line.event == "vectors_made" for segment in pending for line in segment.lines)
 
 
-def take_vectors(connection: duckdb.DuckDBPyConnection, batches: list[Batch], warnings: list[str]) -> None:
-    """Add the vectors that are new."""
-    for batch in batches:
-        for line in batch.lines:
+def ingest_vectors(connection: duckdb.DuckDBPyConnection, pending: list[SegmentEvents], warnings: list[str]) -> None:
+    """Insert the vectors of new events; those that are stored already stay as they are."""
+    for segment in pending:
+        for line in segment.lines:
             if line.event != "vectors_made" or (table := read_table(line, warnings)) is None:
                 continue
             connection.register("incoming", table)
@@ -130,21 +129,21 @@ def take_vectors(connection: duckdb.DuckDBPyConnection, batches: list[Batch], wa
                 )
                 connection.unregister("incoming")
             except (*_MALFORMED, *_REFUSED) as error:
-                warnings.append(_skipped(batch, line, error))
+                warnings.append(_skipped(segment, line, error))
 
 
-def take_events(connection: duckdb.DuckDBPyConnection, batches: list[Batch], warnings: list[str]) -> None:
-    """Begin a transaction, add everything else, and move the offsets.
+def ingest_events(connection: duckdb.DuckDBPyConnection, pending: list[SegmentEvents], warnings: list[str]) -> None:
+    """Begin a transaction, project all events onto the main tables, and move the offsets; the caller commits.
 
-    An event that the database refuses is left out, so that it hinders no other. As a refusal ends the transaction,
-    it starts again then, event by event, until all that is refused is known.
+    An event that the database refuses is skipped with a warning, so that it keeps no other from being ingested. A refusal
+    ends the transaction, so ingesting starts over then, one event at a time, until all refused events are known.
     """
     refused: set[int] = set()
     one_by_one = False
     while True:
         found: list[str] = []
         connection.begin()
-        problem = _take_all(connection, batches, found, refused=refused, one_by_one=one_by_one)
+        problem = _ingest_all(connection, pending, found, refused=refused, one_by_one=one_by_one)
         if problem is None:
             break
         connection.rollback()
@@ -153,8 +152,8 @@ def take_events(connection: duckdb.DuckDBPyConnection, batches: list[Batch], war
             warnings.append(problem[1])
         one_by_one = True
     warnings += found
-    if batches:
-        offsets = [(batch.source, batch.number, batch.end) for batch in batches]
+    if pending:
+        offsets = [(segment.source, segment.number, segment.end) for segment in pending]
         import pyarrow as pa
 
         columns = dict(zip(("source", "segment", "position"), map(list, zip(*offsets, strict=True)), strict=True))
@@ -165,46 +164,46 @@ def take_events(connection: duckdb.DuckDBPyConnection, batches: list[Batch], war
         connection.unregister("incoming")
 
 
-def _take_all(
+def _ingest_all(
     connection: duckdb.DuckDBPyConnection,
-    batches: list[Batch],
+    pending: list[SegmentEvents],
     warnings: list[str],
     *,
     refused: set[int],
     one_by_one: bool,
 ) -> tuple[Line, str] | None:
-    """Take every event but the ones that are refused; the event at which the database refused, and why."""
+    """Ingest every event that is not known as refused; returns the first one that the database refuses, and why."""
     rows = RunRows(connection)
-    taker = Projector(connection, rows, warnings)
-    events = [(batch, line) for batch in batches for line in batch.lines if id(line) not in refused]
-    for place, (batch, line) in enumerate(events, start=1):
+    projector = Projector(connection, rows, warnings)
+    events = [(segment, line) for segment in pending for line in segment.lines if id(line) not in refused]
+    for place, (segment, line) in enumerate(events, start=1):
         try:
             try:
-                taker.take(batch.source, batch.number, line)
+                projector.take(segment.source, segment.number, line)
             except _MALFORMED as error:
-                warnings.append(_skipped(batch, line, error))
+                warnings.append(_skipped(segment, line, error))
             if one_by_one or place == len(events):
-                taker.flush()
+                projector.flush()
         except (*_MALFORMED, *_REFUSED) as error:
-            return line, _skipped(batch, line, error)
+            return line, _skipped(segment, line, error)
     return None
 
 
-def _skipped(batch: Batch, line: Line, error: Exception) -> str:
-    return f"{batch.source}: an event {line.event!r} was skipped: {error!r}"
+def _skipped(segment: SegmentEvents, line: Line, error: Exception) -> str:
+    return f"{segment.source}: an event {line.event!r} was skipped: {error!r}"
 
 
 def mark_dead(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
-    """Write down which active runs are dead.
+    """Write the state of runs whose process is dead into their rows.
 
-    A run that ended after its journal was read has said so since, and is left to the next publish.
+    A run that ended after its journal was read has journaled its end since; it is left to the next publish.
     """
     dead = dead_runs(home, fetch_few(connection, OPEN_RUNS))
     if not dead:
         return
-    spoke = {part.source for part in pending_segments(home, offsets_of(connection)) if has_lines(part)}
+    unpublished = {part.source for part in pending_segments(home, offsets_of(connection)) if has_lines(part)}
     for run_id, state, reason in dead:
-        if run_id not in spoke:
+        if run_id not in unpublished:
             connection.execute(
                 "UPDATE runs SET state = ?, reason = ?, ended_at = heartbeat_at WHERE run_id = ?",
                 [state, reason, run_id],

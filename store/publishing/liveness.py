@@ -1,4 +1,4 @@
-"""Runs that are called running and whose process is gone."""
+"""Finds the runs whose rows say that they run, and whose process is dead."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ OPEN_RUNS = (
     f"WHERE state IN {(*sorted(OPEN),)!r}"
 )
 """The query for `dead_runs`: runs that have not ended as far as their rows say."""
-
-
 SILENT_SECONDS = 60.0
-"""A run of another machine, whose lock cannot be asked, is lost when it has been silent for so long."""
+"""A run of another machine, whose lock cannot be probed, counts as lost when its last event is older than this."""
 
 
 def dead_runs(home: Home, active: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """Run id, state and reason of every active run whose process is gone without a word."""
+    """Run id, state and reason of every run whose process is dead, of the rows that `OPEN_RUNS` selects.
+
+    A run that is queued and waits in the queue has no process yet and is alive.
+    """
     dead: list[tuple[str, str, str]] = []
     waiting = Queue(home).active() if any(run["state"] == "queued" for run in active) else set()
     for run in active:
@@ -35,20 +36,23 @@ def dead_runs(home: Home, active: list[dict[str, Any]]) -> list[tuple[str, str, 
 
 
 def dead_state(home: Home, run: dict[str, Any]) -> tuple[str, str] | None:
-    """State and reason of an active run if it is dead; none while it lives or may live.
+    """State and reason that an open run should have because its process is dead; None while it lives or may live.
 
-    One that is called queued must be asked for in the queue first.
+    Look a queued run up in the queue first: without a process it counts as killed here.
+
+    Args:
+        run: a row with the columns of `OPEN_RUNS`.
     """
     if lock_held(home.runs / run["run_id"]):
         return None
     end = end_of(home.runs / run["run_id"])
-    if end is not None:  # it said so, but nobody could publish it since, as on a full disk
+    if end is not None:  # it ended by its own account, but could not publish that, as on a full disk
         return str(end.get("state")), str(end.get("reason") or "")
     if run["state"] == "queued":
         return "killed", "its process ended before it began"
     if run["host"] != platform.node():
         beat = run["heartbeat_at"]
-        if isinstance(beat, str):  # of a row that the database wrote as JSON
+        if isinstance(beat, str):  # the row came from the database as JSON
             beat = datetime.fromisoformat(beat)
         silent = (datetime.now(UTC).replace(tzinfo=None) - beat).total_seconds() if beat else 0.0
         return (

@@ -232,11 +232,11 @@ class Projector:
             )
 
     def _on_bundle_imported(self, source: str, segment: int, line: Line) -> None:
-        from store.publishing.bundle_reader import take
+        from store.publishing.bundle_reader import insert_bundle
 
         self.flush()
         try:
-            take(self._connection, line.folder, line.fields["file"])
+            insert_bundle(self._connection, line.folder, line.fields["file"])
         except StoreError as error:
             self._warnings.append(str(error))
 

@@ -1,8 +1,8 @@
 """Publishes the journals into the databases: copy, ingest on the copy, replace. Readers never wait and never block.
 
-Order of a publish: take the side lock; see that nobody writes; copy in a child process; ingest in one transaction;
-checkpoint; close; sync; and, in a child that lets no writer in, see that nobody wrote and replace. Whatever fails before
-that changes nothing, and the journals wait for the next time.
+Order of a publish: take the side lock; check that no process writes; copy in a child process; ingest in one transaction;
+checkpoint; close; sync; and, in a child process that keeps writers out, check that nothing was written and replace.
+Whatever fails before the replacing changes nothing, and the journals wait for the next publish.
 """
 
 from __future__ import annotations
@@ -24,40 +24,41 @@ import duckdb
 from store import queue
 from store.database.connection import explain, fetch_few, open_for_writing
 from store.database.database import reading, run_sql
-from store.database.migrate import Which, migrate, migrations, version_of
+from store.database.migrate import DatabaseName, migrate, migrations, version_of
 from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.locks import FileLock
 from store.publishing import ingest, liveness
 
 EVERY_SECONDS, TIMES_LAST, AGAIN_SECONDS = 10.0, 45.0, 1.0
-"""A run publishes every EVERY_SECONDS, or every TIMES_LAST times what the last publish took, whichever is longer, so that
-readers are behind by at most 15 seconds or 50 times a publish; where another one was at it, again after AGAIN_SECONDS."""
+"""A run publishes every EVERY_SECONDS, or every TIMES_LAST times the duration of the last publish, whichever is longer: so
+readers are behind by at most 15 seconds or 50 publishes. Where another process publishes, it waits AGAIN_SECONDS."""
 _SCRIPT = Path(__file__).with_name("_file_swap.py")
 Apply = Callable[[duckdb.DuckDBPyConnection], Any]
+"""A change of the main database, made inside the transaction of a publish."""
 
 
 @dataclass
 class Published:
-    """What a publish did."""
+    """Result of a publish: events ingested, its duration, and what was skipped and why."""
 
     events: int = 0
     seconds: float = 0.0
-    """What it took, without what it waited for others."""
+    """Without the time spent waiting for other processes."""
     warnings: list[str] = field(default_factory=list)
 
 
 def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0, both: bool = False) -> Published:
-    """Take every journal in, and `apply` a change of our own, in one transaction each file; then replace the files.
+    """Ingest every journal and apply a change of our own, in one transaction per file; then replace the files.
 
     Args:
-        apply: called with the connection of the copied main database, inside the transaction; once more each time
-            that somebody wrote meanwhile.
-        both: publish the vectors too where no journal has new ones.
-        wait: seconds to wait for another publisher, or for a person who has a file open for writing.
+        apply: called with the connection to the copied main database, inside the transaction; called again each time
+            that the publish starts over because another process wrote meanwhile.
+        both: publish the vectors too, even where no journal has new ones.
+        wait: seconds to wait for another publisher, or for a person's session that has a file open for writing.
 
     Raises:
-        StoreBusy: it took longer than that; nothing was changed.
+        StoreBusy: the other process did not end in that time; nothing was changed.
         StoreError: disk full, no permission, a damaged file, a newer schema; nothing was changed.
     """
     deadline = time.monotonic() + wait
@@ -83,18 +84,18 @@ def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0, both:
 
 
 def create(home: Home) -> None:
-    """Make the two files where one is missing."""
+    """Make the database files that are missing, with what the journals hold."""
     if not home.database.exists() or not home.vectors.exists():
         publish(home)
 
 
 def upgrade(home: Home) -> None:
-    """Bring files of an older schema to the newest.
+    """Migrate files of an older schema to the newest one.
 
     Raises:
-        StoreError: a file is of a newer schema, or cannot be read.
+        StoreError: a file has a newer schema than this program knows, or cannot be read.
     """
-    found: dict[Which, int] = {}
+    found: dict[DatabaseName, int] = {}
     with reading(home) as cursor:
         found["main"] = version_of(cursor)
         cursor.execute("USE vectors")
@@ -112,17 +113,18 @@ def upgrade(home: Home) -> None:
 
 
 def catch_up(home: Home) -> StoreError | None:
-    """Publish what dead runs left in their journals, and what people edited; leave living runs to themselves.
+    """Publish what dead runs left in their journals, and edits; living runs publish their own journals.
 
-    What hinders the publishing, such as a full disk, hinders no reader: it is returned.
+    Returns:
+        The error that kept the publish from succeeding, such as a full disk, as it does not keep anybody from reading.
 
     Raises:
         StoreError: the database cannot be read.
     """
     with reading(home) as cursor:
         offsets, active = ingest.offsets_of(cursor), fetch_few(cursor, liveness.OPEN_RUNS)
-    left = (part for part in ingest.pending_segments(home, offsets) if not ingest.is_live(home, part.source))
-    if any(map(ingest.has_lines, left)) or liveness.dead_runs(home, active):
+    unpublished = (part for part in ingest.pending_segments(home, offsets) if not ingest.is_live(home, part.source))
+    if any(map(ingest.has_lines, unpublished)) or liveness.dead_runs(home, active):
         try:
             publish(home)
         except StoreError as error:
@@ -131,11 +133,14 @@ def catch_up(home: Home) -> StoreError | None:
 
 
 def write_sql(home: Home, query: str) -> Any:
-    """Run a person's statements on the main database, in one transaction, and publish the result.
+    """Run statements that a person wrote on the main database, in one transaction, and publish the result.
+
+    Returns:
+        Rows of the last statement as an Arrow table, None where it has none.
 
     Raises:
-        QueryFailed: the database refused; nothing was changed.
-        StoreBusy: somebody else writes.
+        QueryFailed: the database refused a statement; nothing was changed.
+        StoreBusy: another process writes.
     """
     result: list[Any] = []
     publish(home, apply=lambda connection: result.append(run_sql(connection, query)))
@@ -143,10 +148,10 @@ def write_sql(home: Home, query: str) -> Any:
 
 
 class Publisher:
-    """A thread that publishes while a run lives: on request, and from time to time."""
+    """A thread that publishes while a run lives: on request, and every EVERY_SECONDS or less often (see there)."""
 
     def __init__(self, home: Home, *, done: Callable[[Published], None] = lambda report: None) -> None:
-        """Args: done: told of every publish that went well."""
+        """Args: done: called after every publish that succeeded, from the thread."""
         self._home, self._done = home, done
         self._wake, self._closed = threading.Event(), threading.Event()
         self._pause = EVERY_SECONDS
@@ -154,16 +159,16 @@ class Publisher:
         self.warnings: list[str] = []
 
     def start(self) -> None:
-        """Begin, with a first publish at once."""
+        """Start the thread, which publishes at once."""
         self._wake.set()
         self._thread.start()
 
     def request(self) -> None:
-        """Publish soon: a stage has ended."""
+        """Publish now rather than at the next interval; returns at once."""
         self._wake.set()
 
     def close(self) -> None:
-        """End, with a last publish; what it cannot write stays in the journals, and `warnings` says why."""
+        """End the thread and publish once more; what cannot be published stays in the journals (see `warnings`)."""
         self._closed.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -180,33 +185,33 @@ class Publisher:
     def _publish(self, *, wait: float) -> None:
         try:
             report = publish(self._home, wait=wait)
-        except Exception as error:  # whatever it is, the run goes on and the journal waits
+        except Exception as error:  # the run goes on whatever it is, and the journal waits
             self.warnings = [str(error) or repr(error)]
-            crowd = isinstance(error, StoreBusy) and error.pid is None  # not a person who has the file open for hours
-            self._pause = AGAIN_SECONDS if crowd else EVERY_SECONDS
+            publishing = isinstance(error, StoreBusy) and error.pid is None  # not a session that stays open for hours
+            self._pause = AGAIN_SECONDS if publishing else EVERY_SECONDS
         else:
             self.warnings = report.warnings
             self._pause = max(EVERY_SECONDS, TIMES_LAST * report.seconds)
             self._done(report)
 
 
-def _path(home: Home, which: Which) -> Path:
+def _path(home: Home, which: DatabaseName) -> Path:
     return home.database if which == "main" else home.vectors
 
 
 def _publish_once(home: Home, apply: Apply | None, *, both: bool) -> Published:
     _remove_stale(home)
     report = Published()
-    lost = not home.vectors.exists()
+    vectors_lost = not home.vectors.exists()
     with _copy(home, "main") as main:
         offsets = ingest.offsets_of(main)
-        batches = ingest.read_pending(home, offsets, report.warnings)
-        report.events = sum(len(batch.lines) for batch in batches)
-        if both or lost or ingest.has_vectors(batches):
-            every = ingest.read_pending(home, {}, []) if lost and offsets else batches
+        pending = ingest.read_pending(home, offsets, report.warnings)
+        report.events = sum(len(segment.lines) for segment in pending)
+        if both or vectors_lost or ingest.has_vectors(pending):
+            every = ingest.read_pending(home, {}, []) if vectors_lost and offsets else pending
             with _copy(home, "vectors") as vectors:
-                ingest.take_vectors(vectors, every, report.warnings)
-        ingest.take_events(main, batches, report.warnings)
+                ingest.ingest_vectors(vectors, every, report.warnings)
+        ingest.ingest_events(main, pending, report.warnings)
         try:
             ingest.mark_dead(home, main)
             queue.mirror(main, home)
@@ -221,25 +226,25 @@ def _publish_once(home: Home, apply: Apply | None, *, both: bool) -> Published:
 
 
 @contextmanager
-def _copy(home: Home, which: Which) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A writable, migrated copy of a database; replaces the published one when the block ends well."""
+def _copy(home: Home, which: DatabaseName) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A writable, migrated copy of a database, which replaces the published file unless the block raises."""
     path = _path(home, which)
     temporary = path.with_name(f"{path.name}.new-{os.getpid()}")
     try:
-        before = _copied(path, temporary)
+        before = _copy_file(path, temporary)
         connection = open_for_writing(temporary)
         try:
             old = version_of(connection)
             migrated = migrate(connection, which)
             yield connection
-            connection.execute("CHECKPOINT")  # closing does so too, but keeps silent about a full disk
+            connection.execute("CHECKPOINT")  # closing does so too, but reports no full disk
         finally:
             connection.close()
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         if migrated and old > 0:
             _keep_backup(path, before, old)
-        answer = _ask("replace", path, temporary, json.dumps(before))
+        answer = _run_file_swap("replace", path, temporary, json.dumps(before))
         if not answer["done"]:
             raise _busy(path, answer["writer"])
         _sync_folder(path.parent)
@@ -250,34 +255,34 @@ def _copy(home: Home, which: Which) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def copy_of(home: Home, path: Path, to: Path, *, wait: float = 30.0) -> None:
-    """Copy a published file, while nobody publishes.
+    """Copy a published file while the side lock keeps publishers out.
 
     Raises:
-        StoreBusy: somebody writes.
+        StoreBusy: another process writes.
         StoreError: the copy cannot be written.
     """
     with _side_lock(home, time.monotonic() + wait):
-        _copied(path, to)
+        _copy_file(path, to)
 
 
 @contextmanager
-def replacing(home: Home, which: Which, *, wait: float = 30.0) -> Iterator[tuple[Path, Path]]:
-    """A copy of a published file and the place of the one that replaces it when the block ends well.
+def replacing(home: Home, which: DatabaseName, *, wait: float = 30.0) -> Iterator[tuple[Path, Path]]:
+    """Paths of a copy of a published file and of the new file to write, which replaces it unless the block raises.
 
     Raises:
-        StoreBusy: somebody writes.
-        StoreError: there is no room; nothing was changed.
+        StoreBusy: another process writes.
+        StoreError: the disk is full; nothing was changed.
     """
     path = _path(home, which)
     copied = path.with_name(f"{path.name}.new-{os.getpid()}-old")
     fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
     with _side_lock(home, time.monotonic() + wait):
         try:
-            before = _copied(path, copied)
+            before = _copy_file(path, copied)
             yield copied, fresh
             with fresh.open("rb+") as file:
                 os.fsync(file.fileno())
-            answer = _ask("replace", path, fresh, json.dumps(before))
+            answer = _run_file_swap("replace", path, fresh, json.dumps(before))
             if not answer["done"]:
                 raise _busy(path, answer["writer"])
             _sync_folder(path.parent)
@@ -286,16 +291,16 @@ def replacing(home: Home, which: Which, *, wait: float = 30.0) -> Iterator[tuple
             _discard(fresh)
 
 
-def _copied(path: Path, temporary: Path) -> dict[str, Any]:
-    """Copy the published file, where there is one and nobody writes to it, with the log of a session that was killed.
+def _copy_file(path: Path, temporary: Path) -> dict[str, Any]:
+    """Copy the published file, where it exists, with the write-ahead log of a session that was killed.
 
     Returns:
-        What the file and its logs looked like.
+        Inode, size and time of the file and of its logs, to tell later whether they have changed.
 
     Raises:
-        StoreBusy: a person has it open for writing.
+        StoreBusy: a session has it open for writing.
     """
-    answer = _ask("copy", path, temporary)
+    answer = _run_file_swap("copy", path, temporary)
     if answer["writer"] is not None or ("" in answer["state"] and not answer["whole"]):
         raise _busy(path, answer["writer"])
     return answer["state"]
@@ -303,7 +308,7 @@ def _copied(path: Path, temporary: Path) -> dict[str, Any]:
 
 def _busy(path: Path, writer: int | None) -> StoreBusy:
     if writer is None:
-        return StoreBusy("somebody wrote to the file meanwhile", pid=None, where=str(path))
+        return StoreBusy("another process wrote to the file meanwhile", pid=None, where=str(path))
     return StoreBusy(
         f"process {writer or 'unknown'} has the file open for writing",
         pid=writer or None,
@@ -312,7 +317,7 @@ def _busy(path: Path, writer: int | None) -> StoreBusy:
     )
 
 
-def _ask(action: str, path: Path, temporary: Path, *more: str) -> dict[str, Any]:
+def _run_file_swap(action: str, path: Path, temporary: Path, *more: str) -> dict[str, Any]:
     import subprocess
 
     done = subprocess.run(
@@ -331,7 +336,7 @@ def _ask(action: str, path: Path, temporary: Path, *more: str) -> dict[str, Any]
 
 
 def _keep_backup(path: Path, before: dict[str, Any], old: int) -> None:
-    """The file as it was before a migration stays beside the new one, under the number of its schema."""
+    """Keep the file as it was before a migration beside the new one, under the number of the schema after its own."""
     backup = path.with_name(f"{path.stem}.before-v{old + 1}.duckdb")
     try:
         for suffix in before:
@@ -339,12 +344,12 @@ def _keep_backup(path: Path, before: dict[str, Any], old: int) -> None:
     except FileExistsError:
         return
     except OSError:  # a file system without hard links
-        _ask("copy", path, backup)
+        _run_file_swap("copy", path, backup)
 
 
 @contextmanager
 def _side_lock(home: Home, deadline: float) -> Iterator[None]:
-    """One publisher at a time, of any process and thread."""
+    """Keep out all other publishers, of any process and thread, while the block runs."""
     lock = FileLock(home.path / "publish.lock")
     try:
         taken = lock.acquire(wait=deadline - time.monotonic(), poll=0.02)
@@ -359,20 +364,20 @@ def _side_lock(home: Home, deadline: float) -> Iterator[None]:
 
 
 def _remove_stale(home: Home) -> None:
-    """Clean up after a killed publisher; the side lock is ours, so nobody is at work on its copies."""
+    """Remove what a killed publisher left; we hold the side lock, so no process uses these copies."""
     for which in ("main", "vectors"):
         path = _path(home, which)
         _discard(path.with_name(f"{path.name}.new-"))
         for left in path.parent.glob(f"{path.name}.wal*.taken-*"):
             log, inode = str(left).rsplit(".taken-", 1)
             if path.exists() and path.stat().st_ino == int(inode) and not os.path.exists(log):
-                left.rename(log)  # the file that it belongs to was not replaced
+                left.rename(log)  # its file was not replaced
             else:
                 left.unlink()
 
 
 def _discard(temporary: Path) -> None:
-    """Remove a copy, its logs and its folder of temporary data."""
+    """Remove a copy with its logs and its folder of temporary data."""
     for left in temporary.parent.glob(f"{temporary.name}*"):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What earlier runs have made and a new one can use again: summaries, vectors, neighbor lists."""
+"""The caches: summaries, vectors and neighbor lists of earlier runs, which a new run uses again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from store.database.database import Store
 
 
 def known_summaries(store: Store, keys: list[str]) -> dict[str, str]:
-    """Texts by key, of the keys that are known. Fallbacks are not: a model may do better next time."""
+    """Texts of the summaries that are stored, by key. A fallback does not count: a model may answer next time."""
     wanted = pa.table({"key": pa.array(keys, pa.string())})
     found = store.table(
         "SELECT s.key, s.text FROM summaries s SEMI JOIN wanted USING (key) WHERE NOT s.fallback",
@@ -20,7 +20,7 @@ def known_summaries(store: Store, keys: list[str]) -> dict[str, str]:
 
 
 def known_vectors(store: Store, encoder: str, sha256s: list[str]) -> tuple[list[str], NDArray[np.float32]]:
-    """Hashes that are known, and their vectors (N, dimension)."""
+    """Hashes of texts whose vectors are stored, N of them in any order, and the vectors (N, dimension)."""
     wanted = pa.table({"sha256": pa.array(sha256s, pa.string())})
     found = store.table(
         "SELECT v.sha256, v.vector FROM vectors.vectors v SEMI JOIN wanted USING (sha256) WHERE v.encoder = ?",
@@ -34,7 +34,7 @@ def known_vectors(store: Store, encoder: str, sha256s: list[str]) -> tuple[list[
 
 
 def known_neighbors(store: Store, list_id: str) -> tuple[NDArray[np.int32], ...] | None:
-    """Columns anchor_id, rank, neighbor_id (int32) and similarity (float32) of a list; none where it is not there."""
+    """Columns anchor_id, rank, neighbor_id (int32) and similarity (float32) of a list; None for an unknown one."""
     if not store.rows("SELECT 1 FROM neighbor_lists WHERE list_id = ?", [list_id]):
         return None
     table = store.table(
@@ -46,7 +46,7 @@ def known_neighbors(store: Store, list_id: str) -> tuple[NDArray[np.int32], ...]
 
 
 def counts(store: Store) -> dict[str, int]:
-    """Rows of the caches, for `sracl doctor`."""
+    """Number of summaries, vectors, neighbor lists, runs and datasets that are stored."""
     row = store.rows(
         "SELECT (SELECT count(*) FROM summaries) AS summaries, (SELECT count(*) FROM vectors.vectors) AS vectors, "
         "(SELECT count(*) FROM neighbor_lists) AS neighbor_lists, (SELECT count(*) FROM runs) AS runs, "

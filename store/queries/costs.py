@@ -1,4 +1,4 @@
-"""What calls to models have cost, and what their answers tell about the next ones."""
+"""What calls to models have cost, and the tokens and times of past calls, from which later ones are estimated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUPS = {
     "day": ("strftime(c.sent_at, '%Y-%m-%d') AS day", "1 DESC"),
     "dataset": ("coalesce(r.dataset_name, '') AS dataset", "1"),
 }
-"""By what spending may be summed up: the columns, and the order."""
+"""What spending can be grouped by: the columns of each grouping, and its order."""
 _CALLS = """
 WITH asked AS (SELECT run_id, any_value(provider) AS provider, any_value(model) AS model FROM api_calls GROUP BY run_id),
 c AS (
@@ -29,7 +29,7 @@ c AS (
     FROM summaries s JOIN asked a USING (run_id) WHERE s.fallback
 )
 """
-"""Calls, and a row for each text that stands in for an answer: one run asks one model."""
+"""Calls, and a row for each fallback text, with the provider and model of its run: a run asks only one."""
 _SUMS = """
     count(*) FILTER (NOT c.fallback) AS calls, count(*) FILTER (c.error IS NOT NULL) AS failed,
     count(*) FILTER (c.fallback) AS fallbacks,
@@ -43,10 +43,10 @@ _SUMS = """
 
 
 def spending(store: Store, by: str) -> list[dict[str, Any]]:
-    """Calls, tokens and dollars by one of `GROUPS`.
+    """Calls, tokens and US dollars by one of `GROUPS`.
 
-    `usd` sums the known prices and is None where none is known; `unpriced` counts calls that come on top; `fallbacks`
-    counts texts that stand in for an answer; `usd_saved` is what cached prompt tokens saved, None where no price is known.
+    `usd` sums the known prices and is None where none is known; `unpriced` counts the calls without one. `fallbacks`
+    counts texts used in place of a failed answer; `usd_saved` is what cached prompt tokens saved, None without prices.
     """
     columns, order = GROUPS[by]
     return store.rows(
@@ -55,16 +55,16 @@ def spending(store: Store, by: str) -> list[dict[str, Any]]:
 
 
 def totals(store: Store) -> dict[str, Any]:
-    """The same over everything."""
+    """The columns of `spending` summed over all calls."""
     return store.rows(f"{_CALLS} SELECT {_SUMS} FROM c")[0]
 
 
 def gains(store: Store) -> list[dict[str, Any]]:
-    """Finished runs with summaries that a model wrote, and what a gain over the backbone cost, best value first.
+    """Cost of the gain over the backbone, for finished runs with summaries that a model wrote, cheapest gain first.
 
     `usd` is what the run's summaries have cost, whichever run paid for them, as far as prices are known (`unpriced` calls
-    come on top). `ndcg` and `backbone` are NDCG@20 on test, the backbone's as the mean of the data set's finished runs
-    without a contrast; `usd_per_gain` is dollars per 0.01, none where nothing was gained.
+    come on top). `ndcg` and `backbone` are NDCG@20 on test, the backbone's as the mean of the dataset's finished runs
+    without a contrast; `usd_per_gain` is dollars per 0.01 of NDCG@20, None where nothing was gained.
     """
     return store.rows(
         """
@@ -91,19 +91,19 @@ def gains(store: Store) -> list[dict[str, Any]]:
 
 
 def spent_by(store: Store, run_id: str) -> float:
-    """Dollars that a run has spent or may have spent: a call of unknown cost counts with what was set aside for it."""
+    """US dollars that a run has spent at most: a call of unknown cost counts with the amount reserved for it."""
     query = "SELECT coalesce(sum(coalesce(usd, usd_reserved)), 0) AS usd FROM api_calls WHERE run_id = ?"
     return store.rows(query, [run_id])[0]["usd"]
 
 
-def recorded(store: Store, batch: str) -> set[str]:
-    """Keys of a batch's requests that stand in `api_calls`."""
+def recorded_keys(store: Store, batch: str) -> set[str]:
+    """Keys of a batch's requests whose answers are in `api_calls` already."""
     found = store.table("SELECT key FROM api_calls WHERE batch = ?", [batch])
     return set(found["key"].to_pylist())
 
 
 def tokens_of(store: Store, keys: list[str]) -> dict[str, tuple[int, int, int]]:
-    """Tokens in, out and cached of summaries that a model wrote, all attempts together, by key."""
+    """Tokens in, out and cached of summaries that a model wrote, summed over attempts, by key."""
     wanted = pa.table({"key": pa.array(keys, pa.string())})
     found = store.table(
         "SELECT s.key, s.tokens_in, s.tokens_out, s.tokens_cached FROM summaries s SEMI JOIN wanted USING (key) "
@@ -116,8 +116,8 @@ def tokens_of(store: Store, keys: list[str]) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def pace(store: Store, provider: str, model: str) -> float | None:
-    """Mean seconds of a good call to a model; none where there was none yet."""
+def mean_call_seconds(store: Store, provider: str, model: str) -> float | None:
+    """Mean seconds of a call to a model that succeeded; None without such a call."""
     found = store.rows(
         "SELECT avg(latency_seconds) AS seconds FROM api_calls WHERE provider = ? AND model = ? AND error IS NULL",
         [provider, model],

@@ -1,4 +1,4 @@
-"""What a dataset looks like: how lengths, popularity, times and ties are spread, and what is known of its items."""
+"""Statistics of a dataset: distributions of lengths, popularity, times and ties, and how complete its items are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from store.database.database import Store
 
 DAYS = 200
-"""A dataset of at most so many days is counted by day, a longer one by month."""
+"""Interactions of a dataset that spans at most this many days are counted by day, otherwise by month."""
 _SPREADS = {
     "lengths": "SELECT count(*) AS value FROM interactions WHERE dataset_id = $1 GROUP BY user_id",
     "popularity": "SELECT count(*) AS value FROM interactions WHERE dataset_id = $1 GROUP BY item_id",
@@ -45,16 +45,16 @@ WHERE dataset_id = $1 GROUP BY ALL ORDER BY count DESC, item_id LIMIT $2
 
 
 def statistics(store: Store, dataset: dict[str, Any], *, popular: int = 10) -> dict[str, Any]:
-    """All that is counted over a dataset's rows; takes a second for 10 million of them.
+    """Statistics over all rows of a dataset; takes a second for 10 million interactions.
 
     Args:
-        dataset: its row, as `datasets.get` gives it.
-        popular: how many of the most popular items to name.
+        dataset: a row of `datasets.get`.
+        popular: number of most popular items to list.
 
     Returns:
-        `lengths`, `popularity`, `ties`, `years`: a list of `value` and `count`, by value. A tie is what one user has at
-        one time, so value 1 counts those that are alone.
-        `unit` and `times`: interactions by `day` or `month`, only those that have any.
+        `lengths`, `popularity`, `ties`, `years`: rows of `value` and `count`, by value. The value of `ties` is the number
+        of interactions that one user has at one time, so value 1 counts those without a tie.
+        `unit` and `times`: interactions by `day` or `month`, without empty ones.
         `titles`, `characters` (median of the texts), `fields` (items by attribute), `repeated` (interactions with an item
         that the user had before), `untrained` (items without a training interaction), `timed` (interactions with a time of day), `popular`.
     """

@@ -1,4 +1,4 @@
-"""Imported datasets: adding, listing, loading, removing."""
+"""Imported datasets: adding, listing, loading and removing them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class DatasetRecord:
 
 
 def add(home: Home, record: DatasetRecord) -> None:
-    """Store a dataset, all of it or nothing; one that is there with the same content is left as it is.
+    """Store a dataset in one transaction; one that is stored already with the same content stays as it is.
 
     Raises:
         LookupFailed: the name belongs to other content, or the content to another name.
@@ -59,21 +59,21 @@ def add(home: Home, record: DatasetRecord) -> None:
 
 
 def listed(store: Store) -> list[dict[str, Any]]:
-    """All datasets, by name, without their rows."""
+    """Rows of `datasets` sorted by name, with their JSON columns decoded."""
     return [_decoded(row) for row in store.rows("SELECT * FROM datasets ORDER BY name")]
 
 
 def find(store: Store, name: str) -> dict[str, Any] | None:
-    """A dataset by name or id; none where there is none."""
+    """The row of a dataset by name or id, with its JSON columns decoded; None for an unknown one."""
     rows = store.rows("SELECT * FROM datasets WHERE name = $1 OR dataset_id = $1", [name])
     return _decoded(rows[0]) if rows else None
 
 
 def get(store: Store, name: str) -> dict[str, Any]:
-    """A dataset by name or id.
+    """The row of a dataset by name or id, with its JSON columns decoded.
 
     Raises:
-        LookupFailed: there is none.
+        LookupFailed: no dataset has this name or id.
     """
     found = find(store, name)
     if found is None:
@@ -86,16 +86,16 @@ def get(store: Store, name: str) -> dict[str, Any]:
 
 
 def load(store: Store, name: str) -> DatasetRecord:
-    """A dataset with all its rows.
+    """A dataset by name or id with all its users, items, interactions and anchors.
 
     Raises:
-        LookupFailed: there is none.
+        LookupFailed: no dataset has this name or id.
     """
     row = get(store, name)
     key = [row["dataset_id"]]
     users = store.table("SELECT raw_id, tied FROM users WHERE dataset_id = ? ORDER BY user_id", key)
     items = store.table("SELECT raw_id, title, text, attributes FROM items WHERE dataset_id = ? ORDER BY item_id", key)
-    places = store.table(
+    interactions = store.table(
         "SELECT user_id, item_id, epoch(ts)::BIGINT AS ts FROM interactions WHERE dataset_id = ? ORDER BY user_id, position",
         key,
     )
@@ -103,17 +103,17 @@ def load(store: Store, name: str) -> DatasetRecord:
         "SELECT user_id, position, item_id, role, represents FROM anchors WHERE dataset_id = ? ORDER BY anchor_id",
         key,
     )
-    counts = np.bincount(places["user_id"].to_numpy(), minlength=row["users"] + 1)[1:]
-    timestamps = places["ts"]
+    counts = np.bincount(interactions["user_id"].to_numpy(), minlength=row["users"] + 1)[1:]
+    timestamps = interactions["ts"]
     return DatasetRecord(
-        **{name: row[name] for name in _HEAD},
+        **{name: row[name] for name in _COLUMNS},
         user_raw_ids=users["raw_id"].to_pylist(),
         tied=users["tied"].to_numpy(),
         item_raw_ids=items["raw_id"].to_pylist(),
         titles=items["title"].to_pylist(),
         texts=items["text"].to_pylist(),
         attributes=[json.loads(text) for text in items["attributes"].to_pylist()],
-        sequence=places["item_id"].to_numpy().astype(np.int32),
+        sequence=interactions["item_id"].to_numpy().astype(np.int32),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         timestamps=None if timestamps.null_count else timestamps.to_numpy().astype(np.int64),
         anchors={name: anchors[name].to_numpy(zero_copy_only=False) for name in anchors.column_names},
@@ -121,16 +121,16 @@ def load(store: Store, name: str) -> DatasetRecord:
 
 
 def used_by(store: Store, dataset_id: str) -> list[str]:
-    """Names of the runs that use a dataset, newest first."""
+    """Names of the runs that were made with a dataset, newest first."""
     found = store.rows("SELECT name FROM runs WHERE dataset_id = ? ORDER BY created_at DESC, run_id DESC", [dataset_id])
     return [row["name"] for row in found]
 
 
 def remove(home: Home, store: Store, name: str) -> dict[str, Any]:
-    """Take a dataset's rows out; runs, summaries and vectors stay. What was removed.
+    """Remove a dataset with its rows and return its row of `datasets`; summaries and vectors stay.
 
     Raises:
-        LookupFailed: there is none, or runs still need it.
+        LookupFailed: no dataset has this name, or runs were made with it.
     """
     row = get(store, name)
 
@@ -149,7 +149,7 @@ def remove(home: Home, store: Store, name: str) -> dict[str, Any]:
     return row
 
 
-_HEAD = (
+_COLUMNS = (
     "dataset_id",
     "name",
     "sha256",
@@ -183,26 +183,26 @@ def _insert(connection: duckdb.DuckDBPyConnection, record: DatasetRecord) -> Non
                 f"there is another dataset named {value!r}",
                 hint=f"Choose another --name, or `sracl data remove {value}` first.",
             )
-        raise LookupFailed(f"this very content is here already, as {found!r}", hint=f"Use --dataset {found}.")
-    _insert_head(connection, record)
+        raise LookupFailed(f"the same content is stored already, as {found!r}", hint=f"Use --dataset {found}.")
+    _insert_dataset_row(connection, record)
     for name, table in _tables(record).items():
         connection.register("incoming", table)
         connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming")
         connection.unregister("incoming")
 
 
-def _insert_head(connection: duckdb.DuckDBPyConnection, record: DatasetRecord) -> None:
-    spans: tuple[datetime | None, datetime | None] = (None, None)
+def _insert_dataset_row(connection: duckdb.DuckDBPyConnection, record: DatasetRecord) -> None:
+    time_range: tuple[datetime | None, datetime | None] = (None, None)
     if record.timestamps is not None:
         ends = (int(record.timestamps.min()), int(record.timestamps.max()))
-        spans = (_utc(ends[0]), _utc(ends[1]))
+        time_range = (_utc(ends[0]), _utc(ends[1]))
     roles = record.anchors["role"]
     connection.execute(
         "INSERT INTO datasets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, now() AT TIME ZONE 'UTC')",
         [
             record.dataset_id, record.name, record.source, record.format, record.sha256, len(record.user_raw_ids),
             len(record.item_raw_ids), len(record.sequence), int((np.asarray(roles) == "train").sum()),
-            int(record.tied.sum()), sum(bool(text) for text in record.texts), *spans, record.synthetic,
+            int(record.tied.sum()), sum(bool(text) for text in record.texts), *time_range, record.synthetic,
             json.dumps(record.options), record.rows_read, json.dumps(record.dropped), json.dumps(record.warnings),
         ],
     )  # fmt: skip
@@ -223,7 +223,7 @@ def _tables(record: DatasetRecord) -> dict[str, pa.Table]:
             "raw_id": record.item_raw_ids,
             "title": record.titles,
             "text": record.texts,
-            "attributes": [json.dumps(more, ensure_ascii=False) for more in record.attributes],
+            "attributes": [json.dumps(values, ensure_ascii=False) for values in record.attributes],
         },
         "interactions": {
             "user_id": np.repeat(users, lengths),

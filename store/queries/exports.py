@@ -1,4 +1,7 @@
-"""What a run made, as files for other programs: results, neighbor lists, weights, vectors."""
+"""Exports of what a run made, as files for other programs: results, neighbor lists, weights, vectors.
+
+Every function writes a .csv, .parquet or .json file, as the path ends, and returns the number of its rows.
+"""
 
 from __future__ import annotations
 
@@ -66,20 +69,20 @@ ORDER BY s.kind DESC, l.owner_id
 
 
 def results(store: Store, run_ids: Sequence[str], path: Path) -> int:
-    """Rows of `run_results`, to a .csv, .parquet or .json file."""
+    """Write the rows of `run_results`, by group, name and seed."""
     return store.save_rows(f"SELECT * {_RESULTS}", [], path, wanted=_wanted(run_ids))
 
 
 def result_rows(store: Store, run_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """The same as dictionaries."""
+    """The rows that `results` writes, as dictionaries."""
     return store.rows(f"SELECT * {_RESULTS}", wanted=_wanted(run_ids))
 
 
 def neighbors(store: Store, run: dict[str, Any], path: Path) -> int:
-    """The lists that a run trained with: of users' prefixes and of items.
+    """Write the neighbor lists that a run trained with: those of users' prefixes and of items.
 
     Raises:
-        LookupFailed: it trained with none.
+        LookupFailed: the run has no neighbor lists.
     """
     if run["user_list_id"] is None and run["item_list_id"] is None:
         raise LookupFailed(f"{run['run_id']} has no neighbor lists", hint="A backbone alone needs none.")
@@ -87,30 +90,30 @@ def neighbors(store: Store, run: dict[str, Any], path: Path) -> int:
 
 
 def weights(store: Store, run: dict[str, Any], path: Path) -> int:
-    """The synthesizer's weights of every training prefix, with the best weights of the run.
+    """Write the synthesizer's weights of every training prefix, in the state of the run's best epoch.
 
     Raises:
-        LookupFailed: it has none.
+        LookupFailed: the run left no `weights.parquet`.
     """
     table = _table(store, run, "weights.parquet")
     return store.save_rows(_WEIGHTS, [run["dataset_id"], run["user_list_id"]], path, weights=table)
 
 
 def user_vectors(store: Store, run: dict[str, Any], path: Path) -> int:
-    """h of the longest training prefix of each user and, where neighbors were weighed, h+.
+    """Write h of each user's longest training prefix and, where the run synthesized positives, h+.
 
     Raises:
-        LookupFailed: it has none.
+        LookupFailed: the run left no `user_vectors.parquet`.
     """
     table = _table(store, run, "user_vectors.parquet")
     return store.save_rows(_USERS, [run["dataset_id"]], path, vectors_of_users=table)
 
 
 def text_vectors(store: Store, run: dict[str, Any], path: Path) -> int:
-    """Texts of users' prefixes and of items, and their vectors.
+    """Write the texts of users' prefixes and of items with their vectors.
 
     Raises:
-        LookupFailed: the run read no texts.
+        LookupFailed: the run has no neighbor lists of encoded texts.
     """
     found = store.rows(
         "SELECT parameters ->> '$.encoder' AS encoder FROM neighbor_lists WHERE list_id IN (?, ?)",
@@ -125,7 +128,12 @@ def text_vectors(store: Store, run: dict[str, Any], path: Path) -> int:
 def embeddings(
     store: Store, run: dict[str, Any], numbers: Sequence[int], vectors: pa.FixedSizeListArray, path: Path
 ) -> int:
-    """Vectors of items by number, with their ids and titles."""
+    """Write item embeddings with ids and titles.
+
+    Args:
+        numbers: item ids (V,).
+        vectors: their embeddings (V, dimension).
+    """
     table = pa.table({"item_id": pa.array(numbers, pa.int32()), "vector": vectors})
     query = (
         "SELECT i.item_id, i.raw_id, i.title, e.vector FROM embeddings e JOIN items i ON i.dataset_id = ? AND "
@@ -135,7 +143,7 @@ def embeddings(
 
 
 def recommendations(store: Store, run: dict[str, Any], table: pa.Table, path: Path) -> int:
-    """Columns user_id, rank, item_id, score, with the source's own ids and titles."""
+    """Write a table of user_id, rank, item_id and score, with raw ids and titles added."""
     query = (
         "SELECT r.user_id, u.raw_id AS user_raw_id, r.rank, r.item_id, i.raw_id AS item_raw_id, i.title, r.score FROM "
         "recommended r JOIN users u ON u.dataset_id = $1 AND u.user_id = r.user_id JOIN items i ON i.dataset_id = $1 AND "
@@ -149,7 +157,7 @@ def _wanted(run_ids: Sequence[str]) -> pa.Table:
 
 
 def _table(store: Store, run: dict[str, Any], name: str) -> pa.Table:
-    """An array that a run left in its folder."""
+    """A Parquet file that a run left in its folder."""
     file = store.home.run_folder(run["run_id"]) / name
     if not file.is_file():
         raise LookupFailed(

@@ -1,4 +1,4 @@
-"""One item of one run and its substitutes, as the Inspector shows them."""
+"""One item of a run, its neighbors and the users who have it, as the Inspector shows them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from store.database.database import Store
 from store.errors import LookupFailed
 
 
-def item(store: Store, dataset_id: str, item_id: int) -> dict[str, Any]:
-    """An item with how often it was taken: raw_id, title, text, interactions, users, as targets by role, first and last time.
+def get_item(store: Store, dataset_id: str, item_id: int) -> dict[str, Any]:
+    """An item with raw_id, title, text, its counts of interactions and users, and first_ts and last_ts.
 
     Raises:
-        LookupFailed: there is none.
+        LookupFailed: the dataset has no such item.
     """
     rows = store.rows(
         """
@@ -30,7 +30,7 @@ def item(store: Store, dataset_id: str, item_id: int) -> dict[str, Any]:
 
 
 def substitutes(store: Store, run: dict[str, Any], item_id: int) -> list[dict[str, Any]]:
-    """The item's substitutes by similarity: who they are, how many users have each, how many of those also have the item."""
+    """The item's neighbors by similarity, with the number of users who have each, and who have both."""
     return store.rows(
         """
         WITH own AS (SELECT DISTINCT user_id FROM interactions WHERE dataset_id = $1 AND item_id = $3),
@@ -49,8 +49,8 @@ def substitutes(store: Store, run: dict[str, Any], item_id: int) -> list[dict[st
     )
 
 
-def holders(store: Store, dataset_id: str, item_id: int, *, limit: int = 500) -> list[dict[str, Any]]:
-    """Users who have the item, the latest first: user_id, raw_id, position, ts, and the item's role as a target."""
+def users_with_item(store: Store, dataset_id: str, item_id: int, *, limit: int = 500) -> list[dict[str, Any]]:
+    """Users who have the item, latest first: user_id, raw_id, position, ts, and the item's role as a target."""
     return store.rows(
         "SELECT i.user_id, u.raw_id, i.position, i.ts, a.role FROM interactions i JOIN users u USING (dataset_id, user_id) "
         "LEFT JOIN anchors a ON a.dataset_id = i.dataset_id AND a.user_id = i.user_id AND a.position = i.position - 1 "
@@ -60,7 +60,7 @@ def holders(store: Store, dataset_id: str, item_id: int, *, limit: int = 500) ->
 
 
 def search_items(store: Store, run: dict[str, Any], text: str, *, limit: int = 500) -> list[dict[str, Any]]:
-    """Items by number, own id, title, or words of their summary, best first; by number of users where the text is empty."""
+    """Items whose number, raw id, title or summary contains a text, best match first; all by popularity without one."""
     return store.rows(
         """
         WITH taken AS (

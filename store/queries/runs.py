@@ -1,4 +1,4 @@
-"""Runs as people look for them: lists, one by a part of its name, its state right now, its numbers."""
+"""Runs: lists of them, one by id or name, its state at this moment, its metrics; and edits of tags, notes and names."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ LEFT JOIN (SELECT run_id, sum(usd) AS usd FROM api_calls GROUP BY run_id) k USIN
 def list_runs(
     store: Store, *, group: str | None = None, tag: str | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """Runs, newest first, each with its state of this moment. Runs with equal settings share one `config`."""
+    """Runs, newest first, each with its state of this moment. Rows with equal settings share one `config` object."""
     return _many_now(store, store.rows(_listed(limit), [group, tag]))
 
 
 def list_runs_json(
     store: Store, *, group: str | None = None, tag: str | None = None, limit: int | None = None
 ) -> list[str]:
-    """The same, each as a JSON document that the database wrote: five times as fast as by way of Python."""
+    """The rows of `list_runs` as JSON documents that the database writes, five times as fast as Python does."""
     query = f"SELECT state, to_json(listed)::VARCHAR AS document FROM ({_listed(limit)}) listed"
     found = store.tuples(query, [group, tag])
     documents = [document for _, document in found]
@@ -52,7 +52,7 @@ def list_runs_json(
 
 
 def _listed(limit: int | None) -> str:
-    """The query of the list; its parameters are group and tag, or none."""
+    """The query of the list; its parameters are group and tag, each None for all."""
     return _LIST + (
         "WHERE ($1 IS NULL OR r.group_name = $1) AND ($2 IS NULL OR list_contains(r.tags, $2)) "
         f"ORDER BY r.created_at DESC, r.run_id DESC{'' if limit is None else f' LIMIT {int(limit)}'}"
@@ -62,11 +62,14 @@ def _listed(limit: int | None) -> str:
 def list_changed(
     store: Store, prints: Mapping[str, int], rows: Mapping[str, dict[str, Any]]
 ) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
-    """The list, newest first by id, of which an older state is known: only what differs from that is read and decoded.
+    """All runs, newest first, where an older state is known: only the rows that changed are read and decoded.
 
     Args:
-        prints: run id to the fingerprint of its row; with it comes the next one.
-        rows: run id to its row; those that have not changed are the same objects in the answer.
+        prints: fingerprint of each known row by run id.
+        rows: known rows by run id; those that have not changed are returned as the same objects.
+
+    Returns:
+        Fingerprints and rows by run id.
     """
     table = store.table(f"SELECT run_id, hash(listed) AS print FROM ({_listed(None)}) listed", [None, None])
     fresh = dict(zip(table["run_id"].to_pylist(), table["print"].to_pylist(), strict=True))
@@ -85,10 +88,10 @@ def list_changed(
 def find_run(store: Store, text: str) -> dict[str, Any]:
     """A run by id, by the beginning of one, by name, or `last`, with every column of `runs`.
 
-    `last` is the newest one that is not a search's encoding of texts.
+    `last` is the newest run, apart from those in which a semantic search encoded texts.
 
     Raises:
-        LookupFailed: none or several fit.
+        LookupFailed: no run or several runs fit.
     """
     if text == "last":
         rows = store.rows(
@@ -109,12 +112,12 @@ def find_run(store: Store, text: str) -> dict[str, Any]:
 
 
 def _queued(store: Store, rows: Sequence[dict[str, Any]]) -> set[str]:
-    """Runs in the queue, where any of these rows may be one."""
+    """Ids of the runs in the queue; empty, without looking, where no row is queued."""
     return Queue(store.home).active() if any(row["state"] == "queued" for row in rows) else set()
 
 
 def _many_now(store: Store, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`_now` of many rows, where equal settings are decoded once."""
+    """Apply `_now` to many rows, decoding equal settings only once."""
     decoded: dict[str, Any] = {}
     for row in rows:
         text = row["config"]
@@ -126,7 +129,7 @@ def _many_now(store: Store, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _now(store: Store, row: dict[str, Any], queued: set[str]) -> dict[str, Any]:
-    """Decode the JSON columns, and let the run's lock tell whether it still lives."""
+    """Decode the JSON columns, and correct the state of a run whose process is dead."""
     for name in ("config", "packages", "timings"):
         if isinstance(row.get(name), str):
             row[name] = json.loads(row[name])
@@ -137,7 +140,7 @@ def _now(store: Store, row: dict[str, Any], queued: set[str]) -> dict[str, Any]:
 
 
 def final_metrics(store: Store, run_id: str) -> list[dict[str, Any]]:
-    """Metrics with the best weights: split, subgroup, name, value."""
+    """Metrics of the best epoch's weights: split, subgroup, name, value."""
     return store.rows(
         "SELECT m.split, m.subgroup, m.name, m.value FROM metrics m JOIN runs r USING (run_id) WHERE m.run_id = ? AND "
         "(m.split = 'test' OR (m.split = 'valid' AND m.epoch = r.best_epoch AND m.name <> 'seconds')) ORDER BY ALL",
@@ -146,7 +149,7 @@ def final_metrics(store: Store, run_id: str) -> list[dict[str, Any]]:
 
 
 def analysis_metrics(store: Store, run_id: str) -> dict[str, dict[str, float]]:
-    """How the users' vectors lie (`h`, `h_plus`) and what the synthesizer does (`weights`): name to value by subgroup."""
+    """Geometry of the users' vectors (`h`, `h_plus`) and of the synthesizer (`weights`): value by name, by subgroup."""
     rows = store.rows(
         "SELECT subgroup, name, value FROM metrics WHERE run_id = ? AND split = 'analysis' ORDER BY subgroup, name",
         [run_id],
@@ -167,9 +170,9 @@ def curves(store: Store, run_id: str) -> list[dict[str, Any]]:
 
 
 def finished_equal(store: Store, *, config_hash: str, seed: int, group: str) -> str | None:
-    """Id of the newest finished run of a group with this config and seed.
+    """Id of the newest finished run of a group with this config and seed; None without one.
 
-    The config names its dataset, and a name keeps its content as long as runs were made with it.
+    The config names its dataset, and a name keeps its content while runs were made with it.
     """
     rows = store.rows(
         "SELECT run_id FROM runs WHERE state = 'finished' AND config_hash = ? AND seed = ? AND group_name = ? "
@@ -179,8 +182,8 @@ def finished_equal(store: Store, *, config_hash: str, seed: int, group: str) -> 
     return rows[0]["run_id"] if rows else None
 
 
-def equals_of(store: Store, group: str) -> dict[tuple[str, int], str]:
-    """Newest run of a group by config and seed, of those that are finished or still to come."""
+def equal_runs(store: Store, group: str) -> dict[tuple[str, int], str]:
+    """Id of the newest run of a group by (config_hash, seed), of the runs that are finished or have not ended."""
     rows = store.rows(
         "SELECT run_id, config_hash, seed, state, host, boot_id, heartbeat_at, pid, process_started FROM runs "
         "WHERE group_name = ? AND state IN ('finished', 'queued', 'running') ORDER BY created_at",
@@ -191,8 +194,8 @@ def equals_of(store: Store, group: str) -> dict[tuple[str, int], str]:
     return {(row["config_hash"], row["seed"]): row["run_id"] for row in rows if row["state"] in ("finished", *OPEN)}
 
 
-def chosen(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Runs by group or by what `find_run` takes, each once, in the order of the names and then of their making.
+def select_runs(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Runs by names of groups or by what `find_run` takes, each once, in the order of the names, then of creation.
 
     Raises:
         LookupFailed: a name is neither.
@@ -207,7 +210,7 @@ def chosen(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def ranks(store: Store, run_id: str, split: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Users, ascending, and the ranks of their targets with the best weights; empty for a run that did not get there."""
+    """Users, ascending, and the ranks of their targets, both (U,); empty for a run not evaluated on the split."""
     table = store.table(
         "SELECT user_id, rank FROM user_ranks WHERE run_id = ? AND split = ? ORDER BY user_id", [run_id, split]
     )
@@ -215,7 +218,7 @@ def ranks(store: Store, run_id: str, split: str) -> tuple[NDArray[np.int32], NDA
 
 
 def epoch_seconds(store: Store, *, dataset_name: str, config_hash: str | None = None) -> dict[str, float] | None:
-    """Median seconds of an epoch and number of epochs in finished runs, for an estimate; none without such runs."""
+    """Median seconds of an epoch and number of epochs in finished runs of a dataset; None without such runs."""
     rows = store.rows(
         "SELECT median(s.seconds) AS seconds, median(s.epochs) AS epochs, count(*) AS runs FROM (SELECT m.run_id, "
         "median(m.value) AS seconds, max(m.epoch) AS epochs FROM metrics m JOIN runs r USING (run_id) WHERE m.name = 'seconds' "
@@ -227,7 +230,7 @@ def epoch_seconds(store: Store, *, dataset_name: str, config_hash: str | None = 
 
 
 def tag(store: Store, text: str, *, add: tuple[str, ...] = (), remove: tuple[str, ...] = ()) -> list[str]:
-    """Change the tags of the run that `find_run` finds; the tags that it has now."""
+    """Add and remove tags of the run that `find_run` finds; returns its tags after that."""
     run = find_run(store, text)
     _edit(store, "run_tagged", run_id=run["run_id"], add=list(add), remove=list(remove))
     return sorted((set(run["tags"]) | set(add)) - set(remove))

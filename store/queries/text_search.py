@@ -1,4 +1,4 @@
-"""What a search by meaning reads: summary sets, whose summary is which text, and who was found."""
+"""What semantic search reads: summary sets, the owners and texts of their summaries, and the users and items found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store.database.database import Store
 from store.errors import LookupFailed
 
 TITLES = 3
-"""Last titles of a user that are shown."""
+"""Titles of a user's latest items that a result shows."""
 
 
 def find_set(
@@ -23,13 +23,14 @@ def find_set(
     run_id: str | None = None,
     dataset_id: str | None = None,
 ) -> dict[str, Any] | None:
-    """A set of summaries that fits, of the newest run first, with that run's settings; none where there is none.
+    """The summary set of the newest run that fits all conditions, with that run's settings; None without one.
 
     Args:
+        kind: `user` or `item`.
         set_id: the id, or the beginning of one.
 
     Raises:
-        LookupFailed: several sets begin so.
+        LookupFailed: several ids begin with `set_id`.
     """
     rows = store.rows(
         """
@@ -54,8 +55,8 @@ def owners(store: Store, found: dict[str, Any], *, prefixes: bool) -> tuple[NDAr
     """Owners (B,) of a set's summaries, ascending, and the hash of each one's text; empty texts are left out.
 
     Args:
-        found: a set of `find_set`.
-        prefixes: all anchors of a user, not only the one that represents them.
+        found: a row of `find_set`.
+        prefixes: include all anchors of a user, not only the one that represents the user.
     """
     table = store.table(
         "SELECT l.owner_id, sha256(t.text) AS sha256 FROM summary_links l JOIN summaries t USING (key) WHERE l.set_id = $1 "
@@ -67,7 +68,7 @@ def owners(store: Store, found: dict[str, Any], *, prefixes: bool) -> tuple[NDAr
 
 
 def texts(store: Store, set_ids: list[str]) -> dict[str, str]:
-    """Distinct texts of sets, by hash."""
+    """Distinct texts of summary sets, by SHA-256."""
     table = store.table(
         "SELECT DISTINCT sha256(t.text) AS sha256, t.text FROM summaries t SEMI JOIN (SELECT key FROM summary_links "
         "WHERE list_contains($1::VARCHAR[], set_id)) l USING (key)",
@@ -77,7 +78,7 @@ def texts(store: Store, set_ids: list[str]) -> dict[str, str]:
 
 
 def found_users(store: Store, found: dict[str, Any], anchor_ids: list[int]) -> dict[int, dict[str, Any]]:
-    """By anchor: the user, the prefix, its summary, and the titles of its last items, newest first."""
+    """User, prefix, summary and the titles of its latest items, latest first, by anchor id."""
     rows = store.rows(
         f"""
         SELECT
@@ -96,7 +97,7 @@ def found_users(store: Store, found: dict[str, Any], anchor_ids: list[int]) -> d
 
 
 def found_items(store: Store, found: dict[str, Any], item_ids: list[int]) -> dict[int, dict[str, Any]]:
-    """By item: its own id, title and summary."""
+    """Raw id, title and summary by item id."""
     rows = store.rows(
         'SELECT i.item_id, i.raw_id AS "item", i.title, t.text AS summary FROM items i JOIN wanted w ON w.id = i.item_id '
         "JOIN summary_links l ON l.set_id = $1 AND l.owner_id = i.item_id JOIN summaries t USING (key) "

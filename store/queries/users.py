@@ -1,4 +1,4 @@
-"""One user of one run, as the Inspector shows it."""
+"""One user of a run with prefixes, summary, neighbors and weights, as the Inspector shows it; and all users of a run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from store.errors import LookupFailed
 
 
 def find_user(store: Store, dataset_id: str, text: str) -> dict[str, Any]:
-    """A user by number or by the source's own id; the number wins.
+    """A user by number or by raw id; where both fit, the number wins.
 
     Raises:
-        LookupFailed: there is none.
+        LookupFailed: the dataset has no such user.
     """
     rows = store.rows(
         "SELECT * FROM users WHERE dataset_id = $1 AND (user_id = try_cast($2 AS INTEGER) OR raw_id = $2) "
@@ -23,14 +23,12 @@ def find_user(store: Store, dataset_id: str, text: str) -> dict[str, Any]:
     )
     if not rows:
         count = store.rows("SELECT count(*) AS n FROM users WHERE dataset_id = ?", [dataset_id])[0]["n"]
-        raise LookupFailed(
-            f"there is no user {text!r}", hint=f"Users are numbered 1 to {count}; their own ids work too."
-        )
+        raise LookupFailed(f"there is no user {text!r}", hint=f"Users are numbered 1 to {count}; raw ids work too.")
     return rows[0]
 
 
 def sequence(store: Store, dataset_id: str, user_id: int) -> list[dict[str, Any]]:
-    """The user's items in order: position, item_id, title, ts, and the role of each as a target."""
+    """The user's interactions in order: position, item_id, title, ts, and the item's role as a target."""
     return store.rows(
         "SELECT i.position, i.item_id, t.title, i.ts, a.role FROM interactions i JOIN items t USING (dataset_id, item_id) "
         "LEFT JOIN anchors a ON a.dataset_id = i.dataset_id AND a.user_id = i.user_id AND a.position = i.position - 1 "
@@ -40,7 +38,7 @@ def sequence(store: Store, dataset_id: str, user_id: int) -> list[dict[str, Any]
 
 
 def anchors(store: Store, dataset_id: str, user_id: int) -> list[dict[str, Any]]:
-    """The user's prefixes, shortest first."""
+    """The user's anchors (prefixes of the sequence), shortest first."""
     return store.rows(
         "SELECT anchor_id, position, length, item_id, role, represents FROM anchors WHERE dataset_id = ? AND user_id = ? "
         "ORDER BY position",
@@ -49,7 +47,7 @@ def anchors(store: Store, dataset_id: str, user_id: int) -> list[dict[str, Any]]
 
 
 def summary(store: Store, set_id: str | None, owner_id: int) -> dict[str, Any] | None:
-    """A summary with its provider, model, prompt, tokens and dollars; none where it has none."""
+    """The summary of an owner (anchor or item) with provider, model, prompt version, tokens and USD; None without one."""
     rows = store.rows(
         "SELECT t.*, s.kind, s.provider, s.model, s.prompt_version, s.unit FROM summary_links l JOIN summary_sets s "
         "USING (set_id) JOIN summaries t USING (key) WHERE l.set_id = ? AND l.owner_id = ?",
@@ -59,22 +57,21 @@ def summary(store: Store, set_id: str | None, owner_id: int) -> dict[str, Any] |
 
 
 def ranks(store: Store, run_id: str, user_id: int) -> dict[str, int]:
-    """Rank of the user's target by split."""
+    """Rank of the user's target by split; 1 is the best rank."""
     rows = store.rows("SELECT split, rank FROM user_ranks WHERE run_id = ? AND user_id = ?", [run_id, user_id])
     return {row["split"]: row["rank"] for row in rows}
 
 
 def target_ranks(store: Store, run_id: str, split: str) -> dict[int, int]:
-    """Rank of every user's target."""
+    """Rank of every user's target on a split, by user id."""
     found = store.table("SELECT user_id, rank FROM user_ranks WHERE run_id = ? AND split = ?", [run_id, split])
     return dict(zip(found["user_id"].to_pylist(), found["rank"].to_pylist(), strict=True))
 
 
 def neighbors(store: Store, run: dict[str, Any], anchor_id: int) -> list[dict[str, Any]]:
-    """The anchor's neighbors by similarity: who they are, and their weights by phase where they are stored.
+    """The anchor's neighbors by similarity, with the titles of their items, latest first, and stored weights by phase.
 
-    With unit `user`, or a pool of users, a list is kept for the anchor that represents the user; that one is used where
-    the anchor has none of its own.
+    Only anchors of the run's list have any: with unit `user`, or a pool of users, the anchor that represents the user.
     """
     return store.rows(
         """
@@ -98,8 +95,8 @@ def neighbors(store: Store, run: dict[str, Any], anchor_id: int) -> list[dict[st
     )
 
 
-def holders(store: Store, dataset_id: str, item_id: int, anchor_ids: list[int]) -> dict[int, str]:
-    """Which anchors know an item: `has` where it is in the prefix, `next` where it is what follows."""
+def anchors_with_item(store: Store, dataset_id: str, item_id: int, anchor_ids: list[int]) -> dict[int, str]:
+    """How anchors relate to an item: `has` where the prefix contains it, `next` where it follows; else left out."""
     rows = store.rows(
         "SELECT a.anchor_id, bool_or(i.position <= a.position) AS has, bool_or(i.position = a.position + 1) AS next "
         "FROM anchors a JOIN interactions i USING (dataset_id, user_id) WHERE a.dataset_id = $1 AND i.item_id = $2 "
@@ -110,8 +107,8 @@ def holders(store: Store, dataset_id: str, item_id: int, anchor_ids: list[int]) 
     return {anchor_id: word for anchor_id, word in found.items() if word}
 
 
-def everyone(store: Store, run: dict[str, Any]) -> pa.Table:
-    """Every user of a run's data by number: raw_id, the anchor that represents them, its length, rank of the test target."""
+def population(store: Store, run: dict[str, Any]) -> pa.Table:
+    """All users of a run's dataset by number: raw_id, representing anchor, its length, rank of the target on test."""
     return store.table(
         "SELECT u.user_id, u.raw_id, a.anchor_id, a.length, r.rank FROM users u "
         "LEFT JOIN anchors a ON a.dataset_id = u.dataset_id AND a.user_id = u.user_id AND a.represents "
@@ -122,7 +119,7 @@ def everyone(store: Store, run: dict[str, Any]) -> pa.Table:
 
 
 def weighed_pairs(store: Store, run: dict[str, Any], phase: str) -> pa.Table:
-    """Similarity and weight of every neighbor of the anchors that represent users: anchor_id, rank, similarity, weight."""
+    """Columns anchor_id, rank, similarity and weight of every stored pair of anchor and neighbor in a phase."""
     return store.table(
         "SELECT w.anchor_id, n.rank::INTEGER AS rank, n.similarity, w.weight FROM synthesizer_weights w "
         "JOIN neighbors n ON n.list_id = $2 AND n.anchor_id = w.anchor_id AND n.neighbor_id = w.neighbor_id "
@@ -132,22 +129,13 @@ def weighed_pairs(store: Store, run: dict[str, Any], phase: str) -> pa.Table:
 
 
 def weight_epochs(store: Store, run_id: str) -> dict[str, int]:
-    """Epoch of the weights of each phase that is stored: initial, best, last."""
+    """Epoch of the stored weights by phase: initial, best, last."""
     rows = store.rows("SELECT DISTINCT phase, epoch FROM synthesizer_weights WHERE run_id = ?", [run_id])
     return {row["phase"]: row["epoch"] for row in rows}
 
 
-def analysis(store: Store, run_id: str) -> dict[str, dict[str, float]]:
-    """What the run measured of its vectors and weights, by subgroup (h, h_plus, weights) and name."""
-    rows = store.rows("SELECT subgroup, name, value FROM metrics WHERE run_id = ? AND split = 'analysis'", [run_id])
-    found: dict[str, dict[str, float]] = {}
-    for row in rows:
-        found.setdefault(row["subgroup"], {})[row["name"]] = row["value"]
-    return found
-
-
 def search_users(store: Store, run: dict[str, Any], text: str, *, limit: int = 500) -> list[dict[str, Any]]:
-    """Users by number, own id, title of an item, or words of their summary: user_id and what was found, best first."""
+    """Users whose number, raw id, item titles or summary contain a text: user_id and the match, best match first."""
     return store.rows(
         """
         SELECT user_id, arg_min(found, place) AS found FROM (

@@ -1,6 +1,6 @@
-"""One run as one file: its settings, the hash of its data, summaries, neighbor lists, metrics, ranks and environment.
+"""Bundles: one run as one file, with its settings, the hash of its data, summaries, neighbor lists, metrics and ranks.
 
-A zip of Parquet tables with a manifest of their hashes. What comes from elsewhere is looked at before any of it is
+A bundle is a zip of Parquet tables with a manifest of their hashes. One from elsewhere is checked before any of it is
 used: names, kinds, sizes and hashes of all members, then the schema of every table.
 """
 
@@ -19,12 +19,12 @@ from store.database.database import Store
 from store.errors import LookupFailed, StoreError
 from store.home import Home
 from store.journal.journal import Journal
-from store.publishing.bundle_reader import FILE, FORMAT, MANIFEST, REQUEST, TABLES, read, refuse
+from store.publishing.bundle_reader import FILE, FORMAT, MANIFEST, REQUEST, TABLES, read_bundle, refused
 from store.publishing.publish import publish
 
 
-def export(store: Store, run_id: str, path: Path) -> dict[str, int]:
-    """Write a run's bundle; rows by table. The file is there when it is whole.
+def export_bundle(store: Store, run_id: str, path: Path) -> dict[str, int]:
+    """Write the bundle of a run, which appears when it is complete; returns its number of rows by table.
 
     Raises:
         StoreError: it cannot be written.
@@ -55,21 +55,21 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes, hashes: dict[str, str
     hashes[name] = hashlib.sha256(data).hexdigest()
 
 
-def bring_in(home: Home, path: Path) -> dict[str, Any]:
-    """Take a bundle into a home; its manifest. A run that is there already is left alone.
+def import_bundle(home: Home, path: Path) -> dict[str, Any]:
+    """Import a bundle into a home and return its manifest. A run that the home has already is never changed.
 
     Raises:
-        StoreError: it is no bundle, is damaged, or holds what no bundle holds; nothing was changed.
-        LookupFailed: the run is there.
+        StoreError: the file is no bundle, is damaged, or has members that no bundle has; nothing was changed.
+        LookupFailed: the home has the run already.
     """
-    manifest, tables, request = read(path)
+    manifest, tables, request = read_bundle(path)
     run_id = manifest["run_id"]
     folder = home.run_folder(run_id)
     home.create()
     if folder.exists():
         raise LookupFailed(f"run {run_id} is in this home already", where=str(path))
     if tables["runs"].column("run_id").to_pylist() != [run_id]:
-        raise refuse(path, "its run is not the one that its manifest names")
+        raise refused(path, "its run is not the one that its manifest names")
     making = home.runs / f".{run_id}.new"  # no run id begins with a dot
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir()

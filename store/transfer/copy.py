@@ -1,11 +1,10 @@
-"""What a run was made from, taken from one home into another: its data, its summaries, their vectors."""
+"""Copies what a run was made from into another home, where it is reproduced, and reads what both homes found."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from store.database.database import Store
 from store.home import Home
@@ -22,7 +21,7 @@ _TABLES = {
 
 
 def set_rows(store: Store, set_id: str) -> tuple[list[int], list[str], list[str | None]]:
-    """Owners of a summary set, ascending, with key and text; no text where a summary is not there."""
+    """Owners of a summary set (anchors or items), ascending, their keys and texts; None for a text that is not stored."""
     found = store.table(
         "SELECT l.owner_id, l.key, s.text FROM summary_links l LEFT JOIN summaries s USING (key) WHERE l.set_id = ? "
         "ORDER BY l.owner_id",
@@ -32,7 +31,7 @@ def set_rows(store: Store, set_id: str) -> tuple[list[int], list[str], list[str 
 
 
 def copy_sets(store: Store, to: Home, set_ids: list[str]) -> dict[str, int]:
-    """Copy summary sets with all that belongs to them; rows by table."""
+    """Copy summary sets with their links, summaries and prompts; returns the number of rows by table."""
     tables = {name: store.table(f"SELECT * FROM {name} WHERE {chosen}", [set_ids]) for name, chosen in _TABLES.items()}
 
     def apply(connection: duckdb.DuckDBPyConnection) -> None:
@@ -46,7 +45,7 @@ def copy_sets(store: Store, to: Home, set_ids: list[str]) -> dict[str, int]:
 
 
 def copy_vectors(store: Store, to: Home, encoder: str, sha256s: list[str]) -> int:
-    """Copy the vectors of texts that are stored, by the hashes of the texts; how many."""
+    """Copy the vectors that are stored for the hashes of some texts; returns how many were."""
     names, vectors = caches.known_vectors(store, encoder, sha256s)
     if names:
         journal = Journal(to.edits)
@@ -58,7 +57,7 @@ def copy_vectors(store: Store, to: Home, encoder: str, sha256s: list[str]) -> in
 
 
 def encoder_of(store: Store, list_id: str) -> str | None:
-    """Name of the encoder behind a neighbor list; none for a backbone's vectors, and where there is no such list."""
+    """Name of the encoder of a neighbor list's vectors; None for a backbone's own vectors, and for an unknown list."""
     rows = store.rows(
         "SELECT json_extract_string(parameters, '$.encoder') AS encoder FROM neighbor_lists WHERE list_id = ?",
         [list_id],
@@ -67,22 +66,22 @@ def encoder_of(store: Store, list_id: str) -> str | None:
 
 
 def differing_lists(store: Store, other: Store, list_id: str, other_id: str) -> tuple[int, int]:
-    """How many owners have other neighbors in the second home, and how many owners there are."""
-    rows = [_owners(store, list_id), _owners(other, other_id)]
-    there, here = (dict(zip(t["anchor_id"].to_pylist(), t["neighbors"].to_pylist(), strict=True)) for t in rows)
-    owners = there.keys() | here.keys()
-    return sum(there.get(owner) != here.get(owner) for owner in owners), len(owners)
+    """How many owners have different neighbors in the second home, and how many owners there are in either."""
+    first, second = _neighbors_by_owner(store, list_id), _neighbors_by_owner(other, other_id)
+    owners = first.keys() | second.keys()
+    return sum(first.get(owner) != second.get(owner) for owner in owners), len(owners)
 
 
-def _owners(store: Store, list_id: str) -> pa.Table:
+def _neighbors_by_owner(store: Store, list_id: str) -> dict[int, list[int]]:
     query = (
         "SELECT anchor_id, list(neighbor_id ORDER BY rank) AS neighbors FROM neighbors WHERE list_id = ? GROUP BY ALL"
     )
-    return store.table(query, [list_id])
+    table = store.table(query, [list_id])
+    return dict(zip(table["anchor_id"].to_pylist(), table["neighbors"].to_pylist(), strict=True))
 
 
 def metrics_of(store: Store, run_id: str) -> dict[tuple[str, str, str], Any]:
-    """Value of every final metric by split, subgroup and name; those of the analysis too."""
+    """Value of every final metric, those of the analysis included, by split, subgroup and name."""
     rows = store.rows(
         "SELECT m.split, m.subgroup, m.name, m.value FROM metrics m JOIN runs r USING (run_id) WHERE m.run_id = ? AND "
         "(m.split IN ('test', 'analysis') OR (m.split = 'valid' AND m.epoch = r.best_epoch AND m.name <> 'seconds')) "

@@ -31,7 +31,7 @@ from sracl_tui.cli.options_and_output import exit_code
 from sracl_tui.tui import app as _app  # its bindings are among the keys  # noqa: F401
 from sracl_tui.tui import keymap
 from store import errors as store_errors
-from store.database.schema import document
+from store.database.schema import schema_page
 from store.home import Home
 from store.journal.journal import read_events
 from store.opening import open_store
@@ -210,4 +210,4 @@ def test_tables_and_views(golden: Golden, tmp_path: Path) -> None:
 
 
 def test_the_page_about_tables_is_what_the_migrations_make() -> None:
-    assert (ROOT / "docs" / "schema.md").read_text("utf-8") == document(), "run `make docs`"
+    assert (ROOT / "docs" / "schema.md").read_text("utf-8") == schema_page(), "run `make docs`"

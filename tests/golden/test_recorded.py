@@ -19,7 +19,7 @@ from engine.recommend import load_model
 from sracl_tui.runs import environment
 from store.home import Home
 from store.journal.journal import read_events
-from store.maintenance import check
+from store.maintenance import check_home
 from store.opening import open_store
 
 from .answers import COMMANDS, TABLES, answer_of, difference
@@ -62,7 +62,7 @@ def test_a_home_without_databases_comes_back_from_its_journals(old_home, recorde
         (old_home / name).unlink()
     with open_store(Home(old_home)):
         pass
-    assert check(Home(old_home)).problems == []
+    assert check_home(Home(old_home)).problems == []
     for name in ("sracl.duckdb", "vectors.duckdb"):
         _same_rows(old_home / name, recorded_home / name)
 

@@ -17,7 +17,7 @@ from engine.semantics.llm import batch_client
 from engine.semantics.summaries.llm_provider import BatchPlan, EndpointProvider
 from engine.semantics.summaries.make import make_summaries
 from store.home import Home
-from store.llm_batches import BatchFiles
+from store.llm_batches import BatchLogs
 from tests.support.commands import sracl_inside
 
 from .conftest import entry
@@ -33,7 +33,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-class Mortal(BatchFiles):
+class Mortal(BatchLogs):
     """Dies once, right before it would write down a certain step."""
 
     step: str | None = None
@@ -292,7 +292,7 @@ def test_without_a_batch_api_nothing_is_sent(serve, tmp_path) -> None:
         "has no Batch API" in sracl_inside(tmp_path, "summarize", "--provider", "fake", *few, "--batch", code=2).stderr
     )
     provider = EndpointProvider.build(SemanticsConfig(provider="fake"), DEMO, max_length=20, home=tmp_path)
-    plan = BatchPlan(files=BatchFiles(Home(tmp_path)), run_id="r", payer="p", recorded=set, send=True)
+    plan = BatchPlan(files=BatchLogs(Home(tmp_path)), run_id="r", payer="p", recorded=set, send=True)
     with pytest.raises(ConfigError, match="no Batch API"):
         provider.use_batches(plan)
     assert server.requests == 0
@@ -310,7 +310,7 @@ def test_from_the_command_line_over_several_days(serve, tmp_path) -> None:
     first = json.loads(sracl_inside(home, "summarize", *few, "--batch", "--no-wait", "--budget", "5").stdout)
     assert first["state"] == "stopped"
     assert "are at the provider" in first["reason"]
-    (users, items) = (len(batch["requests"]) for batch in BatchFiles(Home(home)).read().values())
+    (users, items) = (len(batch["requests"]) for batch in BatchLogs(Home(home)).read().values())
     total = users + items
     assert json.loads(sracl_inside(home, "summarize", *few, "--dry-run").stdout)["kinds"]["user"]["in_batches"] == users
     listed = json.loads(sracl_inside(home, "llm", "batches", "list", "--json").stdout)["batches"]

@@ -148,7 +148,7 @@ def test_a_child_tells_its_steps_and_stores(tmp_path, source):
     assert (end.users, end.items, end.interactions, end.rows_read) == (50, 7, 600, 600)
     with open_store(home) as store:
         assert datasets.get(store, "日本")["dataset_id"] == end.dataset_id
-    with pytest.raises(LookupFailed, match="here already, as '日本'"):
+    with pytest.raises(LookupFailed, match="stored already, as '日本'"):
         list(ImportProcess(home, source, "other", ImportOptions(k_core=3)).told())
 
 

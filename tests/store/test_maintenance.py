@@ -39,11 +39,11 @@ def filled(home: Home, new_run: NewRun, make_dataset: Callable[..., Any]) -> Hom
 
 
 def test_a_sound_home_is_sound(filled: Home) -> None:
-    health = maintenance.check(filled)
+    health = maintenance.check_home(filled)
     assert health.problems == []
     assert health.rows["runs"] == 1
     assert health.rows["vectors.vectors"] == 0
-    assert maintenance.repair(filled) == []
+    assert maintenance.repair_home(filled) == []
 
 
 def test_a_check_names_what_does_not_fit(filled: Home) -> None:
@@ -53,7 +53,7 @@ def test_a_check_names_what_does_not_fit(filled: Home) -> None:
     )
     path = filled.runs / "one" / "events-0001.jsonl"
     os.truncate(path, 30)
-    told = "\n".join(maintenance.check(filled).problems)
+    told = "\n".join(maintenance.check_home(filled).problems)
     assert "2 metrics of a run that is not there" in told
     assert "1 metrics that are there twice" in told
     assert "interactions of a dataset that is not there" in told
@@ -108,10 +108,10 @@ def test_a_file_that_was_cut_is_made_anew(filled: Home, rows: Rows, from_backup:
         maintenance.backup(filled)
     users = rows("SELECT count(*) FROM users")
     os.truncate(filled.database, int(filled.database.stat().st_size * share))
-    assert maintenance.check(filled).problems
-    done = "\n".join(maintenance.repair(filled))
+    assert maintenance.check_home(filled).problems
+    done = "\n".join(maintenance.repair_home(filled))
     assert "moved to sracl.damaged-" in done
-    assert maintenance.check(filled).problems == []
+    assert maintenance.check_home(filled).problems == []
     assert rows("SELECT run_id, state FROM runs") == [("one", "finished")]
     assert rows("SELECT count(*) FROM metrics") == [(1,)]
     if from_backup:

@@ -106,7 +106,7 @@ def test_a_run_that_ends_while_its_journal_is_read_was_not_killed(
     run = spawn(RUN)
     run.hears("runs")
     publish(home)
-    take = ingest.take_events
+    take = ingest.ingest_events
 
     def late(*arguments: Any) -> None:
         """Comes after the journals are read, and before the locks are asked."""
@@ -114,7 +114,7 @@ def test_a_run_that_ends_while_its_journal_is_read_was_not_killed(
         run.hears("over")
         take(*arguments)
 
-    monkeypatch.setattr(ingest, "take_events", late)
+    monkeypatch.setattr(ingest, "ingest_events", late)
     publish(home)
     monkeypatch.undo()
     assert rows("SELECT state FROM runs") == [("running",)]

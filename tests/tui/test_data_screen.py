@@ -378,4 +378,4 @@ async def test_a_canceled_import_stores_nothing(home, shop, settled):
         assert not list(home.path.glob("*.new-*"))
         await pilot.press("ctrl+s")  # what is there already is refused with a reason, at the name
         await until(pilot, lambda: "name" in screen.draft.errors and app.screen is screen)
-        assert "this very content is here already, as 'shop'" in screen.refusal("start")
+        assert "the same content is stored already, as 'shop'" in screen.refusal("start")

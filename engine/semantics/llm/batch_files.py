@@ -15,7 +15,7 @@ ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
 class Files(Protocol):
-    """Keeps what is known of batches; see `store.llm_batches.BatchFiles`."""
+    """Keeps what is known of batches; see `store.llm_batches.BatchLogs`."""
 
     def begin(self, name: str, known: dict[str, Any], lines: Iterable[bytes]) -> Path: ...
 

@@ -19,7 +19,7 @@ from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.journal.journal import Journal, RunLock, end_of, lock_held
 from store.publishing.publish import publish
-from store.queue import Entry, Queue
+from store.queue import Queue, QueueEntry
 
 MOST_ATTEMPTS = 3
 """Workers that a run may take down with it before it is given up."""
@@ -51,7 +51,7 @@ def enqueue(
     known: list[tuple[RunRequest, str]] = []
     with open_store(home) as store:
         groups = {request.group for request in requests if request.group and not force}
-        there = {group: runs.equals_of(store, group) for group in groups}
+        there = {group: runs.equal_runs(store, group) for group in groups}
     for request in reversed(requests) if first else requests:
         equal = there.get(request.group or "", {}).get((request.config.config_hash(), request.config.train.seed))
         if equal is not None:
@@ -174,7 +174,7 @@ def work(home: Home, slot: str) -> int:
             return done  # looked again after the slot was free: one that came meanwhile saw a living worker
 
 
-def _finish(home: Home, queue: Queue, entry: Entry, slot: str) -> None:
+def _finish(home: Home, queue: Queue, entry: QueueEntry, slot: str) -> None:
     """See to it that an entry's run ends, once, whatever an earlier worker has done of it."""
     while True:
         try:
@@ -186,7 +186,7 @@ def _finish(home: Home, queue: Queue, entry: Entry, slot: str) -> None:
     _publish(home)
 
 
-def _run(home: Home, entry: Entry, slot: str) -> None:
+def _run(home: Home, entry: QueueEntry, slot: str) -> None:
     folder = home.run_folder(entry.run_id)
     if not (folder / FILE).exists():
         return  # its folder was deleted by hand

@@ -69,7 +69,7 @@ def _quote_kind(store: Store, provider: Provider, kind: Kind, owners: Any) -> di
         tokens_out=sum(tokens[1] for tokens in used.values()),
         tokens_cached=sum(tokens[2] for tokens in used.values()),
     )
-    pace = costs.pace(store, provider.name, provider.model or "")
+    pace = costs.mean_call_seconds(store, provider.name, provider.model or "")
     guess = estimate(
         provider,
         kind,
@@ -108,7 +108,7 @@ def _quote_vectors(needs: Needs, store: Store, provider: Provider, kinds: dict[s
     shas = {text_sha256(text): len(text) for text in texts}
     done = caches.known_vectors(store, encoder.name, list(shas))[0] if shas else []
     letters = sum(shas.values()) - sum(shas[sha] for sha in done)
-    pace = costs.pace(store, *encoder.name.split(":", 1))
+    pace = costs.mean_call_seconds(store, *encoder.name.split(":", 1))
     return {"texts": len(shas) + unwritten, "cached": len(done)} | estimate_vectors(
         encoder, written=len(shas) - len(done), letters=letters, unwritten=unwritten, call_seconds=pace
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import ConfigError, EngineError
 from store.database.database import Store
 from store.home import Home
-from store.llm_batches import BatchFiles
+from store.llm_batches import BatchLogs
 from store.queries import costs
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def plan_batches(
     from engine.semantics.summaries.llm_provider import BatchPlan, EndpointProvider
 
     if isinstance(provider, EndpointProvider):
-        recorded = partial(costs.recorded, store)
+        recorded = partial(costs.recorded_keys, store)
         plan = BatchPlan(
-            files=BatchFiles(store.home),
+            files=BatchLogs(store.home),
             run_id=run_id or "",
             payer=lock_key or "",
             recorded=recorded,
@@ -68,7 +68,7 @@ def client_of(store: Store, batch: Batch, run_id: str) -> BatchClient:
     key = find_key(batch.provider, endpoint, home)
     factor = endpoint.batch.price_factor if endpoint.batch else 1.0
     budget = Budget(endpoint, batch.model, factor=factor)
-    files, recorded = BatchFiles(store.home), partial(costs.recorded, store)
+    files, recorded = BatchLogs(store.home), partial(costs.recorded_keys, store)
     return BatchClient(
         batch.provider, endpoint, key, budget, files=files, run_id=run_id, payer=batch.payer, recorded=recorded
     )
@@ -78,7 +78,7 @@ def open_now(place: Home) -> list[Batch]:
     """Batches whose answers are not stored yet, oldest first."""
     from engine.semantics.llm.batch_files import open_batches
 
-    return open_batches(BatchFiles(place))
+    return open_batches(BatchLogs(place))
 
 
 def at_provider(place: Home, provider: str) -> set[str]:
@@ -103,7 +103,7 @@ def taken_in(place: Home) -> list[dict[str, Any]]:
     """Batches whose answers are stored, oldest first."""
     from engine.semantics.llm.batch_files import Batch
 
-    logs = BatchFiles(place).read(done=True)
+    logs = BatchLogs(place).read(done=True)
     return [document(Batch.read(name, known)) | {"ended": known.get("ended")} for name, known in logs.items()]
 
 

@@ -177,7 +177,7 @@ class InspectorScreen(PanesPage):
             holders: dict[int, str] = {}
             ids = [n["neighbor_id"] for side in (found, second) if side for n in side.neighbors]
             if found.anchor is not None and ids:
-                holders = users.holders(store, run["dataset_id"], found.anchor["item_id"], ids)
+                holders = users.anchors_with_item(store, run["dataset_id"], found.anchor["item_id"], ids)
         except (StoreError, EngineError) as error:
             self.post_message(self.Failed(str(error)))
         else:

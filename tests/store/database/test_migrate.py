@@ -10,17 +10,17 @@ import duckdb
 import pytest
 
 from store.database.connection import open_for_writing
-from store.database.migrate import Migration, Which, migrate, migrations, version_of
+from store.database.migrate import DatabaseName, Migration, migrate, migrations, version_of
 from store.errors import StoreError
 from store.home import Home
 from store.opening import open_store
 from store.publishing.publish import publish
 
-WHICH: tuple[Which, Which] = ("main", "vectors")
+WHICH: tuple[DatabaseName, DatabaseName] = ("main", "vectors")
 
 
 @pytest.mark.parametrize("which", WHICH)
-def test_a_new_file_reaches_the_newest_version(which: Which) -> None:
+def test_a_new_file_reaches_the_newest_version(which: DatabaseName) -> None:
     connection = duckdb.connect()
     assert version_of(connection) == 0
     applied = migrate(connection, which)
@@ -33,13 +33,13 @@ def test_a_new_file_reaches_the_newest_version(which: Which) -> None:
 
 
 @pytest.mark.parametrize("which", WHICH)
-def test_versions_are_numbered_without_gaps(which: Which) -> None:
+def test_versions_are_numbered_without_gaps(which: DatabaseName) -> None:
     assert [step.version for step in migrations(which)] == list(range(1, len(migrations(which)) + 1))
     assert all(step.name and step.sql.strip() for step in migrations(which))
 
 
 @pytest.mark.parametrize("which", WHICH)
-def test_everything_has_a_comment(which: Which) -> None:
+def test_everything_has_a_comment(which: DatabaseName) -> None:
     connection = duckdb.connect()
     migrate(connection, which)
     bare = connection.execute("""

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from store.database.schema import document
+from store.database.schema import schema_page
 from store.home import Home
 from store.opening import open_store
 
@@ -20,7 +20,7 @@ def test_the_page_is_up_to_date(tmp_path: Path) -> None:
 
 
 def test_every_relation_and_column_is_on_the_page(home: Home) -> None:
-    page = document()
+    page = schema_page()
     with open_store(home) as store:
         columns = store.rows(
             "SELECT table_name AS relation, column_name AS name, data_type AS kind FROM duckdb_columns() WHERE NOT internal"
@@ -34,7 +34,7 @@ def test_every_relation_and_column_is_on_the_page(home: Home) -> None:
 
 
 def test_the_page_is_one_table_per_relation_without_holes() -> None:
-    page = document()
+    page = schema_page()
     assert "None" not in page
     assert "|  |" not in page
     for line in page.splitlines():

@@ -19,7 +19,7 @@ from store.home import Home
 from store.journal.journal import Journal
 from store.opening import open_store
 from store.publishing import publish as publishing
-from store.publishing.fresh_read import read_beside
+from store.publishing.fresh_read import fresh_read
 from store.publishing.publish import Publisher, publish
 
 NewRun = Callable[..., Journal]
@@ -374,12 +374,12 @@ def test_what_is_read_beside_the_catching_up_is_read_again_only_where_something_
             looks.append([row["run_id"] for row in store.rows("SELECT run_id FROM runs")])
             return looks[-1]
 
-        assert read_beside(home, look) == ([], None)
+        assert fresh_read(home, look) == ([], None)
         assert len(looks) == 1
         new_run("one", started={"boot_id": "another start"}).close()
-        assert read_beside(home, look) == (["one"], None)
+        assert fresh_read(home, look) == (["one"], None)
         assert len(looks) == 3
-        assert read_beside(home, look) == (["one"], None)
+        assert fresh_read(home, look) == (["one"], None)
         assert len(looks) == 4
 
 
@@ -392,9 +392,9 @@ def test_what_hinders_the_catching_up_beside_a_read_is_told_and_what_it_cannot_r
         raise StoreBusy("another process is publishing", pid=None)
 
     monkeypatch.setattr(publishing, "publish", busy)
-    found, behind = read_beside(home, lambda: "rows")
+    found, behind = fresh_read(home, lambda: "rows")
     assert found == "rows"
     assert isinstance(behind, StoreBusy)
     home.database.write_bytes(b"no database")
     with pytest.raises(StoreError):
-        read_beside(home, lambda: "rows")
+        fresh_read(home, lambda: "rows")

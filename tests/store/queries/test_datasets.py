@@ -98,7 +98,7 @@ def test_a_name_stands_for_one_content(home: Home, make_dataset: MakeDataset, ro
     before = _counts(rows)
     with pytest.raises(LookupFailed, match="another dataset named 'small'"):
         datasets.add(home, to_record(make_dataset(seed=1)))
-    with pytest.raises(LookupFailed, match="here already, as 'small'"):
+    with pytest.raises(LookupFailed, match="stored already, as 'small'"):
         datasets.add(home, to_record(make_dataset(name="other")))
     assert _counts(rows) == before
     datasets.add(home, to_record(make_dataset(seed=1, name="other")))

@@ -33,7 +33,7 @@ def bundle(home: Home, new_run: Callable[..., Any], tmp_path: Path) -> Path:
     journal.append("run_ended", {"state": "finished", "reason": None})
     publish(home)
     with open_store(home) as store:
-        assert bundle_module.export(store, "one", tmp_path / "one.zip")["user_ranks"] == 2
+        assert bundle_module.export_bundle(store, "one", tmp_path / "one.zip")["user_ranks"] == 2
     return tmp_path / "one.zip"
 
 
@@ -58,11 +58,11 @@ def write(path: Path, members: dict[str, bytes], *, attributes: int = 0, method:
 
 def test_a_bundle_opens_in_another_home(bundle: Path, home: Home, tmp_path: Path) -> None:
     other = Home(tmp_path / "other")
-    assert bundle_module.bring_in(other, bundle)["run_id"] == "one"
+    assert bundle_module.import_bundle(other, bundle)["run_id"] == "one"
     for query in ("SELECT * EXCLUDE (heartbeat_at) FROM runs", "FROM user_ranks ORDER BY ALL", "FROM metrics"):
         assert rows_of(other, query) == rows_of(home, query)
     with pytest.raises(LookupFailed, match="already"):
-        bundle_module.bring_in(other, bundle)
+        bundle_module.import_bundle(other, bundle)
     other.database.unlink()
     assert rows_of(other, "SELECT run_id FROM runs") == [("one",)], "it comes back from its journal"
 
@@ -76,7 +76,7 @@ def test_members_that_no_bundle_has_are_refused(bundle: Path, tmp_path: Path, na
 def refused(bad: Path, tmp_path: Path, why: str) -> None:
     other = Home(tmp_path / "other")
     with pytest.raises(StoreError, match=why):
-        bundle_module.bring_in(other, bad)
+        bundle_module.import_bundle(other, bad)
     assert not other.runs.exists() or not any(other.runs.iterdir())
     assert not (tmp_path / "evil").exists()
 
@@ -120,7 +120,7 @@ def test_damage_is_refused(bundle: Path, tmp_path: Path) -> None:
         data[place] ^= 255
         (tmp_path / "bad.zip").write_bytes(data)
         try:
-            manifest, _, _ = bundle_reader.read(tmp_path / "bad.zip")
+            manifest, _, _ = bundle_reader.read_bundle(tmp_path / "bad.zip")
         except StoreError:
             continue
         assert manifest["run_id"] == "one"  # a byte that nothing reads
