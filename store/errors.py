@@ -36,7 +36,7 @@ class StoreBusy(StoreError):
 
 
 class LookupFailed(StoreError):
-    """No run, user, item or dataset answers to what was asked for, or several do; the command ends with exit code 2."""
+    """No run, user, item or dataset fits what was given, or several do; the command ends with exit code 2."""
 
     title = "Not found"
 

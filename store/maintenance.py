@@ -25,14 +25,14 @@ IMPORTED = ("datasets", "users", "items", "interactions", "anchors")
 """Tables that no journal can restore: they come from a backup, or from the damaged file where they are readable."""
 _RULES = {
     # problem: query that counts the rows that have it
-    "metrics of a run that is not there": "SELECT count(*) FROM metrics m ANTI JOIN runs r USING (run_id)",
-    "metrics that are there twice": (
+    "metrics of a run that does not exist": "SELECT count(*) FROM metrics m ANTI JOIN runs r USING (run_id)",
+    "metrics that are stored twice": (
         "SELECT count(*) - count(DISTINCT (run_id, epoch, step, split, subgroup, name)) FROM metrics"
     ),
-    "ranks of a run that is not there": "SELECT count(*) FROM user_ranks m ANTI JOIN runs r USING (run_id)",
-    "links to a summary that is not there": "SELECT count(*) FROM summary_links l ANTI JOIN summaries s USING (key)",
-    "neighbors of a list that is not there": "SELECT count(*) FROM neighbors n ANTI JOIN neighbor_lists l USING (list_id)",
-    "interactions of a dataset that is not there": (
+    "ranks of a run that does not exist": "SELECT count(*) FROM user_ranks m ANTI JOIN runs r USING (run_id)",
+    "links to a summary that does not exist": "SELECT count(*) FROM summary_links l ANTI JOIN summaries s USING (key)",
+    "neighbors of a list that does not exist": "SELECT count(*) FROM neighbors n ANTI JOIN neighbor_lists l USING (list_id)",
+    "interactions of a dataset that does not exist": (
         "SELECT count(*) FROM interactions i ANTI JOIN datasets d USING (dataset_id)"
     ),
 }
@@ -180,7 +180,7 @@ def repair_home(home: Home) -> list[str]:
     sources += sorted(home.path.glob("sracl.before-v*.duckdb"), reverse=True)
     rows, origin = _imported(sources)
     publish(home, apply=lambda connection: _insert_imported(connection, rows))
-    done.append("the journals were taken in anew")
+    done.append("the journals were ingested again")
     names = rows["datasets"]["name"].to_pylist() if "datasets" in rows else []
     if origin is not None:
         done.append(f"{len(names)} datasets came back from {origin.name}: {', '.join(names) or 'none'}")

@@ -7,6 +7,6 @@ ACTIVE = frozenset({"running", "stopping"})
 OPEN = ACTIVE | {"queued"}
 """The run has not ended as far as its row says; its process may have died since (see `store.publishing.liveness`)."""
 FAILED = frozenset({"failed", "killed", "lost"})
-"""The run ended and nobody asked for it."""
+"""The run ended without being asked to."""
 RESUMABLE = FAILED | {"stopped"}
 """The run ended before it finished, so its last checkpoint can be resumed."""

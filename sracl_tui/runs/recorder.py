@@ -21,7 +21,7 @@ from sracl_tui.runs.run_state import RunState
 from store.home import Home
 from store.journal.journal import Journal, Line, RunLock
 from store.journal.processes import boot_id, start_of
-from store.publishing.publish import Published, Publisher
+from store.publishing.publish import Publisher, PublishReport
 
 HEARTBEAT_SECONDS = 10.0
 END_TRIES, END_SECONDS = 20, 0.2
@@ -61,7 +61,7 @@ class Recorder:
         self._closed = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
-    def _published(self, report: Published) -> None:
+    def _published(self, report: PublishReport) -> None:
         text = f"{report.events:,} events published in {report.seconds:.2f} s"
         self.log.say(text, event="published", events=report.events, seconds=round(report.seconds, 3))
 

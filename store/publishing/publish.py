@@ -39,7 +39,7 @@ Apply = Callable[[duckdb.DuckDBPyConnection], Any]
 
 
 @dataclass
-class Published:
+class PublishReport:
     """Result of a publish: events ingested, its duration, and what was skipped and why."""
 
     events: int = 0
@@ -48,7 +48,7 @@ class Published:
     warnings: list[str] = field(default_factory=list)
 
 
-def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0, both: bool = False) -> Published:
+def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0, both: bool = False) -> PublishReport:
     """Ingest every journal and apply a change of our own, in one transaction per file; then replace the files.
 
     Args:
@@ -150,7 +150,7 @@ def write_sql(home: Home, query: str) -> Any:
 class Publisher:
     """A thread that publishes while a run lives: on request, and every EVERY_SECONDS or less often (see there)."""
 
-    def __init__(self, home: Home, *, done: Callable[[Published], None] = lambda report: None) -> None:
+    def __init__(self, home: Home, *, done: Callable[[PublishReport], None] = lambda report: None) -> None:
         """Args: done: called after every publish that succeeded, from the thread."""
         self._home, self._done = home, done
         self._wake, self._closed = threading.Event(), threading.Event()
@@ -185,7 +185,7 @@ class Publisher:
     def _publish(self, *, wait: float) -> None:
         try:
             report = publish(self._home, wait=wait)
-        except Exception as error:  # the run goes on whatever it is, and the journal waits
+        except Exception as error:  # of any kind: the run goes on, and its journal waits
             self.warnings = [str(error) or repr(error)]
             publishing = isinstance(error, StoreBusy) and error.pid is None  # not a session that stays open for hours
             self._pause = AGAIN_SECONDS if publishing else EVERY_SECONDS
@@ -199,9 +199,9 @@ def _path(home: Home, which: DatabaseName) -> Path:
     return home.database if which == "main" else home.vectors
 
 
-def _publish_once(home: Home, apply: Apply | None, *, both: bool) -> Published:
+def _publish_once(home: Home, apply: Apply | None, *, both: bool) -> PublishReport:
     _remove_stale(home)
-    report = Published()
+    report = PublishReport()
     vectors_lost = not home.vectors.exists()
     with _copy(home, "main") as main:
         offsets = ingest.offsets_of(main)

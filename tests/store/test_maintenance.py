@@ -54,9 +54,9 @@ def test_a_check_names_what_does_not_fit(filled: Home) -> None:
     path = filled.runs / "one" / "events-0001.jsonl"
     os.truncate(path, 30)
     told = "\n".join(maintenance.check_home(filled).problems)
-    assert "2 metrics of a run that is not there" in told
-    assert "1 metrics that are there twice" in told
-    assert "interactions of a dataset that is not there" in told
+    assert "2 metrics of a run that does not exist" in told
+    assert "1 metrics that are stored twice" in told
+    assert "interactions of a dataset that does not exist" in told
     assert "shorter than what was taken in" in told
 
 

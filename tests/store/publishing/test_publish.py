@@ -335,7 +335,7 @@ def test_the_publisher_thread_survives_what_hinders_it(home: Home, spawn: Callab
 def test_the_publisher_thread_waits_for_the_crowd_and_counts_only_its_own_work(
     home: Home, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[publishing.Published] = []
+    told: list[publishing.PublishReport] = []
     publisher = Publisher(home, done=told.append)
     new_run("one")
     with publishing._side_lock(home, 0.0):
