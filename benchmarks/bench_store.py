@@ -18,7 +18,7 @@ from store.database.database import reading
 from store.home import Home
 from store.journal.journal import Journal
 from store.opening import open_store
-from store.publishing.publish import Published, publish
+from store.publishing.publish import PublishReport, publish
 from store.queries.caches import known_neighbors
 
 ANCHORS, K = 131_413, 100
@@ -72,7 +72,7 @@ def _journal(home: Home, lists: dict[str, np.ndarray]) -> None:
     journal.close()
 
 
-def _written(home: Home, lists: dict[str, np.ndarray]) -> Published:
+def _written(home: Home, lists: dict[str, np.ndarray]) -> PublishReport:
     """As a run does it: into its journal, and from there into the database."""
     _journal(home, lists)
     return publish(home)

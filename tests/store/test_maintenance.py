@@ -57,7 +57,7 @@ def test_a_check_names_what_does_not_fit(filled: Home) -> None:
     assert "2 metrics of a run that does not exist" in told
     assert "1 metrics that are stored twice" in told
     assert "interactions of a dataset that does not exist" in told
-    assert "shorter than what was taken in" in told
+    assert "shorter than the part of it that was ingested" in told
 
 
 def test_a_backup_can_be_read_and_does_not_overwrite(filled: Home, tmp_path: Path) -> None:

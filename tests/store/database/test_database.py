@@ -18,6 +18,7 @@ from store.errors import QueryFailed, StoreBusy, StoreError
 from store.home import Home
 from store.journal.journal import Journal
 from store.opening import open_store
+from store.publishing import publish as publishing
 from store.publishing.publish import publish, write_sql
 
 NewRun = Callable[..., Journal]
@@ -306,10 +307,8 @@ def test_written_sql_tells_the_rows_of_the_time_that_counted(
     home: Home, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another writer came in between, so that it ran twice."""
-    from store.database import database
-
     once = [True]
-    run_sql = database.run_sql
+    run_sql = publishing.run_sql
 
     def interrupted(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table | None:
         found = run_sql(connection, query)
@@ -317,7 +316,7 @@ def test_written_sql_tells_the_rows_of_the_time_that_counted(
             spawn("""duckdb.connect(str(home.database)).execute("INSERT INTO prompts VALUES ('theirs', '')")""").done()
         return found
 
-    monkeypatch.setattr(database, "run_sql", interrupted)
+    monkeypatch.setattr(publishing, "run_sql", interrupted)
     found = write_sql(home, "INSERT INTO prompts VALUES ('mine', ''); SELECT version FROM prompts ORDER BY 1")
     assert [row["version"] for row in found.to_pylist()] == ["mine", "theirs"]
 
