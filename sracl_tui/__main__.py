@@ -54,16 +54,16 @@ def start(
       sracl-tui --home /data/sracl
       sracl-tui --screenshot inspector --out inspector.svg --size 100x30 --theme sracl-light
     """
-    place = options_and_output.home_of(home)
-    from sracl_tui.logs import say
+    resolved = options_and_output.home_of(home)
+    from sracl_tui.logs import log
     from sracl_tui.tui.app import SraclApp
 
     if keys:
         from sracl_tui.tui.keymap import template
 
-        typer.echo(template(place), nl=False)
+        typer.echo(template(resolved), nl=False)
         return
-    app = SraclApp(place)
+    app = SraclApp(resolved)
     app.shows_tracebacks = debug
     if theme is not None:
         if theme not in app.available_themes:
@@ -85,9 +85,9 @@ def start(
         out.write_text(draw(app, screenshot, size), "utf-8")
         typer.echo(f"{out}", err=True)
         return
-    say(place, "the app begins", version=__version__)
+    log(resolved, "the app starts", version=__version__)
     app.run()
-    say(place, "the app ends", code=app.return_code)
+    log(resolved, "the app ends", code=app.return_code)
     raise typer.Exit(app.return_code or 0)
 
 

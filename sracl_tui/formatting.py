@@ -1,18 +1,23 @@
-"""Text as the screens write it: strange characters made harmless, numbers, bars, times."""
+"""Values as text, for the command and the app alike: untrusted text made safe to print, states, numbers, times, bars."""
 
 from __future__ import annotations
 
 import unicodedata
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
-if TYPE_CHECKING:
-    pass
-
-
 BLOCKS = " ▏▎▍▌▋▊▉█"
+GLYPHS = {
+    "queued": "◌",
+    "running": "●",
+    "stopping": "◐",
+    "finished": "✓",
+    "failed": "✗",
+    "stopped": "■",
+    "killed": "✗",
+    "lost": "?",
+}
 STATE_STYLES = {
     "queued": "dim",
     "running": "live",
@@ -30,23 +35,23 @@ _TEXT = _HARMLESS | {9: "    ", 10: "\n", 13: None, 0x2028: "\n", 0x2029: "\n"}
 
 
 def line(text: object) -> str:
-    """Text for one line: control characters and marks that turn the direction never reach the terminal."""
+    """Untrusted text for one line: control characters and direction marks never reach the terminal."""
     plain = str(text)
     return plain if plain.isascii() and plain.isprintable() else plain.translate(_LINE)
 
 
 def text(value: object) -> str:
-    """The same for text of several lines."""
+    """Untrusted text of several lines; a tab becomes four blanks, and the text is NFC normalized."""
     return unicodedata.normalize("NFC", str(value).translate(_TEXT))
 
 
 def width(value: str) -> int:
-    """Columns that a text takes."""
+    """Terminal cells that a text takes."""
     return len(value) if value.isascii() else cell_len(value)
 
 
 def fit(value: str, columns: int, *, right: bool = False) -> str:
-    """Exactly so many columns, cut with an ellipsis or padded."""
+    """Cut with an ellipsis or pad to exactly `columns` cells; `right` aligns to the right."""
     taken = width(value)
     if taken > columns:
         return set_cell_size(value, columns - 1) + "…" if columns > 0 else ""
@@ -54,38 +59,44 @@ def fit(value: str, columns: int, *, right: bool = False) -> str:
 
 
 def bar(share: float, columns: int) -> str:
-    """A bar of eighths; `share` 0 to 1."""
+    """A bar of block characters, to an eighth of a cell; `share` is 0 to 1 of `columns`."""
     eighths = round(max(0.0, min(1.0, share)) * columns * 8)
     full, rest = divmod(eighths, 8)
     return "█" * full + (BLOCKS[rest] if rest else "")
 
 
 def state(name: str) -> str:
-    """A state as glyph and word."""
+    """A run's state as glyph and word: `✓ finished`."""
     return f"{GLYPHS.get(name, '?')} {name}"
 
 
 def decimal(value: float | None, digits: int = 4) -> str:
-    """A number; a dash for none."""
+    """A number with a fixed number of decimals; a dash for none."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def signed(value: float | None, digits: int = 4) -> str:
-    """A difference with its sign."""
+    """A difference with its sign; a dash for none."""
     return "-" if value is None else f"{value:+.{digits}f}"
 
 
 def dollars(value: float | None) -> str:
-    """US dollars; small sums with more digits."""
+    """US dollars: `$1.20`, four decimals below a cent, `price unknown` for none."""
     if value is None:
         return "price unknown"
     return f"${value:.2f}" if value >= 0.01 or value == 0 else f"${value:.4f}"
 
 
-def clock(seconds: float | None) -> str:
-    """`12 s`, `3:07` or `1:04:09`."""
+def clock(seconds: float | None, *, tenths: bool = False) -> str:
+    """A duration: `12 s`, `3:07` or `1:04:09`; a dash for none.
+
+    Args:
+        tenths: write `3.2 s` below ten seconds.
+    """
     if seconds is None:
         return "-"
+    if tenths and seconds < 10:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 100:
         return f"{whole} s"
@@ -95,37 +106,5 @@ def clock(seconds: float | None) -> str:
 
 
 def local_time(at: float) -> str:
-    """Time of day of a Unix time, in the reader's own zone."""
+    """Time of day of a Unix time, in the local time zone."""
     return datetime.fromtimestamp(at, UTC).astimezone().strftime("%H:%M:%S")
-
-
-GLYPHS = {
-    "queued": "◌",
-    "running": "●",
-    "stopping": "◐",
-    "finished": "✓",
-    "failed": "✗",
-    "stopped": "■",
-    "killed": "✗",
-    "lost": "?",
-}
-
-
-def state_text(state: str) -> str:
-    """A state as glyph and word."""
-    return f"{GLYPHS.get(state, '?')} {state}"
-
-
-def number(value: float | None) -> str:
-    """Four decimals; a dash for nothing."""
-    return "-" if value is None else f"{value:.4f}"
-
-
-def duration(seconds: float | None) -> str:
-    """`42 s`, `3 min 20 s` or `1 h 05 min`; a dash for nothing."""
-    if seconds is None:
-        return "-"
-    if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

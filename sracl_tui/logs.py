@@ -1,7 +1,7 @@
-"""Structured logs, a JSON object a line: one of the app and the commands in `logs/sracl.log` of the home, one per run.
+"""Structured logs, one JSON object per line: `logs/sracl.log` of a home for the app and the commands, `run.log` per run.
 
-Both are rotated: when a file is full it becomes `NAME.1`, and so on. Several processes may write to the same one. A log
-that cannot be written hinders nobody.
+Files are rotated: a full one becomes `NAME.1`, and so on. Several processes may write to the same file. A failure to
+write a log is ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from sracl_tui.redaction import hidden
+from sracl_tui.redaction import redact
 from store.home import Home
 from store.locks import FileLock
 
@@ -27,24 +27,27 @@ FIELDS = "fields"
 _LOGGER = "sracl"
 
 
-class Shared(RotatingFileHandler):
-    """A rotated file that several processes write to."""
+class SharedFileHandler(RotatingFileHandler):
+    """A rotated log file that several processes may write to."""
 
     def __init__(
         self, path: Path, home: Path, *, alone: bool = False, most_bytes: int = MOST_BYTES, kept: int = KEPT
     ) -> None:
-        """Nothing is opened before the first line.
+        """The file is opened by the first line.
 
         Args:
-            alone: no other process writes to it.
+            home: whose secrets are redacted.
+            alone: no other process writes to it, so no lock is taken.
+            most_bytes: size at which it is rotated.
+            kept: rotated files that are kept.
         """
         super().__init__(path, maxBytes=most_bytes, backupCount=kept, encoding="utf-8", errors="replace", delay=True)
         self._alone = alone
         self._file_lock = FileLock(path.with_name(f".{path.name}.lock"), mode=0o600)
-        self.setFormatter(Lines(home))
+        self.setFormatter(JsonFormatter(home))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, in the file that has the name now: another process may have rotated it."""
+        """Write a line to the file that has the name now: another process may have rotated it."""
         with suppress(OSError):
             if self._alone:
                 super().emit(record)
@@ -54,7 +57,7 @@ class Shared(RotatingFileHandler):
                 super().emit(record)
 
     def _reopen(self) -> None:
-        """Open the file that has the name now, where that is another one."""
+        """Reopen by name, where another process has rotated the file."""
         stream = self.stream
         if stream is None:
             return
@@ -74,40 +77,40 @@ class Shared(RotatingFileHandler):
         )
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """A full disk is told elsewhere."""
+        """Ignore it: a full disk is reported by whoever writes data."""
 
 
-class Lines(logging.Formatter):
-    """A record as a JSON object, without keys."""
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object with secrets redacted."""
 
     def __init__(self, home: Path) -> None:
         super().__init__()
         self._home = home
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """A line with `at` (UTC), `level`, `pid`, `what`, the fields of the record, and `traceback` of an error."""
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
-        told = {"at": at, "level": record.levelname.lower(), "pid": record.process, "what": record.getMessage()}
-        told |= getattr(record, FIELDS, {})
+        entry = {"at": at, "level": record.levelname.lower(), "pid": record.process, "what": record.getMessage()}
+        entry |= getattr(record, FIELDS, {})
         if record.exc_info:
-            told["traceback"] = "".join(traceback.format_exception(*record.exc_info))
-        told = {name: hidden(value, self._home) if isinstance(value, str) else value for name, value in told.items()}
-        return hidden(json.dumps(told, ensure_ascii=False, default=str), self._home)
+            entry["traceback"] = "".join(traceback.format_exception(*record.exc_info))
+        entry = {name: redact(value, self._home) if isinstance(value, str) else value for name, value in entry.items()}
+        return redact(json.dumps(entry, ensure_ascii=False, default=str), self._home)
 
 
 def path_of(home: Home) -> Path:
-    """The app's log."""
+    """The log file of the app and the commands."""
     return home.path / "logs" / APP
 
 
 def app_log(home: Home) -> logging.Logger:
-    """The log of the app and the commands of a home."""
+    """The logger of a home; its handler is added by the first call."""
     path = path_of(home)
     log = logging.getLogger(f"{_LOGGER}.{path}".replace(".", "_"))
     if not log.handlers:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            log.addHandler(Shared(path, home.path))
+            log.addHandler(SharedFileHandler(path, home.path))
         except OSError:
             log.addHandler(logging.NullHandler())
         log.setLevel(logging.INFO)
@@ -115,31 +118,38 @@ def app_log(home: Home) -> logging.Logger:
     return log
 
 
-def say(home: Home, what: str, /, *, level: int = logging.INFO, **fields: Any) -> None:
-    """Write a line into the app's log."""
+def log(home: Home, what: str, /, *, level: int = logging.INFO, **fields: Any) -> None:
+    """Write a line with further fields to the app's log."""
     app_log(home).log(level, what, extra={FIELDS: fields})
 
 
 def crash(home: Home, error: BaseException, what: str) -> str:
-    """Write an error of ours that nobody expected into the app's log, and the sentence for the person."""
+    """Log the traceback of a bug.
+
+    Args:
+        what: what ended by it, such as `the command has ended by an error`.
+
+    Returns:
+        A sentence for the user that names the log.
+    """
     app_log(home).error(what, exc_info=error, extra={FIELDS: {"error": type(error).__name__}})
-    return f"{what}: {type(error).__name__}. This is a bug of sracl; where it happened stands in {path_of(home)}."
+    return f"{what}: {type(error).__name__}. This is a bug of sracl; the traceback is in {path_of(home)}."
 
 
 class RunLog:
-    """The log of a run, beside its journal: what a person would be told, warnings of libraries, tracebacks."""
+    """The log of a run, beside its journal: its messages, warnings of libraries, tracebacks."""
 
     def __init__(self, folder: Path, home: Path) -> None:
-        self._handler = Shared(folder / RUN, home, alone=True)
+        self._handler = SharedFileHandler(folder / RUN, home, alone=True)
         self._handler.setLevel(logging.INFO)
         self._libraries = logging.getLogger()
         self._libraries.addHandler(self._handler)
         logging.captureWarnings(True)
 
-    def say(
+    def write(
         self, what: str, /, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any
     ) -> None:
-        """Write a line."""
+        """Write a line with further fields, and the traceback of `error`."""
         record = logging.LogRecord("run", level, "", 0, what, (), None)
         if error is not None:
             record.exc_info = (type(error), error, error.__traceback__)
@@ -147,7 +157,7 @@ class RunLog:
         self._handler.handle(record)
 
     def close(self) -> None:
-        """Let go of the libraries' words too."""
+        """Close the file and stop capturing the warnings of libraries."""
         self._libraries.removeHandler(self._handler)
         logging.captureWarnings(False)
         self._handler.close()

@@ -1,4 +1,4 @@
-"""Takes out of a text what must stand in no file and on no screen: keys, tokens, addresses that hold one."""
+"""Redaction of secrets: API keys, tokens and webhook addresses appear in no file and on no screen."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from engine.semantics.llm.endpoints import read_dotenv
 
 SHORTEST = 6
-"""A value with fewer letters is no secret, and stands in too many words."""
+"""A shorter value is taken for no secret: it would occur in ordinary words."""
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|WEBHOOK", re.IGNORECASE)
 _LOOKS_SECRET = re.compile(r"\b(?:sk|pk|hf|ghp|gho|xox[bp]|AKIA)[-_]?[A-Za-z0-9_-]{12,}\b|Bearer\s+\S+")
 
 
-def hidden(text: str, home: Path | None) -> str:
-    """The text without keys: of the environment, of the home's `.env`, and whatever looks like one."""
+def redact(text: str, home: Path | None) -> str:
+    """Replace by `[key]` the secrets of the environment and of the home's `.env`, and everything that looks like one."""
     for value in _values(home):
         text = text.replace(value, "[key]")
     return _LOOKS_SECRET.sub("[key]", text)
@@ -29,8 +29,8 @@ def _values(home: Path | None) -> Iterator[str]:
             yield value
 
 
-def open_to_others(home: Path) -> str:
-    """What is wrong with the permissions of the home's `.env`, and how to set it right; empty where nothing is."""
+def permission_problem(home: Path) -> str:
+    """Why the permissions of the home's `.env` are unsafe, and the command that mends them; empty where they are safe."""
     path = home / ".env"
     try:
         mode = path.stat().st_mode & 0o777

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sracl_tui import logs
 from sracl_tui.cli.main import app
-from sracl_tui.redaction import hidden, open_to_others
+from sracl_tui.redaction import permission_problem, redact
 from sracl_tui.runs import environment
 from sracl_tui.tui.app import SraclApp
 from store.home import Home
@@ -23,8 +23,8 @@ KEY = "sk-test-5a1e77c0ffee"
 WRITER = """
 import logging, sys
 from pathlib import Path
-from sracl_tui.logs import Shared
-handler = Shared(Path(sys.argv[1]), Path(sys.argv[1]).parent, most_bytes=4000, kept=30)
+from sracl_tui.logs import SharedFileHandler
+handler = SharedFileHandler(Path(sys.argv[1]), Path(sys.argv[1]).parent, most_bytes=4000, kept=30)
 for number in range(150):
     handler.handle(logging.LogRecord("x", logging.INFO, "", 0, f"{sys.argv[2]}-{number}", (), None))
 """
@@ -44,7 +44,7 @@ def test_processes_share_a_rotated_file_and_lose_no_line(tmp_path: Path, monkeyp
 
 
 def test_no_more_is_kept_than_was_asked_for(tmp_path: Path) -> None:
-    handler = logs.Shared(tmp_path / "x.log", tmp_path, most_bytes=500, kept=2)
+    handler = logs.SharedFileHandler(tmp_path / "x.log", tmp_path, most_bytes=500, kept=2)
     for number in range(100):
         handler.handle(logging.LogRecord("x", logging.INFO, "", 0, f"line {number}", (), None))
     handler.close()
@@ -60,18 +60,18 @@ def test_keys_stand_in_no_log(tmp_path: Path, monkeypatch) -> None:
         raise RuntimeError(f"Bearer abc.def refused {KEY}")
     except RuntimeError as error:
         logs.crash(home, error, "posting to https://chat.example/services/T0/B1/quoted-secret with environment-secret")
-    logs.say(home, "told", level=logging.WARNING, reason=f"{KEY} abc")
+    logs.log(home, "told", level=logging.WARNING, reason=f"{KEY} abc")
     text = logs.path_of(home).read_text()
     assert not any(secret in text for secret in (KEY, "quoted-secret", "environment-secret", "abc.def"))
     first, second = map(json.loads, text.splitlines())
     assert first["traceback"].startswith("Traceback")
     assert (second["level"], second["reason"]) == ("warning", "[key] abc")
-    assert hidden("a short word", tmp_path) == "a short word"
+    assert redact("a short word", tmp_path) == "a short word"
 
 
 def test_a_log_that_cannot_be_written_hinders_nobody(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file where the folder should be")
-    logs.say(Home(tmp_path), "nobody hears it")
+    logs.log(Home(tmp_path), "nobody hears it")
 
 
 def test_an_unexpected_error_of_a_command_is_a_sentence_and_a_traceback_in_the_log(tmp_path, monkeypatch) -> None:
@@ -105,10 +105,10 @@ def test_an_unexpected_error_of_the_app_too(tmp_path, monkeypatch, capsys) -> No
 
 @pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o400, False), (0o644, True), (0o620, True)])
 def test_keys_that_others_can_read_are_told_of(tmp_path: Path, mode: int, told: bool) -> None:
-    assert open_to_others(tmp_path) == ""
+    assert permission_problem(tmp_path) == ""
     (tmp_path / ".env").write_text(f"A_KEY={KEY}\n")
     (tmp_path / ".env").chmod(mode)
-    said = open_to_others(tmp_path)
+    said = permission_problem(tmp_path)
     assert bool(said) is told
     assert KEY not in said
     done = CliRunner().invoke(app, ["alerts", "show", "--home", str(tmp_path)])

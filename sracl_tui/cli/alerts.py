@@ -42,17 +42,17 @@ def show(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
     """
     from sracl_tui.runs.alerts import alerts
 
-    place = options_and_output.home_of(home)
-    settings = alerts.read(place)
+    resolved = options_and_output.home_of(home)
+    settings = alerts.read(resolved)
     document: dict[str, Any] = settings.model_dump(mode="json")
-    document |= {"file": str(place.path / alerts.FILE), "there": (place.path / alerts.FILE).exists()}
-    document["webhook_ready"] = settings.webhook is not None and not _missing(place, settings)
+    document |= {"file": str(resolved.path / alerts.FILE), "there": (resolved.path / alerts.FILE).exists()}
+    document["webhook_ready"] = settings.webhook is not None and not _missing(resolved, settings)
     if json_:
         options_and_output.print_json(document)
         return
     webhook = "none"
     if settings.webhook is not None:
-        webhook = f"{settings.webhook.url_env}, {_missing(place, settings) or 'set'}"
+        webhook = f"{settings.webhook.url_env}, {_missing(resolved, settings) or 'set'}"
     pairs = {
         "file": document["file"] if document["there"] else f"{document['file']} (not there: defaults)",
         "told of": ", ".join(settings.on) or "nothing",
@@ -64,12 +64,12 @@ def show(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
     options_and_output.print_pairs(options_and_output.out(), pairs)
 
 
-def _missing(place: Home, settings: Any) -> str:
+def _missing(home: Home, settings: Any) -> str:
     """Why nothing can be posted; empty where it can."""
     from sracl_tui.runs.alerts import alerts
 
     try:
-        alerts.address(place, settings.webhook)
+        alerts.address(home, settings.webhook)
     except ConfigError as error:
         return error.message
     return ""
@@ -92,8 +92,8 @@ def try_out(
     from sracl_tui.runs.alerts import alerts, terminal_bell
     from sracl_tui.runs.alerts import webhook as webhook_module
 
-    place = options_and_output.home_of(home)
-    settings = alerts.read(place)
+    resolved = options_and_output.home_of(home)
+    settings = alerts.read(resolved)
     if kind not in alerts.KINDS:
         raise ConfigError(f"there is no kind {kind!r}", where="--kind", hint=f"Kinds: {', '.join(alerts.KINDS)}.")
     alert = alerts.Alert(kind, "test", "test", "this is a test of alerts", {"state": "finished", "reason": None})
@@ -101,7 +101,7 @@ def try_out(
         sys.stderr.write(terminal_bell.sequence(settings.bell, alert.title, alert.text))
         sys.stderr.flush()
     document: dict[str, Any] = {"kind": kind, "told": kind in settings.on, "bell": settings.bell, "webhook": None}
-    what = alerts.post_of(place, settings, alert)
+    what = alerts.post_of(resolved, settings, alert)
     if what is not None:
         done = webhook_module.post(what)
         document["webhook"] = {"delivered": done.delivered, "attempts": done.attempts, "reason": done.reason or None}

@@ -39,9 +39,9 @@ def list_batches(
     """
     from sracl_tui.runs.stages import llm_batches
 
-    place = options_and_output.home_of(home)
-    with options_and_output.open_store(place) as store:
-        rows = llm_batches.taken_in(place) if done else llm_batches.refreshed(store)
+    resolved = options_and_output.home_of(home)
+    with options_and_output.open_store(resolved) as store:
+        rows = llm_batches.taken_in(resolved) if done else llm_batches.refreshed(store)
     if json_:
         options_and_output.print_json({"batches": rows})
         return
@@ -85,17 +85,17 @@ def collect(
     from sracl_tui.runs.execute import execute
     from sracl_tui.runs.stages.llm_batches import open_now
 
-    place = options_and_output.home_of(home)
-    before = {batch.name: batch for batch in (_named(place, names) if names else open_now(place))}
+    resolved = options_and_output.home_of(home)
+    before = {batch.name: batch for batch in (_named(resolved, names) if names else open_now(resolved))}
     if before:
         config, preset = load_config()
         request = RunRequest(
             run_id=new_run_id(), config=config, kind="collect", preset=preset, job={"batches": list(before)}
         )
-        result = watched(request, lambda listener: execute(place, request, listener=listener), headless)
+        result = watched(request, lambda listener: execute(resolved, request, listener=listener), headless)
         if result.exit_code:
             raise typer.Exit(result.exit_code)
-    left = {batch.name for batch in open_now(place)}
+    left = {batch.name for batch in open_now(resolved)}
     taken = {name: len(batch.requests) for name, batch in before.items() if name not in left}
     if json_:
         options_and_output.print_json({"taken_in": taken, "left": [name for name in before if name in left]})
@@ -120,9 +120,9 @@ def cancel(
     """
     from sracl_tui.runs.stages.llm_batches import client_of
 
-    place = options_and_output.home_of(home)
-    with options_and_output.open_store(place) as store:
-        states = {batch.name: client_of(store, batch, "").cancel(batch) for batch in _named(place, names)}
+    resolved = options_and_output.home_of(home)
+    with options_and_output.open_store(resolved) as store:
+        states = {batch.name: client_of(store, batch, "").cancel(batch) for batch in _named(resolved, names)}
     if json_:
         options_and_output.print_json({"batches": states})
         return
@@ -149,8 +149,8 @@ def forget(
     from engine.errors import ConfigError
     from store.llm_batches import BatchLogs
 
-    place = options_and_output.home_of(home)
-    found = _named(place, names)
+    resolved = options_and_output.home_of(home)
+    found = _named(resolved, names)
     if not yes:
         total = sum(len(batch.requests) for batch in found)
         raise ConfigError(
@@ -158,7 +158,7 @@ def forget(
             where="forget",
             hint="Give them up with --yes, or collect them.",
         )
-    files = BatchLogs(place)
+    files = BatchLogs(resolved)
     for batch in found:
         files.note(batch.name, ended="given up")
         files.close(batch.name)
@@ -168,7 +168,7 @@ def forget(
     options_and_output.out().print(f"{len(found)} batches given up", highlight=False)
 
 
-def _named(place: Home, names: list[str]) -> list[Batch]:
+def _named(home: Home, names: list[str]) -> list[Batch]:
     """The batches that are meant.
 
     Raises:
@@ -177,6 +177,6 @@ def _named(place: Home, names: list[str]) -> list[Batch]:
     from sracl_tui.runs.stages.llm_batches import open_now
     from store.llm_batches import BatchLogs
 
-    files = BatchLogs(place)
+    files = BatchLogs(home)
     wanted = {files.find(name) for name in names}
-    return [batch for batch in open_now(place) if batch.name in wanted]
+    return [batch for batch in open_now(home) if batch.name in wanted]

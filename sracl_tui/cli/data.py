@@ -58,7 +58,7 @@ def import_(
     from sracl_tui.services.dataset_import import import_into
     from store.queries import datasets
 
-    place = None if dry_run else options_and_output.home_of(home)
+    resolved = None if dry_run else options_and_output.home_of(home)
     options = ImportOptions(
         format=format_,
         items=items,
@@ -76,9 +76,9 @@ def import_(
     talk = options_and_output.talk()
     with talk.status("importing") as status:
         told = lambda event: status.update(_step(event)) if isinstance(event, StageProgress) else None  # noqa: E731
-        dataset, report = import_into(place, path, name=name, options=options, report=told)
-    if json_ and place is not None:
-        with options_and_output.open_store(place) as store:
+        dataset, report = import_into(resolved, path, name=name, options=options, report=told)
+    if json_ and resolved is not None:
+        with options_and_output.open_store(resolved) as store:
             options_and_output.print_json(datasets.get(store, dataset.dataset_id))
         return
     if json_:
@@ -201,12 +201,12 @@ def remove(
     """
     from store.queries import datasets
 
-    place = options_and_output.home_of(home)
-    with options_and_output.open_store(place) as store:
+    resolved = options_and_output.home_of(home)
+    with options_and_output.open_store(resolved) as store:
         row = datasets.get(store, name)
         if not yes:
             typer.confirm(f"Remove {row['name']} ({row['interactions']:,} interactions)?", abort=True, err=True)
-        datasets.remove(place, store, name)
+        datasets.remove(resolved, store, name)
     if json_:
         options_and_output.print_json({"removed": row["name"], "dataset_id": row["dataset_id"]})
     else:

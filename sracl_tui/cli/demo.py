@@ -1,4 +1,4 @@
-"""`sracl demo`: the main job on the synthetic demo set, the backbone and SRA-CL side by side."""
+"""`sracl demo`: the backbone and SRA-CL side by side on the synthetic demo set."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ PRESETS = {"backbone": "backbone", "SRA-CL": "default"}
 def demo(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
     """Train the plain backbone and SRA-CL on the synthetic demo set and compare their test metrics.
 
-    What is done already is shown again, not run again.
+    A finished run of the demo is reused: its metrics are printed again.
 
     \b
     Examples:
       sracl demo
       sracl demo --home /tmp/try-sracl --json
     """
-    place = options_and_output.home_of(home)
+    resolved = options_and_output.home_of(home)
     requests: list[RunRequest] = []
     for preset in PRESETS.values():
         config, _ = load_config(preset=preset, settings={"dataset": "demo"})
         requests.append(
             RunRequest(run_id=new_run_id(), config=config, preset=preset, name=f"demo-{preset}", group=GROUP)
         )
-    results = run_all(place, requests, headless=False, force=False)
+    results = run_all(resolved, requests, headless=False, force=False)
     if json_:
         options_and_output.print_json({"runs": [result.document() for result in results]})
     elif all(result.test for result in results):
@@ -47,25 +47,25 @@ def demo(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
                 "Test metrics on the demo set (synthetic: generated, no real people)", rows, ks
             )
         )
-        _next(place, results[1].request.run_id)
+        _next(resolved, results[1].request.run_id)
     raise typer.Exit(max(result.exit_code for result in results))
 
 
-def _next(place: Home, run_id: str) -> None:
-    """Three commands to go on with, as they work in this very shell."""
-    home = "" if place.path == Home.resolve().path else f" --home {_short(place.path)}"
+def _next(home: Home, run_id: str) -> None:
+    """Print three commands to try next, as they work in this shell: with the path of `sracl` and the home."""
+    option = "" if home.path == Home.resolve().path else f" --home {_short(home.path)}"
     sracl = "sracl" if shutil.which("sracl") else _short(Path(sys.argv[0]).absolute())
     lines = (
-        f"\nThe database: {place.database}",
+        f"\nThe database: {home.database}",
         "What to try next:",
-        f"  {sracl} inspect {run_id} 7{home}    one person's summary beside the learned neighbor weights",
-        f"  {sracl} run --vary provider=offline,titles --seeds 3{home}    does a summary do better than raw titles?",
-        f"  {sracl} data import FOLDER --name mine{home}    your own data; then: {sracl} run --dataset mine{home}",
+        f"  {sracl} inspect {run_id} 7{option}    one user's summary beside the learned neighbor weights",
+        f"  {sracl} run --vary provider=offline,titles --seeds 3{option}    does a summary do better than raw titles?",
+        f"  {sracl} data import FOLDER --name mine{option}    your own data; then: {sracl} run --dataset mine{option}",
     )
     for line in lines:
         options_and_output.out().print(line, markup=False, highlight=False)
 
 
 def _short(path: Path) -> str:
-    """As seen from the current folder, where it lies below it."""
+    """The path relative to the current folder where it lies below it, else the absolute one."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -33,29 +33,29 @@ def doctor(
     from sracl_tui.logs import path_of
     from sracl_tui.runs import environment
 
-    place = options_and_output.home_of(home)
+    resolved = options_and_output.home_of(home)
     facts = {
-        "home": str(place.path),
-        "database": str(place.database),
-        "vectors": str(place.vectors),
-        "runs": str(place.runs),
-        "log": str(path_of(place)),
+        "home": str(resolved.path),
+        "database": str(resolved.database),
+        "vectors": str(resolved.vectors),
+        "runs": str(resolved.runs),
+        "log": str(path_of(resolved)),
         "machine": environment.machine(),
         **environment.package_versions(),
     }
     checks = [
         _checked(name, check)
         for name, check in (
-            ("store", lambda: _store(place)),
+            ("store", lambda: _store(resolved)),
             ("training", _torch),
             ("encoder", _encoder),
             ("annoy", _annoy),
-            ("keys", lambda: _keys(place)),
+            ("keys", lambda: _keys(resolved)),
         )
     ]
     good = all(check["ok"] for check in checks)
     if report is not None:
-        _write_report(place, report, facts, checks)
+        _write_report(resolved, report, facts, checks)
     if json_:
         options_and_output.print_json({**facts, "checks": checks, "ok": good})
     else:
@@ -67,17 +67,17 @@ def doctor(
     raise typer.Exit(0 if good else 4)
 
 
-def _write_report(place: Any, path: Path, facts: dict[str, Any], checks: list[dict[str, Any]]) -> None:
+def _write_report(home: Any, path: Path, facts: dict[str, Any], checks: list[dict[str, Any]]) -> None:
     from sracl_tui.services.bug_report import text_of
     from store.errors import StoreError
     from store.queries.runs import list_runs
 
     try:
-        with options_and_output.open_store(place) as store:
+        with options_and_output.open_store(home) as store:
             rows = list_runs(store)
     except StoreError:  # the checks say why
         rows = []
-    path.write_text(text_of(place, facts, checks, rows), "utf-8")
+    path.write_text(text_of(home, facts, checks, rows), "utf-8")
     options_and_output.talk().print(f"{path}: look through it before you send it.", markup=False, highlight=False)
 
 
@@ -90,12 +90,12 @@ def _checked(name: str, check: Callable[[], str]) -> dict[str, Any]:
     return {"name": name, "ok": ok, "detail": detail, "seconds": round(time.perf_counter() - started, 2)}
 
 
-def _store(place: Any) -> str:
+def _store(home: Any) -> str:
     from store.publishing.publish import publish
     from store.queries import caches
 
-    seconds = publish(place).seconds
-    with options_and_output.open_store(place) as store:
+    seconds = publish(home).seconds
+    with options_and_output.open_store(home) as store:
         counts = caches.counts(store)
     return (
         ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
@@ -103,17 +103,17 @@ def _store(place: Any) -> str:
     )
 
 
-def _keys(place: Any) -> str:
+def _keys(home: Any) -> str:
     from engine.errors import ConfigError
-    from sracl_tui.redaction import open_to_others
+    from sracl_tui.redaction import permission_problem
     from sracl_tui.runs.alerts import alerts
 
-    if trouble := open_to_others(place.path):
+    if trouble := permission_problem(home.path):
         raise ConfigError(trouble)
-    webhook = alerts.read(place).webhook
+    webhook = alerts.read(home).webhook
     if webhook is not None:
-        alerts.address(place, webhook)
-    return "read by nobody else" if (place.path / ".env").exists() else "none in the home"
+        alerts.address(home, webhook)
+    return "read by nobody else" if (home.path / ".env").exists() else "none in the home"
 
 
 def _torch() -> str:

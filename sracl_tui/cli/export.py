@@ -110,7 +110,7 @@ def _results(store: Store, run_ids: list[str], out: Path) -> int:
     metrics = [name for name in metrics if any(row[name] is not None for row in rows)]
     heads = ["run", "data", "seed", *(name.removeprefix("test_").upper().replace("_", "@") for name in metrics)]
     cells = [
-        [row["name"], row["dataset_name"] or "", str(row["seed"]), *(formatting.number(row[m]) for m in metrics)]
+        [row["name"], row["dataset_name"] or "", str(row["seed"]), *(formatting.decimal(row[m]) for m in metrics)]
         for row in rows
     ]
     try:

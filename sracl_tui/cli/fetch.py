@@ -39,15 +39,15 @@ def fetch(
     """
     from engine.data.download import OWN, known
 
-    place = options_and_output.home_of(home)
-    entries = known(place.path / OWN)
+    resolved = options_and_output.home_of(home)
+    entries = known(resolved.path / OWN)
     if name is None:
         _list(entries, json_=json_)
         return
     entry = entries.get(name)
     if entry is None:
         raise ConfigError(f"there is no known data set {name!r}", where="NAME", hint=f"Known: {', '.join(entries)}.")
-    folder = place.cache / "data" / name
+    folder = resolved.cache / "data" / name
     facts = _facts(entry, folder)
     talk = options_and_output.talk()
     options_and_output.print_pairs(
@@ -69,7 +69,7 @@ def fetch(
     path = _fetched(entry, folder)
     document: dict[str, Any] = {"name": name, "path": str(path), "files": _facts(entry, folder)}
     if not download_only:
-        document["dataset"] = _imported(place, path, as_ or name, k_core)
+        document["dataset"] = _imported(resolved, path, as_ or name, k_core)
     if json_:
         options_and_output.print_json(document)
         return
@@ -110,11 +110,11 @@ def _fetched(entry: Known, folder: Path) -> Path:
         return fetch(entry, folder, progress=told)
 
 
-def _imported(place: Any, path: Path, name: str, k_core: int) -> dict[str, Any]:
+def _imported(home: Any, path: Path, name: str, k_core: int) -> dict[str, Any]:
     from engine.data.importing import ImportOptions
     from sracl_tui.services.dataset_import import import_into
 
-    dataset, report = import_into(place, path, name=name, options=ImportOptions(k_core=k_core))
+    dataset, report = import_into(home, path, name=name, options=ImportOptions(k_core=k_core))
     for warning in report.warnings:
         options_and_output.talk().print(f"warning: {warning}", markup=False, highlight=False)
     for reason, count in report.dropped.items():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from store.home import Home
 
 
-def check_dataset(place: Home, name: str) -> None:
+def check_dataset(home: Home, name: str) -> None:
     """A run with a misspelled dataset is no run: refuse it before it has a folder.
 
     Raises:
@@ -26,18 +26,18 @@ def check_dataset(place: Home, name: str) -> None:
     from store.queries import datasets
 
     if name != "demo":
-        with options_and_output.open_store(place) as store:
+        with options_and_output.open_store(home) as store:
             datasets.get(store, name)
 
 
-def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: bool) -> list[RunResult]:
+def run_all(home: Home, requests: list[RunRequest], *, headless: bool, force: bool) -> list[RunResult]:
     """Run requests one after the other until one is stopped; an equal finished run of the group stands in for one."""
     from sracl_tui.runs.execute import execute
     from sracl_tui.runs.result import finished_equal
 
     results: list[RunResult] = []
     for request in requests:
-        earlier = None if force else finished_equal(place, request)
+        earlier = None if force else finished_equal(home, request)
         if earlier is not None:
             options_and_output.talk().print(
                 f"{earlier.request.run_id}: seed {request.config.train.seed} is already in group {request.group}; reused "
@@ -46,14 +46,14 @@ def run_all(place: Home, requests: list[RunRequest], *, headless: bool, force: b
                 highlight=False,
             )
         results.append(
-            earlier or watched(request, lambda listener, r=request: execute(place, r, listener=listener), headless)
+            earlier or watched(request, lambda listener, r=request: execute(home, r, listener=listener), headless)
         )
         if results[-1].exit_code == 130:
             break
     return results
 
 
-def resume_run(place: Home, text: str, *, headless: bool, budget: float | None, force: bool) -> RunResult:
+def resume_run(home: Home, text: str, *, headless: bool, budget: float | None, force: bool) -> RunResult:
     """Resume a run; a finished one gives its result, and with `force` the same settings run as a new run.
 
     A run whose folder has a request and no journal was launched and did not begin: it begins.
@@ -64,13 +64,13 @@ def resume_run(place: Home, text: str, *, headless: bool, budget: float | None, 
     """
     from sracl_tui.runs import resume_check
     from sracl_tui.runs.execute import execute
-    from sracl_tui.runs.execution.queue import keep_going
+    from sracl_tui.runs.execution.queue import restart_workers
 
-    request = _launched(place, text)
+    request = _launched(home, text)
     if request is not None:
-        check_dataset(place, request.config.data.dataset)
+        check_dataset(home, request.config.data.dataset)
     else:
-        found = _recorded(place, text, force=force)
+        found = _recorded(home, text, force=force)
         if not isinstance(found, RunRequest):
             return found
         request = found
@@ -80,37 +80,37 @@ def resume_run(place: Home, text: str, *, headless: bool, budget: float | None, 
     if force:
         request = replace(request, run_id=new_run_id(), note=request.note or f"{request.run_id} anew")
     else:
-        resume_check.check(place.run_folder(request.run_id), request)
+        resume_check.check(home.run_folder(request.run_id), request)
     try:
-        return watched(request, lambda listener: execute(place, request, listener=listener, resume=not force), headless)
+        return watched(request, lambda listener: execute(home, request, listener=listener, resume=not force), headless)
     finally:
-        keep_going(place)
+        restart_workers(home)
 
 
-def _launched(place: Home, text: str) -> RunRequest | None:
+def _launched(home: Home, text: str) -> RunRequest | None:
     """The request of a run that the app launched, where `text` is the whole id of one that has not begun."""
     from sracl_tui.runs.execution.local import launched_request
 
     try:
-        return launched_request(place.run_folder(text))
+        return launched_request(home.run_folder(text))
     except LookupFailed:  # a name that cannot be an id
         return None
 
 
-def _recorded(place: Home, text: str, *, force: bool) -> RunRequest | RunResult:
+def _recorded(home: Home, text: str, *, force: bool) -> RunRequest | RunResult:
     """The request of a run in the database, or its result where it is finished and not forced."""
     from sracl_tui.runs.result import read_result
     from store.opening import open_store
     from store.queries.runs import find_run
 
-    with open_store(place) as store:
+    with open_store(home) as store:
         row = find_run(store, text)
         if row["state"] == "finished" and not force:
             options_and_output.talk().print(
                 f"{row['run_id']} is finished: this is its result.", markup=False, highlight=False
             )
             return read_result(store, row["run_id"])
-    return RunRequest.read(place.run_folder(row["run_id"]))
+    return RunRequest.read(home.run_folder(row["run_id"]))
 
 
 def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:

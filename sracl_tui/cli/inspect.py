@@ -94,14 +94,14 @@ def _item(item: dict[str, Any], anchor: dict[str, Any] | None) -> tuple[str, ...
 
 
 def _neighbor(neighbor: dict[str, Any], most: float) -> tuple[str, ...]:
-    weight, place = neighbor["weight"], neighbor["weight_rank"]
+    weight, home = neighbor["weight"], neighbor["weight_rank"]
     moved = (
         ""
-        if place is None
+        if home is None
         else "▲"
-        if place < neighbor["cosine_rank"]
+        if home < neighbor["cosine_rank"]
         else "▼"
-        if place > neighbor["cosine_rank"]
+        if home > neighbor["cosine_rank"]
         else "="
     )
     return (
@@ -109,7 +109,7 @@ def _neighbor(neighbor: dict[str, Any], most: float) -> tuple[str, ...]:
         f"{neighbor['similarity']:.3f}",
         "-" if weight is None else f"{weight:.3f}",
         "█" * round(BAR * (weight or 0.0) / most),
-        "-" if place is None else str(place),
+        "-" if home is None else str(home),
         moved,
         str(neighbor["neighbor_user_id"]),
         "; ".join((neighbor["titles"] or [])[:3]),

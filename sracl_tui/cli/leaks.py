@@ -33,8 +33,8 @@ def leaks(
 
     config, preset = load_config(assignments=tuple(assignments or ()), settings={"dataset": dataset})
     request = RunRequest(run_id=new_run_id(), config=config, kind="leaks", preset=preset)
-    place = options_and_output.home_of(home)
-    result = watched(request, lambda listener: execute(place, request, listener=listener), headless=False)
+    resolved = options_and_output.home_of(home)
+    result = watched(request, lambda listener: execute(resolved, request, listener=listener), headless=False)
     if json_:
         options_and_output.print_json(result.document())
     elif result.leaks:

@@ -74,12 +74,12 @@ def summarize(
     config, preset = load_config(
         assignments=tuple(assignments or ()), settings={key: value for key, value in given.items() if value is not None}
     )
-    place = options_and_output.home_of(home)
-    check_dataset(place, config.data.dataset)
+    resolved = options_and_output.home_of(home)
+    check_dataset(resolved, config.data.dataset)
     if dry_run:
         from sracl_tui.runs.stages.cost_estimate import quote_summaries
 
-        _print_quote(quote_summaries(place, config, kinds, batch=batch), json_=json_)
+        _print_quote(quote_summaries(resolved, config, kinds, batch=batch), json_=json_)
         return
     from sracl_tui.runs.execute import execute
 
@@ -87,7 +87,7 @@ def summarize(
         run_id=new_run_id(), config=config, kind="summarize", preset=preset,
         job={"kinds": list(kinds)} | ({"batch": True, "wait": not no_wait} if batch else {}),
     )  # fmt: skip
-    result = watched(request, lambda listener: execute(place, request, listener=listener), headless)
+    result = watched(request, lambda listener: execute(resolved, request, listener=listener), headless)
     if json_:
         options_and_output.print_json(summarize_job.document(result))
     else:
@@ -103,7 +103,7 @@ def _print_cost(result: Any) -> None:
     stand_ins = f", {cost['fallbacks']:,} texts by rule stand in for answers" if cost.get("fallbacks") else ""
     options_and_output.talk().print(
         f"{result.request.run_id}: {cost['calls']:,} calls, {dollars(cost['usd'])}{unpriced}, "
-        f"{cost['cached']:,} summaries were there{stand_ins}, {formatting.duration(result.seconds['total'])}",
+        f"{cost['cached']:,} summaries were there{stand_ins}, {formatting.clock(result.seconds['total'], tenths=True)}",
         markup=False,
         highlight=False,
     )
@@ -142,11 +142,11 @@ def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: De
     from engine.semantics.llm.endpoints import find_key, read_endpoints
     from engine.semantics.llm.prices import prices_of
 
-    place = options_and_output.home_of(home)
+    resolved = options_and_output.home_of(home)
     documents = []
-    for name, endpoint in read_endpoints(place.path).items():
+    for name, endpoint in read_endpoints(resolved.path).items():
         try:
-            key = "set" if find_key(name, endpoint, place.path) else "not needed"
+            key = "set" if find_key(name, endpoint, resolved.path) else "not needed"
         except ConfigError:
             key = f"{endpoint.key_env} is not set"
         prices = prices_of(endpoint, endpoint.model or "", datetime.now(UTC))
@@ -188,10 +188,10 @@ def try_endpoint(
     from sracl_tui.runs.stages.cost_estimate import dollars
     from store.journal.adhoc_calls import AdhocCalls
 
-    place = options_and_output.home_of(home)
+    resolved = options_and_output.home_of(home)
     dataset = make_demo()
     config = SemanticsConfig(provider=name, llm=model)
-    provider = EndpointProvider.build(config, dataset, max_length=10, home=place.path)
+    provider = EndpointProvider.build(config, dataset, max_length=10, home=resolved.path)
     few = provider.endpoint.limits.model_copy(update={"attempts": 2})
     provider.endpoint = provider.endpoint.model_copy(update={"limits": few})
     found: list[dict[str, Any]] = []
@@ -199,7 +199,7 @@ def try_endpoint(
         ("user", dataset.anchors.representing[:1]),
         ("item", dataset.train_counts.nonzero()[0][:1]),
     )
-    with AdhocCalls(place, "llm test") as ledger:
+    with AdhocCalls(resolved, "llm test") as ledger:
         for kind, owners in asked:
             started = time.perf_counter()
             calls = 0
@@ -346,15 +346,15 @@ def show_prompt(
     from store.errors import LookupFailed
     from store.queries import datasets
 
-    place = options_and_output.home_of(home)
-    with options_and_output.open_store(place) as store:
+    resolved = options_and_output.home_of(home)
+    with options_and_output.open_store(resolved) as store:
         missing = dataset == "demo" and datasets.find(store, dataset) is None
         data = make_demo() if missing else open_dataset(store, dataset)
     anchors = data.anchors
     own = [int(anchor) for anchor in anchors.representing if anchors.user_ids[anchor - 1] == user]
     if not own or item > len(data.items):
         raise LookupFailed(f"there is no user {user} with a training prefix, or no item {item}, in {dataset}")
-    prompt = choose_prompt(name, data, place.path)
+    prompt = choose_prompt(name, data, resolved.path)
     endpoint = Endpoint(base_url="http://127.0.0.1/v1")
     requests = Requests(data, prompt, endpoint, "model", max_length=DataConfig().max_length)
     shown = {

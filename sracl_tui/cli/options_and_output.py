@@ -156,16 +156,16 @@ def _open_keys(home: Home) -> str:
     """What is wrong with the permissions of the home's keys; they are looked at only where there are any."""
     if not (home.path / ".env").exists():
         return ""
-    from sracl_tui.redaction import open_to_others
+    from sracl_tui.redaction import permission_problem
 
-    return open_to_others(home.path)
+    return permission_problem(home.path)
 
 
-def open_store(place: Home, *, ingest: bool = True) -> Any:
+def open_store(home: Home, *, ingest: bool = True) -> Any:
     """The home's store, open for reading."""
     from store.opening import open_store
 
-    store = open_store(place, ingest=ingest)
+    store = open_store(home, ingest=ingest)
     warn_behind(store.behind)
     return store
 

@@ -73,7 +73,7 @@ def add(
     enqueue(options_and_output.home_of(home), asked, first=first, force=force, json_=json_)
 
 
-def enqueue(place: Home, asked: RunOptions, *, first: bool, force: bool, json_: bool) -> None:
+def enqueue(home: Home, asked: RunOptions, *, first: bool, force: bool, json_: bool) -> None:
     """Put what is asked for into the queue, each file as a run of its own, and say so.
 
     Raises:
@@ -91,9 +91,9 @@ def enqueue(place: Home, asked: RunOptions, *, first: bool, force: bool, json_: 
     parts = [replace(asked, configs=(path,)) for path in asked.configs] or [asked]
     requests = [request for part in parts for request in part.requests()]
     for dataset in {request.config.data.dataset for request in requests}:
-        check_dataset(place, dataset)
-    added, known = run_queue.enqueue(place, requests, first=first, force=force)
-    queue = Queue(place)
+        check_dataset(home, dataset)
+    added, known = run_queue.enqueue(home, requests, first=first, force=force)
+    queue = Queue(home)
     if json_:
         options_and_output.print_json(
             {
@@ -132,9 +132,9 @@ def list_(
     from sracl_tui.runs.execution.queue import listing
     from store.queries.runs import list_runs
 
-    place = options_and_output.home_of(home)
-    with options_and_output.open_store(place) as store:
-        found = listing(place, {row["run_id"]: row for row in list_runs(store)})
+    resolved = options_and_output.home_of(home)
+    with options_and_output.open_store(resolved) as store:
+        found = listing(resolved, {row["run_id"]: row for row in list_runs(store)})
     entries = found["entries"]
     ended = [entry for entry in entries if entry["entry"] == "done"]
     hidden = [] if every or json_ else ended[10:]
@@ -154,7 +154,7 @@ def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
         "" if entry["place"] is None else str(entry["place"]),
         entry["run_id"],
         "" if entry["name"] == entry["run_id"] else entry["name"],
-        formatting.state_text(entry["state"] or "queued"),
+        formatting.state(entry["state"] or "queued"),
         entry["dataset"] or "",
         "" if entry["seed"] is None else str(entry["seed"]),
         entry["group"] or "",
@@ -192,9 +192,9 @@ def move(
     """
     from sracl_tui.runs.execution import queue as run_queue
 
-    where = options_and_output.home_of(home)
-    run_id = _run_id(where, run)
-    now = run_queue.move(where, run_id, place)
+    resolved = options_and_output.home_of(home)
+    run_id = _run_id(resolved, run)
+    now = run_queue.move(resolved, run_id, place)
     _done({"run_id": run_id, "place": now}, f"{run_id} is at place {now}.", json_)
 
 
@@ -208,10 +208,10 @@ def remove(runs: RunsArgument, home: HomeOption = None, json_: JsonOption = Fals
     """
     from sracl_tui.runs.execution import queue as run_queue
 
-    place = options_and_output.home_of(home)
-    found = [_run_id(place, run) for run in runs]
+    resolved = options_and_output.home_of(home)
+    found = [_run_id(resolved, run) for run in runs]
     for run_id in found:
-        run_queue.take_out(place, run_id)
+        run_queue.remove(resolved, run_id)
     _done({"removed": found}, f"{', '.join(found)}: removed.", json_)
 
 
@@ -248,9 +248,9 @@ def start(
     from sracl_tui.runs.execution import queue as run_queue
     from store.queue import Queue
 
-    place = options_and_output.home_of(home)
-    started = run_queue.start(place, workers)
-    living = Queue(place).slots() | started
+    resolved = options_and_output.home_of(home)
+    started = run_queue.start(resolved, workers)
+    living = Queue(resolved).slots() | started
     named = ", ".join(f"{slot} (PID {pid})" for slot, pid in living.items())
     text = f"Workers: {named}" if living else "Nothing waits: workers start when something is added."
     _done({"workers": living, "started": list(started)}, text, json_)
@@ -279,10 +279,10 @@ def work(
     _done({"slot": slot, "runs": done}, f"{done} runs; nothing more waits.", json_)
 
 
-def _run_id(place: Home, text: str) -> str:
+def _run_id(home: Home, text: str) -> str:
     from store.queries.runs import find_run
 
-    with options_and_output.open_store(place) as store:
+    with options_and_output.open_store(home) as store:
         return find_run(store, text)["run_id"]
 
 

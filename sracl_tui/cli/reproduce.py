@@ -58,11 +58,11 @@ def reproduce(
     """
     from sracl_tui.services import reproduction
 
-    place = options_and_output.home_of(home)
-    with options_and_output.open_store(place) as store:
+    resolved = options_and_output.home_of(home)
+    with options_and_output.open_store(resolved) as store:
         row = reproduction.chosen(store, run)
         request = reproduction.request_of(row, device=device, threads=threads)
-        with _scratch(place, row["run_id"], keep) as scratch:
+        with _scratch(resolved, row["run_id"], keep) as scratch:
             console = options_and_output.talk()
             console.print(f"{row['run_id']}: once more in {scratch.path}", markup=False, highlight=False)
             checks = reproduction.prepare(store, row, request, scratch, encode=encode)
@@ -80,7 +80,7 @@ def reproduce(
 
 
 @contextmanager
-def _scratch(place: Home, run_id: str, keep: Path | None) -> Iterator[Home]:
+def _scratch(home: Home, run_id: str, keep: Path | None) -> Iterator[Home]:
     """A new home: the folder that is named, or one in the cache that is removed in the end.
 
     Raises:
@@ -92,7 +92,7 @@ def _scratch(place: Home, run_id: str, keep: Path | None) -> Iterator[Home]:
             raise ConfigError("it is not empty", where=str(keep), hint="Name a new folder with --keep.")
         yield Home(keep)
         return
-    folder = place.cache / SCRATCH
+    folder = home.cache / SCRATCH
     _clear(folder)
     mine = folder / f"{run_id}.{os.getpid()}"
     try:

@@ -112,9 +112,9 @@ def run(
         raise ConfigError(
             "a run is resumed with its own settings", where="--resume", hint="Leave the other options out."
         )
-    place = options_and_output.home_of(home)
+    resolved = options_and_output.home_of(home)
     if resume is not None:
-        results = [resume_run(place, resume, headless=headless, budget=budget, force=force)]
+        results = [resume_run(resolved, resume, headless=headless, budget=budget, force=force)]
     else:
         asked = RunOptions(
             configs=tuple(configs or ()), dataset=dataset, preset=preset, assignments=tuple(assignments or ()),
@@ -124,39 +124,42 @@ def run(
         if queue:
             from sracl_tui.cli.queue import enqueue
 
-            enqueue(place, asked, first=False, force=force, json_=json_)
+            enqueue(resolved, asked, first=False, force=force, json_=json_)
             return
         plan = asked.requests()
         for dataset_name in {request.config.data.dataset for request in plan}:
-            check_dataset(place, dataset_name)
+            check_dataset(resolved, dataset_name)
         if dry_run:
             if asked.several:
-                _dry_run_group(place, plan, json_=json_)
+                _dry_run_group(resolved, plan, json_=json_)
             else:
-                _dry_run(place, plan[0].config, json_=json_)
+                _dry_run(resolved, plan[0].config, json_=json_)
             return
-        results = run_all(place, plan, headless=headless, force=force)
+        results = run_all(resolved, plan, headless=headless, force=force)
     if json_:
         documents = [result.document() for result in results]
         options_and_output.print_json(documents[0] if seeds is None and len(documents) == 1 else {"runs": documents})
     else:
-        _print_results(place, results)
+        _print_results(resolved, results)
     raise typer.Exit(max(result.exit_code for result in results))
 
 
 def stop(
     run: RunArgument,
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds until it is asked firmly, and killed 10 s later; 0 asks and leaves.")
+        float,
+        typer.Option(
+            min=0, help="Seconds until it is forced to stop, and killed 10 s later; 0 asks and does not wait."
+        ),
     ] = 60.0,
-    kill: Annotated[bool, typer.Option("--kill", help="Ask firmly at once, and kill it 10 s later.")] = False,
+    kill: Annotated[bool, typer.Option("--kill", help="Force it to stop at once, and kill it 10 s later.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Stop a run: it finishes its step and saves, and `sracl run --resume` goes on from there.
 
-    One that does not react is asked firmly and then killed. One that waits in the queue leaves it.
+    A run that does not react is forced to stop, then killed. A waiting run is removed from the queue.
 
     \b
     Examples:
@@ -167,10 +170,10 @@ def stop(
     from store.opening import open_store
     from store.queries.runs import find_run
 
-    place = options_and_output.home_of(home)
-    with open_store(place) as store:
+    resolved = options_and_output.home_of(home)
+    with open_store(resolved) as store:
         run_id = find_run(store, run)["run_id"]
-    done = stop_run(place, run_id, wait=wait, firmly=kill)
+    done = stop_run(resolved, run_id, wait=wait, force=kill)
     if json_:
         options_and_output.print_json({"run_id": run_id, "pid": done.pid, "ended": done.ended, "how": done.how})
         return
@@ -180,12 +183,12 @@ def stop(
     options_and_output.talk().print(f"{run_id}: {text}.", highlight=False)
 
 
-def _dry_run_group(place: Home, requests: list[RunRequest], *, json_: bool) -> None:
+def _dry_run_group(home: Home, requests: list[RunRequest], *, json_: bool) -> None:
     """One line per run; stages that runs share are counted with each, so the sum is an upper bound."""
     from sracl_tui.services.run_plan import plan
 
     by_config = {request.config.config_hash(): request.config for request in requests}
-    plans = {key: plan(place, config) for key, config in by_config.items()}
+    plans = {key: plan(home, config) for key, config in by_config.items()}
     rows = [(request, plans[request.config.config_hash()]) for request in requests]
     minutes = sum(document["minutes"] for _, document in rows)
     if json_:
@@ -211,12 +214,12 @@ def _sum(dollars: list[float | None]) -> float | None:
     return sum(known) if len(known) == len(dollars) else None
 
 
-def _dry_run(place: Home, config: Config, *, json_: bool) -> None:
+def _dry_run(home: Home, config: Config, *, json_: bool) -> None:
     from sracl_tui.runs.stages.cost_estimate import cost_line
     from sracl_tui.services.estimate_text import kind_line, vectors_line
     from sracl_tui.services.run_plan import plan
 
-    document = plan(place, config)
+    document = plan(home, config)
     if json_:
         options_and_output.print_json(document)
         return
@@ -249,7 +252,7 @@ def _row_name(request: RunRequest) -> str:
     return f"{name.removesuffix(f'-{seed}')}, seed {seed}"
 
 
-def _print_results(place: Home, results: list[RunResult]) -> None:
+def _print_results(home: Home, results: list[RunResult]) -> None:
     done = [result for result in results if result.test]
     if not done:
         return
@@ -263,7 +266,7 @@ def _print_results(place: Home, results: list[RunResult]) -> None:
             f"mean, spread and tests: sracl compare {done[0].request.group}", markup=False, highlight=False
         )
     options_and_output.talk().print(
-        f"{', '.join(r.request.run_id for r in done)}: {sum(r.seconds['total'] for r in done):.0f} s, in {place.database}",
+        f"{', '.join(r.request.run_id for r in done)}: {sum(r.seconds['total'] for r in done):.0f} s, in {home.database}",
         markup=False,
         highlight=False,
     )

@@ -48,11 +48,11 @@ def runs(
     """
     from store.queries.runs import list_runs
 
-    place = options_and_output.home_of(home)
+    resolved = options_and_output.home_of(home)
     if json_:
-        _print_documents(place, group=group, tag=tag, limit=limit)
+        _print_documents(resolved, group=group, tag=tag, limit=limit)
         return
-    with options_and_output.open_store(place) as store:
+    with options_and_output.open_store(resolved) as store:
         rows = list_runs(store, group=group, tag=tag, limit=limit)
     if not rows:
         options_and_output.talk().print("No runs here yet. `sracl run` makes the first one, on a synthetic demo set.")
@@ -60,12 +60,12 @@ def runs(
         options_and_output.out().print(options_and_output.table(COLUMNS, [run_cells(row) for row in rows]))
 
 
-def _print_documents(place: Home, **wanted: Any) -> None:
+def _print_documents(home: Home, **wanted: Any) -> None:
     from store.publishing.fresh_read import fresh_read
     from store.queries.runs import list_runs_json
 
-    with options_and_output.open_store(place, ingest=False) as store:
-        documents, behind = fresh_read(place, lambda: list_runs_json(store, **wanted))
+    with options_and_output.open_store(home, ingest=False) as store:
+        documents, behind = fresh_read(home, lambda: list_runs_json(store, **wanted))
     options_and_output.warn_behind(behind)
     sys.stdout.write("[")
     for first in range(0, len(documents), _TOGETHER):  # one text of all of them would be made and then encoded again
@@ -79,14 +79,14 @@ def run_cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["run_id"],
         "" if row["name"] == row["run_id"] else row["name"],
-        formatting.state_text(row["state"]),
+        formatting.state(row["state"]),
         row["preset"] or "",
         row["dataset_name"] or row["config"]["data"]["dataset"],
         str(row["seed"]),
         f"{row['epoch']}{best}",
-        formatting.number(row["test_hr_20"]),
-        formatting.number(row["test_ndcg_20"]),
-        formatting.duration((row["timings"] or {}).get("total")),
+        formatting.decimal(row["test_hr_20"]),
+        formatting.decimal(row["test_ndcg_20"]),
+        formatting.clock((row["timings"] or {}).get("total"), tenths=True),
         row["group_name"] or "",
         " ".join(row["tags"]),
     )
@@ -153,7 +153,7 @@ def _facts(row: dict[str, Any]) -> dict[str, str]:
     timings = {name: value for name, value in (row["timings"] or {}).items() if value}
     facts = {
         "run": row["run_id"] + ("" if row["name"] == row["run_id"] else f" ({row['name']})"),
-        "state": formatting.state_text(row["state"]) + (f": {row['reason']}" if row["reason"] else ""),
+        "state": formatting.state(row["state"]) + (f": {row['reason']}" if row["reason"] else ""),
         "preset": f"{row['preset']}; settings that differ from the defaults: {settings}",
         "data": f"{row['dataset_name']} ({row['dataset_id']})",
         "seed": f"{row['seed']}; config {row['config_hash']}",
@@ -162,7 +162,7 @@ def _facts(row: dict[str, Any]) -> dict[str, str]:
         "note": row["note"],
         "exit": " ".join(str(row[name]) for name in ("exit_code", "signal") if row[name] is not None),
         "epochs": f"{row['epoch']}, best {row['best_epoch'] or '-'}; started {row['segments']} times",
-        "time": ", ".join(f"{name} {formatting.duration(value)}" for name, value in timings.items()),
+        "time": ", ".join(f"{name} {formatting.clock(value, tenths=True)}" for name, value in timings.items()),
         "memory": f"{row['peak_memory_bytes'] / 2**30:.2f} GiB at most" if row["peak_memory_bytes"] else "",
         "machine": f"{row['machine']}; {row['device']}, {row['threads']} threads" if row["machine"] else "",
         "code": f"sracl {row['code_version']}, commit {row['git_sha'] or 'unknown'}{', with changes' if row['git_patch'] else ''}",
@@ -180,7 +180,7 @@ ANALYSIS = {
 def _analysis_table(analysis: dict[str, dict[str, float]]) -> Any:
     """One line per number: of what, its name, its value."""
     rows = [
-        (ANALYSIS.get(subgroup, subgroup), name.replace("_", " "), formatting.number(value))
+        (ANALYSIS.get(subgroup, subgroup), name.replace("_", " "), formatting.decimal(value))
         for subgroup, named in analysis.items()
         for name, value in named.items()
     ]
@@ -193,7 +193,7 @@ def _curve_table(curves: list[dict[str, Any]], select: str) -> Any:
         by_epoch.setdefault(point["epoch"], {})[f"{point['split']} {point['name']}"] = point["value"]
     names = ["train loss", "train loss_rec", "train loss_cs", "train loss_is", f"valid {select}", "train seconds"]
     cells = [
-        (str(epoch), *(formatting.number(values.get(name)) for name in names)) for epoch, values in by_epoch.items()
+        (str(epoch), *(formatting.decimal(values.get(name)) for name in names)) for epoch, values in by_epoch.items()
     ]
     heads = ("epoch:r", "loss:r", "L_rec:r", "L_CS:r", "L_IS:r", f"valid {select.upper()}:r", "seconds:r")
     return options_and_output.table(heads, cells)

@@ -43,11 +43,11 @@ def sql(
       sracl sql --write "DELETE FROM metrics WHERE run_id = 'bad'"
     """
     text = file.read_text("utf-8") if file is not None else query if query is not None else sys.stdin.read()
-    place = options_and_output.home_of(home)
+    resolved = options_and_output.home_of(home)
     if write and out is not None:
         raise ConfigError("--write changes rows, --out saves them: give one", where="--out")
     if out is not None:
-        with options_and_output.open_store(place) as store:
+        with options_and_output.open_store(resolved) as store:
             rows = store.save_sql(text, out)
         if json_:
             options_and_output.print_json({"rows": rows, "path": str(out)})
@@ -57,10 +57,10 @@ def sql(
     if write:
         from store.publishing.publish import write_sql
 
-        table = write_sql(place, text)
+        table = write_sql(resolved, text)
         options_and_output.talk().print("published", highlight=False)
     else:
-        with options_and_output.open_store(place) as store:
+        with options_and_output.open_store(resolved) as store:
             table = store.user_sql(text)
     if table is None:
         if json_ or format_ == "json":

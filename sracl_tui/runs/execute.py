@@ -112,7 +112,7 @@ def _guarded(context: JobContext, switch: StopSwitch) -> None:
 
 def _unexpected(recorder: Recorder, error: BaseException) -> str:
     """Keep the traceback of a bug in the run's folder and log; the reason that names both."""
-    recorder.log.say("it failed", level=logging.ERROR, error=error)
+    recorder.log.write("it failed", level=logging.ERROR, error=error)
     path = recorder.folder / "traceback.txt"
     path.write_text(traceback.format_exc(), "utf-8")
     return f"{type(error).__name__}: {error} (traceback in {path})"

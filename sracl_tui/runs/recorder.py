@@ -63,7 +63,7 @@ class Recorder:
 
     def _published(self, report: PublishReport) -> None:
         text = f"{report.events:,} events published in {report.seconds:.2f} s"
-        self.log.say(text, event="published", events=report.events, seconds=round(report.seconds, 3))
+        self.log.write(text, event="published", events=report.events, seconds=round(report.seconds, 3))
 
     def start(self) -> None:
         """Begin to publish and to beat."""
@@ -96,7 +96,7 @@ class Recorder:
         with self._saying:
             self._said.take([Line(event, time.time(), fields, None)])
             for _, text in self._said.log:
-                self.log.say(text, event=event)
+                self.log.write(text, event=event)
             self._said.log.clear()
 
     def started(self) -> None:
@@ -142,7 +142,7 @@ class Recorder:
             with suppress(OSError):  # a full disk ends the run where it matters, not here
                 self.write("heartbeat")
             if self._watchman is not None:
-                self._watchman.look()
+                self._watchman.poll()
 
 
 def _clear_away(folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sracl_tui.logs import path_of
-from sracl_tui.redaction import hidden
+from sracl_tui.redaction import redact
 from sracl_tui.runs.execution.process_exit import log_lines
 from store.home import Home
 from store.queue import Queue
@@ -46,7 +46,7 @@ def text_of(home: Home, facts: dict[str, Any], checks: list[dict[str, Any]], row
 
 def cleaned(text: str, home: Home) -> str:
     """The text without what is nobody's business."""
-    text = _MAIL.sub("[mail]", hidden(text, home.path))
+    text = _MAIL.sub("[mail]", redact(text, home.path))
     text = text.replace(str(home.path), "[home]").replace(str(Path.home()), "~")
     for private in (platform.node(), _user()):
         if len(private) > 2 and private != "root":

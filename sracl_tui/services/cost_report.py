@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
-from sracl_tui.formatting import state_text
+from sracl_tui import formatting
 from sracl_tui.runs.stages.cost_estimate import dollars
 
 COUNTS = {
@@ -48,7 +48,7 @@ def cells(by: str, row: dict[str, Any]) -> tuple[str, ...]:
             row["run_id"],
             row["name"] if row["name"] and row["name"] != row["run_id"] else "-",
             row["kind"] or "-",
-            state_text(row["state"] or "-"),
+            formatting.state(row["state"] or "-"),
         )
     else:
         first = tuple(row[name] or "-" for name in (("provider", "model") if by == "model" else (by,)))

@@ -82,7 +82,7 @@ class StoreSession:
     def _pass_on(self, alert: Alert) -> None:
         """Post what a dead run could not post."""
         with suppress(ConfigError, OSError):
-            alerts.tell_of_death(self.home, alert, alerts.read(self.home))
+            alerts.notify_death(self.home, alert, alerts.read(self.home))
 
     def expect(self, run_id: str) -> None:
         """A process was asked to go on with a run: follow it, though it has ended."""

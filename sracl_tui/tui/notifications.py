@@ -9,7 +9,7 @@ from textual.notifications import SeverityLevel
 
 from engine.errors import ConfigError
 from sracl_tui import formatting
-from sracl_tui.redaction import open_to_others
+from sracl_tui.redaction import permission_problem
 from sracl_tui.runs.alerts import alerts, terminal_bell
 from sracl_tui.tui.navigation import Navigation
 
@@ -27,7 +27,7 @@ def begin(app: Navigation) -> None:
         app.notify(
             formatting.text(str(error)), title="Not used of alerts.toml", severity="warning", timeout=15, markup=False
         )
-    if trouble := open_to_others(app.home.path):
+    if trouble := permission_problem(app.home.path):
         app.notify(formatting.text(trouble), title="Keys", severity="warning", timeout=15, markup=False)
 
 

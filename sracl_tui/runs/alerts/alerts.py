@@ -1,7 +1,7 @@
-"""What a person wants to be told of, and how: `alerts.toml` in the home, apart from the settings of any run.
+"""Alerts: which events of a run notify the user, and how, by `alerts.toml` in the home.
 
-The run itself sees collapse and stall, and how it ended; whoever finds it dead tells that. An alert never blocks a run
-nor lets it fail. The address of a webhook may hold a secret: the file names the variable that it is in.
+The run itself detects collapse and stall, and reports its end; a run that died is reported by the process that finds
+it. An alert never blocks a run or makes it fail. A webhook's address may hold a secret: the file names its variable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engine.config import Section
 from engine.errors import ConfigError
 from engine.events import Event, WeightsSeen
 from engine.semantics.llm.endpoints import read_dotenv
-from sracl_tui.redaction import hidden
+from sracl_tui.redaction import redact
 from sracl_tui.runs.alerts import terminal_bell
 from sracl_tui.runs.alerts import webhook as webhook_module
 from store.home import Home
@@ -35,44 +35,44 @@ Kind = Literal["nan", "collapse", "stall", "budget", "failed", "finished"]
 KINDS: tuple[Kind, ...] = ("nan", "collapse", "stall", "budget", "failed", "finished")
 VARIABLE = "SRACL_WEBHOOK_URL"
 ONE, EQUAL = 0.05, 0.999
-"""Entropy over log k: below ONE nearly all weight is on one neighbor, above EQUAL the neighbors weigh the same."""
+"""Entropy over log k: below ONE nearly all weight is on one neighbor, above EQUAL the weights are uniform."""
 LEARNED = frozenset({"gat", "gatv2", "dot", "mlp"})
-"""Synthesizers that learn their weights; of the others these are fixed."""
+"""Synthesizers that learn their weights: only these can collapse."""
 NO_NUMBER = "no longer a number"
-"""Stands in the reason of a run whose loss is none."""
+"""Part of the reason of a run whose loss became NaN."""
 
 
 class Webhook(Section):
-    """Where alerts are posted to."""
+    """`[webhook]`: where alerts are posted."""
 
     url_env: str = Field(default=VARIABLE, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Variable with the address, in the environment or in `.env` of the home."""
+    """Variable that holds the address, in the environment or in `.env` of the home."""
     attempts: int = Field(default=5, ge=1, le=20)
-    """How often it is tried."""
+    """Attempts at most."""
     timeout: float = Field(default=10.0, gt=0, le=120)
-    """Seconds for one attempt."""
+    """Timeout of one attempt, in seconds."""
     backoff: float = Field(default=1.0, ge=0, le=60)
     """Seconds before the second attempt; each further one waits twice as long."""
 
 
 class Settings(Section):
-    """The file."""
+    """The settings of `alerts.toml`."""
 
     on: tuple[Kind, ...] = KINDS
-    """What is told."""
+    """Kinds of alerts that are sent."""
     stall_minutes: float = Field(default=15.0, gt=0)
-    """A run that lives and says nothing for so long is told of."""
+    """Minutes without an event after which a running process counts as stalled."""
     app: bool = True
-    """A notification in the app."""
+    """Whether the app shows a notification."""
     bell: Literal["off", "terminal", "desktop", "both"] = "off"
-    """The terminal's bell, a notification on the desktop by way of the terminal, or both."""
+    """Terminal bell, desktop notification through the terminal (OSC 9 or 777), or both."""
     webhook: Webhook | None = None
-    """None posts nothing."""
+    """None: no webhook."""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One thing to tell."""
+    """One notification about a run."""
 
     kind: str
     """One of KINDS."""
@@ -81,22 +81,22 @@ class Alert:
     text: str
     """A sentence."""
     fields: dict[str, Any]
-    """More for programs: state, reason, dataset, seed, group."""
+    """Fields for programs: state, reason, dataset, seed, group."""
 
     @property
     def title(self) -> str:
-        """Run and kind, for a heading."""
+        """`NAME: KIND`."""
         return f"{self.name}: {self.kind}"
 
     def body(self, home: Home) -> dict[str, Any]:
-        """What is posted. Chat services show `text` (Slack, Mattermost) or `content` (Discord)."""
-        told = hidden(f"sracl {self.title}: {self.text}", home.path)
+        """The JSON document that is posted, without secrets. Chat services show `text` (Slack, Mattermost) or `content` (Discord)."""
+        sentence = redact(f"sracl {self.title}: {self.text}", home.path)
         fields = {
-            name: hidden(value, home.path) if isinstance(value, str) else value for name, value in self.fields.items()
+            name: redact(value, home.path) if isinstance(value, str) else value for name, value in self.fields.items()
         }
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         known = {"event": self.kind, "run_id": self.run_id, "name": self.name, "host": platform.node(), "at": at}
-        return {"text": told, "content": told, **known, **fields}
+        return {"text": sentence, "content": sentence, **known, **fields}
 
 
 def read(home: Home) -> Settings:
@@ -118,7 +118,7 @@ def read(home: Home) -> Settings:
 
 
 def _explain(error: Any) -> str:
-    """One problem, without the value: it may be an address."""
+    """One problem of the file, without its value, which may be a secret address."""
     path = ".".join(map(str, error["loc"]))
     if error["type"] != "extra_forbidden":
         return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}"
@@ -132,7 +132,7 @@ def address(home: Home, webhook: Webhook) -> str:
     """The address of the webhook.
 
     Raises:
-        ConfigError: there is none, or it is no address; never says it.
+        ConfigError: it is not set, or is no http(s) address; the message does not contain it.
     """
     url = (os.environ.get(webhook.url_env) or read_dotenv(home.path).get(webhook.url_env) or "").strip()
     hint = f"Set {webhook.url_env} in the environment or in .env of the home."
@@ -145,10 +145,10 @@ def address(home: Home, webhook: Webhook) -> str:
 
 
 def post_of(home: Home, settings: Settings, alert: Alert) -> webhook_module.Post | None:
-    """What is to be posted; none without a webhook.
+    """The post of an alert; none without a webhook.
 
     Raises:
-        ConfigError: its address is not known.
+        ConfigError: the address is not set.
     """
     hook = settings.webhook
     if hook is None:
@@ -157,7 +157,7 @@ def post_of(home: Home, settings: Settings, alert: Alert) -> webhook_module.Post
 
 
 def end_of_run(state: str, reason: str | None) -> Kind | None:
-    """What the end of a run is; none for one that a person stopped."""
+    """The kind of alert for the end of a run; none for a run that the user stopped."""
     if state == "finished":
         return "finished"
     if state == "stopped":
@@ -168,7 +168,7 @@ def end_of_run(state: str, reason: str | None) -> Kind | None:
 
 
 def ending(run_id: str, name: str, state: str, reason: str | None, **fields: Any) -> Alert | None:
-    """The alert of a run's end; none where there is nothing to tell."""
+    """The alert of a run's end; none where a user stopped it."""
     kind = end_of_run(state, reason)
     if kind is None:
         return None
@@ -176,8 +176,8 @@ def ending(run_id: str, name: str, state: str, reason: str | None, **fields: Any
     return Alert(kind, run_id, name, text, {"state": state, "reason": reason, **fields})
 
 
-def tell(home: Home, alert: Alert, settings: Settings) -> None:
-    """Ring and post, where this kind of alert is wanted. Whatever goes wrong stands in the app's log."""
+def notify(home: Home, alert: Alert, settings: Settings) -> None:
+    """Ring the bell and post to the webhook, where `settings.on` has the kind. Errors go to the app's log."""
     if alert.kind not in settings.on:
         return
     with suppress(OSError, ValueError):
@@ -188,19 +188,19 @@ def tell(home: Home, alert: Alert, settings: Settings) -> None:
 
 
 def _post(home: Home, alert: Alert, settings: Settings) -> None:
-    from sracl_tui.logs import say
+    from sracl_tui.logs import log
 
     try:
         what = post_of(home, settings, alert)
     except ConfigError as error:
-        say(home, "webhook not sent", event=alert.kind, run=alert.run_id, reason=error.message)
+        log(home, "webhook not sent", event=alert.kind, run=alert.run_id, reason=error.message)
         return
     if what is not None:
         webhook_module.send(what, home.path)
 
 
-def tell_of_death(home: Home, alert: Alert, settings: Settings) -> None:
-    """Post for a run that could not do so itself: of all that find it dead, the first one does."""
+def notify_death(home: Home, alert: Alert, settings: Settings) -> None:
+    """Post for a run whose process died; only the first process that finds it dead does so."""
     if alert.kind not in settings.on:
         return
     folder = home.run_folder(alert.run_id)
@@ -211,7 +211,7 @@ def tell_of_death(home: Home, alert: Alert, settings: Settings) -> None:
 
 
 class AlertMonitor:
-    """Sees what a run does while it does it."""
+    """Watches the events of a running run for collapse and stall."""
 
     def __init__(
         self,
@@ -223,25 +223,25 @@ class AlertMonitor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
-        run: run_id, name, dataset, seed and group, for whoever is told.
+        run: run_id, name, dataset, seed and group, for the notification.
         write: appends an event to the run's journal.
         """
         self._home, self._run, self._write, self._clock = home, run, write, clock
         self._learned = synthesizer in LEARNED
-        self._told: set[str] = set()
+        self._sent: set[str] = set()
         self._moved = clock()
         self._last: WeightsSeen | None = None
         self.trouble = ""
-        """What is wrong with the file; the defaults hold then."""
+        """Why `alerts.toml` could not be read; the defaults are used then."""
         try:
             self.settings = read(home)
         except ConfigError as error:
             self.settings, self.trouble = Settings(), str(error)
 
     def seen(self, event: Event) -> None:
-        """The run has done something."""
+        """Take in an event of the run: it is alive, and its weights may have collapsed."""
         self._moved = self._clock()
-        self._told.discard("stall")
+        self._sent.discard("stall")
         if isinstance(event, WeightsSeen) and self._learned:
             self._last = event
             if event.high < ONE:
@@ -250,31 +250,31 @@ class AlertMonitor:
                     f"epoch {event.epoch}: the synthesizer puts nearly all weight on one neighbor of every user",
                 )
 
-    def look(self) -> None:
-        """From time to time: does it still do something?"""
+    def poll(self) -> None:
+        """Alert once where no event came for `stall_minutes`; called with every heartbeat."""
         silent = self._clock() - self._moved
         if silent > 60 * self.settings.stall_minutes:
-            self._once("stall", f"it lives, but has done nothing for {silent / 60:.0f} minutes")
+            self._once("stall", f"its process is running, but reported nothing for {silent / 60:.0f} minutes")
 
     def ends(self, state: str) -> None:
-        """It is about to end; its journal is still open."""
+        """The run is about to end, and its journal is still open: alert where its weights stayed uniform."""
         last = self._last
         if state == "finished" and last is not None and last.low > EQUAL:
-            self._once("collapse", "after training the synthesizer still weighs the neighbors of every user the same")
+            self._once("collapse", "after training the synthesizer still gives every user's neighbors equal weights")
 
     def ended(self, state: str, reason: str | None) -> None:
-        """It has ended."""
+        """The run has ended: send the alert of its end."""
         alert = ending(self._run["run_id"], self._run["name"], state, reason, **self._more())
         if alert is not None:
-            tell(self._home, alert, self.settings)
+            notify(self._home, alert, self.settings)
 
     def _once(self, kind: Kind, text: str) -> None:
-        if kind in self._told:
+        if kind in self._sent:
             return
-        self._told.add(kind)
+        self._sent.add(kind)
         with suppress(OSError):
             self._write("alerted", kind=kind, text=text)
-        tell(self._home, Alert(kind, self._run["run_id"], self._run["name"], text, self._more()), self.settings)
+        notify(self._home, Alert(kind, self._run["run_id"], self._run["name"], text, self._more()), self.settings)
 
     def _more(self) -> dict[str, Any]:
         return {name: value for name, value in self._run.items() if name not in ("run_id", "name")}

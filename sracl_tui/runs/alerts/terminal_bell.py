@@ -9,11 +9,11 @@ from collections.abc import Mapping
 LONGEST = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _OSC_9 = ("iTerm.app", "WezTerm", "ghostty", "WarpTerminal")
-"""Terminals (TERM_PROGRAM) that know OSC 9; kitty too, by its TERM."""
+"""Terminals (TERM_PROGRAM) that support OSC 9; kitty does too, and is known by TERM."""
 
 
 def sequence(bell: str, title: str, text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """What to write to the terminal: nothing for `off`.
+    """The characters that ring, or ask for a notification; empty for `off`.
 
     Args:
         bell: off, terminal, desktop or both.
@@ -27,16 +27,16 @@ def sequence(bell: str, title: str, text: str, environment: Mapping[str, str] = 
 
 
 def _plain(text: str) -> str:
-    """Without anything that a terminal would take for an order."""
+    """Without control characters, and at most LONGEST characters long."""
     return _CONTROL.sub(" ", text)[:LONGEST]
 
 
 def _desktop(title: str, text: str, environment: Mapping[str, str]) -> str:
     if environment.get("TERM_PROGRAM") in _OSC_9 or "kitty" in environment.get("TERM", ""):
-        asked = f"\x1b]9;{title}: {text}\a"
+        escape = f"\x1b]9;{title}: {text}\a"
     else:
-        asked = f"\x1b]777;notify;{title.replace(';', ',')};{text.replace(';', ',')}\a"
-    if environment.get("TMUX"):  # passed on by a tmux that allows it
-        escaped = asked.replace("\x1b", "\x1b\x1b")
-        return f"\x1bPtmux;{escaped}\x1b\\"
-    return asked
+        escape = f"\x1b]777;notify;{title.replace(';', ',')};{text.replace(';', ',')}\a"
+    if environment.get("TMUX"):  # tmux forwards it where allow-passthrough is on
+        passed = escape.replace("\x1b", "\x1b\x1b")
+        return f"\x1bPtmux;{passed}\x1b\\"
+    return escape

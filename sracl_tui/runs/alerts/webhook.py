@@ -1,6 +1,6 @@
-"""Posts one JSON document to an address, with retries: as a process of its own, so that no run waits for it or fails with it.
+"""Posts one JSON document to an address, with retries, in a process of its own: no run waits for it or fails with it.
 
-The address may hold a secret: it comes by stdin, stands in no command line, and is written nowhere.
+The address may hold a secret: it is passed by stdin, appears in no command line, and is never logged.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Any
 
 from sracl_tui.version import __version__
 
-MOST_WAIT = 60.0
-AGAIN = frozenset({408, 425, 429})
-"""Refusals that may be another answer later; so may any 5xx."""
+MAX_WAIT = 60.0
+RETRIED = frozenset({408, 425, 429})
+"""Status codes that are retried; so is any 5xx."""
 
 
 @dataclass(frozen=True)
 class Post:
-    """What is posted, and how hard it is tried."""
+    """A document to post, and how it is retried."""
 
     url: str
     body: dict[str, Any]
@@ -38,8 +38,8 @@ class Post:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How it went; the reason names no address."""
+class Delivery:
+    """Whether the post was accepted; `reason` is the last error and never has the address."""
 
     delivered: bool
     attempts: int
@@ -47,38 +47,38 @@ class Outcome:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """What is posted goes to the address that was named, and to no other."""
+    """Follow no redirect: the document goes to the named address alone."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
         return None
 
 
-def post(what: Post, *, sleep: Callable[[float], None] = time.sleep) -> Outcome:
-    """Post, and again where the line or the server fails: 1, 2, 4, ... seconds later, or when the server says."""
+def post(what: Post, *, sleep: Callable[[float], None] = time.sleep) -> Delivery:
+    """Post; after an error of the network or the server again, 1, 2, 4, ... seconds later or after `Retry-After`."""
     reason = ""
     for attempt in range(1, what.attempts + 1):
         reason, wait = _once(what)
         if not reason:
-            return Outcome(True, attempt)
+            return Delivery(True, attempt)
         if wait is None:
-            return Outcome(False, attempt, reason)
+            return Delivery(False, attempt, reason)
         if attempt < what.attempts:
-            sleep(min(MOST_WAIT, max(wait, what.backoff * 2 ** (attempt - 1) * random.uniform(0.8, 1.2))))
-    return Outcome(False, what.attempts, reason)
+            sleep(min(MAX_WAIT, max(wait, what.backoff * 2 ** (attempt - 1) * random.uniform(0.8, 1.2))))
+    return Delivery(False, what.attempts, reason)
 
 
 def _once(what: Post) -> tuple[str, float | None]:
-    """Why an attempt failed, empty where it did not; and how long to wait at least, none where nothing will help."""
+    """The error of one attempt, empty for success; and the least seconds before the next, none where a retry is useless."""
     headers = {"Content-Type": "application/json", "User-Agent": f"sracl/{__version__}"}
     try:
         request = urllib.request.Request(what.url, json.dumps(what.body).encode(), headers, method="POST")
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=what.timeout):
             return "", None
     except urllib.error.HTTPError as error:
-        asked = error.headers.get("Retry-After", "") if error.headers else ""
+        after = error.headers.get("Retry-After", "") if error.headers else ""
         error.close()
-        later = error.code in AGAIN or error.code >= 500
-        return f"HTTP {error.code}", (float(asked) if asked.isdigit() else 0.0) if later else None
+        later = error.code in RETRIED or error.code >= 500
+        return f"HTTP {error.code}", (float(after) if after.isdigit() else 0.0) if later else None
     except urllib.error.URLError as error:  # its text may hold the address
         return type(error.reason).__name__ if isinstance(error.reason, Exception) else "no connection", 0.0
     except (OSError, HTTPException) as error:
@@ -88,7 +88,7 @@ def _once(what: Post) -> tuple[str, float | None]:
 
 
 def send(what: Post, home: Path) -> subprocess.Popen[bytes] | None:
-    """Start a process that posts; none where it cannot be started."""
+    """Start a process that posts and logs the outcome in `home`; none where it cannot be started."""
     command = [sys.executable, "-P", "-m", "sracl_tui.runs.alerts.webhook"]
     try:
         process = subprocess.Popen(
@@ -109,23 +109,23 @@ def send(what: Post, home: Path) -> subprocess.Popen[bytes] | None:
 
 
 _children: list[subprocess.Popen[bytes]] = []
-"""Kept so that an ended child is reaped."""
+"""Kept so that ended children are reaped."""
 
 
 def main() -> None:
-    """Read what to post from stdin, post it, and write into the app's log how it went."""
+    """Entry point of that process: read a Post and a home from stdin, post, and log the outcome."""
     import logging
 
-    from sracl_tui.logs import say
+    from sracl_tui.logs import log
     from store.home import Home
 
-    told = json.load(sys.stdin)
-    what = Post(**told["post"])
+    given = json.load(sys.stdin)
+    what = Post(**given["post"])
     done = post(what)
     level = logging.INFO if done.delivered else logging.WARNING
     how = "delivered" if done.delivered else "given up"
     fields = {"event": what.body.get("event"), "run": what.body.get("run_id"), "attempts": done.attempts}
-    say(Home(Path(told["home"])), f"webhook {how}", level=level, **fields, reason=done.reason or None)
+    log(Home(Path(given["home"])), f"webhook {how}", level=level, **fields, reason=done.reason or None)
 
 
 if __name__ == "__main__":

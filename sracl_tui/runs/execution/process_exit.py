@@ -1,4 +1,4 @@
-"""The end of a run that could not write it itself: why, in a sentence, and the last lines of its log."""
+"""How a run's process exited, where it could not record that itself; and the last lines of its log."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LOG_LINES = 50
 
 
 def write_end(home: Home, run_id: str, *, state: str, reason: str, **fields: Any) -> None:
-    """Append the end to the journal of a run that nobody is at work on.
+    """Append `run_ended` to the journal of a run that no process executes.
 
     Raises:
-        StoreBusy: somebody is.
+        StoreBusy: a process executes it.
         OSError: it cannot be written.
     """
     folder = home.run_folder(run_id)
@@ -34,14 +34,14 @@ def write_end(home: Home, run_id: str, *, state: str, reason: str, **fields: Any
         lock.release()
 
 
-def bury(home: Home, run_id: str, code: int | None, *, out_of_memory: bool = False) -> None:
-    """Write down how a process ended that left no word.
+def mark_dead(home: Home, run_id: str, code: int | None, *, out_of_memory: bool = False) -> None:
+    """Record the end of a run whose process exited without recording it, and send its alert.
 
     Args:
-        code: as `subprocess` tells it: negative for a signal; none where nobody waited for it.
-        out_of_memory: the system has killed a process for want of memory meanwhile.
+        code: return code as in `subprocess`: negative for a signal; none where it is not known.
+        out_of_memory: the kernel has killed a process for lack of memory meanwhile.
     """
-    state, reason, name = "killed", "its process ended without a word", None
+    state, reason, name = "killed", "its process ended without recording why", None
     if code is not None and code < 0:
         name = signal_name(-code)
         reason = f"killed by signal {-code} ({name})"
@@ -49,12 +49,12 @@ def bury(home: Home, run_id: str, code: int | None, *, out_of_memory: bool = Fal
             reason = "out of memory: the system killed its process (signal 9)"
     elif code is not None:
         last = [line for line in log_tail(home.run_folder(run_id)) if line.strip()]
-        state, reason = "failed", f"it ended with exit code {code}: {last[-1].strip() if last else 'it said nothing'}"
+        state, reason = "failed", f"it ended with exit code {code}: {last[-1].strip() if last else 'no output'}"
     write_end(home, run_id, state=state, reason=reason, exit_code=code, signal=name)
-    _tell(home, run_id, state, reason)
+    _notify(home, run_id, state, reason)
 
 
-def _tell(home: Home, run_id: str, state: str, reason: str) -> None:
+def _notify(home: Home, run_id: str, state: str, reason: str) -> None:
     """Send the alert that the run could not send."""
     from sracl_tui.runs.alerts import alerts
     from sracl_tui.runs.request import RunRequest
@@ -63,7 +63,7 @@ def _tell(home: Home, run_id: str, state: str, reason: str) -> None:
         request = RunRequest.read(home.run_folder(run_id))
         alert = alerts.ending(run_id, request.name or run_id, state, reason, dataset=request.config.data.dataset)
         if alert is not None:
-            alerts.tell_of_death(home, alert, alerts.read(home))
+            alerts.notify_death(home, alert, alerts.read(home))
 
 
 def signal_name(number: int) -> str:
@@ -75,7 +75,7 @@ def signal_name(number: int) -> str:
 
 
 def memory_kills() -> int:
-    """How many processes the system has killed for want of memory, as far as it tells."""
+    """Processes that the kernel has killed for lack of memory so far; 0 where it does not count them."""
     for path, word in (("/sys/fs/cgroup/memory.events", "oom_kill"), ("/proc/vmstat", "oom_kill")):
         try:
             for line in Path(path).read_text().splitlines():
@@ -87,7 +87,7 @@ def memory_kills() -> int:
 
 
 def log_tail(folder: Path, lines: int = LOG_LINES) -> list[str]:
-    """The last lines that a run's process said, where it ran in the background."""
+    """The last lines of a background run's `launch.log`."""
     try:
         with (folder / "launch.log").open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - 400 * lines))
@@ -97,11 +97,11 @@ def log_tail(folder: Path, lines: int = LOG_LINES) -> list[str]:
 
 
 def log_lines(folder: Path, lines: int = LOG_LINES) -> list[str]:
-    """The last lines of a run's log: what its journal tells, and after an end without a word what its process said."""
+    """The last lines of a run's log: its journal as text, and the output of a process that did not record its end."""
     live = RunState()
     live.take(line for _, line in read_events(folder))
-    told = [f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} {text}" for at, text in live.log]
+    entries = [f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} {text}" for at, text in live.log]
     if live.state in ("failed", "killed", "running", "stopping"):
-        said = log_tail(folder, lines)
-        told += [f"process: {line}" for line in said[-(lines // 2) :] if line.strip()]
-    return told[-lines:]
+        output = log_tail(folder, lines)
+        entries += [f"process: {line}" for line in output[-(lines // 2) :] if line.strip()]
+    return entries[-lines:]

@@ -1,4 +1,4 @@
-"""Runs in the queue: put in, listed, taken out, and run one after the other by a worker per device."""
+"""The queue of runs: added, listed, removed, and executed one after the other by a worker per device."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from store.journal.journal import Journal, RunLock, end_of, lock_held
 from store.publishing.publish import publish
 from store.queue import Queue, QueueEntry
 
-MOST_ATTEMPTS = 3
-"""Workers that a run may take down with it before it is given up."""
-LOOK_SECONDS = 0.2
-TROUBLE_SECONDS = 5.0
-"""Between two tries of a worker that cannot write, as on a full disk."""
+MAX_ATTEMPTS = 3
+"""Workers that may die while they execute a run before it is given up."""
+POLL_SECONDS = 0.2
+RETRY_SECONDS = 5.0
+"""Between two attempts of a worker that cannot write, as on a full disk."""
 FROM_QUEUE = "SRACL_FROM_QUEUE"
 """Set in the environment of a run that a worker starts."""
 
@@ -33,14 +33,17 @@ FROM_QUEUE = "SRACL_FROM_QUEUE"
 def enqueue(
     home: Home, requests: Sequence[RunRequest], *, first: bool = False, force: bool = False
 ) -> tuple[list[RunRequest], list[tuple[RunRequest, str]]]:
-    """Put runs into the queue; those that are in it now, and those of whose group an equal one is there already.
+    """Add runs to the queue; workers start where the queue has been started.
 
     Args:
-        first: before all that wait.
-        force: also where the group has an equal run that is finished or to come.
+        first: before all waiting runs.
+        force: add a run even if its group has an equal one, finished or waiting.
+
+    Returns:
+        The requests that were added, and those that were not, each with the id of the equal run.
 
     Raises:
-        StoreError: the place cannot be written.
+        StoreError: the home cannot be written.
     """
     from store.opening import open_store
     from store.queries import runs
@@ -51,9 +54,9 @@ def enqueue(
     known: list[tuple[RunRequest, str]] = []
     with open_store(home) as store:
         groups = {request.group for request in requests if request.group and not force}
-        there = {group: runs.equal_runs(store, group) for group in groups}
+        equals = {group: runs.equal_runs(store, group) for group in groups}
     for request in reversed(requests) if first else requests:
-        equal = there.get(request.group or "", {}).get((request.config.config_hash(), request.config.train.seed))
+        equal = equals.get(request.group or "", {}).get((request.config.config_hash(), request.config.train.seed))
         if equal is not None:
             known.append((request, equal))
         else:
@@ -67,7 +70,7 @@ def enqueue(
 
 
 def _put(home: Home, queue: Queue, request: RunRequest, *, first: bool) -> RunRequest:
-    """Make the run's folder and its entry. Its lock is ours until both are there, so nobody takes it for dead."""
+    """Make the run's folder and its entry. The run's lock is held until both exist, so that no reader takes it for dead."""
     while True:
         folder = home.run_folder(request.run_id)
         try:
@@ -90,11 +93,11 @@ def _put(home: Home, queue: Queue, request: RunRequest, *, first: bool) -> RunRe
     return request
 
 
-def take_out(home: Home, run_id: str) -> None:
-    """Remove a waiting run; it is then stopped, with the reason.
+def remove(home: Home, run_id: str) -> None:
+    """Remove a waiting run; its state becomes `stopped`.
 
     Raises:
-        LookupFailed: it does not wait.
+        LookupFailed: it is not waiting.
     """
     Queue(home).remove(run_id)
     process_exit.write_end(home, run_id, state="stopped", reason="removed from the queue before it began")
@@ -102,16 +105,16 @@ def take_out(home: Home, run_id: str) -> None:
 
 
 def move(home: Home, run_id: str, place: int) -> int:
-    """Put a waiting run at a place, from 1; the place it has then.
+    """Move a waiting run to a place, counted from 1; the place that it has then.
 
     Raises:
-        LookupFailed: it does not wait.
+        LookupFailed: it is not waiting.
     """
     return Queue(home).move(run_id, place)
 
 
 def devices() -> list[str]:
-    """What `CUDA_VISIBLE_DEVICES` would say of each GPU of this machine; one empty word without any."""
+    """The value of `CUDA_VISIBLE_DEVICES` for each GPU of this machine; one empty string without a GPU."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         found = [word.strip() for word in named.split(",") if word.strip() not in ("", "-1")]
@@ -124,42 +127,42 @@ def devices() -> list[str]:
 
 
 def slots(count: int) -> list[str]:
-    """Names of so many slots, spread over the devices: `cpu-0`, or `cuda0-0`, `cuda1-1`."""
+    """Names of `count` slots, spread over the devices: `cpu-0`, or `cuda0-0`, `cuda1-1`."""
     gpus = devices()
     kinds = ["cpu"] if gpus == [""] else [f"cuda{number}" for number in range(len(gpus))]
     return [f"{kinds[number % len(kinds)]}-{number}" for number in range(count)]
 
 
 def start(home: Home, workers: int | None = None) -> dict[str, int]:
-    """Let the queue run: so many workers, else as many as before, else one per device; the new ones and their PIDs."""
+    """Start the queue with `workers` workers, else as many as before, else one per device; slot and PID of the new ones."""
     queue = Queue(home)
     queue.start(workers or queue.wanted or len(devices()))
     return start_workers(home)
 
 
 def start_workers(home: Home) -> dict[str, int]:
-    """Start the workers that are wanted and do not live, where there is work; slot and PID of each."""
+    """Start the missing workers where runs wait; slot and PID of each new one."""
     queue = Queue(home)
     if queue.paused or not queue.active():
         return {}
-    living = queue.slots()
+    alive = queue.slots()
     started = {}
     for slot in slots(queue.wanted):
-        if slot not in living:
+        if slot not in alive:
             log = home.path / "queue" / f"worker-{slot}.log"
             started[slot] = spawn(home, ["queue", "work", slot], log).pid
     return started
 
 
-def keep_going(home: Home) -> None:
-    """Called by a run of the queue when it has ended: if its worker died meanwhile, start another one."""
+def restart_workers(home: Home) -> None:
+    """Called by a queued run when it has ended: start new workers where its own died meanwhile."""
     if os.environ.get(FROM_QUEUE) and not Queue(home).slots():
         with suppress(StoreError, OSError):
             start_workers(home)
 
 
 def work(home: Home, slot: str) -> int:
-    """Run entries until none waits; how many.
+    """Execute entries until none waits; their number.
 
     Raises:
         StoreBusy: another worker has this slot.
@@ -171,17 +174,17 @@ def work(home: Home, slot: str) -> int:
                 _finish(home, queue, entry, slot)
                 done += 1
         if queue.paused or slot not in slots(queue.wanted) or not any(e.state == "waiting" for e in queue.entries()):
-            return done  # looked again after the slot was free: one that came meanwhile saw a living worker
+            return done  # checked after the slot is free: who added a run before that saw a worker and started none
 
 
 def _finish(home: Home, queue: Queue, entry: QueueEntry, slot: str) -> None:
-    """See to it that an entry's run ends, once, whatever an earlier worker has done of it."""
+    """Bring an entry's run to its end, once, whatever an earlier worker has done with it."""
     while True:
         try:
             _run(home, entry, slot)
             break
-        except (OSError, StoreBusy):  # a full disk: the entry stays ours until its end can be written
-            time.sleep(TROUBLE_SECONDS)
+        except (OSError, StoreBusy):  # a full disk: the entry is kept until the end of its run can be written
+            time.sleep(RETRY_SECONDS)
     queue.end(entry)
     _publish(home)
 
@@ -194,8 +197,8 @@ def _run(home: Home, entry: QueueEntry, slot: str) -> None:
     if not lock_held(folder):
         if end_of(folder) is not None:
             return
-        if entry.attempts > MOST_ATTEMPTS:
-            reason = f"given up: {MOST_ATTEMPTS} workers died while they ran it"
+        if entry.attempts > MAX_ATTEMPTS:
+            reason = f"given up: {MAX_ATTEMPTS} workers died while they ran it"
             process_exit.write_end(home, entry.run_id, state="failed", reason=reason)
             return
         before = process_exit.memory_kills()
@@ -204,10 +207,10 @@ def _run(home: Home, entry: QueueEntry, slot: str) -> None:
         memory = process_exit.memory_kills() > before
     else:
         memory = False
-    while lock_held(folder):  # an earlier worker's process is at it
-        time.sleep(LOOK_SECONDS)
+    while lock_held(folder):  # the process of an earlier worker executes it
+        time.sleep(POLL_SECONDS)
     if end_of(folder) is None:
-        process_exit.bury(home, entry.run_id, code, out_of_memory=memory)
+        process_exit.mark_dead(home, entry.run_id, code, out_of_memory=memory)
 
 
 def _device(slot: str) -> dict[str, str]:
@@ -216,19 +219,19 @@ def _device(slot: str) -> dict[str, str]:
 
 
 def _publish(home: Home) -> None:
-    """Show it in the database soon; what hinders that is left to the next command."""
+    """Publish the change; where that fails, the next command does it."""
     with suppress(StoreError, OSError):
         publish(home, wait=5.0)
 
 
 def listing(home: Home, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The queue as it is now: entries with their runs' names, and the workers.
+    """The document of `sracl queue list --json`: entries with the names of their runs, and the workers.
 
     Args:
-        rows: runs by id, as the database has them, for the state of those that ended.
+        rows: runs by id, from the database, for the state of those that ended.
     """
     queue = Queue(home)
-    living = queue.slots()
+    alive = queue.slots()
     entries, place = [], 0
     for entry in queue.entries():
         place += entry.state == "waiting"
@@ -242,7 +245,7 @@ def listing(home: Home, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
                 "state": "running" if state == "queued" and entry.state == "working" else state,
                 "reason": row.get("reason"),
                 "slot": entry.slot,
-                "worker": living.get(entry.slot or ""),
+                "worker": alive.get(entry.slot or ""),
                 "attempts": entry.attempts,
                 "added_at": entry.added_at,
                 "changed_at": entry.changed_at,
@@ -250,12 +253,12 @@ def listing(home: Home, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
                 **_request(home.run_folder(entry.run_id) / FILE),
             }
         )
-    return {"paused": queue.paused, "wanted": queue.wanted, "workers": living, "entries": entries}
+    return {"paused": queue.paused, "wanted": queue.wanted, "workers": alive, "entries": entries}
 
 
 @lru_cache(maxsize=4096)
 def _request(path: Path) -> dict[str, Any]:
-    """What the list says of a run's request, which never changes."""
+    """The listed fields of a run's request, which never changes."""
     try:
         values = json.loads(path.read_text("utf-8"))
         config = values["config"]

@@ -1,4 +1,4 @@
-"""Stops a run: asks its process, then more firmly, then kills it; a run that waits in the queue leaves it."""
+"""Stops a run: asks its process, asks again, then kills it; a waiting run is removed from the queue."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ from store.journal.journal import end_of, lock_held, lock_process
 from store.journal.processes import start_of
 from store.queue import Queue
 
-FIRM_SECONDS = 10.0
-"""Between the second, firm request and the kill."""
+FORCE_SECONDS = 10.0
+"""Between the second request, which does not wait for a checkpoint, and the kill."""
 KILL_SECONDS = 5.0
-"""For the system to end a process that was killed."""
+"""Until the system has ended a killed process."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """What became of it."""
+    """How a run was stopped."""
 
     pid: int | None
-    """The process; none for a run that waited in the queue."""
+    """None for a run that waited in the queue."""
     ended: bool
+    """False: it is still saving."""
     how: str
     """asked, asked firmly, killed, or removed from the queue."""
 
 
-def stop_run(place: Home, run_id: str, *, wait: float, firmly: bool = False, escalate: bool = True) -> Stop:
-    """Ask the process that holds a run's lock to stop, and wait; then, with `escalate`, ask firmly, and kill.
+def stop_run(home: Home, run_id: str, *, wait: float, force: bool = False, escalate: bool = True) -> Stop:
+    """Ask the process that holds a run's lock to stop, and wait; then, with `escalate`, force it, and kill it.
 
-    A process that is asked finishes its step and saves. Asked firmly it leaves at once; what it saved before is kept.
+    A process that is asked finishes its step and saves. The second request ends it at once; what it saved before is kept.
 
     Args:
-        wait: seconds until it is asked firmly; 0 asks and does not wait.
-        firmly: begin with the second request.
+        wait: seconds between the first and the second request; 0 asks and does not wait.
+        force: begin with the second request.
 
     Raises:
-        LookupFailed: no process of this machine is at work on it.
+        LookupFailed: no process of this machine runs it, or it belongs to another user.
     """
-    folder = place.run_folder(run_id)
+    folder = home.run_folder(run_id)
     if not lock_held(folder):
-        if run_id in Queue(place).active():
-            queue.take_out(place, run_id)
+        if run_id in Queue(home).active():
+            queue.remove(home, run_id)
             return Stop(None, True, "removed from the queue")
         raise LookupFailed(f"run {run_id} is not running here", hint="`sracl runs` shows the state of each run.")
     pid, began = lock_process(folder)
     if pid is None:
-        raise LookupFailed(f"run {run_id} is at work, but on another machine: its process cannot be told")
-    steps = [] if firmly else [("asked", signal.SIGTERM, wait)]
-    if firmly or (escalate and wait > 0):
-        steps += [("asked firmly", signal.SIGTERM, FIRM_SECONDS), ("killed", signal.SIGKILL, KILL_SECONDS)]
+        raise LookupFailed(f"run {run_id} is running on another machine: stop it there")
+    steps = [] if force else [("asked", signal.SIGTERM, wait)]
+    if force or (escalate and wait > 0):
+        steps += [("asked firmly", signal.SIGTERM, FORCE_SECONDS), ("killed", signal.SIGKILL, KILL_SECONDS)]
     how = "asked"
     for step, number, seconds in steps:
         how = step
@@ -69,13 +70,13 @@ def stop_run(place: Home, run_id: str, *, wait: float, firmly: bool = False, esc
     if ended and how == "killed" and end_of(folder) is None:
         with suppress(StoreBusy, OSError):  # a worker of the queue writes it too
             process_exit.write_end(
-                place, run_id, state="killed", reason="killed by signal 9 (SIGKILL): it did not stop when asked", signal="SIGKILL"
+                home, run_id, state="killed", reason="killed by signal 9 (SIGKILL): it did not stop when asked", signal="SIGKILL"
             )  # fmt: skip
     return Stop(pid, ended, how)
 
 
 def _signal(run_id: str, pid: int, began: float | None, number: signal.Signals) -> None:
-    """Send a signal to that very process, not to a later one with its PID."""
+    """Send a signal to the process that began then, not to a later one with the same PID."""
     try:
         handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
         try:

@@ -119,7 +119,7 @@ def _letters(messages: list[dict[str, str]]) -> int:
 
 
 def quote_summaries(
-    place: Home, config: Config, kinds: tuple[str, ...], *, vectors: bool = False, batch: bool = False
+    home: Home, config: Config, kinds: tuple[str, ...], *, vectors: bool = False, batch: bool = False
 ) -> dict[str, Any]:
     """The document behind `sracl summarize --dry-run`; with `vectors`, what a run pays for beside the summaries too.
 
@@ -134,7 +134,7 @@ def quote_summaries(
     from sracl_tui.runs.stages.llm_batches import plan_batches
     from sracl_tui.runs.stages.needs import needs_of
 
-    with open_store(place) as store:
+    with open_store(home) as store:
         name = config.data.dataset
         if name == DEMO and datasets.find(store, name) is None:
             from engine.data.demo import make_demo
@@ -143,7 +143,7 @@ def quote_summaries(
         else:
             dataset = open_dataset(store, name, max_users=config.data.max_users)
         needs = needs_of(config, dataset, kinds)
-        provider = factories.provider(needs, place)
+        provider = factories.provider(needs, home)
         plan_batches(provider, store, None, None, send=batch, wait=False)
         found = quote(needs, store, provider, vectors=vectors)
         own = {"provider": provider.name, "model": provider.model, "prompt": provider.prompt_version}

@@ -74,16 +74,16 @@ def client_of(store: Store, batch: Batch, run_id: str) -> BatchClient:
     )
 
 
-def open_now(place: Home) -> list[Batch]:
+def open_now(home: Home) -> list[Batch]:
     """Batches whose answers are not stored yet, oldest first."""
     from engine.semantics.llm.batch_files import open_batches
 
-    return open_batches(BatchLogs(place))
+    return open_batches(BatchLogs(home))
 
 
-def at_provider(place: Home, provider: str) -> set[str]:
+def at_provider(home: Home, provider: str) -> set[str]:
     """Request keys of a provider's open batches: they are paid for, or will be."""
-    return {key for batch in open_now(place) if batch.provider == provider for key in batch.requests}
+    return {key for batch in open_now(home) if batch.provider == provider for key in batch.requests}
 
 
 def refreshed(store: Store) -> list[dict[str, Any]]:
@@ -99,11 +99,11 @@ def refreshed(store: Store) -> list[dict[str, Any]]:
     return rows
 
 
-def taken_in(place: Home) -> list[dict[str, Any]]:
+def taken_in(home: Home) -> list[dict[str, Any]]:
     """Batches whose answers are stored, oldest first."""
     from engine.semantics.llm.batch_files import Batch
 
-    logs = BatchLogs(place).read(done=True)
+    logs = BatchLogs(home).read(done=True)
     return [document(Batch.read(name, known)) | {"ended": known.get("ended")} for name, known in logs.items()]
 
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sracl_tui import formatting
-from sracl_tui.formatting import duration
 from sracl_tui.services.run_filter import Row as Run
 from sracl_tui.services.run_list import METRICS, Line, distinctions
 from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
@@ -146,7 +145,7 @@ def _time(line: Line) -> str:
         return f"{formatting.clock(left)} left"
     times = [(run["timings"] or {}).get("total") for run in line.runs]
     known = [time for time in times if time is not None]
-    return duration(sum(known)) if known else "-"
+    return formatting.clock(sum(known), tenths=True) if known else "-"
 
 
 def _cost(line: Line) -> str:

@@ -210,7 +210,7 @@ class QueueScreen(BaseScreen):
         run_id, works = entry["run_id"], entry["entry"] == "working"
 
         def remove() -> str:
-            run_queue.take_out(home, run_id)
+            run_queue.remove(home, run_id)
             return f"{run_id} is out of the queue"
 
         def answer(yes: bool | None) -> None:

@@ -22,7 +22,7 @@ def stop(home: Home, run_id: str) -> str:
     Raises:
         LookupFailed: nobody is at work on it.
     """
-    done = stop_run(home, run_id, wait=2.0, firmly=_asked(home, run_id), escalate=False)
+    done = stop_run(home, run_id, wait=2.0, force=_asked(home, run_id), escalate=False)
     if done.ended:
         return f"{run_id} was {done.how}" if not done.how.startswith("asked") else f"{run_id} has stopped"
     return f"{run_id} was asked to stop (process {done.pid}): it saves first; x again asks firmly"

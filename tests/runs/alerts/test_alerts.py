@@ -178,7 +178,7 @@ class Told:
 
     def __init__(self, tmp_path: Path, monkeypatch, synthesizer: str = "gat") -> None:
         self.now, self.written, self.sent = 0.0, [], []
-        monkeypatch.setattr(alerts, "tell", lambda home, alert, settings: self.sent.append(alert))
+        monkeypatch.setattr(alerts, "notify", lambda home, alert, settings: self.sent.append(alert))
         run = {"run_id": "r", "name": "night", "dataset": "demo"}
         self.man = alerts.AlertMonitor(
             Home(tmp_path),
@@ -201,13 +201,13 @@ def test_a_run_that_lives_and_does_nothing_is_told_of_once(tmp_path, monkeypatch
     told, step = Told(tmp_path, monkeypatch), StepFinished(epoch=1, step=1, steps_per_epoch=2, done=1, loss=0.1)
     for minute in (1, 14, 16, 17, 200):
         told.now = 60.0 * minute
-        told.man.look()
+        told.man.poll()
     assert told.kinds == ["stall"]
-    assert told.written == [{"kind": "stall", "text": "it lives, but has done nothing for 16 minutes"}]
+    assert told.written == [{"kind": "stall", "text": "its process is running, but reported nothing for 16 minutes"}]
     told.man.seen(step)
-    told.man.look()
+    told.man.poll()
     told.now += 16 * 60
-    told.man.look()
+    told.man.poll()
     assert told.kinds == ["stall", "stall"], "after a sign of life it may stall again"
 
 
@@ -255,7 +255,7 @@ def test_of_all_that_find_a_run_dead_one_posts(tmp_path, monkeypatch, new_dead) 
     alert = alerts.ending("dead", "dead", "killed", "its process ended without a word")
     assert alert is not None
     for _ in range(3):
-        alerts.tell_of_death(new_dead, alert, settings)
+        alerts.notify_death(new_dead, alert, settings)
     assert sent == ["failed"]
 
 
