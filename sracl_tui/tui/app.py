@@ -31,6 +31,7 @@ from sracl_tui.tui.preferences import Preferences
 from sracl_tui.tui.screens import PAGES, page_class, page_title
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.runs import RunsScreen
+from sracl_tui.tui.textual_internals import AppInternalsMixin
 from sracl_tui.tui.themes import THEMES
 from sracl_tui.tui.widgets.status_line import Facts
 from store.home import Home
@@ -45,7 +46,7 @@ LEAVE_SECONDS = 2.0
 MOUNT_SECONDS, MOUNT_TURNS = 0.005, 1_000
 
 
-class SraclApp(NamedBindings, App[None]):
+class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
     """The workbench."""
 
     TITLE = "sracl"
@@ -178,20 +179,14 @@ class SraclApp(NamedBindings, App[None]):
                 screen.tell(facts)
 
     def ring(self, sequence: str) -> None:
-        """Write a bell, or what asks for a notification on the desktop, to the terminal."""
-        if sequence and self._driver is not None and not self.is_headless:
-            self._driver.write(sequence)
-            self._driver.flush()
+        """Write a bell, or a request for a desktop notification, to the terminal."""
+        if sequence:
+            self.write_to_terminal(sequence)
 
-    def _fatal_error(self) -> None:
-        """An error of ours that nobody expected: where it happened goes to the log, a sentence to the person."""
+    def error_message(self) -> Text | None:
+        """Log the traceback of an unexpected error; a sentence for the terminal, or none with `--debug`."""
         told = crash(self.home, sys.exception() or RuntimeError(), "the app has ended by an error")
-        if self.shows_tracebacks:
-            super()._fatal_error()
-        else:
-            self.bell()
-            self._exit_renderables.append(Text(f"{told} No run is touched by it; --debug shows more."))
-            self._close_messages_no_wait()
+        return None if self.shows_tracebacks else Text(f"{told} No run is touched by it; --debug shows more.")
 
     @work(thread=True, exit_on_error=False, group="import")
     def _import_screens(self) -> None:
@@ -233,15 +228,14 @@ class SraclApp(NamedBindings, App[None]):
             self.pop_screen()
         self.push_screen(page)
 
-    async def _replace_screen(self, screen: Screen[Any]) -> Screen[Any]:
-        """As Textual does it, but not before the screen is mounted, and what was told to it is heard."""
+    async def screen_leaves(self, screen: Screen[Any]) -> None:
+        """Wait until the screen is mounted and has handled its messages: its widgets are about to be removed."""
         for _ in range(MOUNT_TURNS):
             if screen.is_mounted:
                 break
             await asyncio.sleep(MOUNT_SECONDS)
         if isinstance(screen, BaseScreen):
             await screen.hear_out()
-        return await super()._replace_screen(screen)
 
     def open_run(self, run_id: str, others: tuple[str, ...] = (), *, then_inspect: bool = False) -> None:
         """Watch a run, with the curves of others; when it has finished, open the Inspector on it where that is asked for."""

@@ -1,45 +1,37 @@
-"""Screens are laid out in one turn of the event loop and painted in another: together they would hold it for too long."""
+"""Screens are laid out in one turn of the event loop and painted in a later one: together they would block it too long."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from textual.geometry import Size
-    from textual.screen import Screen
-
-    _Screen = Screen[Any]
-else:
-    _Screen = object
+from sracl_tui.tui.textual_internals import SeparatePaintMixin
 
 PAUSE_SECONDS = 0.001
 
 
-class DeferredPaintMixin(_Screen):
-    """Mixed into a screen or a dialog."""
+class DeferredPaintMixin(SeparatePaintMixin):
+    """For screens and dialogs: one painting in a later turn covers all layouts until then."""
 
     _laying_out = False
-    _to_paint = False
+    _paint_is_due = False
 
-    def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
-        """As Textual does it, which paints at its end."""
+    def layout_begins(self) -> None:
+        """Paintings that follow belong to the layout."""
         self._laying_out = True
-        try:
-            super()._refresh_layout(size, scroll)
-        finally:
-            self._laying_out = False
 
-    def _compositor_refresh(self) -> None:
-        """Paint; after a layout, in a later turn, and all that is to be painted by then with it."""
-        if self._laying_out and not self._to_paint:
-            self._to_paint = self.call_later(self._paint)
-        elif not self._to_paint:
-            super()._compositor_refresh()
+    def layout_ends(self) -> None:
+        """Paintings that follow belong to no layout."""
+        self._laying_out = False
+
+    def may_paint(self) -> bool:
+        """Not during a layout, nor while a painting is due that will cover this one."""
+        if self._laying_out and not self._paint_is_due:
+            self._paint_is_due = self.call_later(self._paint)
+            return False
+        return not self._paint_is_due
 
     async def _paint(self) -> None:
         await asyncio.sleep(PAUSE_SECONDS)
-        self._to_paint = False
+        self._paint_is_due = False
         if self.is_attached:
-            self._compositor.update_widgets(self._dirty_widgets)  # what has changed since the layout
-            super()._compositor_refresh()
+            self.paint()

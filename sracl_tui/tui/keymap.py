@@ -14,9 +14,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from textual.keys import Keys, _character_to_key
+from textual.keys import Keys
 
 from sracl_tui.tui.bindings import EVERYWHERE, NamedBindings
+from sracl_tui.tui.textual_internals import key_name
 from store.home import Home
 
 FILE = "keys.toml"
@@ -98,8 +99,7 @@ def _key(text: str) -> str | None:
     match = _MODIFIED.fullmatch(text)
     plain = match[1] if match else text
     if len(plain) == 1 and plain.isprintable():
-        named = _character_to_key(plain)
-        return f"{text[: -len(plain)]}{named}"
+        return f"{text[: -len(plain)]}{key_name(plain)}"
     return text if plain in _KNOWN or re.fullmatch(r"[a-z]+(_[a-z]+)+|comma|minus|plus|slash|tilde", plain) else None
 
 

@@ -9,6 +9,7 @@ from engine.errors import ConfigError
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.quiet import wait_until_quiet
 from sracl_tui.tui.screens import DEEPER, PAGES
+from sracl_tui.tui.textual_internals import screen_lines
 from store.errors import StoreError
 
 
@@ -48,7 +49,7 @@ async def _frame(app: SraclApp, size: tuple[int, int]) -> str:
         await wait_until_quiet(app)
         if not app.runs_known:
             raise StoreError(app.facts.trouble or "the store was not read in time")
-        lines = [strip.text.rstrip() for strip in app.screen._compositor.render_strips()]
+        lines = [line.rstrip() for line in screen_lines(app.screen)]
     return "\n".join(line for place, line in enumerate(lines) if line or any(lines[place:]))
 
 

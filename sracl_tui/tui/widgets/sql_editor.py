@@ -270,21 +270,20 @@ class SqlEditor(NamedBindings, TextArea):
         """Close the list."""
         self._offer([])
 
-    async def _on_key(self, event: events.Key) -> None:
-        if self.choosing and self.list is not None:
-            if event.key in ("down", "up"):
-                self.list.action_cursor_down() if event.key == "down" else self.list.action_cursor_up()
-            elif event.key == "tab":
-                self.take()
-            elif event.key == "escape":
-                self.close()
-            else:
-                await super()._on_key(event)
-                return
+    def on_key(self, event: events.Key) -> None:
+        """While the list is open, it takes the keys that move in it, accept, or close it."""
+        if not self.choosing or self.list is None:
+            return
+        taken = {
+            "down": self.list.action_cursor_down,
+            "up": self.list.action_cursor_up,
+            "tab": self.take,
+            "escape": self.close,
+        }
+        if event.key in taken:
+            taken[event.key]()
             event.stop()
             event.prevent_default()
-            return
-        await super()._on_key(event)
 
     def take(self) -> None:
         """Put the marked candidate in the place of what was typed."""
@@ -300,8 +299,8 @@ class SqlEditor(NamedBindings, TextArea):
     def _typed(self) -> None:
         self._seek(least=2) if self.has_focus else self.close()
 
-    def _on_blur(self, event: events.Blur) -> None:
-        super()._on_blur(event)
+    def on_blur(self) -> None:
+        """Close the list when the focus leaves."""
         self.close()
 
 

@@ -1,0 +1,92 @@
+"""Everything here leans on private parts of Textual, as they are in version 8.2.8; no other module does.
+
+`tests/tui/test_textual_internals.py` fails where a version of Textual lacks one of these parts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textual.keys import _character_to_key
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from textual.app import App
+    from textual.geometry import Size
+    from textual.screen import Screen
+
+    _App = App[None]
+    _Screen = Screen[Any]
+else:
+    _App = _Screen = object
+
+TEXTUAL_VERSION = "8.2.8"
+
+
+def key_name(character: str) -> str:
+    """Textual's name of the key that types a character: `slash` for `/`."""
+    return _character_to_key(character)
+
+
+def screen_lines(screen: Screen[Any]) -> list[str]:
+    """The text of each line of a screen as it is painted, without colors."""
+    return [strip.text for strip in screen._compositor.render_strips()]
+
+
+class SeparatePaintMixin(_Screen):
+    """Tells layout and painting of a screen apart; Textual paints at the end of each layout."""
+
+    def layout_begins(self) -> None:
+        """Called before a layout."""
+
+    def layout_ends(self) -> None:
+        """Called after a layout and the painting that belongs to it, also after an error."""
+
+    def may_paint(self) -> bool:
+        """Whether to paint now; a subclass that declines calls `paint` later."""
+        return True
+
+    def paint(self) -> None:
+        """Paint everything that has changed, also since the last layout."""
+        self._compositor.update_widgets(self._dirty_widgets)
+        super()._compositor_refresh()
+
+    def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
+        self.layout_begins()
+        try:
+            super()._refresh_layout(size, scroll)
+        finally:
+            self.layout_ends()
+
+    def _compositor_refresh(self) -> None:
+        if self.may_paint():
+            super()._compositor_refresh()
+
+
+class AppInternalsMixin(_App):
+    """Put before `App` among the bases."""
+
+    async def screen_leaves(self, screen: Screen[Any]) -> None:
+        """Called before Textual removes a screen or puts another one above it."""
+
+    def error_message(self) -> RenderableType | None:
+        """What to print after an error that no handler caught; none for Textual's own traceback."""
+
+    def write_to_terminal(self, sequence: str) -> None:
+        """Write an escape sequence; does nothing in an app without a terminal."""
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(sequence)
+            self._driver.flush()
+
+    async def _replace_screen(self, screen: Screen[Any]) -> Screen[Any]:
+        await self.screen_leaves(screen)
+        return await super()._replace_screen(screen)
+
+    def _fatal_error(self) -> None:
+        message = self.error_message()
+        if message is None:
+            super()._fatal_error()
+            return
+        self.bell()
+        self._exit_renderables.append(message)
+        self._close_messages_no_wait()
