@@ -88,11 +88,11 @@ def sum_line(total: dict[str, Any]) -> str:
 
 
 def by_day(rows: list[dict[str, Any]]) -> tuple[list[str], list[float]]:
-    """Days and known dollars, oldest first, the days between without calls too; at most the last `DAYS`."""
+    """Days (ISO) and known dollars, oldest first, with the days between that had no call; at most the last `DAYS`."""
     spent = {date.fromisoformat(row["day"]): row["usd"] or 0.0 for row in rows}
     if not spent:
         return [], []
     last = max(spent)
     first = max(min(spent), last - timedelta(days=DAYS - 1))
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    return [f"{day:%m-%d}" for day in days], [spent.get(day, 0.0) for day in days]
+    return [day.isoformat() for day in days], [spent.get(day, 0.0) for day in days]

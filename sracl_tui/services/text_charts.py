@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -86,15 +86,20 @@ class Columns:
     """Periods (days, months) in a column of the chart."""
 
 
-def columns(times: Sequence[dict[str, Any]], unit: str, *, width: int, height: int) -> Columns | None:
-    """Interactions over time; none where there are none or no room.
+def columns(
+    times: Sequence[dict[str, Any]], unit: str, *, width: int, height: int, number: Callable[[Any], str] | None = None
+) -> Columns | None:
+    """Sums over time as a chart; none where there are none or no room.
 
     Args:
         times: rows of `value` (`2014-07` or `2014-07-23`) and `count`, by value.
         unit: `month` or `day`.
+        number: how a sum is written on the scale; none writes a count.
     """
+    number = number or _short
     total = sum(row["count"] for row in times)
-    side = len(_short(min(total, 9_999)))
+    widest = max((row["count"] for row in times), default=0)
+    side = max(len(number(some)) for some in (total, min(total, 9_999), widest))
     room, rows = width - side - 2, height - 1
     if not total or room < 4 or rows < 1:
         return None
@@ -107,7 +112,7 @@ def columns(times: Sequence[dict[str, Any]], unit: str, *, width: int, height: i
     for row in range(rows, 0, -1):
         levels = [0 if not n else max(round(n / most * rows * 8), 1) - (row - 1) * 8 for n in sums]
         lines.append("".join(_cell(LEVELS[max(0, min(8, level))], wide) for level in levels))
-    scale = [_short(most).rjust(side) + " ┤", *[" " * side + " │"] * (rows - 1)]
+    scale = [number(most).rjust(side) + " ┤", *[" " * side + " │"] * (rows - 1)]
     if rows > 2:
         scale[-1] = "0".rjust(side) + " ┤"
     return Columns(scale, lines, " " * (side + 2) + _below(short[::each], wide, room), each)

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from textual.widgets import Input, Static, TabbedContent
-from textual_plotext import PlotextPlot
 
 from engine.events import StageProgress
 from sracl_tui.services import cost_report
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.costs import TABS, CostsScreen
 from sracl_tui.tui.screens.run import RunScreen
+from sracl_tui.tui.widgets.bar_chart import Chart
 from sracl_tui.tui.widgets.dialogs import PromptDialog
 from sracl_tui.tui.widgets.table import Table
 from store.home import Home
@@ -131,7 +131,7 @@ async def test_a_cap_a_gain_and_the_plot_of_days(home, settled):
         screen = await opened(app, pilot, settled)
         assert f"budget left {cost_report.left_text(capped)}" in text(app, "#sums")
         assert screen.days[1] == [pytest.approx(app.facts.usd)]
-        assert screen.query_one("#spend-plot", PlotextPlot).display
+        assert screen.query_one("#spend-plot", Chart).display
         await pilot.press("tab", "enter")
         await settled(app, pilot)
         assert isinstance(app.screen, RunScreen), "a run is opened from its row"
@@ -202,7 +202,7 @@ async def test_an_empty_home_says_that_nothing_was_spent(tmp_path, settled):
 def test_days_without_a_call_are_shown_and_only_the_last_ones() -> None:
     rows = [{"day": "2026-03-02", "usd": 2.0}, {"day": "2026-02-27", "usd": None}, {"day": "2024-01-01", "usd": 9.0}]
     days, spent = cost_report.by_day(rows[:2])
-    assert days == ["02-27", "02-28", "03-01", "03-02"]
+    assert days == ["2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"]
     assert spent == [0.0, 0.0, 0.0, 2.0]
     days, spent = cost_report.by_day(rows)
     assert len(days) == len(spent) == cost_report.DAYS

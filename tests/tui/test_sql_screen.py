@@ -19,6 +19,7 @@ from sracl_tui.tui.widgets.sql_editor import SqlEditor, complete
 from sracl_tui.tui.widgets.table import Table
 from store.errors import QueryFailed, StoreError
 from store.opening import open_store
+from store.queries.sql_words import SqlWords
 
 VOCABULARY = {"runs": ["run_id", "name"], "metrics": ["run_id", "test_ndcg_20"], "vectors.vectors": ["sha256"]}
 
@@ -174,7 +175,12 @@ def test_completion_knows_tables_columns_and_aliases():
     assert [one.text for one in complete("FROM metrics", "metrics.test", VOCABULARY)] == ["metrics.test_ndcg_20"]
     assert [one.text for one in complete("", "vectors.v", VOCABULARY)] == ["vectors.vectors"]
     assert "test_ndcg_20" in [one.text for one in complete("FROM metrics", "ndcg", VOCABULARY)]
-    assert "SELECT" in [one.text for one in complete("", "sel", VOCABULARY)]
+    assert "SELECT" in [one.text for one in complete("", "sel", VOCABULARY, SqlWords(("FROM", "SELECT")))]
+    assert [one.text for one in complete("", "co", {}, SqlWords(("COLUMN",), ("COPY",), ("count",)))] == [
+        "COLUMN",
+        "count",
+        "COPY",
+    ]
 
 
 def test_a_row_is_shown_whole():

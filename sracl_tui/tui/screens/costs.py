@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Static, TabbedContent, TabPane
-from textual_plotext import PlotextPlot
 
 from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import RunState
 from sracl_tui.services import cost_report
 from sracl_tui.tui.screens.base import BaseScreen
-from sracl_tui.tui.widgets.curves import colors_of
+from sracl_tui.tui.widgets.bar_chart import Chart
 from sracl_tui.tui.widgets.dialogs import PromptDialog
 from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
 from store.errors import StoreError
 from store.journal.journal import Tail
 from store.queries import costs
 from store.run_states import ACTIVE
-
-if TYPE_CHECKING:
-    pass
 
 TABS = {"day": "Day", "run": "Run", "provider": "Provider", "model": "Model", "dataset": "Data", "gain": "Gain"}
 LOOK_SECONDS = 0.5
@@ -92,7 +88,7 @@ class CostsScreen(BaseScreen):
             for name, title in TABS.items():
                 with TabPane(title, id=name):
                     if name == "day":
-                        yield PlotextPlot(id="spend-plot")
+                        yield Chart(id="spend-plot")
                     yield Table(id=f"{name}-table", empty="reading ...")
 
     def on_mount(self) -> None:
@@ -102,7 +98,6 @@ class CostsScreen(BaseScreen):
         self._sum()
         self._look()
         self._focus_tab()
-        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())
 
     def runs_read(self) -> None:
         """Runs have changed, and so may have their costs."""
@@ -143,22 +138,11 @@ class CostsScreen(BaseScreen):
         self._draw()
 
     def _draw(self) -> None:
-        """Dollars by day as bars."""
-        plot = self.query_one("#spend-plot", PlotextPlot)
-        days, spent = self.days
-        plot.display = any(spent)
-        if not plot.display:
-            return
-        plt = plot.plt
-        plt.clear_data()
-        plt.clear_figure()
-        plt.title("dollars by day (UTC)")
-        places = list(range(len(days)))
-        plt.bar(places, spent, color=colors_of(self.app)[0], width=0.6, marker="hd")
-        step = max(1, -(-len(days) // 10))
-        plt.xticks([float(place) for place in places[::step]], days[::step])
-        plt.xlim(-0.8, len(days) - 0.2)
-        plot.refresh()
+        """Dollars by day as columns; no chart where every call was free or of unknown price."""
+        chart, (days, spent) = self.query_one("#spend-plot", Chart), self.days
+        chart.display = any(spent)
+        rows = [{"value": day, "count": usd} for day, usd in zip(days, spent, strict=True)]
+        chart.show(rows, counts="dollars (UTC)", unit="day", number=formatting.dollars)
 
     def _look(self) -> None:
         if not any(worker.group == "live" and worker.is_running for worker in self.workers):

@@ -22,6 +22,7 @@ from sracl_tui.tui.widgets.dialogs import PromptDialog, Told
 from sracl_tui.tui.widgets.sql_editor import Candidates, SqlEditor
 from sracl_tui.tui.widgets.table import Column, Grid, Row, Table
 from store.errors import QueryFailed, StoreError
+from store.queries.sql_words import SqlWords, sql_words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,9 +78,10 @@ class SqlScreen(BaseScreen):
 
     @dataclass
     class Named(Message):
-        """Tables and their columns."""
+        """Tables with their columns; keywords and functions."""
 
         vocabulary: dict[str, list[str]]
+        words: SqlWords
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,13 +117,14 @@ class SqlScreen(BaseScreen):
     @work(thread=True, exclusive=True, exit_on_error=False, group="names")
     def _read_names(self) -> None:
         try:
-            self.post_message(self.Named(self.library.store().vocabulary()))
+            store = self.library.store()
+            self.post_message(self.Named(store.vocabulary(), sql_words(store)))
         except StoreError as error:
             self.post_message(self.Failed(str(error)))
 
     @on(Named)
     def _know(self, message: Named) -> None:
-        self.query_one(SqlEditor).learn(message.vocabulary)
+        self.query_one(SqlEditor).learn(message.vocabulary, message.words)
 
     @property
     def busy(self) -> bool:

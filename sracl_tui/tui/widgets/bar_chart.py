@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -24,17 +24,28 @@ class Chart(Widget):
         self._unit = ""
         self._word = ""
         self._counts = ""
+        self._number: Callable[[Any], str] | None = None
 
-    def show(self, spread: Sequence[dict[str, Any]], *, counts: str, unit: str = "", empty: str = "") -> None:
-        """Draw a spread.
+    def show(
+        self,
+        spread: Sequence[dict[str, Any]],
+        *,
+        counts: str,
+        unit: str = "",
+        empty: str = "",
+        number: Callable[[Any], str] | None = None,
+    ) -> None:
+        """Draw a distribution.
 
         Args:
             spread: rows of `value` and `count`, by value.
             counts: what is counted; stands in the frame of the pane, or above the chart where there is none.
             unit: `month` or `day` where the values are times.
-            empty: what stands here where there is no row.
+            empty: text for a chart without rows.
+            number: how a sum is written on the scale; none writes a count.
         """
         self._spread, self._counts, self._unit, self._word = spread, counts, unit, empty
+        self._number = number
         self._entitle()
         self.refresh()
 
@@ -47,7 +58,7 @@ class Chart(Widget):
         return isinstance(self.parent, Widget) and bool(self.parent.styles.border_bottom[0])
 
     def _columns(self, height: int) -> text_charts.Columns | None:
-        return text_charts.columns(self._spread, self._unit, width=self.size.width, height=height)
+        return text_charts.columns(self._spread, self._unit, width=self.size.width, height=height, number=self._number)
 
     @property
     def _caption(self) -> str:

@@ -33,14 +33,6 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
 
     SECTION = "raster"
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"raster--{name}" for name in ("point", "axis", "mark", "cursor", "line")}
-    DEFAULT_CSS = """
-    DensityPlot { height: 1fr; width: 1fr; }
-    DensityPlot .raster--point { color: $primary; }
-    DensityPlot .raster--axis { color: $dim; }
-    DensityPlot .raster--line { color: $dim; }
-    DensityPlot .raster--mark { color: $accent; text-style: bold; }
-    DensityPlot .raster--cursor { background: $accent; color: $background; text-style: bold; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "move(-1, 0)", "Left", show=False),
         Binding("right,l", "move(1, 0)", "Right", show=False),

@@ -1,4 +1,4 @@
-"""A SQL editor: words in colors, and a list of what could stand here: tables, columns, keywords."""
+"""A SQL editor: highlighted words, and a list of completions: tables, columns, keywords, functions."""
 
 from __future__ import annotations
 
@@ -14,149 +14,38 @@ from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
 
 from sracl_tui.tui.bindings import NamedBindings
+from store.queries.sql_words import SqlWords
 
-KEYWORDS = [
-    "SELECT",
-    "FROM",
-    "WHERE",
-    "GROUP",
-    "BY",
-    "ORDER",
-    "HAVING",
-    "LIMIT",
-    "OFFSET",
-    "JOIN",
-    "LEFT",
-    "RIGHT",
-    "FULL",
-    "INNER",
-    "OUTER",
-    "CROSS",
-    "ASOF",
-    "SEMI",
-    "ANTI",
-    "ON",
-    "USING",
-    "AS",
-    "AND",
-    "OR",
-    "NOT",
-    "IN",
-    "IS",
-    "NULL",
-    "LIKE",
-    "ILIKE",
-    "BETWEEN",
-    "CASE",
-    "WHEN",
-    "THEN",
-    "ELSE",
-    "END",
-    "DISTINCT",
-    "ALL",
-    "UNION",
-    "EXCEPT",
-    "INTERSECT",
-    "WITH",
-    "RECURSIVE",
-    "VALUES",
-    "OVER",
-    "PARTITION",
-    "ROWS",
-    "RANGE",
-    "QUALIFY",
-    "WINDOW",
-    "FILTER",
-    "ASC",
-    "DESC",
-    "NULLS",
-    "FIRST",
-    "LAST",
-    "CAST",
-    "TRUE",
-    "FALSE",
-    "EXISTS",
-    "DESCRIBE",
-    "SHOW",
-    "TABLES",
-    "SUMMARIZE",
-    "EXPLAIN",
-    "PIVOT",
-    "UNPIVOT",
-    "SAMPLE",
-    "EXCLUDE",
-    "REPLACE",
-    "COLUMNS",
-    "INTERVAL",
-]
-FUNCTIONS = [
-    "count",
-    "sum",
-    "avg",
-    "min",
-    "max",
-    "median",
-    "stddev_samp",
-    "quantile_cont",
-    "corr",
-    "arg_max",
-    "arg_min",
-    "list",
-    "string_agg",
-    "round",
-    "abs",
-    "ln",
-    "exp",
-    "coalesce",
-    "if",
-    "date_trunc",
-    "strftime",
-    "lower",
-    "upper",
-    "length",
-    "substring",
-    "split_part",
-    "regexp_matches",
-    "regexp_extract",
-    "unnest",
-    "row_number",
-    "rank",
-    "lag",
-    "lead",
-    "first",
-    "last",
-    "histogram",
-    "list_cosine_similarity",
-    "json_extract_string",
-]
 MOST = 60
+"""Completions that are listed."""
 _WORD = re.compile(r"[\w.]*\Z")
 _TOKEN = re.compile(
     r"(?P<comment>--.*)|(?P<string>'(?:[^']|'')*'?)|(?P<name>\"[^\"]*\"?)|(?P<number>\b\d[\d_.]*(?:e[+-]?\d+)?\b)|(?P<word>[A-Za-z_]\w*)",
     re.IGNORECASE,
 )
-_KEYWORDS = frozenset(KEYWORDS)
+NO_WORDS = SqlWords()
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What could be put in, and what it is."""
+    """A completion, and its kind or, for a column, its table."""
 
     text: str
     kind: str
 
 
-def complete(text: str, prefix: str, vocabulary: dict[str, list[str]]) -> list[Candidate]:
-    """What could stand for the `prefix`: columns of tables that the query names come first.
+def complete(text: str, prefix: str, vocabulary: dict[str, list[str]], words: SqlWords = NO_WORDS) -> list[Candidate]:
+    """At most MOST completions of a prefix; columns of tables that the query names come first.
 
     Args:
         text: the whole query.
         prefix: letters before the cursor; with a dot, the part before the last one is a table or an alias.
         vocabulary: tables with their columns.
+        words: keywords and functions.
     """
     owner, dot, leaf = prefix.rpartition(".")
     if dot and owner:
-        table = _aliases(text, vocabulary).get(owner.lower(), owner)
+        table = _aliases(text, vocabulary, words).get(owner.lower(), owner)
         found = [Candidate(f"{owner}.{name}", "column") for name in vocabulary.get(table, []) if _fits(name, leaf)]
         whole = [Candidate(name, "table") for name in vocabulary if _fits(name, prefix)]
         return (found + whole)[:MOST]
@@ -164,26 +53,30 @@ def complete(text: str, prefix: str, vocabulary: dict[str, list[str]]) -> list[C
     near = [Candidate(name, table) for table in vocabulary if table in named for name in vocabulary[table]]
     far = [Candidate(name, table) for table in vocabulary if table not in named for name in vocabulary[table]]
     tables = [Candidate(name, "table") for name in vocabulary]
-    words = [Candidate(name, "keyword") for name in KEYWORDS] + [Candidate(name, "function") for name in FUNCTIONS]
+    keywords = [Candidate(name, "keyword") for name in words.keywords]
+    rest = [Candidate(name, "function") for name in words.functions]
+    rest += [Candidate(name, "keyword") for name in words.soft_keywords]
     seen: dict[str, Candidate] = {}
-    for candidate in (*near, *tables, *words, *far):
+    for candidate in (*near, *tables, *keywords, *far, *rest):
         if _fits(candidate.text, prefix) and candidate.text.lower() != prefix.lower():
             seen.setdefault(candidate.text, candidate)
     starts = prefix.lower()
     return sorted(seen.values(), key=lambda one: not one.text.lower().startswith(starts))[:MOST]
 
 
-def _aliases(text: str, vocabulary: dict[str, list[str]]) -> dict[str, str]:
+def _aliases(text: str, vocabulary: dict[str, list[str]], words: SqlWords) -> dict[str, str]:
+    """Aliases of tables in a query, in lower case, to the tables."""
     found = {}
+    keywords = frozenset(words.keywords)
     for table in vocabulary:
         for match in re.finditer(rf"(?<![\w.]){re.escape(table)}\s+(?:AS\s+)?([A-Za-z_]\w*)", text, re.IGNORECASE):
-            if match[1].upper() not in _KEYWORDS:
+            if match[1].upper() not in keywords:
                 found[match[1].lower()] = table
     return found
 
 
 def _fits(name: str, prefix: str) -> bool:
-    """It begins so, or a word in it does: `ndcg` finds `test_ndcg_20`."""
+    """Whether the name, or a word in it, begins with the prefix: `ndcg` finds `test_ndcg_20`."""
     name, prefix = name.lower(), prefix.lower()
     return name.startswith(prefix) or (len(prefix) > 1 and f"_{prefix}" in name)
 
@@ -206,6 +99,9 @@ class SqlEditor(NamedBindings, TextArea):
     def __init__(self, text: str = "", *, id: str | None = None) -> None:
         super().__init__(text, id=id, soft_wrap=True, show_line_numbers=False, tab_behavior="focus")
         self.vocabulary: dict[str, list[str]] = {}
+        self.words = NO_WORDS
+        self._kinds: dict[str, str] = {}
+        """What a word in lower case is highlighted as: `keyword` or `table`."""
         self.list: Candidates | None = None
         self._prefix = ""
 
@@ -214,20 +110,24 @@ class SqlEditor(NamedBindings, TextArea):
         """Whether the list is open."""
         return self.list is not None and bool(self.list.display)
 
-    def learn(self, vocabulary: dict[str, list[str]]) -> None:
-        """Know the tables and their columns; lines that were drawn before get their colors."""
-        self.vocabulary = vocabulary
+    def learn(self, vocabulary: dict[str, list[str]], words: SqlWords = NO_WORDS) -> None:
+        """Take names for completion and highlighting; lines that are already drawn get their colors."""
+        self.vocabulary, self.words = vocabulary, words
+        columns = {name.lower() for names in vocabulary.values() for name in names}
+        self._kinds = dict.fromkeys(map(str.lower, words.soft_keywords), "keyword")
+        self._kinds = {word: kind for word, kind in self._kinds.items() if word not in columns}
+        self._kinds |= {name.lower(): "table" for name in vocabulary}
+        self._kinds |= dict.fromkeys(map(str.lower, words.keywords), "keyword")
         self.notify_style_update()
         self.refresh()
 
     def get_line(self, line_index: int) -> Text:
         """A line with its colors."""
         line = super().get_line(line_index)
-        tables = {name.lower() for name in self.vocabulary}
         for match in _TOKEN.finditer(line.plain):
             kind = match.lastgroup
             if kind == "word":
-                kind = "keyword" if match[0].upper() in _KEYWORDS else "table" if match[0].lower() in tables else None
+                kind = self._kinds.get(match[0].lower())
             if kind is not None and kind != "name":
                 line.stylize(self.get_component_rich_style(f"editor--{kind}", partial=True), *match.span())
         return line
@@ -242,7 +142,7 @@ class SqlEditor(NamedBindings, TextArea):
         match = _WORD.search(before)
         prefix = match[0] if match else ""
         inside = before.count("'") % 2 == 1 or "--" in before
-        found = complete(self.text, prefix, self.vocabulary) if len(prefix) >= least and not inside else []
+        found = complete(self.text, prefix, self.vocabulary, self.words) if len(prefix) >= least and not inside else []
         self._prefix = prefix
         self._offer(found)
 
