@@ -69,7 +69,7 @@ def test_sort_and_filter_10_000_runs(benchmark, library):
 
     def lay(column: str = "ndcg") -> None:
         chosen = run_filter.select(rows, run_filter.parse("state:finished ndcg@20>0.01"))
-        lines = run_list.sort_lines(run_list.lines_of(chosen, folded=False), column, descending=True)
+        lines = run_list.sort_groups(run_list.group_runs(chosen, folded=False), column, descending=True)
         painter.grid(lines, marked=set(), baseline=None, told=told)
 
     lay("name")

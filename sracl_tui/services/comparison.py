@@ -46,7 +46,7 @@ class SeedSet:
 
 
 @dataclass(frozen=True)
-class Test:
+class TestResult:
     """b minus a in one metric."""
 
     __test__ = False  # pytest: this is no test case
@@ -81,7 +81,7 @@ class Comparison:
     settings: dict[str, list[Any]]
     """Settings that differ, one value per seed set."""
     sets: list[SeedSet]
-    tests: list[Test]
+    tests: list[TestResult]
     notes: list[str]
 
     def document(self) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def _tests(
     ks: tuple[int, ...],
     pairs: list[tuple[SeedSet, SeedSet]],
     notes: list[str],
-) -> list[Test]:
+) -> list[TestResult]:
     """Every pair in every tested metric, corrected together."""
     from engine.evaluation.significance import compare, holm
 
@@ -289,7 +289,7 @@ def _tests(
         )
     adjusted = holm([one.p_value for _, _, one in raw])
     return [
-        Test(a.label, b.label, one.metric, one.difference, one.ci_low, one.ci_high, one.p_value, p, one.method)
+        TestResult(a.label, b.label, one.metric, one.difference, one.ci_low, one.ci_high, one.p_value, p, one.method)
         for (a, b, one), p in zip(raw, adjusted, strict=True)
     ]
 

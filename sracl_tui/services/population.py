@@ -17,7 +17,7 @@ from store.database.database import Store
 from store.queries import users as user_queries
 
 Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
+RowIndices = NDArray[np.int64]
 
 ORDERS = {
     "number": "by number",
@@ -43,19 +43,19 @@ _KEYS = {
 class NeighborWeights:
     """Neighbors of the R users whose weights are stored; unequal counts are filled up, and `there` says what is real."""
 
-    rows: Places
+    rows: RowIndices
     """(R,) place of each among all users."""
     similarity: NDArray[np.float32]
     """(R, K)"""
     weights: NDArray[np.float32]
     """(R, K)"""
-    there: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
     """(R, K)"""
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """(R,) neighbors of each."""
-        return self.there.sum(axis=1)
+        return self.mask.sum(axis=1)
 
 
 @dataclass(frozen=True)
@@ -74,21 +74,21 @@ class Population:
     """(U,) rank correlation of similarity and weight."""
     entropy: Floats
     """(U,) of the weights, in nats."""
-    weighed: NeighborWeights
+    neighbor_weights: NeighborWeights
     changed: Floats | None = None
     """(U,) how much 1 / log2(1 + rank) differs from that of a second run."""
-    _orders: dict[str, Places] = field(default_factory=dict)
+    _orders: dict[str, RowIndices] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def order(self, name: str) -> Places:
+    def order(self, name: str) -> RowIndices:
         """(U,) places in one of ORDERS; those without the measure come last, by number."""
         if name not in self._orders:
             column, sign = _KEYS.get(name, ("ids", 1))
             values = getattr(self, column)
-            places = np.arange(len(self)) if values is None else np.argsort(sign * values, kind="stable")
-            self._orders[name] = places
+            indices = np.arange(len(self)) if values is None else np.argsort(sign * values, kind="stable")
+            self._orders[name] = indices
         return self._orders[name]
 
     def place_in(self, name: str, user_id: int) -> int | None:
@@ -106,7 +106,9 @@ class Population:
         return self.raw_ids[place].as_py()
 
 
-def everyone(store: Store, run: dict[str, Any], *, phase: str = "best", beside: str | None = None) -> Population:
+def read_population(
+    store: Store, run: dict[str, Any], *, phase: str = "best", second_run: str | None = None
+) -> Population:
     """Every user of a run.
 
     Args:
@@ -119,17 +121,21 @@ def everyone(store: Store, run: dict[str, Any], *, phase: str = "best", beside: 
     users = user_queries.population(store, run)
     columns = {name: _floats(users[name]) for name in ("anchor_id", "length", "rank")}
     anchors = columns["anchor_id"]
-    weighed = _weighed(user_queries.weighed_pairs(store, run, phase), anchors)
+    neighbor_weights = _weighed(user_queries.weighed_pairs(store, run, phase), anchors)
     spearman, entropy = np.full(len(anchors), np.nan), np.full(len(anchors), np.nan)
-    if len(weighed.rows):
-        spearman[weighed.rows] = geometry.spearmans(weighed.similarity, weighed.weights, weighed.there)
-        entropy[weighed.rows] = geometry.weight_entropies(weighed.weights, weighed.there)
+    if len(neighbor_weights.rows):
+        spearman[neighbor_weights.rows] = geometry.spearmans(
+            neighbor_weights.similarity, neighbor_weights.weights, neighbor_weights.mask
+        )
+        entropy[neighbor_weights.rows] = geometry.weight_entropies(neighbor_weights.weights, neighbor_weights.mask)
     ids = users["user_id"].to_numpy()
     changed = (
-        None if beside is None else _changed(columns["rank"], ids, user_queries.target_ranks(store, beside, "test"))
+        None
+        if second_run is None
+        else _changed(columns["rank"], ids, user_queries.target_ranks(store, second_run, "test"))
     )
     return Population(
-        ids, users["raw_id"], anchors, columns["length"], columns["rank"], spearman, entropy, weighed, changed
+        ids, users["raw_id"], anchors, columns["length"], columns["rank"], spearman, entropy, neighbor_weights, changed
     )
 
 
@@ -148,14 +154,14 @@ def _weighed(pairs: pa.Table, anchors: Floats) -> NeighborWeights:
     kept = user >= 0  # weights of a user who is represented by another prefix in this dataset are left out
     rows, row = np.unique(user[kept], return_inverse=True)
     shape = (len(rows), int(rank[kept].max(initial=0)))
-    similarity, weights, there = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
+    similarity, weights, mask = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
     at = (row, rank[kept] - 1)
-    similarity[at], weights[at], there[at] = (
+    similarity[at], weights[at], mask[at] = (
         pairs["similarity"].to_numpy()[kept],
         pairs["weight"].to_numpy()[kept],
         True,
     )
-    return NeighborWeights(rows, similarity, weights, there)
+    return NeighborWeights(rows, similarity, weights, mask)
 
 
 def _changed(ranks: Floats, ids: NDArray[np.int32], others: dict[int, int]) -> Floats:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.evaluation import geometry
-from sracl_tui.services.population import Floats, Places, Population
+from sracl_tui.services.population import Floats, Population, RowIndices
 from store.database.database import Store
 from store.queries import runs
 
@@ -36,7 +36,7 @@ class Bucket:
     """A bar of a histogram."""
 
     label: str
-    places: Places
+    indices: RowIndices
     """Of the users in it, low to high."""
     note: str = ""
 
@@ -58,20 +58,20 @@ def histogram(values: Floats, bounds: Floats, *, missing: str, marks: dict[str, 
     """
     step = float(bounds[1] - bounds[0])
     digits = next((n for n in range(1, 9) if math.isclose(round(step, n), step, rel_tol=1e-6)), 9)
-    places = np.argsort(values, kind="stable")[: int((~np.isnan(values)).sum())]
-    bucket = _bucket(values[places], bounds)
+    indices = np.argsort(values, kind="stable")[: int((~np.isnan(values)).sum())]
+    bucket = _bucket(values[indices], bounds)
     named: dict[int, list[str]] = {}
     for name, value in (marks or {}).items():
         named.setdefault(int(_bucket(np.array([value]), bounds)[0]), []).append(name)
     found = [
-        Bucket(f"{low:.{digits}f} to {high:.{digits}f}", places[bucket == number], ", ".join(named.get(number, [])))
+        Bucket(f"{low:.{digits}f} to {high:.{digits}f}", indices[bucket == number], ", ".join(named.get(number, [])))
         for number, (low, high) in enumerate(pairwise(bounds))
     ]
     without = np.flatnonzero(np.isnan(values))
     return [*found, Bucket("not defined", without, missing)] if len(without) else found
 
 
-def _bucket(values: Floats, bounds: Floats) -> Places:
+def _bucket(values: Floats, bounds: Floats) -> RowIndices:
     return np.clip(np.searchsorted(bounds, values, side="right") - 1, 0, len(bounds) - 2)
 
 
@@ -85,14 +85,14 @@ class PointGrid:
     """(N,) from 0 to GRAIN - 1, low to high."""
     x_range: tuple[float, float]
     y_range: tuple[float, float]
-    places: Places
+    indices: RowIndices
     """(N,) place of each point's user."""
 
     def cells(self, columns: int, lines: int) -> NDArray[np.int64]:
         """(lines, columns) points in each cell; the top line is the highest."""
         return _cells(self, columns, lines)
 
-    def inside(self, column: int, line: int, columns: int, lines: int) -> Places:
+    def inside(self, column: int, line: int, columns: int, lines: int) -> RowIndices:
         """Points of a cell."""
         high = lines - 1 - line
         return np.flatnonzero((self.x * columns // GRAIN == column) & (self.y * lines // GRAIN == high))
@@ -107,15 +107,15 @@ class PointGrid:
 
 
 @lru_cache(maxsize=8)
-def _cells(cloud: PointGrid, columns: int, lines: int) -> NDArray[np.int64]:
-    at = (lines - 1 - cloud.y * lines // GRAIN) * columns + cloud.x * columns // GRAIN
+def _cells(point_grid: PointGrid, columns: int, lines: int) -> NDArray[np.int64]:
+    at = (lines - 1 - point_grid.y * lines // GRAIN) * columns + point_grid.x * columns // GRAIN
     return np.bincount(at, minlength=lines * columns).reshape(lines, columns)
 
 
-def cloud(
+def point_grid(
     x: NDArray[Any],
     y: NDArray[Any],
-    places: Places,
+    indices: RowIndices,
     *,
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
@@ -126,7 +126,7 @@ def cloud(
         np.clip((values - low) * (GRAIN / (high - low)), 0, GRAIN - 1).astype(np.int32)
         for values, (low, high) in zip((x, y), ranges, strict=True)
     ]
-    return PointGrid(steps[0], steps[1], ranges[0], ranges[1], places)
+    return PointGrid(steps[0], steps[1], ranges[0], ranges[1], indices)
 
 
 def _range(values: NDArray[Any]) -> tuple[float, float]:
@@ -134,66 +134,72 @@ def _range(values: NDArray[Any]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def density(people: Population, *, whole: bool = False) -> PointGrid:
+def density(population: Population, *, whole: bool = False) -> PointGrid:
     """Every neighbor of every user: similarity from left to right, weight from low to high.
 
     Args:
         whole: weights from 0, not only where there are any.
     """
-    weighed = people.weighed
-    row, _ = np.nonzero(weighed.there)
-    weights = weighed.weights[weighed.there]
+    neighbor_weights = population.neighbor_weights
+    row, _ = np.nonzero(neighbor_weights.mask)
+    weights = neighbor_weights.weights[neighbor_weights.mask]
     y_range = (0.0, float(weights.max()) * 1.02) if whole and len(weights) else None
-    return cloud(weighed.similarity[weighed.there], weights, weighed.rows[row], y_range=y_range)
+    return point_grid(
+        neighbor_weights.similarity[neighbor_weights.mask], weights, neighbor_weights.rows[row], y_range=y_range
+    )
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors of the same R users, own and other (with the synthesizer, or of a second run); what is missing, and why."""
+    """Vectors of the same R users, a (h in the run) and b (h+ of the same run, or h in a second run); what is missing, and why."""
 
-    places: Places
-    own: NDArray[np.float32] | None
+    indices: RowIndices
+    a: NDArray[np.float32] | None
     """(R, D)"""
-    other: NDArray[np.float32] | None
+    b: NDArray[np.float32] | None
     """(R, D)"""
     names: tuple[str, str]
-    """Of own and other; what comes before a comma is short."""
+    """Of a and b; the part before a comma is a short form."""
     measures: tuple[dict[str, float], dict[str, float]]
     """effective_rank, uniformity, mean_cosine of each."""
     note: str = ""
 
 
-def vectors(store: Store, run: dict[str, Any], people: Population, *, beside: dict[str, Any] | None = None) -> Vectors:
+def vectors(
+    store: Store, run: dict[str, Any], population: Population, *, second_run: dict[str, Any] | None = None
+) -> Vectors:
     """h of every user, and beside it the synthesized h+ of the same run, or h of a second run turned to fit best.
 
     Raises:
         StoreError: the database cannot be read.
     """
     names = ("h, the user's own vector", "h+, made of the neighbors")
-    if beside is not None:
-        names = ("A, h in this run", f"B, h in {beside['name']}")
-    places, own, plus = _stored(store.home.run_folder(run["run_id"]), people)
-    if own is None:
+    if second_run is not None:
+        names = ("A, h in this run", f"B, h in {second_run['name']}")
+    indices, a, plus = _stored(store.home.run_folder(run["run_id"]), population)
+    if a is None:
         gone = "This run keeps no vectors (user_vectors.parquet is not in its folder): there is nothing to map."
-        return Vectors(places, None, None, names, ({}, {}), gone)
-    first = _measures(store, run["run_id"], "h", own)
-    if beside is None:
+        return Vectors(indices, None, None, names, ({}, {}), gone)
+    first = _measures(store, run["run_id"], "h", a)
+    if second_run is None:
         if plus is None:
             note = "This run has no inter-user contrast (alpha = 0): it makes no h+. o sets a second run beside it."
-            return Vectors(places, own, None, names, (first, {}), note)
-        return Vectors(places, own, plus, names, (first, _measures(store, run["run_id"], "h_plus", plus)))
-    theirs, second, _ = _stored(store.home.run_folder(beside["run_id"]), people)
-    if second is None or second.shape[1] != own.shape[1]:
-        why = "keeps no vectors" if second is None else f"has vectors of {second.shape[1]} numbers, not {own.shape[1]}"
-        return Vectors(places, own, None, names, (first, {}), f"The second run {why}.")
-    measures = first, _measures(store, beside["run_id"], "h", second)
-    shared, here, there = np.intersect1d(places, theirs, return_indices=True)
-    own, second = own[here], second[there]
+            return Vectors(indices, a, None, names, (first, {}), note)
+        return Vectors(indices, a, plus, names, (first, _measures(store, run["run_id"], "h_plus", plus)))
+    theirs, second, _ = _stored(store.home.run_folder(second_run["run_id"]), population)
+    if second is None or second.shape[1] != a.shape[1]:
+        why = "keeps no vectors" if second is None else f"has vectors of {second.shape[1]} numbers, not {a.shape[1]}"
+        return Vectors(indices, a, None, names, (first, {}), f"The second run {why}.")
+    measures = first, _measures(store, second_run["run_id"], "h", second)
+    shared, here, mask = np.intersect1d(indices, theirs, return_indices=True)
+    a, second = a[here], second[mask]
     note = "Two trainings have axes of their own: the second run's vectors were turned to fit the first's best."
-    return Vectors(shared, own, _turned(second, own), names, measures, note)
+    return Vectors(shared, a, _turned(second, a), names, measures, note)
 
 
-def _stored(folder: Path, people: Population) -> tuple[Places, NDArray[np.float32] | None, NDArray[np.float32] | None]:
+def _stored(
+    folder: Path, population: Population
+) -> tuple[RowIndices, NDArray[np.float32] | None, NDArray[np.float32] | None]:
     """Places, h and h+ of the run's user_vectors.parquet; users who are not among `people` are left out."""
     import pyarrow.parquet as pq
 
@@ -202,9 +208,9 @@ def _stored(folder: Path, people: Population) -> tuple[Places, NDArray[np.float3
         return np.zeros(0, np.int64), None, None
     table = pq.read_table(path)
     anchors = table["anchor_id"].to_numpy()
-    order = np.argsort(people.anchors)
-    at = order[np.minimum(np.searchsorted(people.anchors, anchors, sorter=order), len(order) - 1)]
-    known = people.anchors[at] == anchors
+    order = np.argsort(population.anchors)
+    at = order[np.minimum(np.searchsorted(population.anchors, anchors, sorter=order), len(order) - 1)]
+    known = population.anchors[at] == anchors
     found = []
     for name in ("h", "h_plus"):
         if name not in table.column_names:
@@ -238,14 +244,14 @@ def _turned(matrix: NDArray[np.float32], to: NDArray[np.float32]) -> NDArray[np.
 class Map:
     """Two clouds on the same axes."""
 
-    clouds: tuple[PointGrid, PointGrid | None]
+    grids: tuple[PointGrid, PointGrid | None]
     told: str
     """What share of the vectors the picture keeps, or how it came about."""
 
 
 def principal_map(found: Vectors) -> Map:
-    """PCA: the two directions in which both sets together vary most. `found.own` must be there."""
-    sides = [side for side in (found.own, found.other) if side is not None]
+    """PCA: the two directions in which both sets together vary most. `found.a` must be there."""
+    sides = [side for side in (found.a, found.b) if side is not None]
     count = sum(map(len, sides))
     mean = np.stack([side.sum(axis=0, dtype=np.float64) for side in sides]).sum(axis=0) / count
     centered = [side - mean.astype(np.float32) for side in sides]
@@ -262,7 +268,7 @@ def principal_map(found: Vectors) -> Map:
         for share, name in zip(shares, found.names, strict=False)
     )
     width = sides[0].shape[1]
-    return Map(_clouds(flat, found.places), f"PCA: 2 of {width} directions keep {told}; the rest no map shows.")
+    return Map(_grids(flat, found.indices), f"PCA: 2 of {width} directions keep {told}; the rest no map shows.")
 
 
 def neighbor_map(found: Vectors) -> Map:
@@ -270,7 +276,7 @@ def neighbor_map(found: Vectors) -> Map:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    sides = [side for side in (found.own, found.other) if side is not None]
+    sides = [side for side in (found.a, found.b) if side is not None]
     count = len(sides[0])
     chosen = np.arange(count)
     if count > SAMPLE:
@@ -283,12 +289,12 @@ def neighbor_map(found: Vectors) -> Map:
     flat = np.split(points, len(sides))
     told = f"t-SNE of {len(chosen):,} of {count:,} users, perplexity {perplexity:.0f}, seed {SEED}"
     return Map(
-        _clouds(flat, found.places[chosen]), f"{told}: near stays near; distances, sizes and density mean nothing."
+        _grids(flat, found.indices[chosen]), f"{told}: near stays near; distances, sizes and density mean nothing."
     )
 
 
-def _clouds(flat: list[Floats], places: Places) -> tuple[PointGrid, PointGrid | None]:
+def _grids(flat: list[Floats], indices: RowIndices) -> tuple[PointGrid, PointGrid | None]:
     both = np.concatenate(flat)
     x_range, y_range = _range(both[:, 0]), _range(both[:, 1])
-    made = [cloud(side[:, 0], side[:, 1], places, x_range=x_range, y_range=y_range) for side in flat]
+    made = [point_grid(side[:, 0], side[:, 1], indices, x_range=x_range, y_range=y_range) for side in flat]
     return made[0], made[1] if len(made) > 1 else None

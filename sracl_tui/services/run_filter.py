@@ -47,7 +47,7 @@ ANYWHERE = ("name", "run_id", "dataset_name", "preset", "group_name", "note", "k
 
 
 @dataclass(frozen=True)
-class Test:
+class Predicate:
     """One word of a filter."""
 
     __test__ = False  # pytest: this is no test case
@@ -119,7 +119,7 @@ def value_of(row: Row, field: str) -> Any:
     return flatten(row.get("config") or {}).get(path) if path else None
 
 
-def parse(text: str) -> list[Test]:
+def parse(text: str) -> list[Predicate]:
     """The tests of a filter.
 
     Raises:
@@ -129,23 +129,23 @@ def parse(text: str) -> list[Test]:
         words = shlex.split(text)
     except ValueError:
         words = shlex.split(text + '"') if text.count('"') % 2 else text.split()
-    tests: list[Test] = []
+    predicates: list[Predicate] = []
     for word in words:
         negative = word.startswith("-") and len(word) > 1
         body = word[1:] if negative else word
         match = _WORD.fullmatch(body)
         if match is None:
-            tests.append(Test(negative, "", "", body))
+            predicates.append(Predicate(negative, "", "", body))
             continue
         field = match["field"].lower()
         if not known_field(field):
             raise ConfigError(f"there is no field {field!r}", where=word, hint="Such as state:, tag:, ndcg@20>, alpha=")
         if not match["value"]:
             raise ConfigError(f"{word!r} lacks a value", where=word)
-        tests.append(Test(negative, field, match["sign"], match["value"]))
-    return tests
+        predicates.append(Predicate(negative, field, match["sign"], match["value"]))
+    return predicates
 
 
-def select(rows: list[Row], tests: list[Test]) -> list[Row]:
+def select(rows: list[Row], predicates: list[Predicate]) -> list[Row]:
     """The runs that fit every test."""
-    return [row for row in rows if all(test.holds(row) for test in tests)] if tests else rows
+    return [row for row in rows if all(predicate.holds(row) for predicate in predicates)] if predicates else rows

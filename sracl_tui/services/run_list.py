@@ -16,7 +16,7 @@ HIDDEN = ("train.seed", "train.device", "train.threads", "semantics.budget", "da
 
 
 @dataclass(frozen=True)
-class Line:
+class RunGroup:
     """What a row of the list stands for: one run, or the seeds of one config."""
 
     key: str
@@ -40,18 +40,18 @@ class Line:
         return statistics.fmean(values) if values else None
 
 
-def lines_of(rows: Sequence[Run], *, folded: bool) -> list[Line]:
+def group_runs(rows: Sequence[Run], *, folded: bool) -> list[RunGroup]:
     """Runs as lines; folded, the runs of one group with one config are one line, where the newest of them stands."""
     if not folded:
-        return [Line(row["run_id"], (row,)) for row in rows]
+        return [RunGroup(row["run_id"], (row,)) for row in rows]
     sets: dict[Any, list[Run]] = {}
     for row in rows:
         key = (row["group_name"], row["config_hash"]) if row["group_name"] else row["run_id"]
         sets.setdefault(key, []).append(row)
-    return [Line(runs[0]["run_id"], tuple(runs)) for runs in sets.values()]
+    return [RunGroup(runs[0]["run_id"], tuple(runs)) for runs in sets.values()]
 
 
-def sort_lines(lines: list[Line], column: str, *, descending: bool) -> list[Line]:
+def sort_groups(lines: list[RunGroup], column: str, *, descending: bool) -> list[RunGroup]:
     """Lines by a column; those without a value come last either way, and a column that there is not changes nothing."""
     if column not in _SORT_VALUES:
         return lines
@@ -61,12 +61,12 @@ def sort_lines(lines: list[Line], column: str, *, descending: bool) -> list[Line
     return [line for _, line in sorted(keyed, key=lambda pair: pair[0], reverse=descending)] + empty
 
 
-def _sort_value(line: Line, column: str) -> Any:
+def _sort_value(line: RunGroup, column: str) -> Any:
     found = _SORT_VALUES[column](line)
     return None if found == "" else found
 
 
-_SORT_VALUES: dict[str, Callable[[Line], Any]] = {
+_SORT_VALUES: dict[str, Callable[[RunGroup], Any]] = {
     "name": lambda line: line.first["name"],
     "state": lambda line: line.first["state"],
     "data": lambda line: line.first["dataset_name"],
@@ -85,7 +85,7 @@ _SORT_VALUES: dict[str, Callable[[Line], Any]] = {
 }
 
 
-def distinctions(rows: Sequence[Run]) -> dict[str, str]:
+def differing_settings(rows: Sequence[Run]) -> dict[str, str]:
     """For each config_hash, the settings in which it differs from the defaults or from most other runs of the list."""
     standard = flatten(Config().model_dump(mode="json"))
     flats = {row["config_hash"]: flatten(row["config"]) for row in rows}

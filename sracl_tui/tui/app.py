@@ -33,14 +33,14 @@ from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.runs import RunsScreen
 from sracl_tui.tui.textual_internals import AppInternalsMixin
 from sracl_tui.tui.themes import THEMES
-from sracl_tui.tui.widgets.status_line import Facts
+from sracl_tui.tui.widgets.status_line import StoreStatus
 from store.home import Home
 from store.run_states import ACTIVE
 
 STYLES: list[str | PurePath] = [
     Path("styles", path.name) for path in sorted(Path(__file__).with_name("styles").glob("*.tcss"))
 ]
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 KEEP_SECONDS = 5.0
 LEAVE_SECONDS = 2.0
 MOUNT_SECONDS, MOUNT_TURNS = 0.005, 1_000
@@ -75,7 +75,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         self.library = StoreSession(home)
         self.collector = GcScheduler()
         self.preferences = Preferences.read(home)
-        self.facts = Facts(place=str(home.database))
+        self.facts = StoreStatus(place=str(home.database))
         self.runs: list[dict[str, Any]] = []
         self.runs_known = False
         self._kept = replace(self.preferences)
@@ -107,7 +107,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
                 formatting.text(told), title="Not used of keys.toml", severity="warning", timeout=15, markup=False
             )
         notifications.begin(self)
-        self.set_interval(LOOK_SECONDS, self.look)
+        self.set_interval(POLL_SECONDS, self.look)
         self.set_interval(KEEP_SECONDS, self._keep)
         self.set_interval(KEEP_SECONDS, self.collector.look)
         self.call_after_refresh(self.collector.start)
@@ -165,14 +165,14 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         if changed or look.trouble != self.facts.trouble:
             live = sum(row["state"] in ACTIVE for row in look.rows)
             spent = sum(row["usd_known"] for row in look.rows)
-            self._tell(Facts(str(self.home.database), len(look.rows), live, spent, look.trouble))
+            self._tell(StoreStatus(str(self.home.database), len(look.rows), live, spent, look.trouble))
             for screen in self.screen_stack:
                 if isinstance(screen, BaseScreen) and screen.is_mounted:
                     screen.runs_read()
                 elif isinstance(screen, BaseScreen):
                     screen.call_later(screen.runs_read)  # when it is there
 
-    def _tell(self, facts: Facts) -> None:
+    def _tell(self, facts: StoreStatus) -> None:
         self.facts = facts
         for screen in self.screen_stack:
             if isinstance(screen, BaseScreen):
@@ -235,7 +235,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
                 break
             await asyncio.sleep(MOUNT_SECONDS)
         if isinstance(screen, BaseScreen):
-            await screen.hear_out()
+            await screen.drain_messages()
 
     def open_run(self, run_id: str, others: tuple[str, ...] = (), *, then_inspect: bool = False) -> None:
         """Watch a run, with the curves of others; when it has finished, open the Inspector on it where that is asked for."""
@@ -245,12 +245,12 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         self._show(RunScreen(run_id, others, then_inspect=then_inspect))
 
     def open_inspector(
-        self, run_id: str, user: str | None = None, *, beside: str | None = None, on_top: bool = False
+        self, run_id: str, user: str | None = None, *, second_run: str | None = None, on_top: bool = False
     ) -> None:
         """Inspect a user of a run; `beside` names a second run, `on_top` keeps an Inspector that is already open."""
         from sracl_tui.tui.screens.inspector import InspectorScreen
 
-        page = InspectorScreen(run_id, user, beside=beside)
+        page = InspectorScreen(run_id, user, second_run=second_run)
         if on_top:
             self.push_screen(page)
             return
@@ -318,12 +318,12 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action of the screen, the screens, and every run."""
-        refusal = screen.refusal if isinstance(screen, BaseScreen) else lambda action: ""
+        disabled_reason = screen.disabled_reason if isinstance(screen, BaseScreen) else lambda action: ""
         seen: set[str] = set()
         for node, binding, _, _ in screen.active_bindings.values():
             if binding.description and binding.action not in seen and node in (screen, self):
                 seen.add(binding.action)
-                why = refusal(binding.action.partition("(")[0])
+                why = disabled_reason(binding.action.partition("(")[0])
                 told = f"not now: {why}" if why else f"key {self.get_key_display(binding)}"
                 yield SystemCommand(binding.description, told, partial(self._act, node, binding.action, why))
         for name, what in (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sracl_tui.services.store_session import StoreSession
     from sracl_tui.tui.preferences import Preferences
-    from sracl_tui.tui.widgets.status_line import Facts
+    from sracl_tui.tui.widgets.status_line import StoreStatus
     from store.home import Home
 
 
@@ -28,7 +28,7 @@ class Navigation(Protocol):
     library: StoreSession
     """The store, for worker threads."""
     preferences: Preferences
-    facts: Facts
+    facts: StoreStatus
     runs: list[dict[str, Any]]
     """Rows of all runs, newest first, with live runs as their journals have them."""
     runs_known: bool
@@ -75,7 +75,7 @@ class Navigation(Protocol):
         """Follow a run, with the curves of others; `then_inspect` opens the Inspector when it has finished."""
 
     def open_inspector(
-        self, run_id: str, user: str | None = None, *, beside: str | None = None, on_top: bool = False
+        self, run_id: str, user: str | None = None, *, second_run: str | None = None, on_top: bool = False
     ) -> None:
         """Inspect a user of a run.
 

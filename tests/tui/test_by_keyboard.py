@@ -124,7 +124,7 @@ async def compare(person: Person) -> None:
     assert person.at(CompareScreen)
     await person.press("tab", "tab", "enter")
     assert person.at(InspectorScreen)
-    assert person.app.screen.beside
+    assert person.app.screen.second_run
     await person.press("escape", "escape")
     assert person.at(RunsScreen)
 

@@ -70,7 +70,7 @@ async def test_winners_and_losers_open_in_the_inspector_beside_each_other(home, 
         assert inspector.found is not None
         assert inspector.second is not None
         assert inspector.found.user_id == inspector.second.user_id == user
-        assert {inspector.run_id, inspector.beside} <= set(screen.run_ids)
+        assert {inspector.run_id, inspector.second_run} <= set(screen.run_ids)
         assert "A whole" in text(app, "#agreement")
         assert "alpha = 0" in text(app, "#agreement")  # the backbone weighs no neighbors, and that is said
 
@@ -87,8 +87,8 @@ async def test_a_second_run_is_chosen_and_taken_away(home, settled):
         assert isinstance(app.screen, ChoiceDialog)
         await pilot.press(*"backbone", "enter")
         await settled(app, pilot)
-        assert screen.beside is not None
-        assert (app.row_of(screen.beside) or {})["preset"] == "backbone"
+        assert screen.second_run is not None
+        assert (app.row_of(screen.second_run) or {})["preset"] == "backbone"
         orders = set()
         for _ in range(7):
             await pilot.press("s")
@@ -97,7 +97,7 @@ async def test_a_second_run_is_chosen_and_taken_away(home, settled):
         assert "changed" in orders
         await pilot.press("o", "down", "enter")
         await settled(app, pilot)
-        assert screen.beside is None
+        assert screen.second_run is None
         assert screen.order != "changed"
 
 
@@ -106,7 +106,7 @@ async def test_comparing_needs_two_runs_and_says_so(home, settled):
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(app, pilot)
         assert isinstance(app.screen, RunsScreen)
-        assert "space" in app.screen.refusal("versus")
+        assert "space" in app.screen.disabled_reason("versus")
         await pilot.press("5")
         await settled(app, pilot)
         assert isinstance(app.screen, RunsScreen)
@@ -120,4 +120,4 @@ async def test_what_is_not_fair_is_refused_with_a_reason(home, settled):
         app.push_screen(CompareScreen([twice[0], "no-such-run"]))
         await settled(app, pilot)
         assert "no run 'no-such-run'" in text(app, "#facts")
-        assert app.screen.refusal("pair")
+        assert app.screen.disabled_reason("pair")

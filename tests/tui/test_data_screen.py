@@ -217,7 +217,7 @@ async def test_sort_filter_and_copy(home, settled):
         await pilot.press("slash", *"zz")
         await settled(app, pilot)
         assert not sets(app).grid.rows
-        assert screen.refusal("launch")
+        assert screen.disabled_reason("launch")
         await pilot.press("escape")
         await settled(app, pilot)
         assert len(sets(app).grid.rows) == 2
@@ -277,7 +277,7 @@ async def test_an_import_from_the_file_to_the_list(home, shop, settled, size):
         await pilot.press("down")
         await settled(app, pilot)
         assert "column with the user ids" in content(app, "#what") or "not recognized" in content(app, "#what")
-        assert screen.refusal("start")
+        assert screen.disabled_reason("start")
         await pilot.press("down", "enter")
         await settled(app, pilot)
         assert app.focused is screen.query_one("#form")
@@ -295,7 +295,7 @@ async def test_an_import_from_the_file_to_the_list(home, shop, settled, size):
         app.screen.query_one(Input).value = "none at all"
         await pilot.press("enter")
         await settled(app, pilot)
-        assert "max_length: must be a whole number" in screen.refusal("start")
+        assert "max_length: must be a whole number" in screen.disabled_reason("start")
         assert "✗ must be" in screen.query_one("#form", Table).grid.rows[3].cells[2]
         await pilot.press("enter")
         app.screen.query_one(Input).value = "4"
@@ -348,7 +348,7 @@ async def test_columns_are_chosen_and_errors_stand_at_their_fields(home, tmp_pat
         await pilot.press("enter")
         app.screen.query_one(Input).value = "shop"
         await pilot.press("enter")
-        assert "name: there is a data set of this name" in screen.refusal("start")
+        assert "name: there is a data set of this name" in screen.disabled_reason("start")
         await pilot.press("z")
         assert screen.draft.name == "log"
         await pilot.press("ctrl+s")
@@ -378,4 +378,4 @@ async def test_a_canceled_import_stores_nothing(home, shop, settled):
         assert not list(home.path.glob("*.new-*"))
         await pilot.press("ctrl+s")  # what is there already is refused with a reason, at the name
         await until(pilot, lambda: "name" in screen.draft.errors and app.screen is screen)
-        assert "the same content is stored already, as 'shop'" in screen.refusal("start")
+        assert "the same content is stored already, as 'shop'" in screen.disabled_reason("start")

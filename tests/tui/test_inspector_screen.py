@@ -12,7 +12,7 @@ from textual.widgets import Input, Static
 
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.rendering.user import summary_text
-from sracl_tui.tui.rendering.user_table import people_grid
+from sracl_tui.tui.rendering.user_table import population_table
 from sracl_tui.tui.screens.find_user import FindUser
 from sracl_tui.tui.screens.inspector import InspectorScreen
 from sracl_tui.tui.screens.user_neighbor import NeighborScreen
@@ -118,7 +118,7 @@ async def test_users_are_sorted_by_what_changed_beside_a_second_run(home, settle
         await settled(app, pilot)
         rows = {row["name"]: row["run_id"] for row in app.runs}
         other = next(run_id for name, run_id in rows.items() if name != "whole")
-        app.open_inspector(rows["whole"], "1", beside=other)
+        app.open_inspector(rows["whole"], "1", second_run=other)
         await settled(app, pilot)
         await pilot.press("slash")
         await settled(app, pilot)
@@ -139,7 +139,7 @@ async def test_a_hundred_thousand_users_are_written_when_they_are_drawn(home, se
         await settled(app, pilot)
         await pilot.press("i")
         await settled(app, pilot)
-        few = app.screen.people
+        few = app.screen.population
         times = 2_000
         many = replace(
             few,
@@ -149,7 +149,7 @@ async def test_a_hundred_thousand_users_are_written_when_they_are_drawn(home, se
             _orders={},
         )
         made = []
-        grid = people_grid(many, many.order("disagreement"))
+        grid = population_table(many, many.order("disagreement"))
         grid.rows._make, make = lambda at: made.append(at) or make(at), grid.rows._make
         app.push_screen(FindUser(app.screen.run, many, "number"))
         await settled(app, pilot)

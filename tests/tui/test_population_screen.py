@@ -10,7 +10,7 @@ from textual.widgets import Input, Static, TabbedContent
 
 from sracl_tui.services import projections
 from sracl_tui.services.population import ORDERS, NeighborWeights, Population
-from sracl_tui.services.population import everyone as read_people
+from sracl_tui.services.population import read_population as read_population
 from sracl_tui.services.user_inspection import inspect_user
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.inspector import InspectorScreen
@@ -44,39 +44,41 @@ def whole(home):
 
 def test_the_measures_of_all_are_those_of_each(whole):
     store, run = whole
-    people = read_people(store, run)
-    assert len(people) == 60
+    population = read_population(store, run)
+    assert len(population) == 60
     for place in range(0, 60, 7):
-        found = inspect_user(store, run["run_id"], str(people.ids[place]))
-        assert people.raw_id(place) == found.raw_id
-        assert people.ranks[place] == found.ranks["test"]
-        assert people.lengths[place] == found.anchor["length"]
+        found = inspect_user(store, run["run_id"], str(population.ids[place]))
+        assert population.raw_id(place) == found.raw_id
+        assert population.ranks[place] == found.ranks["test"]
+        assert population.lengths[place] == found.anchor["length"]
         weights = [n["weight"] for n in found.neighbors]
-        row = people.weighed.rows.tolist().index(place)
-        assert people.weighed.weights[row].tolist() == pytest.approx(weights)
-        assert people.weighed.similarity[row].tolist() == pytest.approx([n["similarity"] for n in found.neighbors])
-        assert people.entropy[place] == pytest.approx(found.entropy, abs=1e-5)
+        row = population.neighbor_weights.rows.tolist().index(place)
+        assert population.neighbor_weights.weights[row].tolist() == pytest.approx(weights)
+        assert population.neighbor_weights.similarity[row].tolist() == pytest.approx(
+            [n["similarity"] for n in found.neighbors]
+        )
+        assert population.entropy[place] == pytest.approx(found.entropy, abs=1e-5)
         if found.spearman is None:
-            assert math.isnan(people.spearman[place])
+            assert math.isnan(population.spearman[place])
         else:
-            assert people.spearman[place] == pytest.approx(found.spearman)
+            assert population.spearman[place] == pytest.approx(found.spearman)
 
 
 def test_orders_begin_with_the_extreme_and_end_with_those_without_the_measure(whole):
     store, run = whole
-    people = read_people(store, run, beside=run["run_id"])
-    assert people.changed is not None
-    assert not people.changed.any()  # a run beside itself
-    known = np.flatnonzero(~np.isnan(people.spearman))
-    first = people.order("disagreement")[0]
-    assert people.spearman[first] == people.spearman[known].min()
-    assert people.ranks[people.order("missed")[0]] == people.ranks.max()
-    assert people.entropy[people.order("flat")[0]] == people.entropy.max()
+    population = read_population(store, run, second_run=run["run_id"])
+    assert population.changed is not None
+    assert not population.changed.any()  # a run beside itself
+    known = np.flatnonzero(~np.isnan(population.spearman))
+    first = population.order("disagreement")[0]
+    assert population.spearman[first] == population.spearman[known].min()
+    assert population.ranks[population.order("missed")[0]] == population.ranks.max()
+    assert population.entropy[population.order("flat")[0]] == population.entropy.max()
     for name in ORDERS:
-        assert sorted(people.order(name)) == list(range(60))
-        assert people.place_in(name, int(people.ids[people.order(name)[5]])) == 5
+        assert sorted(population.order(name)) == list(range(60))
+        assert population.place_in(name, int(population.ids[population.order(name)[5]])) == 5
     blank = Population(
-        people.ids, people.raw_ids, *([np.full(60, np.nan)] * 5), NeighborWeights(*([np.zeros((0, 0))] * 4))
+        population.ids, population.raw_ids, *([np.full(60, np.nan)] * 5), NeighborWeights(*([np.zeros((0, 0))] * 4))
     )
     assert blank.order("peaked").tolist() == list(range(60))
 
@@ -85,14 +87,14 @@ def test_histograms_count_everybody_once():
     values = np.array([-1.0, -0.2, 0.0, 0.1, 1.0, np.nan])
     found = projections.histogram(values, projections.edges(-1, 1, 10), missing="why", marks={"here": 0.1})
     assert len(found) == 11
-    assert sorted(place for bucket in found for place in bucket.places.tolist()) == list(range(6))
+    assert sorted(place for bucket in found for place in bucket.indices.tolist()) == list(range(6))
     assert found[0].label == "-1.0 to -0.8"
-    assert found[0].places.tolist() == [0]
-    assert found[4].places.tolist() == [1]
-    assert found[5].places.tolist() == [2, 3]
+    assert found[0].indices.tolist() == [0]
+    assert found[4].indices.tolist() == [1]
+    assert found[5].indices.tolist() == [2, 3]
     assert found[5].note == "here"
-    assert found[9].places.tolist() == [4]
-    assert (found[10].label, found[10].places.tolist(), found[10].note) == ("not defined", [5], "why")
+    assert found[9].indices.tolist() == [4]
+    assert (found[10].label, found[10].indices.tolist(), found[10].note) == ("not defined", [5], "why")
 
 
 def test_edges_are_round_and_hold_all():
@@ -105,7 +107,7 @@ def test_edges_are_round_and_hold_all():
 
 def test_a_cloud_counts_every_point_in_the_cell_that_it_is_found_in():
     rng = np.random.default_rng(2)
-    made = projections.cloud(rng.normal(size=500), rng.normal(size=500), np.arange(500))
+    made = projections.grid(rng.normal(size=500), rng.normal(size=500), np.arange(500))
     for columns, lines in ((40, 9), (1, 1), (113, 30)):
         cells = made.cells(columns, lines)
         assert cells.shape == (lines, columns)
@@ -125,7 +127,7 @@ def test_pca_keeps_what_two_directions_hold(whole):
     found = projections.Vectors(np.arange(80), own @ turned + 4, None, ("h", "-"), ({}, {}))
     drawn = projections.principal_map(found)
     assert "100% of the variance of h" in drawn.told
-    assert drawn.clouds[1] is None
+    assert drawn.grids[1] is None
     # A second training of the same, in axes of its own, is turned back onto the first.
     back = projections._turned(own @ turned + 4, own)
     assert np.allclose(back, own, atol=1e-3)
@@ -133,12 +135,12 @@ def test_pca_keeps_what_two_directions_hold(whole):
 
 def test_the_map_measures_what_the_run_did_not(whole):
     store, run = whole
-    people = read_people(store, run)
-    found = projections.vectors(store, run, people)
-    assert found.own is not None
-    assert found.other is not None
-    assert found.own.shape == found.other.shape == (len(found.places), 64)
-    now = [projections._measures(store, "unknown", "h", side) for side in (found.own, found.other)]
+    population = read_population(store, run)
+    found = projections.vectors(store, run, population)
+    assert found.a is not None
+    assert found.b is not None
+    assert found.a.shape == found.b.shape == (len(found.indices), 64)
+    now = [projections._measures(store, "unknown", "h", side) for side in (found.a, found.b)]
     for measured, known in zip(now, found.measures, strict=True):
         for name, value in measured.items():
             assert value == pytest.approx(known[name], rel=1e-3), name
@@ -146,10 +148,10 @@ def test_the_map_measures_what_the_run_did_not(whole):
 
 def test_t_sne_places_a_sample(whole):
     store, run = whole
-    people = read_people(store, run)
-    drawn = projections.neighbor_map(projections.vectors(store, run, people))
+    population = read_population(store, run)
+    drawn = projections.neighbor_map(projections.vectors(store, run, population))
     assert drawn.told.startswith("t-SNE of 60 of 60 users")
-    assert [len(side.x) for side in drawn.clouds if side] == [60, 60]
+    assert [len(side.x) for side in drawn.grids if side] == [60, 60]
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
@@ -171,7 +173,7 @@ async def test_bars_lead_to_their_users_and_on_to_the_inspector(home, settled, s
         assert isinstance(app.screen, InspectorScreen)
         assert app.screen.found is not None
         assert app.screen.found.user_id == users.key
-        assert app.screen.found.spearman == pytest.approx(np.nanmin(screen.people.spearman))  # type: ignore[union-attr]
+        assert app.screen.found.spearman == pytest.approx(np.nanmin(screen.population.spearman))  # type: ignore[union-attr]
         await pilot.press("e")  # back to the same screen, not a second one
         await settled(app, pilot)
         assert app.screen is screen
@@ -206,22 +208,22 @@ async def test_density_looks_into_a_cell_by_key_and_by_mouse(home, settled):
         screen = await opened(app, pilot, settled)
         await pilot.press("tab", "tab")
         await settled(app, pilot)
-        raster, users = screen.query_one("#density-raster", DensityPlot), screen.query_one("#density-users", Table)
-        assert raster.cloud is not None
-        assert raster.cloud.cells(*raster.plane).sum() == 600
+        plot, users = screen.query_one("#density-raster", DensityPlot), screen.query_one("#density-users", Table)
+        assert plot.grid is not None
+        assert plot.grid.cells(*plot.plane).sum() == 600
         await pilot.press("right")  # the fullest cell first
         await settled(app, pilot)
-        assert len(raster.points()) == raster.cloud.cells(*raster.plane).max()
-        assert len(users.grid.rows) == len(set(raster.cloud.places[raster.points()].tolist()))
-        assert f"{len(raster.points())} neighbors of" in text(app, "#density-told")
-        assert "1/10" in "".join(raster.render_line(y).text for y in range(raster.size.height))
+        assert len(plot.points()) == plot.grid.cells(*plot.plane).max()
+        assert len(users.grid.rows) == len(set(plot.grid.indices[plot.points()].tolist()))
+        assert f"{len(plot.points())} neighbors of" in text(app, "#density-told")
+        assert "1/10" in "".join(plot.render_line(y).text for y in range(plot.size.height))
         await pilot.press("n")
         await settled(app, pilot)
-        assert len(raster.points()) >= 1
-        lines, columns = np.nonzero(raster.cloud.cells(*raster.plane))
-        await pilot.click(raster, offset=(int(columns[0]) + 8, int(lines[0])))
+        assert len(plot.points()) >= 1
+        lines, columns = np.nonzero(plot.grid.cells(*plot.plane))
+        await pilot.click(plot, offset=(int(columns[0]) + 8, int(lines[0])))
         await settled(app, pilot)
-        assert raster.cell == (columns[0], lines[0])
+        assert plot.cell == (columns[0], lines[0])
         assert len(users.grid.rows) >= 1
         await pilot.press("u")
         assert users.has_focus
@@ -235,8 +237,8 @@ async def test_the_map_shows_both_vectors_and_where_a_cell_went(home, settled):
         await settled(app, pilot)
         assert screen.query_one(TabbedContent).active == "map"
         own, other = screen.query_one("#own-raster", DensityPlot), screen.query_one("#other-raster", DensityPlot)
-        assert own.cloud is not None
-        assert other.cloud is not None
+        assert own.grid is not None
+        assert other.grid is not None
         assert "◆" in "".join(own.render_line(y).text for y in range(own.size.height))  # user 1, whom we came from
         assert "effective rank" in text(app, "#map-told")
         assert "PCA: 2 of 64" in text(app, "#map-told")
@@ -270,7 +272,7 @@ async def test_a_run_without_weights_says_so_and_still_maps_its_vectors(home, se
         assert "alpha = 0" in screen.query_one("#density-raster", DensityPlot).render_line(0).text
         await pilot.press("tab")
         await settled(app, pilot)
-        assert screen.query_one("#own-raster", DensityPlot).cloud is not None
+        assert screen.query_one("#own-raster", DensityPlot).grid is not None
         other = screen.query_one("#other-raster", DensityPlot)
         said = " ".join(other.render_line(y).text.strip() for y in range(other.size.height))
         assert "it makes no h+. o sets a second run beside it." in said

@@ -77,7 +77,7 @@ async def test_what_waits_is_moved_removed_and_paused(home, settled, size):
         assert [e["name"] for e in screen.found["entries"] if e["entry"] == "waiting"] == ["second", "first [red]"]
         assert {e["name"]: e["state"] for e in screen.found["entries"]}["third"] == "stopped"
         screen.query_one(Table).move_to(screen.found["entries"][-1]["run_id"])
-        assert "is over" in screen.refusal("top")
+        assert "is over" in screen.disabled_reason("top")
 
 
 async def test_p_starts_a_worker_and_a_run_ends_before_the_eyes(home, settled):

@@ -115,7 +115,7 @@ async def test_a_form_refuses_starts_and_shows_the_run(home, settled):
         form._set("model.heads", "3")
         await pilot.pause()
         assert "does not divide" in form.errors["model.heads"]
-        assert form.refusal("start")
+        assert form.disabled_reason("start")
         form._set("model.heads", "2")
         form.action_preview()
         await settled(app, pilot)

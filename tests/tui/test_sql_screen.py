@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from sracl_tui.services import query_history
 from sracl_tui.tui.app import SraclApp
-from sracl_tui.tui.rendering.query_result import MOST, details, grid_of
+from sracl_tui.tui.rendering.query_result import MOST, details, table_of
 from sracl_tui.tui.screens.sql import SqlScreen
 from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.dialogs import PromptDialog, Told
@@ -189,7 +189,7 @@ def test_a_row_is_shown_whole():
     assert "x" * 500 in shown
     assert "two" in shown.splitlines()[1]
     assert "NULL" in shown
-    assert len(grid_of(table).rows[0].cells[1]) == 200
+    assert len(table_of(table).rows[0].cells[1]) == 200
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "json"])

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 
 from sracl_tui import formatting
 from sracl_tui.services.dataset_facts import facts_of
-from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
 
 COLUMNS = (
     Column("name", "name", most=24),
@@ -43,7 +43,7 @@ def source_name(row: dict[str, Any]) -> str:
     return f"synthetic: {row['source']}" if row["synthetic"] else f"{Path(row['source']).name} ({row['format']})"
 
 
-def sets_grid(rows: Sequence[dict[str, Any]], used: Mapping[str, int], *, narrow: bool) -> Grid:
+def datasets_table(rows: Sequence[dict[str, Any]], used: Mapping[str, int], *, narrow: bool) -> TableData:
     """The list.
 
     Args:

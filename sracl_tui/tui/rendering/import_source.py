@@ -10,7 +10,7 @@ from rich.text import Text
 from sracl_tui import formatting
 from sracl_tui.services.dataset_import import FIELDS, Imported, Step
 from sracl_tui.tui.widgets.file_picker import bytes_text
-from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 
 if TYPE_CHECKING:
     from engine.data.preview import Preview
@@ -60,10 +60,10 @@ def _round(count: int) -> int:
     )
 
 
-def rows_grid(head: Head | None) -> Grid:
+def rows_table(head: Head | None) -> TableData:
     """The first rows, with what each column is read as."""
     if head is None:
-        return Grid()
+        return TableData()
     roles = {getattr(head.roles, name): name for name in ROLES} if head.roles else {}
     columns = [
         Column(
@@ -81,7 +81,7 @@ def rows_grid(head: Head | None) -> Grid:
     return lay_out(columns, rows)
 
 
-def form_grid(draft: Draft) -> Grid:
+def form_table(draft: Draft) -> TableData:
     """The options; an error stands at its field."""
     errors, changed, rows = draft.errors, draft.changed, []
     for field in FIELDS:

@@ -9,7 +9,7 @@ from rich.text import Text
 from sracl_tui import formatting
 from sracl_tui.services.item_inspection import ItemInspection
 from sracl_tui.tui.rendering.user import BAR, move, summary_text
-from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 
 PLACE = Column("cosine", "#", right=True)
 SIMILARITY = Column("similarity", "cos", right=True)
@@ -28,7 +28,7 @@ HOLDERS = (
 )
 
 
-def substitutes_grid(found: ItemInspection) -> Grid:
+def substitutes_table(found: ItemInspection) -> TableData:
     """The substitutes, most similar first; bars show the weight, or the similarity where nothing is weighed."""
     weighed = any(one["weight"] is not None for one in found.substitutes)
     name = "weight" if weighed else "similarity"
@@ -50,7 +50,7 @@ def substitutes_grid(found: ItemInspection) -> Grid:
     return lay_out((PLACE, SIMILARITY, *(WEIGHED if weighed else ()), *REST), rows)
 
 
-def holders_grid(found: ItemInspection) -> Grid:
+def holders_table(found: ItemInspection) -> TableData:
     """Who has the item."""
     rows = [
         Row(

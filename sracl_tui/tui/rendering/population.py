@@ -11,7 +11,7 @@ from rich.text import Text
 from sracl_tui import formatting
 from sracl_tui.services.population import Population
 from sracl_tui.services.projections import Bucket, Map, Vectors
-from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 
 PHASES = {"best": "at the best epoch", "last": "at the last epoch", "initial": "before training (epoch 0)"}
 BAR = 10
@@ -20,7 +20,7 @@ OTHERS = 38
 Range = tuple[float, float]
 
 
-def buckets_grid(name: str, buckets: Sequence[Bucket], width: int) -> Grid:
+def histogram_table(name: str, buckets: Sequence[Bucket], width: int) -> TableData:
     """A histogram: a line for each bucket, bars as long as so many columns allow."""
     long = max(BAR, width - OTHERS)
     columns = (
@@ -29,20 +29,20 @@ def buckets_grid(name: str, buckets: Sequence[Bucket], width: int) -> Grid:
         Column("users", "users", right=True),
         Column("note", "", flex=True, least=1),
     )
-    most = max((len(bucket.places) for bucket in buckets), default=0) or 1
+    most = max((len(bucket.indices) for bucket in buckets), default=0) or 1
     rows = []
     for number, bucket in enumerate(buckets):
-        share = len(bucket.places) / most
-        drawn = formatting.bar(share, long) or ("▏" if len(bucket.places) else "")
+        share = len(bucket.indices) / most
+        drawn = formatting.bar(share, long) or ("▏" if len(bucket.indices) else "")
         note = f"◂ {bucket.note}" if bucket.note else ""
-        cells = (bucket.label, drawn.ljust(long), f"{len(bucket.places):,}", note)
+        cells = (bucket.label, drawn.ljust(long), f"{len(bucket.indices):,}", note)
         rows.append(Row(number, cells, ("dim", "live", "", "accent")))
     return lay_out(columns, rows)
 
 
-def spearman_text(people: Population, when: str) -> Text:
+def spearman_text(population: Population, when: str) -> Text:
     """Mean, median, and how many agree."""
-    known = people.spearman[~np.isnan(people.spearman)]
+    known = population.spearman[~np.isnan(population.spearman)]
     if not len(known):
         return Text()
     above, below = int((known > 0).sum()), int((known < 0).sum())
@@ -53,12 +53,12 @@ def spearman_text(people: Population, when: str) -> Text:
     return said
 
 
-def entropy_text(people: Population, when: str) -> Text:
+def entropy_text(population: Population, when: str) -> Text:
     """Mean and extremes, against log k."""
-    known = people.entropy[~np.isnan(people.entropy)]
+    known = population.entropy[~np.isnan(population.entropy)]
     if not len(known):
         return Text()
-    counts = people.weighed.counts
+    counts = population.neighbor_weights.counts
     k = int(counts.max())
     said = Text()
     said.append("Entropy of the weights ", "bold").append(f"{when}: mean {known.mean():.3f} nats, ")
@@ -73,11 +73,11 @@ def entropy_text(people: Population, when: str) -> Text:
 
 
 def density_text(
-    people: Population, when: str, ranges: tuple[Range, Range] | None = None, pairs: int = 0, users: int = 0
+    population: Population, when: str, ranges: tuple[Range, Range] | None = None, pairs: int = 0, users: int = 0
 ) -> Text:
     """What a cell holds, or how far similarity decides the weight over all neighbors."""
-    there = people.weighed.there
-    if not there.any():
+    mask = population.neighbor_weights.mask
+    if not mask.any():
         return Text()
     said = Text()
     if ranges is not None:
@@ -85,8 +85,10 @@ def density_text(
         said.append(f"{pairs:,} neighbors of {users:,} users", "bold")
         said.append(f": similarity {left:.3f} to {right:.3f}, weight {low:.4f} to {high:.4f}")
         return said
-    similarity, weights = people.weighed.similarity[there], people.weighed.weights[there]
-    said.append(f"{there.sum():,} neighbors of {len(people.weighed.rows):,} users ", "bold").append(f"{when}. ")
+    similarity, weights = population.neighbor_weights.similarity[mask], population.neighbor_weights.weights[mask]
+    said.append(f"{mask.sum():,} neighbors of {len(population.neighbor_weights.rows):,} users ", "bold").append(
+        f"{when}. "
+    )
     if similarity.std() > 0 and weights.std() > 0:
         said.append(f"Correlation over all of them {np.corrcoef(similarity, weights)[0, 1]:+.3f}. ")
     said.append("Arrows or a click look into a cell, n the next.", "italic")
@@ -99,7 +101,7 @@ def vectors_text(found: Vectors, drawn: Map | None) -> Text:
     sides = [
         (name.partition(",")[0], values) for name, values in zip(found.names, found.measures, strict=True) if values
     ]
-    width = 0 if found.own is None else found.own.shape[1]
+    width = 0 if found.a is None else found.a.shape[1]
     if sides:
         said.append(f"{'':<15}" + "".join(f"{name:>7}" for name, _ in sides) + "\n", "bold")
     for label, key, digits, meaning in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sracl_tui import formatting
-from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,7 +16,7 @@ WIDEST = 48
 _CELL = 200
 
 
-def grid_of(table: pa.Table) -> Grid:
+def table_of(table: pa.Table) -> TableData:
     """The first MOST rows, numbers to the right, NULL dimmed; takes a second for 100,000 rows of ten cells."""
     import pyarrow.types as types
 

@@ -11,7 +11,7 @@ from engine.config_files import load_config
 from engine.errors import ConfigError
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import RunState, Stage
-from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 from store.run_states import ACTIVE
 
 BAR = 24
@@ -63,7 +63,7 @@ def _training(live: RunState, state: str) -> str:
     return said + (f", {live.bad_epochs} without gain" if live.bad_epochs else "")
 
 
-def log_grid(live: RunState, wanted: str) -> Grid:
+def log_table(live: RunState, wanted: str) -> TableData:
     """The log, or its lines with all of some words."""
     found = wanted.lower().split()
     rows = []

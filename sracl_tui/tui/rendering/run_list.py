@@ -9,8 +9,8 @@ from typing import Any
 
 from sracl_tui import formatting
 from sracl_tui.services.run_filter import Row as Run
-from sracl_tui.services.run_list import METRICS, Line, distinctions
-from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+from sracl_tui.services.run_list import METRICS, RunGroup, differing_settings
+from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 from store.run_states import ACTIVE
 
 COLUMNS = (
@@ -44,12 +44,12 @@ class RunTableBuilder:
         """`distinctions`, found anew where there are other settings."""
         hashes = {row["config_hash"] for row in rows}
         if hashes != self._hashes:
-            self._hashes, self._told = hashes, distinctions(rows)
+            self._hashes, self._told = hashes, differing_settings(rows)
         return self._told
 
     def grid(
-        self, lines: Sequence[Line], *, marked: Collection[str], baseline: Line | None, told: dict[str, str]
-    ) -> Grid:
+        self, lines: Sequence[RunGroup], *, marked: Collection[str], baseline: RunGroup | None, told: dict[str, str]
+    ) -> TableData:
         """The table."""
         kept, self._rows = self._rows, {}
         base = baseline.runs if baseline is not None else ()
@@ -69,7 +69,7 @@ def _same(some: tuple[Run, ...], others: tuple[Run, ...]) -> bool:
     return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
 
 
-def _row(line: Line, marked: Collection[str], baseline: Line | None, told: dict[str, str]) -> Row:
+def _row(line: RunGroup, marked: Collection[str], baseline: RunGroup | None, told: dict[str, str]) -> Row:
     run = line.first
     pinned = baseline is not None and line.key == baseline.key
     sign = "*" if line.key in marked else "=" if pinned else ""
@@ -99,7 +99,7 @@ def _row(line: Line, marked: Collection[str], baseline: Line | None, told: dict[
     )
 
 
-def _state(line: Line) -> tuple[str, str]:
+def _state(line: RunGroup) -> tuple[str, str]:
     names = Counter(run["state"] for run in line.runs)
     if len(names) == 1:
         name = next(iter(names))
@@ -109,7 +109,7 @@ def _state(line: Line) -> tuple[str, str]:
     return f"{formatting.state(shown)} {names[shown]}/{len(line.runs)}", formatting.STATE_STYLES.get(shown, "")
 
 
-def _metric(line: Line, name: str, baseline: Line | None) -> tuple[str, str]:
+def _metric(line: RunGroup, name: str, baseline: RunGroup | None) -> tuple[str, str]:
     """A metric, or its difference from the baseline; with the standard deviation over seeds."""
     value = line.mean(name)
     if value is None:
@@ -123,7 +123,7 @@ def _metric(line: Line, name: str, baseline: Line | None) -> tuple[str, str]:
     return f"{by:+.4f}{spread}", "good" if by > 0 else "bad" if by < 0 else "dim"
 
 
-def _epoch(line: Line) -> str:
+def _epoch(line: RunGroup) -> str:
     """Epochs done; of a run at work also how far it is."""
     run = line.first
     if line.folded:
@@ -138,7 +138,7 @@ def _epoch(line: Line) -> str:
     return f"{run['epoch']}/{most}{percent}"
 
 
-def _time(line: Line) -> str:
+def _time(line: RunGroup) -> str:
     """Seconds that it took, of all seeds; of a run at work those that are left at most."""
     left = (line.first.get("progress") or {}).get("left")
     if left is not None and not line.folded:
@@ -148,7 +148,7 @@ def _time(line: Line) -> str:
     return formatting.clock(sum(known), tenths=True) if known else "-"
 
 
-def _cost(line: Line) -> str:
+def _cost(line: RunGroup) -> str:
     """What its calls have cost; a plus where the price of some is unknown."""
     usd = sum(run["usd_known"] for run in line.runs)
     unknown = any(run["usd"] is None for run in line.runs)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sracl_tui import formatting
 from sracl_tui.services.user_inspection import PHASES, Inspection
-from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 
 ITEMS = (
     Column("position", "#", right=True),
@@ -32,7 +32,7 @@ NEIGHBORS = (
 BAR = 8
 
 
-def items_grid(found: Inspection, *, shared: Collection[int] = (), marked: str = "●") -> Grid:
+def items_table(found: Inspection, *, shared: Collection[int] = (), marked: str = "●") -> TableData:
     """The items, oldest first; the prefix has a line at its left, its target an arrow, shared items a sign."""
     anchor = found.anchor
     rows = []
@@ -50,7 +50,7 @@ def items_grid(found: Inspection, *, shared: Collection[int] = (), marked: str =
     return lay_out(ITEMS, rows)
 
 
-def neighbors_grid(found: Inspection, holders: dict[int, str], *, titles: bool = True) -> Grid:
+def neighbors_table(found: Inspection, holders: dict[int, str], *, titles: bool = True) -> TableData:
     """The neighbors, most similar first; without their titles where there is no room for them."""
     most = max((n["weight"] or 0.0 for n in found.neighbors), default=0.0) or 1.0
     columns = NEIGHBORS if titles else NEIGHBORS[:-1]

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from sracl_tui import formatting
 from sracl_tui.services.user_inspection import Inspection
-from sracl_tui.tui.widgets.table import Column, Grid, Row, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 
 BAR = 4
 COLUMNS = (
@@ -24,7 +24,7 @@ COLUMNS = (
 )
 
 
-def pair_grid(a: Inspection, b: Inspection, holders: dict[int, str]) -> Grid:
+def pair_table(a: Inspection, b: Inspection, holders: dict[int, str]) -> TableData:
     """Neighbors in A's order, then those that only B has."""
     sides = [{n["neighbor_id"]: n for n in found.neighbors} for found in (a, b)]
     most = max((n["weight"] or 0.0 for side in sides for n in side.values()), default=0.0) or 1.0

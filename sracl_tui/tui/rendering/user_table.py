@@ -8,8 +8,8 @@ from typing import overload
 import numpy as np
 
 from sracl_tui import formatting
-from sracl_tui.services.population import Places, Population
-from sracl_tui.tui.widgets.table import Column, Grid, Row
+from sracl_tui.services.population import Population, RowIndices
+from sracl_tui.tui.widgets.table import Column, Row, TableData
 
 NUMBER = Column("number", "user", right=True)
 COLUMNS = (
@@ -26,7 +26,7 @@ _WIDTHS = {"length": 5, "rank": 7, "spearman": 8, "entropy": 7, "changed": 6, "f
 _STYLES = {"number": "strong", "raw": "dim", "found": "dim"}
 
 
-class Lines(Sequence[Row]):
+class LazyRows(Sequence[Row]):
     """Rows that are made when they are asked for."""
 
     def __init__(self, count: int, make: Callable[[int], Row]) -> None:
@@ -45,9 +45,13 @@ class Lines(Sequence[Row]):
         return self._make(range(self._count)[at])
 
 
-def people_grid(
-    people: Population, places: Places, *, columns: Sequence[Column] = COLUMNS, found: Mapping[int, str] | None = None
-) -> Grid:
+def population_table(
+    population: Population,
+    indices: RowIndices,
+    *,
+    columns: Sequence[Column] = COLUMNS,
+    found: Mapping[int, str] | None = None,
+) -> TableData:
     """Users at `places`, in that order.
 
     Args:
@@ -55,32 +59,32 @@ def people_grid(
     """
 
     def make(at: int) -> Row:
-        place = int(places[at])
-        cells = tuple(_cell(people, place, column.key, found or {}) for column in columns)
-        return Row(int(people.ids[place]), cells, tuple(_STYLES.get(column.key, "") for column in columns))
+        place = int(indices[at])
+        cells = tuple(_cell(population, place, column.key, found or {}) for column in columns)
+        return Row(int(population.ids[place]), cells, tuple(_STYLES.get(column.key, "") for column in columns))
 
-    widest = max((formatting.width(people.raw_id(int(place))) for place in places[:200]), default=8)
-    most = {"number": len(str(people.ids[-1])) if len(people) else 1, "raw": max(widest, 2), **_WIDTHS}
+    widest = max((formatting.width(population.raw_id(int(place))) for place in indices[:200]), default=8)
+    most = {"number": len(str(population.ids[-1])) if len(population) else 1, "raw": max(widest, 2), **_WIDTHS}
     wanted = ((column, max(most[column.key], formatting.width(column.title))) for column in columns)
     widths = tuple(min(wide, column.most) if column.most else wide for column, wide in wanted)
-    index = dict(zip(people.ids[places].tolist(), range(len(places)), strict=True))
-    return Grid(tuple(columns), Lines(len(places), make), widths, index)
+    index = dict(zip(population.ids[indices].tolist(), range(len(indices)), strict=True))
+    return TableData(tuple(columns), LazyRows(len(indices), make), widths, index)
 
 
-def _cell(people: Population, place: int, key: str, found: Mapping[int, str]) -> str:
+def _cell(population: Population, place: int, key: str, found: Mapping[int, str]) -> str:
     match key:
         case "number":
-            return str(people.ids[place])
+            return str(population.ids[place])
         case "raw":
-            return formatting.line(people.raw_id(place))
+            return formatting.line(population.raw_id(place))
         case "length" | "rank":
-            value = (people.lengths if key == "length" else people.ranks)[place]
+            value = (population.lengths if key == "length" else population.ranks)[place]
             return "-" if np.isnan(value) else f"{value:,.0f}"
         case "found":
-            return formatting.line(found.get(int(people.ids[place]), ""))
+            return formatting.line(found.get(int(population.ids[place]), ""))
         case "changed":
-            value = np.nan if people.changed is None else people.changed[place]
+            value = np.nan if population.changed is None else population.changed[place]
             return "-" if np.isnan(value) else f"{value:.4f}"
         case _:
-            value = (people.spearman if key == "spearman" else people.entropy)[place]
+            value = (population.spearman if key == "spearman" else population.entropy)[place]
             return "-" if np.isnan(value) else f"{value:+.2f}" if key == "spearman" else f"{value:.3f}"

@@ -22,7 +22,7 @@ from sracl_tui.tui.navigation import Navigation, navigation_of
 from sracl_tui.tui.widgets.dialogs import HelpDialog
 from sracl_tui.tui.widgets.key_bar import KeyBar
 from sracl_tui.tui.widgets.link import Link
-from sracl_tui.tui.widgets.status_line import Facts, StatusLine
+from sracl_tui.tui.widgets.status_line import StatusLine, StoreStatus
 
 if TYPE_CHECKING:
     from sracl_tui.services.store_session import StoreSession
@@ -79,7 +79,7 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
         yield StatusLine()
         yield KeyBar(show_command_palette=False)
 
-    async def hear_out(self) -> None:
+    async def drain_messages(self) -> None:
         """Handle what waits, then take no message of ours any more: the widgets that it is for are about to go."""
         heard = asyncio.Event()
         self._left = self.call_later(heard.set)
@@ -116,11 +116,11 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
         """Show what is known of the home."""
         self.tell(self.sracl.facts)
 
-    def entitle(self, text: str) -> None:
+    def set_title(self, text: str) -> None:
         """Set the title line."""
         self.query_one("#title", Static).update(formatting.line(f"{self.NAME}  {text}"))
 
-    def tell(self, facts: Facts) -> None:
+    def tell(self, facts: StoreStatus) -> None:
         """Show facts in the status line."""
         for found in self.query(StatusLine):
             found.tell(facts)
@@ -128,19 +128,19 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
     def runs_read(self) -> None:
         """The app has read the runs anew; `self.sracl.runs` has them."""
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Why an action is not possible now; empty where it is."""
         return ""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Dim what is not possible."""
-        return None if self.is_mounted and self.refusal(action) else True
+        return None if self.is_mounted and self.disabled_reason(action) else True
 
     def on_key(self, event: events.Key) -> None:
         """A key whose action is not possible says why."""
         active = self.active_bindings.get(event.key)
         if active is not None and not active.enabled and active.node is self:
-            reason = self.refusal(active.binding.action.partition("(")[0])
+            reason = self.disabled_reason(active.binding.action.partition("(")[0])
             if reason:
                 self.notify(reason, title=f"{active.binding.description}: not now", severity="warning", markup=False)
                 event.stop()
@@ -159,7 +159,7 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
                 name = f"{binding.action}/{binding.description}"
                 if name in found:
                     keys = f"{found[name][0]} {keys}"
-                why = "" if enabled or node is not self else self.refusal(binding.action.partition("(")[0])
+                why = "" if enabled or node is not self else self.disabled_reason(binding.action.partition("(")[0])
                 found[name] = (keys, binding.description, why)
         self.app.push_screen(HelpDialog(f"{self.NAME}: keys", self.ABOUT, list(found.values())))
 

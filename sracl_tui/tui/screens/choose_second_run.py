@@ -14,7 +14,7 @@ COLUMNS = (Column("name", "run", flex=True), Column("preset", "preset"), Column(
 
 
 def choose_second(
-    page: BaseScreen, run: dict[str, Any], beside: str | None, title: str, answer: Callable[[str | None], None]
+    page: BaseScreen, run: dict[str, Any], second_run: str | None, title: str, answer: Callable[[str | None], None]
 ) -> None:
     """Ask for another run of the data of `run`; `answer` gets its id, or none where the reader wants none any more."""
     others = [
@@ -28,7 +28,7 @@ def choose_second(
     if not rows:
         page.notify("There is no other run of this data.", severity="warning")
         return
-    if beside:
+    if second_run:
         rows.insert(0, Row("", ("(none: this run alone)", "", "")))
     page.app.push_screen(
         ChoiceDialog(title, COLUMNS, rows), lambda key: None if key is None else answer(str(key) or None)

@@ -22,7 +22,7 @@ from sracl_tui.tui.navigation import Navigation, Unavailable
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.plot_page import PlottedPage
 from sracl_tui.tui.widgets.curves import Curve, Curves
-from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
 from store.errors import StoreError
 from store.queries import runs
 
@@ -75,7 +75,7 @@ class CompareScreen(PlottedPage):
     class Changes(Message):
         """Users, laid out."""
 
-        grid: Grid
+        grid: TableData
         told: str
 
     @dataclass
@@ -121,9 +121,9 @@ class CompareScreen(PlottedPage):
     def on_mount(self) -> None:
         """Compare."""
         self.tell(self.sracl.facts)
-        likes = self.sracl.preferences
-        self._metric = METRICS.index(likes.compare_metric) if likes.compare_metric in METRICS else 0
-        self._order = likes.compare_order if likes.compare_order in ORDERS else "change"
+        preferences = self.sracl.preferences
+        self._metric = METRICS.index(preferences.compare_metric) if preferences.compare_metric in METRICS else 0
+        self._order = preferences.compare_order if preferences.compare_order in ORDERS else "change"
         self._compare()
         self._focus_tab()
 
@@ -159,7 +159,7 @@ class CompareScreen(PlottedPage):
         if first:
             self._base = next((n for n, one in enumerate(found.sets) if one.preset == "backbone"), 0)
             self._other = next((n for n in range(len(found.sets)) if n != self._base), self._base)
-        self.entitle(f"{found.dataset}, {found.split} ranks of {found.users:,} users")
+        self.set_title(f"{found.dataset}, {found.split} ranks of {found.users:,} users")
         signs = [
             formatting.line(
                 f"{'A' if n == self._base else 'B' if n == self._other else ' '}  {one.label}  n {one.size}"
@@ -205,7 +205,7 @@ class CompareScreen(PlottedPage):
         from sracl_tui.services.comparison import rank_changes
 
         if (pair := self.pair) is None:
-            self.post_message(self.Changes(Grid(), "one set only: there is nobody to win or lose"))
+            self.post_message(self.Changes(TableData(), "one set only: there is nobody to win or lose"))
             return
         a, b = pair
         try:
@@ -214,7 +214,7 @@ class CompareScreen(PlottedPage):
             self.post_message(self.Failed(str(error)))
             return
         if found is None:
-            self.post_message(self.Changes(Grid(), "A and B did not rank the same users"))
+            self.post_message(self.Changes(TableData(), "A and B did not rank the same users"))
             return
         self.post_message(self.Changes(_users(found, self._order), _told(found)))
 
@@ -229,9 +229,9 @@ class CompareScreen(PlottedPage):
     @on(Table.Chosen, "#users-table")
     def _open_user(self, message: Table.Chosen) -> None:
         if (pair := self.pair) is not None:
-            self.sracl.open_inspector(pair[1].run_ids[0], str(message.key), beside=pair[0].run_ids[0])
+            self.sracl.open_inspector(pair[1].run_ids[0], str(message.key), second_run=pair[0].run_ids[0])
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Pairs need sets, forcing a refusal."""
         if action in ("split", "metric", "order", "pair", "baseline", "copy") and self.found is None:
             return "Nothing is compared."
@@ -300,7 +300,7 @@ class CompareScreen(PlottedPage):
         self.query_one(TABS[self.query_one(TabbedContent).active or "figures"]).focus()
 
 
-def _settings(found: Comparison) -> Grid:
+def _settings(found: Comparison) -> TableData:
     columns = [
         Column("setting", "setting"),
         *(Column(f"s{n}", formatting.line(one.label), most=24) for n, one in enumerate(found.sets)),
@@ -312,13 +312,13 @@ def _settings(found: Comparison) -> Grid:
     return lay_out(columns, rows)
 
 
-def _metrics(found: Comparison) -> Grid:
+def _metrics(found: Comparison) -> TableData:
     heads, rows = metric_rows(found, signs=True)
     columns = [Column("set", "", most=32), *(Column(head, head, right=True) for head in heads[1:])]
     return lay_out(columns, [Row(n, tuple(map(formatting.line, row)), ("strong",)) for n, row in enumerate(rows)])
 
 
-def _tests(found: Comparison) -> Grid:
+def _tests(found: Comparison) -> TableData:
     columns = [Column(head, head.removesuffix(":r"), right=head.endswith(":r"), most=40) for head in TEST_HEADS]
     rows = []
     for number, test in enumerate(found.tests):
@@ -328,7 +328,7 @@ def _tests(found: Comparison) -> Grid:
     return lay_out(columns, rows)
 
 
-def _users(found: RankChanges, order: str) -> Grid:
+def _users(found: RankChanges, order: str) -> TableData:
     keys = {"change": -np.abs(found.gain), "won": -found.gain, "lost": found.gain}[order]
     rows = []
     for place in np.argsort(keys, kind="stable").tolist():

@@ -18,14 +18,14 @@ from sracl_tui.services import cost_report
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.bar_chart import Chart
 from sracl_tui.tui.widgets.dialogs import PromptDialog
-from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
 from store.errors import StoreError
 from store.journal.journal import Tail
 from store.queries import costs
 from store.run_states import ACTIVE
 
 TABS = {"day": "Day", "run": "Run", "provider": "Provider", "model": "Model", "dataset": "Data", "gain": "Gain"}
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 UNASKED = "next run: p prices one by its dry run"
 
 
@@ -51,7 +51,7 @@ class CostsScreen(BaseScreen):
         """Figures, laid out."""
 
         total: dict[str, Any]
-        grids: dict[str, Grid]
+        grids: dict[str, TableData]
         days: tuple[list[str], list[float]]
         left: str
 
@@ -94,7 +94,7 @@ class CostsScreen(BaseScreen):
     def on_mount(self) -> None:
         """Read, and listen to live jobs."""
         self.tell(self.sracl.facts)
-        self.set_interval(LOOK_SECONDS, self._look)
+        self.set_interval(POLL_SECONDS, self._look)
         self._sum()
         self._look()
         self._focus_tab()
@@ -133,7 +133,7 @@ class CostsScreen(BaseScreen):
             table = self.query_one(f"#{by}-table", Table)
             table.say("No run with summaries by a model has finished." if by == "gain" else "No call was made yet.")
             table.show(grid)
-        self.entitle(f"{cost_report.cost_text(message.total)} spent" if message.total["calls"] else "nothing spent")
+        self.set_title(f"{cost_report.cost_text(message.total)} spent" if message.total["calls"] else "nothing spent")
         self.days = message.days
         self._draw()
 
@@ -238,7 +238,7 @@ class CostsScreen(BaseScreen):
         self.query_one(f"#{self.query_one(TabbedContent).active or 'day'}-table").focus()
 
 
-def _grid(by: str, rows: list[dict[str, Any]]) -> Grid:
+def _grid(by: str, rows: list[dict[str, Any]]) -> TableData:
     heads = cost_report.heads(by)
     columns = [
         Column(f"c{place}", head.removesuffix(":r"), right=head.endswith(":r"), most=30)

@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.widgets import Input, Static, Tab, Tabs
 
 from sracl_tui import formatting
-from sracl_tui.tui.rendering.dataset import COLUMNS, DatasetTable, facts_table, sets_grid, source_name
+from sracl_tui.tui.rendering.dataset import COLUMNS, DatasetTable, datasets_table, facts_table, source_name
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.bar_chart import Chart
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog
@@ -153,15 +153,15 @@ class DataScreen(BaseScreen):
 
     def _lay(self) -> None:
         """Filter and sort the list."""
-        wanted, likes = self.query_one("#filter", Input).value.lower().split(), self.sracl.preferences
+        wanted, preferences = self.query_one("#filter", Input).value.lower().split(), self.sracl.preferences
         texts = {key: f"{row['name']} {source_name(row)}".lower() for key, row in self.sets.items()}
         rows = [row for key, row in self.sets.items() if all(word in texts[key] for word in wanted)]
-        rows.sort(key=self._sort_value, reverse=likes.data_descending)
+        rows.sort(key=self._sort_value, reverse=preferences.data_descending)
         table = self.query_one("#sets", Table)
         table.say("No data set fits the filter: esc takes it away." if self._known else "reading ...")
         used = {row["dataset_id"]: len(self.runs_of(row)) for row in rows}
-        grid = sets_grid(rows, used, narrow=self.has_class("-narrow"))
-        table.show(grid, sorted_by=(self._order, likes.data_descending))
+        grid = datasets_table(rows, used, narrow=self.has_class("-narrow"))
+        table.show(grid, sorted_by=(self._order, preferences.data_descending))
         if self._chosen in self.sets:
             table.move_to(self._chosen)
             self._chosen = None
@@ -169,7 +169,7 @@ class DataScreen(BaseScreen):
         self.query_one("#hint").display = empty
         for name in ("#sets", "#panes", "Tabs"):
             self.query_one(name).set_class(empty, "gone")
-        self.entitle(
+        self.set_title(
             f"{len(rows)} of {len(self.sets)}"
             if wanted
             else f"{len(rows)} data set{'' if len(rows) == 1 else 's'}"
@@ -249,7 +249,7 @@ class DataScreen(BaseScreen):
             chart, empty = self.query_one(f"#{name}-chart", Chart), none if name in ("times", "ties") else word
             chart.show((found or {}).get(name, ()), counts=counts, unit=unit, empty=empty)
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Most need a data set; one that runs use stays."""
         if action not in ("launch", "remove", "runs", "copy", "copy_command"):
             return ""
@@ -388,10 +388,10 @@ class DataScreen(BaseScreen):
         self._sort(message.key)
 
     def _sort(self, column: str) -> None:
-        likes = self.sracl.preferences
+        preferences = self.sracl.preferences
         again = self._order == column
-        likes.data_descending = not likes.data_descending if again else column not in ("name", "source")
-        likes.data_sort = column
+        preferences.data_descending = not preferences.data_descending if again else column not in ("name", "source")
+        preferences.data_sort = column
         self._lay()
 
     def action_copy(self) -> None:

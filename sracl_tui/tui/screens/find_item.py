@@ -18,7 +18,7 @@ from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from sracl_tui.tui.navigation import navigation_of
 from sracl_tui.tui.rendering.item import title_of
-from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
 from store.errors import StoreError
 from store.queries import items
 
@@ -46,7 +46,7 @@ class FindItem(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
         """Items that fit, laid out."""
 
         text: str
-        grid: Grid
+        grid: TableData
         trouble: str = ""
 
     def __init__(self, run: dict[str, Any]) -> None:
@@ -82,7 +82,7 @@ class FindItem(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
             store = navigation_of(self).library.store()
             rows = items.search_items(store, self._run, text, limit=AT_MOST)
         except StoreError as error:
-            self.post_message(self.Found(text, Grid(), str(error)))
+            self.post_message(self.Found(text, TableData(), str(error)))
             return
         lines = [
             Row(

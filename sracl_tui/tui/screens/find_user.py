@@ -19,8 +19,8 @@ from sracl_tui.services.population import ORDERS, Population
 from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from sracl_tui.tui.navigation import navigation_of
-from sracl_tui.tui.rendering.user_table import CHANGED, COLUMNS, FOUND, people_grid
-from sracl_tui.tui.widgets.table import Grid, Table
+from sracl_tui.tui.rendering.user_table import CHANGED, COLUMNS, FOUND, population_table
+from sracl_tui.tui.widgets.table import Table, TableData
 from store.errors import StoreError
 from store.queries import users
 
@@ -50,13 +50,13 @@ class FindUser(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
         """Users that fit, laid out."""
 
         asked: tuple[str, str]
-        grid: Grid
+        grid: TableData
         told: str
         trouble: str = ""
 
-    def __init__(self, run: dict[str, Any], people: Population, order: str) -> None:
+    def __init__(self, run: dict[str, Any], population: Population, order: str) -> None:
         super().__init__()
-        self._run, self._people = run, people
+        self._run, self._population = run, population
         self._order = order
         self._text = ""
         self._shown: tuple[str, str] | None = None
@@ -84,27 +84,27 @@ class FindUser(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="search")
     def _search(self, text: str, order: str) -> None:
-        people = self._people
-        columns = (*COLUMNS, *((CHANGED,) if people.changed is not None else ()), FOUND)
+        population = self._population
+        columns = (*COLUMNS, *((CHANGED,) if population.changed is not None else ()), FOUND)
         if not text:
-            places = people.order(order)
-            grid = people_grid(people, places, columns=columns)
-            self.post_message(self.Found((text, order), grid, _told(len(places), order)))
+            indices = population.order(order)
+            grid = population_table(population, indices, columns=columns)
+            self.post_message(self.Found((text, order), grid, _told(len(indices), order)))
             return
         try:
             rows = users.search_users(navigation_of(self).library.store(), self._run, text, limit=AT_MOST)
         except StoreError as error:
-            self.post_message(self.Found((text, order), Grid(), "", str(error)))
+            self.post_message(self.Found((text, order), TableData(), "", str(error)))
             return
         found = {row["user_id"]: row["found"] for row in rows}
-        places = np.searchsorted(people.ids, np.fromiter(found, np.int64, len(found)))
+        indices = np.searchsorted(population.ids, np.fromiter(found, np.int64, len(found)))
         if order != "number":
-            rank = np.empty(len(people), np.int64)
-            rank[people.order(order)] = np.arange(len(people))
-            places = places[np.argsort(rank[places], kind="stable")]
-        grid = people_grid(people, places, columns=columns, found=found)
+            rank = np.empty(len(population), np.int64)
+            rank[population.order(order)] = np.arange(len(population))
+            indices = indices[np.argsort(rank[indices], kind="stable")]
+        grid = population_table(population, indices, columns=columns, found=found)
         more = ", the first only: say more to find fewer" if len(rows) == AT_MOST else ""
-        told = _told(len(places), "found" if order == "number" else order) + more
+        told = _told(len(indices), "found" if order == "number" else order) + more
         self.post_message(self.Found((text, order), grid, told))
 
     @on(Found)
@@ -142,7 +142,7 @@ class FindUser(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
     def action_sort(self) -> None:
         """The next order."""
         names = [order for orders in SORTS.values() for order in orders]
-        if self._people.changed is None:
+        if self._population.changed is None:
             names.remove("changed")
         self._sort(names[(names.index(self._order) + 1) % len(names)])
 

@@ -201,18 +201,18 @@ class ImportScreen(BaseScreen):
         what = self.query_one("#what", Static)
         what.update(import_source.source_text(draft))
         what.set_class(found is None, "trouble")
-        rows, grid = self.query_one("#rows", Table), import_source.rows_grid(draft.head(texts=self._texts))
+        rows, grid = self.query_one("#rows", Table), import_source.rows_table(draft.head(texts=self._texts))
         rows.show(grid, keep=False)
         rows.visible = bool(grid.columns)
         shown = None if found is None else found.items if self._texts and found.items else found.file
         self.query_one("#preview").border_subtitle = formatting.line(shown.name) if shown else ""
-        self.query_one("#form", Table).show(import_source.form_grid(draft))
+        self.query_one("#form", Table).show(import_source.form_table(draft))
         wrong = [key for key in draft.errors if key != SOURCE]
         self.query_one("#options").border_subtitle = f"✗ {', '.join(wrong)}" if wrong else ""
-        self.entitle(f"{found.file.name} as {draft.name}" if found else "choose a file")
+        self.set_title(f"{found.file.name} as {draft.name}" if found else "choose a file")
         self.refresh_bindings()
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Only what can be read is imported."""
         draft = self.draft
         if action == "start" and draft.errors:

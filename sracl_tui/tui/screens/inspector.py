@@ -15,11 +15,11 @@ from textual.widgets import Static
 
 from engine.errors import EngineError
 from sracl_tui import formatting
-from sracl_tui.services.population import ORDERS, Population, everyone
+from sracl_tui.services.population import ORDERS, Population, read_population
 from sracl_tui.services.user_inspection import Inspection, inspect_user
 from sracl_tui.tui.navigation import Navigation
 from sracl_tui.tui.rendering import user as shown
-from sracl_tui.tui.rendering.user_pair import pair_grid, pair_text
+from sracl_tui.tui.rendering.user_pair import pair_table, pair_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.choose_second_run import choose_second
 from sracl_tui.tui.screens.panes import PanesPage
@@ -61,8 +61,8 @@ class InspectorScreen(PanesPage):
         """Every user of the run, with what one may sort by."""
 
         run: dict[str, Any]
-        beside: str | None
-        people: Population
+        second_run: str | None
+        population: Population
 
     @dataclass
     class Looked(Message):
@@ -84,17 +84,17 @@ class InspectorScreen(PanesPage):
         """On the run last looked at."""
         return cls(app.current_run())
 
-    def __init__(self, run_id: str, user: str | None = None, *, beside: str | None = None) -> None:
+    def __init__(self, run_id: str, user: str | None = None, *, second_run: str | None = None) -> None:
         super().__init__()
         self.run_id = run_id
-        self.beside = beside
+        self.second_run = second_run
         """A second run, whose neighbors of the same prefix stand beside."""
         self.second: Inspection | None = None
         self.found: Inspection | None = None
         self._looked: InspectorScreen.Looked | None = None
         self._titled = False
         self.run: dict[str, Any] | None = None
-        self.people: Population | None = None
+        self.population: Population | None = None
         self._wanted = user
         self._asked: tuple[str, int | None, str | None] | None = None
 
@@ -123,32 +123,32 @@ class InspectorScreen(PanesPage):
             self._wanted = "1"
         if self._wanted is not None:
             self.look_at(self._wanted)
-        self._measure(self.run_id, self.beside)
+        self._measure(self.run_id, self.second_run)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="measure")
-    def _measure(self, run_id: str, beside: str | None) -> None:
+    def _measure(self, run_id: str, second_run: str | None) -> None:
         try:
             store = self.library.store()
             run = runs.find_run(store, run_id)
             if run["dataset_id"] is None:
                 self.post_message(self.Failed("This run did not get as far as its data: there is no user to look at."))
                 return
-            people = everyone(store, run, beside=beside)
+            population = read_population(store, run, second_run=second_run)
             for order in ORDERS:
-                people.order(order)
-            self.post_message(self.Measured(run, beside, people))
+                population.order(order)
+            self.post_message(self.Measured(run, second_run, population))
         except (StoreError, EngineError) as error:
             self.post_message(self.Failed(str(error)))
 
     @on(Measured)
     def _take_users(self, message: Measured) -> None:
-        if message.beside != self.beside:
+        if message.second_run != self.second_run:
             return
-        self.run, self.people = message.run, message.people
-        if not len(self.people):
+        self.run, self.population = message.run, message.population
+        if not len(self.population):
             self.post_message(self.Failed("This dataset has no user."))
         elif self._wanted is None:
-            self.look_at(str(self.people.ids[self.people.order(self.order)[0]]))
+            self.look_at(str(self.population.ids[self.population.order(self.order)[0]]))
         elif self.found is not None:
             self._show_facts(self.found)
         self.refresh_bindings()
@@ -157,23 +157,23 @@ class InspectorScreen(PanesPage):
     def order(self) -> str:
         """The chosen order; that of changes needs a second run."""
         chosen = self.sracl.preferences.order
-        return chosen if chosen in ORDERS and (chosen != "changed" or self.beside) else "number"
+        return chosen if chosen in ORDERS and (chosen != "changed" or self.second_run) else "number"
 
     def look_at(self, user: str, position: int | None = None) -> None:
         """Show a user, at the prefix that represents them or at another one."""
-        self._asked = (user, position, self.beside)
+        self._asked = (user, position, self.second_run)
         self._look(self._asked)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="look")
     def _look(self, asked: tuple[str, int | None, str | None]) -> None:
-        user, position, beside = asked
+        user, position, second_run = asked
         try:
             store = self.library.store()
             run = runs.find_run(store, self.run_id)
             if run["dataset_id"] is None:
                 return  # the other worker says so
             found = inspect_user(store, self.run_id, user, position=position)
-            second = inspect_user(store, beside, str(found.user_id), position=position) if beside else None
+            second = inspect_user(store, second_run, str(found.user_id), position=position) if second_run else None
             holders: dict[int, str] = {}
             ids = [n["neighbor_id"] for side in (found, second) if side for n in side.neighbors]
             if found.anchor is not None and ids:
@@ -200,7 +200,7 @@ class InspectorScreen(PanesPage):
         same = before is not None and before.user_id == found.user_id
         self._show_facts(found)
         items = self.query_one("#items-table", Table)
-        items.show(shown.items_grid(found), keep=same)
+        items.show(shown.items_table(found), keep=same)
         if found.anchor is not None and not same:
             items.move_to(found.anchor["position"] + 1)
         self.query_one("#summary-text", Static).update(shown.summary_text(found.summary))
@@ -221,11 +221,11 @@ class InspectorScreen(PanesPage):
             "Neighbors in A and B" if second else "Neighbors, most similar first"
         )
         if second is None:
-            table.show(shown.neighbors_grid(found, message.holders, titles=self._roomy), keep=False)
+            table.show(shown.neighbors_table(found, message.holders, titles=self._roomy), keep=False)
             agreement.update(shown.agreement_text(found))
         else:
-            table.show(pair_grid(found, second, message.holders), keep=False)
-            rows = [self.sracl.row_of(run_id) for run_id in (self.run_id, self.beside)]
+            table.show(pair_table(found, second, message.holders), keep=False)
+            rows = [self.sracl.row_of(run_id) for run_id in (self.run_id, self.second_run)]
             names = [str(row["name"]) if row else "" for row in rows]
             agreement.update(pair_text(found, second, (names[0], names[1])))
 
@@ -241,9 +241,9 @@ class InspectorScreen(PanesPage):
             self._show_neighbors(self._looked)
 
     def _show_facts(self, found: Inspection) -> None:
-        self.entitle(f"{self.run['name'] if self.run else self.run_id} on {found.dataset}")
-        place = None if self.people is None else self.people.place_in(self.order, found.user_id)
-        where = "" if place is None else f"{place + 1:,} of {len(self.people or ()):,} {ORDERS[self.order]}"
+        self.set_title(f"{self.run['name'] if self.run else self.run_id} on {found.dataset}")
+        place = None if self.population is None else self.population.place_in(self.order, found.user_id)
+        where = "" if place is None else f"{place + 1:,} of {len(self.population or ()):,} {ORDERS[self.order]}"
         rank = (
             ", ".join(f"{split} {rank:,}" for split, rank in sorted(found.ranks.items(), reverse=True))
             or "not measured"
@@ -294,11 +294,11 @@ class InspectorScreen(PanesPage):
             last = len(self.found.items) - 1
             self.look_at(str(self.found.user_id), max(1, min(message.key, last)))
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Walking needs users, prefixes an anchor."""
         if action in ("copy", "prefix", "item_summary", "item") and not self.found:
             return "No user is shown."
-        if action in ("step", "surprise", "find", "order", "other_run", "everyone") and not self.people:
+        if action in ("step", "surprise", "find", "order", "other_run", "everyone") and not self.population:
             return "The users are not read yet." if self.found else "No user is shown."
         if action == "item_summary" and self.run is not None and self.run["item_set_id"] is None:
             return "This run has no summaries of items."
@@ -306,23 +306,23 @@ class InspectorScreen(PanesPage):
 
     def action_step(self, by: int) -> None:
         """The user before or after in the chosen order."""
-        assert self.people is not None
-        order = self.people.order(self.order)
-        place = None if self.found is None else self.people.place_in(self.order, self.found.user_id)
+        assert self.population is not None
+        order = self.population.order(self.order)
+        place = None if self.found is None else self.population.place_in(self.order, self.found.user_id)
         at = 0 if place is None else (place + by) % len(order)
-        self.look_at(str(self.people.ids[order[at]]))
+        self.look_at(str(self.population.ids[order[at]]))
 
     def action_order(self) -> None:
         """The next order."""
-        assert self.people is not None
-        names = [name for name in ORDERS if name != "changed" or self.beside]
+        assert self.population is not None
+        names = [name for name in ORDERS if name != "changed" or self.second_run]
         self.sracl.preferences.order = names[(names.index(self.order) + 1) % len(names)]
-        self.look_at(str(self.people.ids[self.people.order(self.order)[0]]))
+        self.look_at(str(self.population.ids[self.population.order(self.order)[0]]))
 
     def action_surprise(self) -> None:
         """Any user."""
-        assert self.people is not None
-        self.look_at(str(random.choice(self.people.ids)))
+        assert self.population is not None
+        self.look_at(str(random.choice(self.population.ids)))
 
     def action_prefix(self, by: int) -> None:
         """The prefix that ends an item earlier or later."""
@@ -336,21 +336,21 @@ class InspectorScreen(PanesPage):
         from sracl_tui.tui.screens.find_user import FindUser
 
         assert self.run is not None
-        assert self.people is not None
-        self.app.push_screen(FindUser(self.run, self.people, self.order), self._follow)
+        assert self.population is not None
+        self.app.push_screen(FindUser(self.run, self.population, self.order), self._follow)
 
     def action_everyone(self) -> None:
         """All users at once, this one marked."""
-        assert self.people is not None
+        assert self.population is not None
         self.sracl.open_everyone(self.run_id, self.found.user_id if self.found else None)
 
     def action_other_run(self) -> None:
         """Choose a second run of the same data; the first row takes it away again."""
         assert self.run is not None
-        choose_second(self, self.run, self.beside, "The same user in a second run", self._put_beside)
+        choose_second(self, self.run, self.second_run, "The same user in a second run", self._set_second_run)
 
-    def _put_beside(self, run_id: str | None) -> None:
-        self.beside = run_id
+    def _set_second_run(self, run_id: str | None) -> None:
+        self.second_run = run_id
         self._measure(self.run_id, run_id)
         self.look_at(self._wanted or "1")
 

@@ -20,7 +20,7 @@ from sracl_tui.tui.rendering import item as shown
 from sracl_tui.tui.rendering.user import orders_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.panes import PanesPage
-from sracl_tui.tui.widgets.table import Grid, Table
+from sracl_tui.tui.widgets.table import Table, TableData
 from store.errors import StoreError
 
 
@@ -49,8 +49,8 @@ class ItemScreen(PanesPage):
 
         asked: int | None
         found: ItemInspection
-        substitutes: Grid
-        holders: Grid
+        substitutes: TableData
+        holders: TableData
 
     @dataclass
     class Failed(Message):
@@ -104,7 +104,7 @@ class ItemScreen(PanesPage):
         except (StoreError, EngineError) as error:
             self.post_message(self.Failed(str(error)))
         else:
-            self.post_message(self.Looked(item_id, found, shown.substitutes_grid(found), shown.holders_grid(found)))
+            self.post_message(self.Looked(item_id, found, shown.substitutes_table(found), shown.holders_table(found)))
 
     @on(Failed)
     def _say(self, message: Failed) -> None:
@@ -120,7 +120,7 @@ class ItemScreen(PanesPage):
         found = self.found = message.found
         self._asked = found.item["item_id"]
         item = found.item
-        self.entitle(f"{shown.title_of(item, item['item_id'])}")
+        self.set_title(f"{shown.title_of(item, item['item_id'])}")
         time = f"{item['first_ts']:%Y-%m-%d} to {item['last_ts']:%Y-%m-%d}" if item["first_ts"] else "no times"
         lines = (
             f"item {item['item_id']} of {item['items']:,} ({item['raw_id']})   run {found.run['name']}",
@@ -168,7 +168,7 @@ class ItemScreen(PanesPage):
         if item_id is not None:
             self.look_at(item_id)
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """All of it needs an item."""
         if action in ("find", "step", "follow", "copy") and self.found is None:
             return "No item is shown."

@@ -167,12 +167,12 @@ class LaunchScreen(BaseScreen):
         self.query_one("#preset", Static).update(
             formatting.line(f"preset {self.preset}: {preset_description(self.preset)}   {'; '.join(left)}")
         )
-        self.entitle(
+        self.set_title(
             f"clone of {self._clone}" if self._clone else f"{len(self.changes)} settings differ from the preset"
         )
         self.refresh_bindings()
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """A config with errors starts nothing."""
         if action in ("start", "preview", "copy") and self.config is None:
             return "A setting has an error: see the line with ✗."

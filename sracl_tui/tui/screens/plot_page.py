@@ -42,14 +42,14 @@ class PlottedPage(BaseScreen):
 
     def action_smooth(self) -> None:
         """Smoother, then as it is."""
-        likes = self.sracl.preferences
-        likes.smoothing = (likes.smoothing + 1) % len(SMOOTHINGS)
+        preferences = self.sracl.preferences
+        preferences.smoothing = (preferences.smoothing + 1) % len(SMOOTHINGS)
         self.draw_plots()
 
     def action_log_scale(self) -> None:
         """A logarithmic axis, or not."""
-        likes = self.sracl.preferences
-        likes.logarithmic = not likes.logarithmic
+        preferences = self.sracl.preferences
+        preferences.logarithmic = not preferences.logarithmic
         self.draw_plots()
 
     def _plots(self) -> list[Curves]:

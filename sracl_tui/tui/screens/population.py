@@ -17,21 +17,20 @@ from textual.widgets import Static, TabbedContent, TabPane
 from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.services import projections
-from sracl_tui.services.population import Places, Population
-from sracl_tui.services.population import everyone as read_people
+from sracl_tui.services.population import Population, RowIndices, read_population
 from sracl_tui.tui.navigation import Navigation
 from sracl_tui.tui.rendering.population import (
     PHASES,
-    buckets_grid,
     density_text,
     entropy_text,
+    histogram_table,
     spearman_text,
     vectors_text,
 )
-from sracl_tui.tui.rendering.user_table import COLUMNS, people_grid
+from sracl_tui.tui.rendering.user_table import COLUMNS, population_table
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.choose_second_run import choose_second
-from sracl_tui.tui.widgets.density_plot import NOBODY, DensityPlot
+from sracl_tui.tui.widgets.density_plot import NO_POINTS, DensityPlot
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries import runs
@@ -72,8 +71,8 @@ class EveryoneScreen(BaseScreen):
         run: dict[str, Any]
         phase: str
         whole: bool
-        people: Population
-        cloud: projections.PointGrid
+        population: Population
+        grid: projections.PointGrid
         epochs: dict[str, int]
 
     @dataclass
@@ -99,9 +98,9 @@ class EveryoneScreen(BaseScreen):
         super().__init__()
         self.run_id, self.user_id = run_id, user_id
         self.run: dict[str, Any] | None = None
-        self.people: Population | None = None
+        self.population: Population | None = None
         self.phase = "best"
-        self.beside: str | None = None
+        self.second_run: str | None = None
         """A second run, whose vectors lie beside those of this one."""
         self._epochs: dict[str, int] = {}
         self._buckets: dict[str, list[projections.Bucket]] = {}
@@ -151,15 +150,17 @@ class EveryoneScreen(BaseScreen):
             if run["dataset_id"] is None:
                 self.post_message(self.Failed("This run did not get as far as its data: there is no user to look at."))
                 return
-            people = read_people(store, run, phase=phase)
+            population = read_population(store, run, phase=phase)
             epochs = user_queries.weight_epochs(store, run["run_id"])
-            self.post_message(self.Read(run, phase, whole, people, projections.density(people, whole=whole), epochs))
+            self.post_message(
+                self.Read(run, phase, whole, population, projections.density(population, whole=whole), epochs)
+            )
         except (StoreError, EngineError) as error:
             self.post_message(self.Failed(str(error)))
 
     @on(Failed)
     def _say(self, message: Failed) -> None:
-        if self.people is None:
+        if self.population is None:
             for table in self.query(Table):
                 table.say("")
             self.query_one("#spearman-bars", Table).say(formatting.line(message.reason.splitlines()[0]))
@@ -169,16 +170,16 @@ class EveryoneScreen(BaseScreen):
     def _take(self, message: Read) -> None:
         if (message.phase, message.whole) != (self.phase, self._whole):
             return
-        first = self.people is None
-        self.run, self.people, self._epochs = message.run, message.people, message.epochs
-        self.entitle(f"{len(self.people):,} users of {self.run['name']} on {self.run['dataset_name']}")
+        first = self.population is None
+        self.run, self.population, self._epochs = message.run, message.population, message.epochs
+        self.set_title(f"{len(self.population):,} users of {self.run['name']} on {self.run['dataset_name']}")
         self._show_histograms()
-        raster = self.query_one("#density-raster", DensityPlot)
-        if len(self.people.weighed.rows):
-            raster.show(message.cloud, level=self._even())
+        plot = self.query_one("#density-raster", DensityPlot)
+        if len(self.population.neighbor_weights.rows):
+            plot.show(message.grid, level=self._even())
         else:
-            raster.show(None, empty=self._no_weights())
-        self.query_one("#density-told", Static).update(density_text(self.people, self._when()))
+            plot.show(None, empty=self._no_weights())
+        self.query_one("#density-told", Static).update(density_text(self.population, self._when()))
         if first:
             self._focus_tab()
             self._map()
@@ -190,8 +191,8 @@ class EveryoneScreen(BaseScreen):
 
     def _even(self) -> tuple[float, str] | None:
         """The weight of each of k equal neighbors."""
-        assert self.people is not None
-        k = int(self.people.weighed.counts.max(initial=0))
+        assert self.population is not None
+        k = int(self.population.neighbor_weights.counts.max(initial=0))
         return (1 / k, f"1/{k}") if k else None
 
     def _no_weights(self) -> str:
@@ -204,39 +205,39 @@ class EveryoneScreen(BaseScreen):
         return f"This run keeps no weights {PHASES[self.phase]}."
 
     def _show_histograms(self) -> None:
-        people = self.people
-        assert people is not None
+        population = self.population
+        assert population is not None
         count = 10 if self.app.size.height < LOW else 20
         missing = "equal weights, or fewer than two neighbors"
         self._buckets["spearman"] = projections.histogram(
-            people.spearman, projections.edges(-1.0, 1.0, count), missing=missing
+            population.spearman, projections.edges(-1.0, 1.0, count), missing=missing
         )
-        k = int(people.weighed.counts.max(initial=0))
-        known = people.entropy[~np.isnan(people.entropy)]
+        k = int(population.neighbor_weights.counts.max(initial=0))
+        known = population.entropy[~np.isnan(population.entropy)]
         most = max(math.log(k) if k else 0.0, float(known.max(initial=0.0)))
         low = 0.0 if self._whole or not len(known) else float(known.min())
         if most - low < 1e-4:  # all alike: rounding is no spread
             low = most - 1e-4
         marks = {f"log {k}": math.log(k)} if k > 1 else {}
         self._buckets["entropy"] = projections.histogram(
-            people.entropy, projections.edges(low, most, count), missing="no neighbors", marks=marks
+            population.entropy, projections.edges(low, most, count), missing="no neighbors", marks=marks
         )
         for name in ("spearman", "entropy"):
             bars = self.query_one(f"#{name}-bars", Table)
-            if len(people.weighed.rows):
+            if len(population.neighbor_weights.rows):
                 new = not bars.grid.rows
-                bars.show(buckets_grid(name, self._buckets[name], bars.size.width))
+                bars.show(histogram_table(name, self._buckets[name], bars.size.width))
                 if new:
-                    bars.move_to(int(np.argmax([len(bucket.places) for bucket in self._buckets[name]])))
+                    bars.move_to(int(np.argmax([len(bucket.indices) for bucket in self._buckets[name]])))
                 self._list(name)
             else:
                 bars.say(self._no_weights())
-        self.query_one("#spearman-told", Static).update(spearman_text(people, self._when()))
-        self.query_one("#entropy-told", Static).update(entropy_text(people, self._when()))
+        self.query_one("#spearman-told", Static).update(spearman_text(population, self._when()))
+        self.query_one("#entropy-told", Static).update(entropy_text(population, self._when()))
 
     def on_resize(self) -> None:
         """Fewer buckets where it is low, shorter bars where it is narrow."""
-        if self.people is not None:
+        if self.population is not None:
             self.after_refresh(self._show_histograms)
 
     @on(Table.Highlighted, ".chart")
@@ -246,39 +247,41 @@ class EveryoneScreen(BaseScreen):
     def _list(self, name: str) -> None:
         """Users of the bar under the cursor."""
         bars = self.query_one(f"#{name}-bars", Table)
-        if self.people is not None and isinstance(bars.key, int) and bars.key < len(self._buckets[name]):
-            self._show_users(name, self._buckets[name][bars.key].places)
+        if self.population is not None and isinstance(bars.key, int) and bars.key < len(self._buckets[name]):
+            self._show_users(name, self._buckets[name][bars.key].indices)
 
-    def _show_users(self, name: str, places: Places) -> None:
-        assert self.people is not None
+    def _show_users(self, name: str, indices: RowIndices) -> None:
+        assert self.population is not None
         last = {"entropy": "entropy", "map": "rank"}.get(name, "spearman")
         keys = ("number", "raw", last, *(("length", "rank") if self.has_class("-wide") else ()))
         chosen = [column for column in COLUMNS if column.key in keys]
-        self.query_one(f"#{name}-users", Table).show(people_grid(self.people, places, columns=chosen), keep=False)
+        self.query_one(f"#{name}-users", Table).show(
+            population_table(self.population, indices, columns=chosen), keep=False
+        )
 
     @on(DensityPlot.Highlighted, "#density-raster")
     def _cell(self, message: DensityPlot.Highlighted) -> None:
-        if message.raster.cloud is not None and self.people is not None:
-            places = np.unique(message.raster.cloud.places[message.points])
-            self._show_users("density", places)
-            told = density_text(self.people, self._when(), message.raster.ranges(), len(message.points), len(places))
+        if message.plot.grid is not None and self.population is not None:
+            indices = np.unique(message.plot.grid.indices[message.points])
+            self._show_users("density", indices)
+            told = density_text(self.population, self._when(), message.plot.ranges(), len(message.points), len(indices))
             self.query_one("#density-told", Static).update(told)
 
     @on(DensityPlot.Highlighted, "#own-raster")
     @on(DensityPlot.Highlighted, "#other-raster")
     def _spot(self, message: DensityPlot.Highlighted) -> None:
         """List the users of the cell, and show where they are in the other map."""
-        if message.raster.cloud is None:
+        if message.plot.grid is None:
             return
-        self._show_users("map", np.sort(message.raster.cloud.places[message.points]))
-        message.raster.mark(self._me(message.raster))
-        other = self.query_one("#other-raster" if message.raster.id == "own-raster" else "#own-raster", DensityPlot)
+        self._show_users("map", np.sort(message.plot.grid.indices[message.points]))
+        message.plot.mark(self._me(message.plot))
+        other = self.query_one("#other-raster" if message.plot.id == "own-raster" else "#own-raster", DensityPlot)
         other.mark(message.points[:MARKED] if len(message.points) else self._me(other))
 
-    def _me(self, raster: DensityPlot) -> Places:
+    def _me(self, plot: DensityPlot) -> RowIndices:
         """The user that the reader came from, in a map."""
-        place = None if self.people is None or self.user_id is None else self.people.place(self.user_id)
-        return NOBODY if place is None or raster.cloud is None else np.flatnonzero(raster.cloud.places == place)
+        place = None if self.population is None or self.user_id is None else self.population.place(self.user_id)
+        return NO_POINTS if place is None or plot.grid is None else np.flatnonzero(plot.grid.indices == place)
 
     @on(Table.Chosen, ".chart")
     @on(DensityPlot.Chosen)
@@ -294,11 +297,11 @@ class EveryoneScreen(BaseScreen):
     def see(self, user_id: int | None) -> None:
         """Mark another user."""
         self.user_id = user_id
-        for raster in self.query("#maps DensityPlot").results(DensityPlot):
-            raster.mark(self._me(raster))
+        for plot in self.query("#maps DensityPlot").results(DensityPlot):
+            plot.mark(self._me(plot))
 
     def _map(self) -> None:
-        self._asked = (self._method, self.beside)
+        self._asked = (self._method, self.second_run)
         if self._method != "PCA":
             self.query_one("#map-told", Static).update("t-SNE is at work; it takes some seconds ...")
         self._read_vectors(self._asked)
@@ -306,14 +309,14 @@ class EveryoneScreen(BaseScreen):
     @work(thread=True, exclusive=True, exit_on_error=False, group="map")
     def _read_vectors(self, asked: tuple[str, str | None]) -> None:
         assert self.run is not None
-        assert self.people is not None
-        method, beside = asked
+        assert self.population is not None
+        method, second_run = asked
         try:
             store = self.library.store()
-            second = None if beside is None else runs.find_run(store, beside)
-            found = projections.vectors(store, self.run, self.people, beside=second)
+            second = None if second_run is None else runs.find_run(store, second_run)
+            found = projections.vectors(store, self.run, self.population, second_run=second)
             made = None
-            if found.own is not None and len(found.own) > 2:
+            if found.a is not None and len(found.a) > 2:
                 made = (projections.principal_map if method == "PCA" else projections.neighbor_map)(found)
             self.post_message(self.Mapped(asked, found, made))
         except (StoreError, EngineError, OSError) as error:
@@ -323,28 +326,28 @@ class EveryoneScreen(BaseScreen):
     def _show_map(self, message: Mapped) -> None:
         if message.asked != self._asked:
             return
-        found, clouds = message.found, message.map.clouds if message.map else (None, None)
+        found, grids = message.found, message.map.grids if message.map else (None, None)
         self._vectors = found
-        for side, name, made in zip(("own", "other"), found.names, clouds, strict=True):
+        for side, name, made in zip(("own", "other"), found.names, grids, strict=True):
             self.query_one(f"#{side}-pane").border_title = name
-            raster = self.query_one(f"#{side}-raster", DensityPlot)
-            raster.show(made, empty=found.note or "There are too few users to draw a map.")
-            raster.mark(self._me(raster))
+            plot = self.query_one(f"#{side}-raster", DensityPlot)
+            plot.show(made, empty=found.note or "There are too few users to draw a map.")
+            plot.mark(self._me(plot))
         self.query_one("#map-told", Static).update(vectors_text(found, message.map))
         self.refresh_bindings()
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Maps need vectors, phases weights."""
-        if action in ("switch", "phase", "zoom", "method", "other_run") and self.people is None:
+        if action in ("switch", "phase", "zoom", "method", "other_run") and self.population is None:
             return "The users are not read yet."
         if action == "zoom" and self.is_mounted and self.tab not in ("entropy", "density"):
             return "Only entropy and weight have two ranges."
-        if action == "phase" and self.people is not None and not self._epochs:
+        if action == "phase" and self.population is not None and not self._epochs:
             return self._no_weights()
         if action in ("method", "other_run"):
             if self.is_mounted and self.tab != "map":
                 return "That is for the map: tab goes there."
-            if action == "method" and (self._vectors is None or self._vectors.own is None):
+            if action == "method" and (self._vectors is None or self._vectors.a is None):
                 return "There are no vectors to map."
         return ""
 
@@ -372,10 +375,10 @@ class EveryoneScreen(BaseScreen):
     def action_other_run(self) -> None:
         """A second run of the same data, whose vectors lie beside."""
         assert self.run is not None
-        choose_second(self, self.run, self.beside, "The vectors of a second run beside", self._put_beside)
+        choose_second(self, self.run, self.second_run, "The vectors of a second run beside", self._set_second_run)
 
-    def _put_beside(self, run_id: str | None) -> None:
-        self.beside = run_id
+    def _set_second_run(self, run_id: str | None) -> None:
+        self.second_run = run_id
         self._map()
 
     def action_tab(self, by: int) -> None:

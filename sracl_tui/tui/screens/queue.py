@@ -17,11 +17,11 @@ from sracl_tui import formatting
 from sracl_tui.runs.execution import queue as run_queue
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog, PromptDialog
-from sracl_tui.tui.widgets.table import Column, Grid, Row, Table, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
 from store.errors import StoreError
 from store.queue import Queue
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 COLUMNS = (
     Column("place", "place", right=True),
     Column("name", "run", flex=True, least=16, most=40),
@@ -62,7 +62,7 @@ class QueueScreen(BaseScreen):
         """The queue as it is."""
 
         found: dict[str, Any]
-        grid: Grid
+        grid: TableData
 
     @dataclass
     class Done(Message):
@@ -83,7 +83,7 @@ class QueueScreen(BaseScreen):
     def on_mount(self) -> None:
         """Begin to look."""
         self.query_one(Table).focus()
-        self.set_interval(LOOK_SECONDS, self.action_refresh)
+        self.set_interval(POLL_SECONDS, self.action_refresh)
         self.action_refresh()
 
     @property
@@ -121,7 +121,7 @@ class QueueScreen(BaseScreen):
         self.query_one("#queue-facts", Static).update(formatting.line(_facts(self.found)))
         states = [entry["entry"] for entry in self.found["entries"]]
         told = f"{states.count('waiting')} wait, {states.count('working')} at work"
-        self.entitle(told + ("  ■ paused" if self.found["paused"] else ""))
+        self.set_title(told + ("  ■ paused" if self.found["paused"] else ""))
         self.refresh_bindings()
 
     @on(Table.Highlighted)
@@ -130,7 +130,7 @@ class QueueScreen(BaseScreen):
             self.sracl.run_id = self.entry["run_id"]
         self.refresh_bindings()
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Only what waits can be moved; what ended cannot be taken out."""
         entry = self.entry
         if action in ("shift", "top", "remove", "inspect", "copy") and entry is None:

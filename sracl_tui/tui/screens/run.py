@@ -30,7 +30,7 @@ from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.run_states import ACTIVE, RESUMABLE
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 LOSSES = {"loss": "all", "loss_rec": "L_rec", "loss_cs": "L_CS", "loss_is": "L_IS"}
 METRICS = ("", "hr@20", "ndcg@20", "hr@10", "ndcg@10", "mrr@20")
 """Validation metrics; the first stands for the one that picks the best epoch."""
@@ -123,7 +123,7 @@ class RunScreen(PlottedPage):
         self.query_one("#log-search").display = False
         self._choose_plots()
         self.follower = RunFollower(self.sracl.home, (self.run_id, *self._others))
-        self.set_interval(LOOK_SECONDS, self._look)
+        self.set_interval(POLL_SECONDS, self._look)
         self._look()
         self._focus_tab()
 
@@ -151,7 +151,7 @@ class RunScreen(PlottedPage):
     @on(Changed)
     def _show(self) -> None:
         assert self.follower is not None
-        self.entitle(f"{self.live.created.get('name') or self.run_id}  {formatting.state(self.state)}")
+        self.set_title(f"{self.live.created.get('name') or self.run_id}  {formatting.state(self.state)}")
         self._show_progress()
         self.draw_plots()
         self._show_log()
@@ -184,9 +184,9 @@ class RunScreen(PlottedPage):
 
     def draw_plots(self) -> None:
         """Losses, and a validation metric."""
-        likes, follower = self.sracl.preferences, self.follower
+        preferences, follower = self.sracl.preferences, self.follower
         assert follower is not None
-        loss = likes.loss if likes.loss in LOSSES else ""
+        loss = preferences.loss if preferences.loss in LOSSES else ""
         with follower.lock:
             who = _names(follower.runs)
             if loss or len(who) > 1:
@@ -197,9 +197,9 @@ class RunScreen(PlottedPage):
             best = self.live.best_epoch
         how = self.smoothed()
         which = f" {LOSSES[loss]}" if loss else ""
-        scale = ", log" if likes.logarithmic else ""
+        scale = ", log" if preferences.logarithmic else ""
         self.query_one("#losses", Curves).draw(
-            f"training loss{which}{how}{scale}", losses, log=likes.logarithmic, mark=best
+            f"training loss{which}{how}{scale}", losses, log=preferences.logarithmic, mark=best
         )
         self.query_one("#metrics", Curves).draw(f"validation {self._metric().upper()}{how}", metrics, mark=best)
 
@@ -215,7 +215,7 @@ class RunScreen(PlottedPage):
         table = self.query_one("#log-table", Table)
         at_end = table.cursor >= len(table.grid.rows) - 1
         with self.follower.lock:
-            grid = run_text.log_grid(self.live, wanted)
+            grid = run_text.log_table(self.live, wanted)
             count = len(self.live.log)
         table.say("No line has all these words." if wanted else "no line")
         table.show(grid)
@@ -234,7 +234,7 @@ class RunScreen(PlottedPage):
         """The database may know more of a dead run."""
         self.refresh_bindings()
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Only a live run can be stopped, only a dead one resumed."""
         state = self.state
         if action == "stop" and state not in ACTIVE:
@@ -253,23 +253,25 @@ class RunScreen(PlottedPage):
 
     def action_metric(self) -> None:
         """The next metric."""
-        likes = self.sracl.preferences
-        place = METRICS.index(likes.metric) if likes.metric in METRICS else 0
-        likes.metric = METRICS[(place + 1) % len(METRICS)]
+        preferences = self.sracl.preferences
+        place = METRICS.index(preferences.metric) if preferences.metric in METRICS else 0
+        preferences.metric = METRICS[(place + 1) % len(METRICS)]
         self.draw_plots()
 
     def action_loss(self) -> None:
         """The next loss: the sum, its parts one by one, then all together."""
         names = ["", *LOSSES]
-        likes = self.sracl.preferences
-        likes.loss = names[(names.index(likes.loss) + 1) % len(names)] if likes.loss in names else ""
+        preferences = self.sracl.preferences
+        preferences.loss = names[(names.index(preferences.loss) + 1) % len(names)] if preferences.loss in names else ""
         self.draw_plots()
 
     def action_plots(self) -> None:
         """Both plots, or one of them with all the room."""
         names = list(PLOTS)
-        likes = self.sracl.preferences
-        likes.plots = names[(names.index(likes.plots) + 1) % len(names)] if likes.plots in names else names[0]
+        preferences = self.sracl.preferences
+        preferences.plots = (
+            names[(names.index(preferences.plots) + 1) % len(names)] if preferences.plots in names else names[0]
+        )
         self._choose_plots()
         self.query_one(TabbedContent).active = "curves"
 

@@ -19,7 +19,7 @@ from sracl_tui.services import run_filter, run_list
 from sracl_tui.tui.rendering import run_list as run_table
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog, PromptDialog
-from sracl_tui.tui.widgets.table import Grid, Table
+from sracl_tui.tui.widgets.table import Table, TableData
 from store.errors import StoreError
 from store.queries import runs as stored
 from store.run_states import ACTIVE, RESUMABLE
@@ -63,7 +63,7 @@ class RunsScreen(BaseScreen):
     class Laid(Message):
         """The table is ready to be shown."""
 
-        def __init__(self, grid: Grid, lines: dict[str, run_list.Line], trouble: str) -> None:
+        def __init__(self, grid: TableData, lines: dict[str, run_list.RunGroup], trouble: str) -> None:
             self.grid, self.lines, self.trouble = grid, lines, trouble
             super().__init__()
 
@@ -76,7 +76,7 @@ class RunsScreen(BaseScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: dict[str, run_list.Line] = {}
+        self.lines: dict[str, run_list.RunGroup] = {}
         self.marked: set[str] = set()
         self._painter, self._painting = run_table.RunTableBuilder(), threading.Lock()
 
@@ -102,7 +102,7 @@ class RunsScreen(BaseScreen):
         self.query_one("#filter").disabled = not shown
 
     @property
-    def line(self) -> run_list.Line | None:
+    def line(self) -> run_list.RunGroup | None:
         """What the cursor stands on."""
         key = self.query_one(Table).key
         return self.lines.get(key) if isinstance(key, str) else None
@@ -121,35 +121,35 @@ class RunsScreen(BaseScreen):
     def _lay(self) -> None:
         """Filter, sort and fold in a thread: 10,000 runs take a while."""
         app = self.sracl
-        rows, likes, trouble = app.runs, app.preferences, ""
+        rows, preferences, trouble = app.runs, app.preferences, ""
         try:
-            chosen = run_filter.select(rows, run_filter.parse(likes.filter))
+            chosen = run_filter.select(rows, run_filter.parse(preferences.filter))
         except ConfigError as error:
             chosen, trouble = rows, error.message
-        lines = run_list.lines_of(chosen, folded=likes.folded)
-        lines = run_list.sort_lines(lines, likes.sort, descending=likes.descending)
+        lines = run_list.group_runs(chosen, folded=preferences.folded)
+        lines = run_list.sort_groups(lines, preferences.sort, descending=preferences.descending)
         baseline = self._baseline(rows)
         with self._painting:
             told = self._painter.told(rows)
             grid = self._painter.grid(lines, marked=self.marked, baseline=baseline, told=told)
         self.post_message(self.Laid(grid, {line.key: line for line in lines}, trouble))
 
-    def _baseline(self, rows: list[dict[str, Any]]) -> run_list.Line | None:
+    def _baseline(self, rows: list[dict[str, Any]]) -> run_list.RunGroup | None:
         """The line of the pinned run."""
-        likes = self.sracl.preferences
-        if not likes.baseline:
+        preferences = self.sracl.preferences
+        if not preferences.baseline:
             return None
-        every = run_list.lines_of(rows, folded=likes.folded)
-        return next((line for line in every if any(run["run_id"] == likes.baseline for run in line.runs)), None)
+        every = run_list.group_runs(rows, folded=preferences.folded)
+        return next((line for line in every if any(run["run_id"] == preferences.baseline for run in line.runs)), None)
 
     @on(Laid)
     def _show(self, message: Laid) -> None:
-        likes = self.sracl.preferences
+        preferences = self.sracl.preferences
         self.lines = message.lines
         table = self.query_one(Table)
         table.say("No run fits the filter: esc takes it away." if self.sracl.runs_known else "reading ...")
         first = not table.grid.rows
-        table.show(message.grid, sorted_by=(likes.sort, likes.descending))
+        table.show(message.grid, sorted_by=(preferences.sort, preferences.descending))
         if first and self.sracl.run_id is not None:  # where the last start ended
             table.move_to(self.sracl.run_id)
         trouble = "" if self.sracl.runs_known else self.sracl.facts.trouble
@@ -158,10 +158,10 @@ class RunsScreen(BaseScreen):
         hint.update(formatting.text(trouble) or WELCOME)
         hint.display, table.display = empty, not empty
         shown = "" if len(message.lines) == len(self.sracl.runs) else f"{len(message.lines)} of {len(self.sracl.runs)}"
-        pinned = self.sracl.row_of(likes.baseline)
-        notes = [shown, "seeds folded" if likes.folded else "", f"baseline {pinned['name']}" if pinned else ""]
+        pinned = self.sracl.row_of(preferences.baseline)
+        notes = [shown, "seeds folded" if preferences.folded else "", f"baseline {pinned['name']}" if pinned else ""]
         notes.append(f"{len(self.marked)} marked" if self.marked else "")
-        self.entitle(", ".join(filter(None, notes)))
+        self.set_title(", ".join(filter(None, notes)))
         self.query_one("#filter-trouble", Static).update(formatting.line(message.trouble))
         self._remember()
         self.refresh_bindings()
@@ -172,7 +172,7 @@ class RunsScreen(BaseScreen):
             self.sracl.run_id = self.run["run_id"]
         self.refresh_bindings()
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Most need a run; stopping a living one, resuming a dead one."""
         needs = ("open", "inspect", "clone", "mark", "baseline", "tag", "note", "rename", "stop", "resume", "copy")
         if action == "versus" and len(self.marked_runs()) < 2:
@@ -249,8 +249,8 @@ class RunsScreen(BaseScreen):
     def action_sort(self) -> None:
         """Sort by the next column."""
         keys = [column.key for column in run_table.COLUMNS]
-        likes = self.sracl.preferences
-        self._sort(keys[(keys.index(likes.sort) + 1) % len(keys)] if likes.sort in keys else "created")
+        preferences = self.sracl.preferences
+        self._sort(keys[(keys.index(preferences.sort) + 1) % len(keys)] if preferences.sort in keys else "created")
 
     def action_turn(self) -> None:
         """The other way round."""
@@ -261,12 +261,12 @@ class RunsScreen(BaseScreen):
         self._sort(message.key)
 
     def _sort(self, column: str) -> None:
-        likes = self.sracl.preferences
-        again = likes.sort == column
-        likes.descending = (
-            not likes.descending if again else column in ("hr", "ndcg", "created", "time", "epoch", "usd")
+        preferences = self.sracl.preferences
+        again = preferences.sort == column
+        preferences.descending = (
+            not preferences.descending if again else column in ("hr", "ndcg", "created", "time", "epoch", "usd")
         )
-        likes.sort = column
+        preferences.sort = column
         self._lay()
 
     def action_fold(self) -> None:
@@ -284,8 +284,8 @@ class RunsScreen(BaseScreen):
     def action_baseline(self) -> None:
         """Pin, or unpin."""
         if self.run is not None:
-            likes = self.sracl.preferences
-            likes.baseline = "" if likes.baseline == self.run["run_id"] else self.run["run_id"]
+            preferences = self.sracl.preferences
+            preferences.baseline = "" if preferences.baseline == self.run["run_id"] else self.run["run_id"]
             self._lay()
 
     def action_refresh(self) -> None:

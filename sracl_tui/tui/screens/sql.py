@@ -15,12 +15,12 @@ from textual.widgets import OptionList, Static
 
 from sracl_tui import formatting
 from sracl_tui.services import query_history
-from sracl_tui.tui.rendering.query_result import MOST, as_tsv, details, grid_of
+from sracl_tui.tui.rendering.query_result import MOST, as_tsv, details, table_of
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.dialogs import PromptDialog, Told
 from sracl_tui.tui.widgets.sql_editor import Candidates, SqlEditor
-from sracl_tui.tui.widgets.table import Column, Grid, Row, Table
+from sracl_tui.tui.widgets.table import Column, Row, Table, TableData
 from store.errors import QueryFailed, StoreError
 from store.queries.sql_words import SqlWords, sql_words
 
@@ -59,7 +59,7 @@ class SqlScreen(BaseScreen):
 
         query: str
         table: pa.Table | None
-        grid: Grid
+        grid: TableData
         seconds: float
 
     @dataclass
@@ -104,7 +104,7 @@ class SqlScreen(BaseScreen):
     def on_mount(self) -> None:
         """Know the names; show what the store has where nobody has asked yet."""
         self.tell(self.sracl.facts)
-        self.entitle(formatting.line(self.sracl.home.database))
+        self.set_title(formatting.line(self.sracl.home.database))
         editor = self.query_one(SqlEditor)
         editor.list = self.query_one(Candidates)
         editor.move_cursor(editor.document.end)
@@ -131,7 +131,7 @@ class SqlScreen(BaseScreen):
         """Whether a query is at work."""
         return self._since is not None
 
-    def refusal(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """One query at a time; rows first."""
         if action in ("run", "save", "history") and self.busy:
             return "A query is at work: esc cancels it."
@@ -158,7 +158,7 @@ class SqlScreen(BaseScreen):
         try:
             table = self.library.store().user_sql(query, limit=MOST, started=self._keep)
             seconds = time.monotonic() - started
-            grid = grid_of(table) if table is not None else Grid()
+            grid = table_of(table) if table is not None else TableData()
         except StoreError as error:
             self.post_message(self.Failed(_reason(error), query))
         else:

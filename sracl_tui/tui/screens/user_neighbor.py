@@ -84,7 +84,7 @@ class NeighborScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None])
         own = {item["item_id"] for item in self._from.items}
         shared = {item["item_id"] for item in message.found.items} & own
         table = self.query_one(Table)
-        table.show(shown.items_grid(message.found, shared=shared), keep=False)
+        table.show(shown.items_table(message.found, shared=shared), keep=False)
         table.move_to(self._neighbor["neighbor_position"])
         self.query_one("#neighbor-summary-text", Static).update(shown.summary_text(message.found.summary))
         self.query_one("#neighbor-hint", Static).update(

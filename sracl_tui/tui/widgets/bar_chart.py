@@ -46,12 +46,12 @@ class Chart(Widget):
         """
         self._spread, self._counts, self._unit, self._word = spread, counts, unit, empty
         self._number = number
-        self._entitle()
+        self._update_caption()
         self.refresh()
 
     def on_resize(self) -> None:
         """Columns of other periods may fit."""
-        self._entitle()
+        self._update_caption()
 
     @property
     def _framed(self) -> bool:
@@ -66,7 +66,7 @@ class Chart(Widget):
         found = self._columns(self.size.height) if self._unit else None
         return f"{self._counts} by {text_charts.period(self._unit, found.each)}" if found else self._counts
 
-    def _entitle(self) -> None:
+    def _update_caption(self) -> None:
         if isinstance(self.parent, Widget):
             self.parent.border_subtitle = self._caption if self._spread else ""
 

@@ -17,7 +17,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sracl_tui import formatting
-from sracl_tui.services.population import Places
+from sracl_tui.services.population import RowIndices
 from sracl_tui.services.projections import GRAIN, PointGrid
 from sracl_tui.tui.bindings import NamedBindings
 
@@ -25,7 +25,7 @@ SHADES = " ·░▒▓█"
 """None, one point, then more by the logarithm of their number."""
 AXIS = 7
 """Columns for the values at the left."""
-NOBODY = np.zeros(0, np.int64)
+NO_POINTS = np.zeros(0, np.int64)
 
 
 class DensityPlot(NamedBindings, Widget, can_focus=True):
@@ -47,47 +47,47 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
     class Highlighted(Message):
         """The cursor stands on another cell."""
 
-        raster: DensityPlot
-        points: Places
+        plot: DensityPlot
+        points: RowIndices
         """Of the cloud."""
 
         @property
         def control(self) -> DensityPlot:
-            return self.raster
+            return self.plot
 
     @dataclass
     class Chosen(Message):
         """A cell was opened."""
 
-        raster: DensityPlot
+        plot: DensityPlot
 
         @property
         def control(self) -> DensityPlot:
-            return self.raster
+            return self.plot
 
     def __init__(self, *, id: str | None = None, axes: tuple[str, str] | None = None, empty: str = "") -> None:
         """Args: axes: what goes from left to right and from low to high; none for a map, whose values mean nothing."""
         super().__init__(id=id)
-        self.cloud: PointGrid | None = None
+        self.grid: PointGrid | None = None
         self._axes, self._empty = axes, empty
         self._shades = SHADES if axes else SHADES.replace("·", "•")  # a map has few points, and they shall be seen
         self._cursor: tuple[float, float] | None = None
         """Column and line as shares of the plane: it stays where it is when the terminal is resized."""
-        self._marked: Places = NOBODY
+        self._marked: RowIndices = NO_POINTS
         self._level: tuple[float, str] | None = None
 
-    def show(self, cloud: PointGrid | None, *, level: tuple[float, str] | None = None, empty: str = "") -> None:
+    def show(self, grid: PointGrid | None, *, level: tuple[float, str] | None = None, empty: str = "") -> None:
         """Draw a cloud.
 
         Args:
             level: a value from low to high at which a line is drawn, and what it is.
             empty: what stands here when there is none.
         """
-        self.cloud, self._level, self._empty = cloud, level, empty or self._empty
-        self._marked, self._cursor = NOBODY, None
+        self.grid, self._level, self._empty = grid, level, empty or self._empty
+        self._marked, self._cursor = NO_POINTS, None
         self.refresh()
 
-    def mark(self, points: Places) -> None:
+    def mark(self, points: RowIndices) -> None:
         """Put a sign on points."""
         self._marked = points
         self.refresh()
@@ -106,19 +106,19 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
         columns, lines = self.plane
         return min(columns - 1, int(self._cursor[0] * columns)), min(lines - 1, int(self._cursor[1] * lines))
 
-    def points(self) -> Places:
+    def points(self) -> RowIndices:
         """Points of the cloud in the cell under the cursor."""
-        if self.cloud is None or self.cell is None:
-            return NOBODY
-        return self.cloud.inside(*self.cell, *self.plane)
+        if self.grid is None or self.cell is None:
+            return NO_POINTS
+        return self.grid.inside(*self.cell, *self.plane)
 
     def ranges(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
         """Values that the cell under the cursor spans, from left to right and from low to high."""
-        if self.cloud is None or self.cell is None:
+        if self.grid is None or self.cell is None:
             return None
         (column, line), (columns, lines) = self.cell, self.plane
-        x = self.cloud.x_at(column / columns), self.cloud.x_at((column + 1) / columns)
-        y = self.cloud.y_at(1 - (line + 1) / lines), self.cloud.y_at(1 - line / lines)
+        x = self.grid.x_at(column / columns), self.grid.x_at((column + 1) / columns)
+        y = self.grid.y_at(1 - (line + 1) / lines), self.grid.y_at(1 - line / lines)
         return x, y
 
     def _go(self, column: int, line: int) -> None:
@@ -131,14 +131,14 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
     def _start(self) -> tuple[int, int]:
         """The fullest cell."""
         columns, lines = self.plane
-        if self.cloud is None:
+        if self.grid is None:
             return 0, 0
-        line, column = divmod(int(self.cloud.cells(columns, lines).argmax()), columns)
+        line, column = divmod(int(self.grid.cells(columns, lines).argmax()), columns)
         return column, line
 
     def action_move(self, right: int, down: int) -> None:
         """To a cell beside; the first time to the fullest."""
-        if self.cloud is not None:
+        if self.grid is not None:
             if self.cell is None:
                 self._go(*self._start())
             else:
@@ -146,10 +146,10 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
 
     def action_next(self, by: int) -> None:
         """To the next cell that has points, line by line."""
-        if self.cloud is None:
+        if self.grid is None:
             return
         columns, lines = self.plane
-        filled = np.flatnonzero(self.cloud.cells(columns, lines).ravel())
+        filled = np.flatnonzero(self.grid.cells(columns, lines).ravel())
         if len(filled):
             column, line = self.cell or (0, 0)
             at = line * columns + column
@@ -161,13 +161,13 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
         """Open the cell."""
         if self.cell is None:
             self.action_move(0, 0)
-        if self.cloud is not None:
+        if self.grid is not None:
             self.post_message(self.Chosen(self))
 
     def on_click(self, event: events.Click) -> None:
         """Look into a cell; twice: open it."""
         offset = event.get_content_offset(self)
-        if offset is None or self.cloud is None:
+        if offset is None or self.grid is None:
             return
         columns, lines = self.plane
         column = offset.x - (AXIS if self._axes else 0)
@@ -182,20 +182,20 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
         wide, plain = self.size.width, self.rich_style
         columns, lines = self.plane
         axis = plain + self.get_component_rich_style("raster--axis", partial=True)
-        if self.cloud is None:
+        if self.grid is None:
             said = textwrap.wrap(formatting.line(self._empty), max(10, wide - 2))
             return Strip([Segment(formatting.fit(f" {said[y] if y < len(said) else ''}", wide), axis)])
         if y >= lines:
             return Strip([Segment(formatting.fit(self._below(y - lines, columns), wide), axis)])
         segments = self._cells(y, plain)
         if self._axes:
-            segments.insert(0, Segment(self._beside(y, lines), axis))
+            segments.insert(0, Segment(self._axis_label(y, lines), axis))
         return Strip(segments, wide)
 
     def _cells(self, y: int, plain: Style) -> list[Segment]:
-        assert self.cloud is not None
+        assert self.grid is not None
         columns, lines = self.plane
-        counts = self.cloud.cells(columns, lines)
+        counts = self.grid.cells(columns, lines)
         most = math.log(max(16, int(counts.max())))  # a few points are no crowd, where all cells have few
         levels = np.ceil(np.log(np.maximum(counts[y], 1)) / most * (len(SHADES) - 2)).astype(int) + (counts[y] > 0)
         signs = [self._shades[level] for level in levels]
@@ -213,33 +213,33 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
         return list(Segment.simplify(Segment(sign, paints[style]) for sign, style in zip(signs, styles, strict=True)))
 
     def _marked_columns(self, y: int) -> set[int]:
-        assert self.cloud is not None
+        assert self.grid is not None
         columns, lines = self.plane
-        points = self._marked[lines - 1 - self.cloud.y[self._marked] * lines // GRAIN == y]
-        return set((self.cloud.x[points] * columns // GRAIN).tolist())
+        points = self._marked[lines - 1 - self.grid.y[self._marked] * lines // GRAIN == y]
+        return set((self.grid.x[points] * columns // GRAIN).tolist())
 
     def _level_line(self, lines: int) -> int:
-        assert self.cloud is not None
+        assert self.grid is not None
         assert self._level is not None
-        low, high = self.cloud.y_range
+        low, high = self.grid.y_range
         return lines - 1 - int((self._level[0] - low) / (high - low) * lines)
 
-    def _beside(self, y: int, lines: int) -> str:
+    def _axis_label(self, y: int, lines: int) -> str:
         """Values at the top, in the middle, at the bottom; the name of the line."""
-        assert self.cloud is not None
+        assert self.grid is not None
         if self._level is not None and y == self._level_line(lines):
             return formatting.fit(self._level[1], AXIS - 1, right=True) + "┤"
         if y in (0, lines // 2, lines - 1):
-            value = self.cloud.y_at(1 - (y + 0.5) / lines)
+            value = self.grid.y_at(1 - (y + 0.5) / lines)
             return f"{value:>{AXIS - 1}.3f}┤"
         return " " * (AXIS - 1) + "│"
 
     def _below(self, number: int, columns: int) -> str:
-        assert self.cloud is not None
+        assert self.grid is not None
         assert self._axes is not None
         if number == 0:
-            left, middle, right = (f"{self.cloud.x_at(share):.2f}" for share in (0.0, 0.5, 1.0))
+            left, middle, right = (f"{self.grid.x_at(share):.2f}" for share in (0.0, 0.5, 1.0))
             gap = columns - len(left) - len(middle) - len(right)
             return " " * AXIS + left + " " * max(1, gap // 2) + middle + " " * max(1, gap - gap // 2) + right
-        most = int(self.cloud.cells(*self.plane).max())
+        most = int(self.grid.cells(*self.plane).max())
         return f"{self._axes[1]} ↑  {self._axes[0]} →   · 1, █ {most:,}"

@@ -10,7 +10,7 @@ from sracl_tui import formatting
 
 
 @dataclass(frozen=True)
-class Facts:
+class StoreStatus:
     """What every screen says of the home."""
 
     place: str = ""
@@ -27,7 +27,7 @@ class StatusLine(Static):
     def __init__(self) -> None:
         super().__init__("", id="status", markup=False)
 
-    def tell(self, facts: Facts) -> None:
+    def tell(self, facts: StoreStatus) -> None:
         """Show facts."""
         self.set_class(bool(facts.trouble), "trouble")
         if facts.trouble:
