@@ -64,13 +64,13 @@ def test_curve_of_a_million_points(benchmark, strength):
 
 
 def test_sort_and_filter_10_000_runs(benchmark, library):
-    rows, painter = library.look().rows, run_table.RunTableBuilder()
-    told = painter.told(rows)
+    rows, painter = library.poll().rows, run_table.RunTableBuilder()
+    told = painter.differences(rows)
 
     def lay(column: str = "ndcg") -> None:
         chosen = run_filter.select(rows, run_filter.parse("state:finished ndcg@20>0.01"))
         lines = run_list.sort_groups(run_list.group_runs(chosen, folded=False), column, descending=True)
-        painter.grid(lines, marked=set(), baseline=None, told=told)
+        painter.table(lines, marked=set(), baseline=None, differences=told)
 
     lay("name")
     benchmark(lay)

@@ -91,7 +91,7 @@ def test_an_unexpected_error_of_the_app_too(tmp_path, monkeypatch, capsys) -> No
     def broken(self, **_: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(SraclApp, "look", broken)
+    monkeypatch.setattr(SraclApp, "refresh_runs", broken)
     home = Home(tmp_path)
     home.create()
     made = SraclApp(home)

@@ -32,7 +32,7 @@ def text_of(home: Home, facts: dict[str, Any], checks: list[dict[str, Any]], row
     parts = ["sracl report", json.dumps(facts, indent=1), json.dumps(checks, indent=1), f"runs: {states}"]
     queue = Queue(home)
     waits = [entry.state for entry in queue.entries()]
-    parts.append(f"queue: {waits.count('waiting')} wait, {waits.count('working')} at work, paused {queue.paused}")
+    parts.append(f"queue: {waits.count('waiting')} queued, {waits.count('working')} running, paused {queue.paused}")
     bad = [row for row in rows if row["state"] in FAILED][:RUNS]
     for row in bad:
         folder = home.run_folder(row["run_id"])
@@ -45,7 +45,7 @@ def text_of(home: Home, facts: dict[str, Any], checks: list[dict[str, Any]], row
 
 
 def cleaned(text: str, home: Home) -> str:
-    """The text without what is nobody's business."""
+    """The text without e-mail addresses, keys, and names of the home, the user and the machine."""
     text = _MAIL.sub("[mail]", redact(text, home.path))
     text = text.replace(str(home.path), "[home]").replace(str(Path.home()), "~")
     for private in (platform.node(), _user()):

@@ -47,7 +47,7 @@ class SeedSet:
 
 @dataclass(frozen=True)
 class TestResult:
-    """b minus a in one metric."""
+    """A paired test of seed set b against a in one metric; `difference` is b minus a."""
 
     __test__ = False  # pytest: this is no test case
 
@@ -63,7 +63,7 @@ class TestResult:
 
     @property
     def verdict(self) -> str:
-        """In words, at 5 % after the correction."""
+        """`better`, `worse` or `not shown` at a corrected p of 0.05."""
         if self.p_holm > 0.05:
             return "not shown"
         return "better" if self.difference > 0 else "worse"
@@ -71,7 +71,7 @@ class TestResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `sracl compare` prints."""
+    """Seed sets of one data set, their metrics and the paired tests between them."""
 
     dataset: str
     split: str
@@ -150,7 +150,7 @@ def _fold(chosen: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def _refuse(folded: list[list[dict[str, Any]]], notes: list[str], *, force: bool) -> None:
-    """Say why a comparison would not be fair."""
+    """Raise, or note with `force`, every reason why the sets cannot be compared fairly."""
     problems: list[str] = []
     firsts = [rows[0] for rows in folded]
     if len({row["dataset_id"] for row in firsts}) > 1:
@@ -268,7 +268,7 @@ def _tests(
     pairs: list[tuple[SeedSet, SeedSet]],
     notes: list[str],
 ) -> list[TestResult]:
-    """Every pair in every tested metric, corrected together."""
+    """Paired tests of every pair in every tested metric, their p values corrected together (Holm)."""
     from engine.evaluation.significance import compare, holm
 
     raw: list[tuple[SeedSet, SeedSet, Any]] = []
@@ -285,7 +285,7 @@ def _tests(
         )
     elif any(s.size == 1 for s in sets):
         notes.append(
-            "a config with a single seed adds no spread of seeds to its tests: they are too sure of themselves"
+            "a config with a single seed adds no spread of seeds to its tests: they understate the uncertainty"
         )
     adjusted = holm([one.p_value for _, _, one in raw])
     return [
@@ -296,7 +296,7 @@ def _tests(
 
 @dataclass(frozen=True)
 class RankChanges:
-    """What became of every user's target between two seed sets."""
+    """Ranks of every user's target in two seed sets, and the change between them."""
 
     users: NDArray[np.int32]
     before: NDArray[np.float64]

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from sracl_tui.services.comparison import Comparison, SeedSet
 
 
-TEST_HEADS = ("", "metric", "difference:r", "relative:r", "95 % interval:r", "p:r", "p Holm:r", "difference is")
+TEST_HEADS = ("", "metric", "difference:r", "relative:r", "95 % interval:r", "p:r", "p Holm:r", "conclusion")
 
 
 def metric_rows(found: Comparison, *, signs: bool) -> tuple[list[str], list[list[str]]]:
@@ -38,7 +38,7 @@ def test_cells(test: Any, found: Comparison) -> tuple[str, ...]:
         f"{test.ci_low:+.4f} to {test.ci_high:+.4f}",
         _p(test.p_value),
         _p(test.p_holm),
-        {"better": "▲ better", "worse": "▼ worse", "not shown": "= not shown"}[test.verdict],
+        {"better": "▲ better", "worse": "▼ worse", "not shown": "= no significant difference"}[test.verdict],
     )
 
 
@@ -47,5 +47,5 @@ def _p(value: float) -> str:
 
 
 def setting_text(value: Any) -> str:
-    """A setting as a cell."""
+    """A setting's value; a dash for none."""
     return "-" if value is None else str(value)

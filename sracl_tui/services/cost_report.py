@@ -12,7 +12,7 @@ COUNTS = {
     "calls": "calls",
     "failed": "failed",
     "unpriced": "unpriced",
-    "fallbacks": "by rule",
+    "fallbacks": "rule-based",
     "tokens_in": "tokens in",
     "tokens_out": "out",
 }
@@ -26,7 +26,7 @@ GAIN_NOTE = (
 
 
 def heads(by: str) -> tuple[str, ...]:
-    """Titles of the columns; `:r` is of numbers."""
+    """Titles of the columns; `:r` marks those that are aligned right."""
     if by == "gain":
         return GAIN_HEADS
     first = {"run": ("run", "name", "kind", "state"), "model": ("provider", "model")}.get(by, (by,))
@@ -69,7 +69,7 @@ def cached_text(row: dict[str, Any]) -> str:
 
 
 def left_text(row: dict[str, Any]) -> str:
-    """What a run's cap leaves."""
+    """The rest of a run's budget, of its cap."""
     return (
         "no cap"
         if row["cap"] is None
@@ -81,7 +81,7 @@ def sum_line(total: dict[str, Any]) -> str:
     """All calls in a line, and what hides behind the dollars."""
     if not total["calls"]:
         return "no call was made yet"
-    parts = [f"{total['calls']:,} calls", f"{total['failed']:,} failed", f"{total['fallbacks']:,} texts by rule"]
+    parts = [f"{total['calls']:,} calls", f"{total['failed']:,} failed", f"{total['fallbacks']:,} rule-based texts"]
     parts += [f"{total['unpriced']:,} of unknown price"] if total["unpriced"] else []
     parts += [f"caches saved {dollars(total['usd_saved'])}"] if total["usd_saved"] else []
     return ", ".join(parts)

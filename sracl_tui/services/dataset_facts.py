@@ -7,7 +7,7 @@ from typing import Any
 
 
 def kind_of(row: dict[str, Any]) -> str:
-    """Where a dataset comes from."""
+    """The origin of a data set: synthetic, or the format of its source."""
     return "synthetic: generated, no real people" if row["synthetic"] else f"{row['source']} ({row['format']})"
 
 
@@ -44,7 +44,7 @@ def facts_of(row: dict[str, Any], found: dict[str, Any] | None, runs: Sequence[s
 
 
 def _options(options: dict[str, Any]) -> str:
-    """The options that do something."""
+    """Import options that differ from doing nothing."""
     at_work = {key: value for key, value in options.items() if value not in (0, None, "keep")}
     return ", ".join(f"{key} {value}" for key, value in at_work.items()) or "none"
 
@@ -56,7 +56,7 @@ def _counted(row: dict[str, Any], found: dict[str, Any]) -> dict[str, str]:
         "popularity": f"{_middle(found['popularity'])} interactions per item",
     }
     if found["untrained"]:
-        facts["untrained"] = f"{found['untrained']:,} items have no training interaction"
+        facts["cold items"] = f"{found['untrained']:,} items have no training interaction"
     if found["repeated"]:
         facts["repeated"] = (
             f"{_share(found['repeated'], row['interactions'])} are with an item that the user had before"
@@ -82,7 +82,7 @@ def _span(row: dict[str, Any]) -> str:
 
 
 def _middle(spread: Sequence[dict[str, Any]]) -> str:
-    """Median, mean and ends of a spread."""
+    """Median, mean, least and greatest value of a distribution."""
     count = sum(part["count"] for part in spread)
     mean = sum(part["value"] * part["count"] for part in spread) / count
     ends = [_at(spread, (count - 1) // 2), _at(spread, count // 2)]

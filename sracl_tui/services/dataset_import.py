@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Field:
-    """What one may say of an import."""
+    """An option of an import, for a form and for the command."""
 
     key: str
     """The option's name in the engine; `name` is the dataset's own."""
@@ -43,14 +43,14 @@ class Field:
 
     @property
     def flag(self) -> str:
-        """What the command calls it."""
+        """The option's name on the command line."""
         return "--" + self.key.replace("_", "-")
 
 
 FIELDS = (
     Field("name", "Name to call the dataset by."),
-    Field("k_core", "Keep users and items with so many interactions, again and again.", least=0),
-    Field("min_length", "Keep users with at least so many interactions.", least=0),
+    Field("k_core", "k-core: minimum interactions of every user and item, applied repeatedly.", least=0),
+    Field("min_length", "Minimum interactions of a user, applied once.", least=0),
     Field("max_length", "Keep a user's newest interactions.", least=1, none=True),
     Field("duplicates", "The same user and item again.", ("keep", "first", "last")),
     Field("ties", "Order of a user's interactions at the same time.", ("source", "item", "random")),
@@ -113,7 +113,7 @@ def name_for(path: Path, taken: set[str]) -> str:
 
 
 def command_of(path: Path, name: str, options: ImportOptions) -> str:
-    """The command that imports the same."""
+    """The command line that makes the same import."""
     words = ["sracl", "data", "import", str(path), "--name", name]
     standard = type(options)()
     for field in FIELDS[1:]:
@@ -137,19 +137,19 @@ def import_into(
     """
     from engine.data.importing import STAGE, STEPS, import_dataset
 
-    dataset, told = import_dataset(path, name=name, options=options, report=report)
+    dataset, text = import_dataset(path, name=name, options=options, report=report)
     if home is not None:
         from sracl_tui.runs.dataset_access import to_record
         from store.queries import datasets
 
         report(StageProgress(stage=STAGE, done=STEPS - 1, total=STEPS, detail="storing"))
-        datasets.add(home, to_record(dataset, told))
-    return dataset, told
+        datasets.add(home, to_record(dataset, text))
+    return dataset, text
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far an import is."""
+    """Progress of an import."""
 
     done: int
     total: int
@@ -158,7 +158,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import kept, or would keep."""
+    """Counts of an import that was stored or, without a home, of what would be stored."""
 
     dataset_id: str
     name: str
@@ -182,8 +182,8 @@ class ImportProcess:
         self._process: subprocess.Popen[str] | None = None
         self.canceled = False
 
-    def told(self) -> Iterator[Step | Imported]:
-        """Start it; its steps, and at last what it kept. Nothing more comes where it was canceled.
+    def messages(self) -> Iterator[Step | Imported]:
+        """Start the process; yields its steps and, at last, the counts. A canceled import yields nothing more.
 
         Raises:
             DataError: what is wrong with a file or an option, and where.
@@ -214,13 +214,13 @@ class ImportProcess:
             raise DataError(f"the import ended early: {last}", where=self._request["path"])
 
     def cancel(self) -> None:
-        """End it, now; what it has not stored is as if it had never been."""
+        """Ask the process to end; what it has not stored is dropped."""
         self.canceled = True
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
 
     def kill(self) -> None:
-        """The same for one that does not listen: a library may be at work in it for long."""
+        """End a process that does not react to `cancel`, such as during a long library call."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
 
@@ -243,12 +243,12 @@ def main() -> None:
     options = request["options"] | {"items": Path(request["options"]["items"]) if request["options"]["items"] else None}
     home = Home(Path(request["home"])) if request["home"] else None
     try:
-        dataset, told = import_into(
-            home, Path(request["path"]), name=request["name"], options=ImportOptions(**options), report=_tell
+        dataset, text = import_into(
+            home, Path(request["path"]), name=request["name"], options=ImportOptions(**options), report=_report
         )
     except (EngineError, StoreError) as error:
         kind = next((name for name, kind in _KINDS.items() if isinstance(error, kind)), "DataError")
-        _say({"error": {"kind": kind, "message": error.message, "where": error.where, "hint": error.hint}})
+        _write_line({"error": {"kind": kind, "message": error.message, "where": error.where, "hint": error.hint}})
         return
     kept = Imported(
         dataset_id=dataset.dataset_id,
@@ -258,20 +258,20 @@ def main() -> None:
         interactions=len(dataset.sequence),
         tied=int(dataset.tied.sum()),
         with_text=sum(map(bool, dataset.items.texts)),
-        rows_read=told.rows_read,
-        dropped=told.dropped,
-        warnings=told.warnings,
-        seconds=told.seconds,
+        rows_read=text.rows_read,
+        dropped=text.dropped,
+        warnings=text.warnings,
+        seconds=text.seconds,
     )
-    _say({"imported": asdict(kept)})
+    _write_line({"imported": asdict(kept)})
 
 
-def _tell(event: Event) -> None:
+def _report(event: Event) -> None:
     if isinstance(event, StageProgress):
-        _say({"step": {"done": event.done, "total": event.total, "detail": event.detail}})
+        _write_line({"step": {"done": event.done, "total": event.total, "detail": event.detail}})
 
 
-def _say(message: dict[str, Any]) -> None:
+def _write_line(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 

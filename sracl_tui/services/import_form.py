@@ -19,7 +19,7 @@ SOURCE = "path"
 
 
 class Draft:
-    """What a person has chosen so far."""
+    """Source and options of an import that has not started, with the errors of each."""
 
     def __init__(self, sets: Mapping[str, str]) -> None:
         """Args: sets: names of the data sets that are there, by id."""
@@ -41,17 +41,17 @@ class Draft:
 
     @property
     def name(self) -> str:
-        """What the data set will be called."""
+        """Name of the new data set."""
         return self.values["name"]
 
     @property
     def options(self) -> ImportOptions:
-        """As the engine takes them."""
+        """The options in the engine's own type."""
         return ImportOptions(**{key: value for key, value in self.values.items() if key != "name"})
 
     @property
     def changed(self) -> set[str]:
-        """Options that are not the usual ones."""
+        """Options that differ from the defaults."""
         return {key for key, value in self.values.items() if key != "name" and value != self._standard(key)}
 
     @property
@@ -60,8 +60,8 @@ class Draft:
         taken = {"name": "there is a data set of this name"} if self.name in self.sets.values() else {}
         return {**self._told, **taken, **self._typed}
 
-    def look_at(self, path: Path) -> bool:
-        """Another source; whether it is one."""
+    def set_source(self, path: Path) -> bool:
+        """Take another source; returns whether it differs from the one before."""
         if path == self.path:
             return False
         self.path = path
@@ -71,7 +71,7 @@ class Draft:
         return True
 
     def set(self, key: str, text: str) -> None:
-        """What was typed; what cannot be stays an error and leaves the value as it was."""
+        """Parse a typed value; an invalid one stays as an error and leaves the option unchanged."""
         self._told.pop(key, None)
         try:
             self.values[key] = dataset_import.parse(key, text)
@@ -82,17 +82,17 @@ class Draft:
             self._named = self._named or key == "name"
 
     def reset(self, key: str) -> None:
-        """The usual value again."""
+        """Set an option back to its default."""
         for errors in (self._typed, self._told):
             errors.pop(key, None)
         self.values[key] = self._standard(key)
         if key == "name":
             self._named, path, self.path = False, self.path, None
             if path is not None:
-                self.look_at(path)
+                self.set_source(path)
 
     def blame(self, error: EngineError | StoreError | OSError | None) -> None:
-        """Put an error of reading or storing to the field that it is about; none takes the last one away."""
+        """Assign an error of reading or storing to the field it is about; none clears the last one."""
         self._told, self.trouble = {}, "" if error is None else str(error)
         if isinstance(error, EngineError | StoreError):
             place = dataset_import.place_of(error)
@@ -101,14 +101,14 @@ class Draft:
             self._told[SOURCE] = self.trouble
 
     def proposal(self, key: str) -> str:
-        """What stands in the field that asks for it."""
+        """Initial text of the field that edits an option."""
         value = self.values[key]
         if key == "items" and value is None and self.found is not None:
             value = self.found.items_candidate
         return "" if value is None else str(value)
 
     def choices(self, key: str) -> list[str]:
-        """What one may choose from, where that is known; empty text is none."""
+        """Values to choose from, where they are known; an empty text stands for none."""
         if dataset_import.BY_KEY[key].choices:
             return list(dataset_import.BY_KEY[key].choices)
         if key == "format":
@@ -126,5 +126,5 @@ class Draft:
 
     @property
     def command(self) -> str:
-        """The command that imports the same."""
+        """The command line that makes the same import."""
         return dataset_import.command_of((self.path or Path()).absolute(), self.name, self.options)

@@ -19,7 +19,7 @@ START_SECONDS = 120.0
 
 
 def missing() -> list[str]:
-    """Packages that are not there."""
+    """Packages that are not installed."""
     return [name for name in PACKAGES if importlib.util.find_spec(name.replace("-", "_")) is None]
 
 

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 RowIndices = NDArray[np.int64]
 
 ORDERS = {
-    "number": "by number",
+    "number": "sorted by ID",
     "disagreement": "by disagreement of similarity and weight",
     "peaked": "by entropy of the weights, lowest first",
     "flat": "by entropy of the weights, highest first",
@@ -54,7 +54,7 @@ class NeighborWeights:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """(R,) neighbors of each."""
+        """(R,) number of neighbors of each user."""
         return self.mask.sum(axis=1)
 
 
@@ -97,12 +97,12 @@ class Population:
         return None if place is None else int(np.flatnonzero(self.order(name) == place)[0])
 
     def place(self, user_id: int) -> int | None:
-        """Where a user stands by number, from 0."""
+        """Index of a user among all users, in order of user number."""
         at = int(np.searchsorted(self.ids, user_id))
         return at if at < len(self) and self.ids[at] == user_id else None
 
     def raw_id(self, place: int) -> str:
-        """The source's own id."""
+        """ID of a user in the source."""
         return self.raw_ids[place].as_py()
 
 

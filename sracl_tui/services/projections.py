@@ -33,7 +33,7 @@ _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bar of a histogram."""
+    """A bar of a histogram: its range and its users."""
 
     label: str
     indices: RowIndices
@@ -93,7 +93,7 @@ class PointGrid:
         return _cells(self, columns, lines)
 
     def inside(self, column: int, line: int, columns: int, lines: int) -> RowIndices:
-        """Points of a cell."""
+        """Indices of the points in a cell."""
         high = lines - 1 - line
         return np.flatnonzero((self.x * columns // GRAIN == column) & (self.y * lines // GRAIN == high))
 
@@ -242,10 +242,10 @@ def _turned(matrix: NDArray[np.float32], to: NDArray[np.float32]) -> NDArray[np.
 
 @dataclass(frozen=True)
 class Map:
-    """Two clouds on the same axes."""
+    """The vectors of one or two sides on the same two axes."""
 
     grids: tuple[PointGrid, PointGrid | None]
-    told: str
+    description: str
     """What share of the vectors the picture keeps, or how it came about."""
 
 
@@ -263,12 +263,12 @@ def principal_map(found: Vectors) -> Map:
         for gram, side in zip(grams, centered, strict=True)
     ]
     shares = [float(points.var(axis=0).sum() / max(all_, 1e-30)) for points, all_ in zip(flat, whole, strict=True)]
-    told = " and ".join(
+    text = " and ".join(
         f"{share:.0%} of the variance of {name.partition(',')[0]}"
         for share, name in zip(shares, found.names, strict=False)
     )
     width = sides[0].shape[1]
-    return Map(_grids(flat, found.indices), f"PCA: 2 of {width} directions keep {told}; the rest no map shows.")
+    return Map(_grids(flat, found.indices), f"PCA: 2 of {width} directions keep {text}; the rest no map shows.")
 
 
 def neighbor_map(found: Vectors) -> Map:
@@ -287,9 +287,9 @@ def neighbor_map(found: Vectors) -> Map:
     with threadpool_limits(1):  # several threads wait for each other longer than they work on so few points
         points = made.fit_transform(both).astype(np.float64)
     flat = np.split(points, len(sides))
-    told = f"t-SNE of {len(chosen):,} of {count:,} users, perplexity {perplexity:.0f}, seed {SEED}"
+    text = f"t-SNE of {len(chosen):,} of {count:,} users, perplexity {perplexity:.0f}, seed {SEED}"
     return Map(
-        _grids(flat, found.indices[chosen]), f"{told}: near stays near; distances, sizes and density mean nothing."
+        _grids(flat, found.indices[chosen]), f"{text}: near stays near; distances, sizes and density mean nothing."
     )
 
 

@@ -16,7 +16,7 @@ MOST = 500
 
 @dataclass(frozen=True)
 class Past:
-    """A query and what came of it."""
+    """A query, when it ran, and how it ended."""
 
     query: str
     at: float

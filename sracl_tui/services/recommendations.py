@@ -39,7 +39,7 @@ class Latency:
 
     @property
     def ratio(self) -> float:
-        """Ours by the backbone's own."""
+        """Latency of the loaded model divided by that of the backbone alone."""
         return self.ours / self.alone
 
 

@@ -44,7 +44,7 @@ NUMERIC = ("torch", "numpy")
 
 @dataclass(frozen=True)
 class Check:
-    """One number then and now."""
+    """A number of the original run, that of the reproduction, and the tolerance."""
 
     what: tuple[str, str, str]
     """Split, subgroup and name."""
@@ -54,7 +54,7 @@ class Check:
 
     @property
     def difference(self) -> float:
-        """Absolute; infinite where one of them is missing."""
+        """Absolute difference; infinite if one of the numbers is missing."""
         if self.then is None or self.now is None:
             return math.inf
         if math.isnan(self.then) and math.isnan(self.now):
@@ -67,16 +67,16 @@ class Check:
         return self.difference <= self.tolerance
 
     def document(self) -> dict[str, Any]:
-        """For JSON."""
+        """All fields as JSON-compatible values."""
         split, subgroup, name = self.what
         difference = self.difference if math.isfinite(self.difference) else None
-        told = {"split": split, "subgroup": subgroup, "metric": name, "then": self.then, "now": self.now}
-        return told | {"difference": difference, "tolerance": self.tolerance, "pass": self.passed}
+        text = {"split": split, "subgroup": subgroup, "metric": name, "then": self.then, "now": self.now}
+        return text | {"difference": difference, "tolerance": self.tolerance, "pass": self.passed}
 
 
 @dataclass
 class Reproduction:
-    """What was found."""
+    """Differences of environment, checked numbers, and notes."""
 
     run_id: str
     expects: str
@@ -174,9 +174,9 @@ def prepare(store: Store, row: Mapping[str, Any], request: RunRequest, scratch: 
     by_kind = {kind: copy.set_rows(store, set_id)[2] for kind, set_id in sets.items()}
     missing = {kind: sum(text is None for text in texts) for kind, texts in by_kind.items()}
     if not all(by_kind.values()) or any(missing.values()):
-        told = ", ".join(f"{count:,} of {len(by_kind[kind]):,} {kind} summaries" for kind, count in missing.items())
+        message = ", ".join(f"{count:,} of {len(by_kind[kind]):,} {kind} summaries" for kind, count in missing.items())
         raise LookupFailed(
-            f"its summaries are not all stored: {told} are missing",
+            f"its summaries are not all stored: {message} are missing",
             where=row["run_id"],
             hint="They come back from the journals of the runs that made them: sracl db repair. Else run it anew.",
         )

@@ -48,7 +48,7 @@ ANYWHERE = ("name", "run_id", "dataset_name", "preset", "group_name", "note", "k
 
 @dataclass(frozen=True)
 class Predicate:
-    """One word of a filter."""
+    """One word of a filter: a field, an operator and a value, or a text to search for."""
 
     __test__ = False  # pytest: this is no test case
 
@@ -59,7 +59,7 @@ class Predicate:
     value: str
 
     def holds(self, row: Row) -> bool:
-        """Whether a run fits."""
+        """Whether the predicate is true of a run."""
         return self._plain(row) != self.negative
 
     def _plain(self, row: Row) -> bool:
@@ -94,7 +94,7 @@ def _number(value: Any) -> float | None:
 
 
 def known_field(field: str) -> bool:
-    """Whether a filter may name it."""
+    """Whether a filter may use a field."""
     return (
         field in TEXTS
         or field in NUMBERS
@@ -120,10 +120,10 @@ def value_of(row: Row, field: str) -> Any:
 
 
 def parse(text: str) -> list[Predicate]:
-    """The tests of a filter.
+    """Predicates of a filter.
 
     Raises:
-        ConfigError: a field is unknown, a value is missing, or a quote is open; with the word.
+        ConfigError: a field is unknown, a value is missing, or a quote is open; `where` is the word.
     """
     try:
         words = shlex.split(text)
@@ -147,5 +147,5 @@ def parse(text: str) -> list[Predicate]:
 
 
 def select(rows: list[Row], predicates: list[Predicate]) -> list[Row]:
-    """The runs that fit every test."""
+    """Runs for which every predicate holds."""
     return [row for row in rows if all(predicate.holds(row) for predicate in predicates)] if predicates else rows

@@ -17,7 +17,7 @@ HIDDEN = ("train.seed", "train.device", "train.threads", "semantics.budget", "da
 
 @dataclass(frozen=True)
 class RunGroup:
-    """What a row of the list stands for: one run, or the seeds of one config."""
+    """A row of the list: one run or, with seeds folded, the runs of one config in a group."""
 
     key: str
     runs: tuple[Run, ...]
@@ -31,17 +31,17 @@ class RunGroup:
         return len(self.runs) > 1
 
     def values(self, metric: str) -> list[float]:
-        """The metric of those that have it."""
+        """Values of a metric, of the runs that have it."""
         return [run[metric] for run in self.runs if run.get(metric) is not None]
 
     def mean(self, metric: str) -> float | None:
-        """Mean over the seeds."""
+        """Mean of a metric over the runs that have it; none if no run has."""
         values = self.values(metric)
         return statistics.fmean(values) if values else None
 
 
 def group_runs(rows: Sequence[Run], *, folded: bool) -> list[RunGroup]:
-    """Runs as lines; folded, the runs of one group with one config are one line, where the newest of them stands."""
+    """Runs as groups; folded, runs with the same group and config share one, at the place of the newest."""
     if not folded:
         return [RunGroup(row["run_id"], (row,)) for row in rows]
     sets: dict[Any, list[Run]] = {}
@@ -52,7 +52,7 @@ def group_runs(rows: Sequence[Run], *, folded: bool) -> list[RunGroup]:
 
 
 def sort_groups(lines: list[RunGroup], column: str, *, descending: bool) -> list[RunGroup]:
-    """Lines by a column; those without a value come last either way, and a column that there is not changes nothing."""
+    """Groups sorted by a column; those without a value come last, and an unknown column changes nothing."""
     if column not in _SORT_VALUES:
         return lines
     values = [_sort_value(line, column) for line in lines]
@@ -92,7 +92,7 @@ def differing_settings(rows: Sequence[Run]) -> dict[str, str]:
     shared = Counter[tuple[str, str]]()
     for flat in flats.values():
         shared.update((path, repr(value)) for path, value in flat.items() if standard.get(path) != value)
-    told: dict[str, str] = {}
+    text: dict[str, str] = {}
     for key, flat in flats.items():
         parts = [
             f"{path.split('.')[-1]}={_short(value)}"
@@ -101,8 +101,8 @@ def differing_settings(rows: Sequence[Run]) -> dict[str, str]:
             and standard.get(path) != value
             and (len(flats) == 1 or shared[path, repr(value)] < len(flats))
         ]
-        told[key] = " ".join(parts)
-    return told
+        text[key] = " ".join(parts)
+    return text
 
 
 def _short(value: Any) -> str:

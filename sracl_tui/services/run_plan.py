@@ -106,7 +106,7 @@ def _encoded(store: Store, encoder: str, texts: list[str]) -> int:
 
 
 def _training(needs: Needs, store: Store) -> tuple[float, str]:
-    """Seconds of training, and what that rests on."""
+    """Estimated seconds of training, and the basis of the estimate."""
     config = needs.config
     seen = runs.epoch_seconds(store, dataset_name=needs.dataset.name, config_hash=config.config_hash())
     if seen is not None:

@@ -37,7 +37,7 @@ SMALL = 2000
 
 @dataclass(frozen=True)
 class Target:
-    """What is searched."""
+    """The summary set to search, and the encoder of its vectors."""
 
     found: dict[str, Any]
     """The summary set, as `find_set` gives it."""
@@ -56,7 +56,7 @@ class Target:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What was found, how, and in which set."""
+    """Hits of a search, with the method, its recall and the time of each step."""
 
     query: str
     kind: str

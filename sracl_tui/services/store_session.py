@@ -64,28 +64,28 @@ class StoreSession:
             return self._store
 
     def close(self) -> None:
-        """Let the files go."""
+        """Close the store."""
         with self._lock:
             if self._store is not None:
                 self._store.close()
                 self._store = None
 
-    def look(self) -> Snapshot:
-        """All runs: what was read of the database, and for those at work what their journals say. Takes milliseconds."""
+    def poll(self) -> Snapshot:
+        """Rows of all runs: the database as last read, live runs as their journals have them. Takes milliseconds."""
         with self._watching:
             rows = self.watch.overlay(self._list)
-            told, deaths = self.watch.news()
+            text, deaths = self.watch.news()
             for alert in deaths:
                 self._pass_on(alert)
-            return Snapshot(rows, self._trouble, self._signature is not None, tuple(told))
+            return Snapshot(rows, self._trouble, self._signature is not None, tuple(text))
 
     def _pass_on(self, alert: Alert) -> None:
-        """Post what a dead run could not post."""
+        """Post the alert of a run that died before it could post it itself."""
         with suppress(ConfigError, OSError):
             alerts.notify_death(self.home, alert, alerts.read(self.home))
 
     def expect(self, run_id: str) -> None:
-        """A process was asked to go on with a run: follow it, though it has ended."""
+        """Follow a run that is about to be resumed, although its row says that it has ended."""
         with self._watching:
             self.watch.expect(run_id)
 

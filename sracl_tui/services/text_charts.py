@@ -65,8 +65,8 @@ def bars(spread: Sequence[dict[str, Any]], *, bins: int = 12, width: int = 60) -
     side, middle = max(map(len, labels)), max(map(len, counts))
     room, most = max(1, width - side - middle - 3), max(count for _, _, count in found)
     return [
-        Bar(f"{label:>{side}}", f"{told:>{middle}}", _length(count / most, room) if count else "")
-        for label, told, (_, _, count) in zip(labels, counts, found, strict=True)
+        Bar(f"{label:>{side}}", f"{text:>{middle}}", _length(count / most, room) if count else "")
+        for label, text, (_, _, count) in zip(labels, counts, found, strict=True)
     ]
 
 

@@ -47,7 +47,7 @@ MOUNT_SECONDS, MOUNT_TURNS = 0.005, 1_000
 
 
 class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
-    """The workbench."""
+    """The app: screens over the runs, data sets and costs of one home."""
 
     TITLE = "sracl"
     CSS_PATH = STYLES
@@ -64,10 +64,10 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
     ]
 
     @dataclass
-    class Looked(Message):
-        """The runs as they stand."""
+    class RunsRead(Message):
+        """A new snapshot of the runs."""
 
-        look: Snapshot
+        snapshot: Snapshot
 
     def __init__(self, home: Home, *, theme: str | None = None) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         self.library = StoreSession(home)
         self.collector = GcScheduler()
         self.preferences = Preferences.read(home)
-        self.facts = StoreStatus(place=str(home.database))
+        self.status = StoreStatus(place=str(home.database))
         self.runs: list[dict[str, Any]] = []
         self.runs_known = False
         self._kept = replace(self.preferences)
@@ -90,37 +90,37 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         self.theme = theme or self.preferences.theme
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """A gray that can be read on any ground, for themes that are not our own."""
+        """A gray that is legible on any background, for themes without one of their own."""
         return {"dim": "#808080"}
 
     def get_default_screen(self) -> Screen[Any]:
-        """The home screen."""
+        """The list of runs."""
         return RunsScreen()
 
     def on_mount(self) -> None:
-        """Begin to look."""
+        """Apply keys.toml, then begin to read journals and database."""
         chosen = keymap.read(self.home)
         self.set_keymap(chosen.keys)
         if chosen.problems:
-            told = "\n".join(chosen.problems[:8])
+            text = "\n".join(chosen.problems[:8])
             self.notify(
-                formatting.text(told), title="Not used of keys.toml", severity="warning", timeout=15, markup=False
+                formatting.text(text), title="Not used of keys.toml", severity="warning", timeout=15, markup=False
             )
-        notifications.begin(self)
-        self.set_interval(POLL_SECONDS, self.look)
+        notifications.check_settings(self)
+        self.set_interval(POLL_SECONDS, self.refresh_runs)
         self.set_interval(KEEP_SECONDS, self._keep)
-        self.set_interval(KEEP_SECONDS, self.collector.look)
+        self.set_interval(KEEP_SECONDS, self.collector.collect_if_idle)
         self.call_after_refresh(self.collector.start)
-        self.look()
+        self.refresh_runs()
 
     async def on_event(self, event: events.Event) -> None:
-        """Note that somebody is there."""
+        """Tell the garbage collector's schedule that someone uses the app."""
         if isinstance(event, events.InputEvent):
             self.collector.touch()
         await super().on_event(event)
 
     async def on_unmount(self) -> None:
-        """Keep what the next start shall find; close the files, unless a long query still reads them."""
+        """Write the preferences and close the store, unless a long query still reads it."""
         self._keep()
         self.collector.stop()
         with suppress(TimeoutError, WorkerError):
@@ -128,55 +128,55 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
             self.library.close()
 
     def _keep(self) -> None:
-        """Write down what has changed, so that it is kept even where the terminal is just closed."""
+        """Write the preferences if they have changed, so that they survive a closed terminal."""
         self.preferences.run = self.run_id or ""
         if self.keeps and self.preferences != self._kept:
             self._kept = replace(self.preferences)
             self.preferences.write(self.home)
 
-    def look(self, *, now: bool = False) -> None:
-        """See how the runs are: their journals at every look, the database where it is another one, or `now`."""
-        if not self._is_at_work("runs"):
-            self._look()
-        if now or (self.library.is_stale and not self._is_at_work("store")):
-            self._read()
+    def refresh_runs(self, *, now: bool = False) -> None:
+        """Read the journals, and the database if it has changed or `now`, in worker threads."""
+        if not self._is_running("runs"):
+            self._poll_journals()
+        if now or (self.library.is_stale and not self._is_running("store")):
+            self._read_database()
 
-    def _is_at_work(self, group: str) -> bool:
+    def _is_running(self, group: str) -> bool:
         return any(worker.group == group and not worker.is_finished for worker in self.workers)
 
     @work(thread=True, exit_on_error=False, group="runs")
-    def _look(self) -> None:
-        self.post_message(self.Looked(self.library.look()))
+    def _poll_journals(self) -> None:
+        self.post_message(self.RunsRead(self.library.poll()))
 
     @work(thread=True, exit_on_error=False, group="store")
-    def _read(self) -> None:
+    def _read_database(self) -> None:
         self.library.read()
-        self.post_message(self.Looked(self.library.look()))
+        self.post_message(self.RunsRead(self.library.poll()))
 
-    @on(Looked)
-    def _take_runs(self, message: Looked) -> None:
-        look = message.look
-        if look.alerts:
-            notifications.tell(self, look.alerts)
-        changed = look.rows is not self.runs or look.known != self.runs_known
-        if look.known and not self.runs_known:
+    @on(RunsRead)
+    def _show_runs(self, message: RunsRead) -> None:
+        snapshot = message.snapshot
+        if snapshot.alerts:
+            notifications.show_alerts(self, snapshot.alerts)
+        changed = snapshot.rows is not self.runs or snapshot.known != self.runs_known
+        if snapshot.known and not self.runs_known:
             self._import_screens()
-        self.runs, self.runs_known = look.rows, look.known
-        if changed or look.trouble != self.facts.trouble:
-            live = sum(row["state"] in ACTIVE for row in look.rows)
-            spent = sum(row["usd_known"] for row in look.rows)
-            self._tell(StoreStatus(str(self.home.database), len(look.rows), live, spent, look.trouble))
+        self.runs, self.runs_known = snapshot.rows, snapshot.known
+        if changed or snapshot.trouble != self.status.trouble:
+            live = sum(row["state"] in ACTIVE for row in snapshot.rows)
+            spent = sum(row["usd_known"] for row in snapshot.rows)
+            self._show_status(StoreStatus(str(self.home.database), len(snapshot.rows), live, spent, snapshot.trouble))
             for screen in self.screen_stack:
                 if isinstance(screen, BaseScreen) and screen.is_mounted:
                     screen.runs_read()
                 elif isinstance(screen, BaseScreen):
                     screen.call_later(screen.runs_read)  # when it is there
 
-    def _tell(self, facts: StoreStatus) -> None:
-        self.facts = facts
+    def _show_status(self, status: StoreStatus) -> None:
+        self.status = status
         for screen in self.screen_stack:
             if isinstance(screen, BaseScreen):
-                screen.tell(facts)
+                screen.show_status(status)
 
     def ring(self, sequence: str) -> None:
         """Write a bell, or a request for a desktop notification, to the terminal."""
@@ -185,8 +185,8 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
 
     def error_message(self) -> Text | None:
         """Log the traceback of an unexpected error; a sentence for the terminal, or none with `--debug`."""
-        told = crash(self.home, sys.exception() or RuntimeError(), "the app has ended by an error")
-        return None if self.shows_tracebacks else Text(f"{told} No run is touched by it; --debug shows more.")
+        text = crash(self.home, sys.exception() or RuntimeError(), "the app has ended by an error")
+        return None if self.shows_tracebacks else Text(f"{text} No run is touched by it; --debug shows more.")
 
     @work(thread=True, exit_on_error=False, group="import")
     def _import_screens(self) -> None:
@@ -195,11 +195,11 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
             page_class(name)
 
     def row_of(self, run_id: str | None) -> dict[str, Any] | None:
-        """A run of the list."""
+        """The row of a run in the list; none if it is not listed."""
         return next((row for row in self.runs if row["run_id"] == run_id), None)
 
     def action_go(self, where: str) -> None:
-        """Open a screen by its number, from wherever one is."""
+        """Open a screen by name."""
         if where == "runs":
             while len(self.screen_stack) > 1:
                 self.pop_screen()
@@ -238,7 +238,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
             await screen.drain_messages()
 
     def open_run(self, run_id: str, others: tuple[str, ...] = (), *, then_inspect: bool = False) -> None:
-        """Watch a run, with the curves of others; when it has finished, open the Inspector on it where that is asked for."""
+        """Follow a run, with the curves of others; `then_inspect` opens the Inspector once it has finished."""
         from sracl_tui.tui.screens.run import RunScreen
 
         self.run_id = run_id
@@ -258,7 +258,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         self._show(page)
 
     def open_everyone(self, run_id: str, user_id: int | None = None) -> None:
-        """All users of a run, one of them marked; where that is open below, go back to it."""
+        """Show all users of a run, one of them marked; an open screen of that run is reused."""
         from sracl_tui.tui.screens.population import EveryoneScreen
 
         self.run_id = run_id
@@ -271,7 +271,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         open_.see(user_id)
 
     def open_item(self, run_id: str, item_id: int | None = None) -> None:
-        """An item of a run and its substitutes."""
+        """Push the screen of an item and its substitutes."""
         from sracl_tui.tui.screens.item import ItemScreen
 
         self.run_id = run_id
@@ -283,49 +283,49 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         return home.marked_runs() if isinstance(home, RunsScreen) else []
 
     def open_launch(self, run_id: str | None, *, dataset: str | None = None) -> None:
-        """Prepare a run, from the settings of another where one is named, or on a data set."""
+        """Open the form of a new run, with the settings of a run or on a data set."""
         from sracl_tui.tui.screens.launch import LaunchScreen
 
         self._show(LaunchScreen(run_id, dataset=dataset))
 
     def open_data(self, dataset_id: str) -> None:
-        """Look at a data set."""
+        """Open the list of data sets with the cursor on one of them."""
         from sracl_tui.tui.screens.data import DataScreen
 
         self._show(DataScreen(dataset_id))
 
     def open_runs(self, text: str) -> None:
-        """The list of runs with a filter."""
+        """Go to the list of runs and filter it."""
         self.action_go("runs")
         home = self.screen_stack[0]
         if isinstance(home, RunsScreen):
             home.narrow(text)
 
     def action_turn_theme(self) -> None:
-        """Light to dark and back."""
+        """Switch between the light and the dark theme, and remember it."""
         self.theme = "sracl-light" if self.current_theme.dark else "sracl-dark"
         self.preferences.theme = self.theme
 
     def on_click(self, event: events.Click) -> None:
-        """A click beside a dialog leaves it, as esc does."""
+        """A click outside a dialog closes it, as `esc` does."""
         if isinstance(self.screen, ModalScreen) and event.widget is self.screen:
             self.simulate_key("escape")
 
     def action_leave(self) -> None:
-        """Quit, unless a field has focus."""
+        """Quit, unless a field has the focus: there `q` is a letter."""
         if not isinstance(self.focused, Input | Select):
             self.exit()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Every action of the screen, the screens, and every run."""
+        """Palette entries: actions of the screen, all screens, and runs."""
         disabled_reason = screen.disabled_reason if isinstance(screen, BaseScreen) else lambda action: ""
         seen: set[str] = set()
         for node, binding, _, _ in screen.active_bindings.values():
             if binding.description and binding.action not in seen and node in (screen, self):
                 seen.add(binding.action)
                 why = disabled_reason(binding.action.partition("(")[0])
-                told = f"not now: {why}" if why else f"key {self.get_key_display(binding)}"
-                yield SystemCommand(binding.description, told, partial(self._act, node, binding.action, why))
+                text = f"not now: {why}" if why else f"key {self.get_key_display(binding)}"
+                yield SystemCommand(binding.description, text, partial(self._act, node, binding.action, why))
         for name, what in (
             ("everyone", "all users of a run: histograms, maps"),
             ("item", "an item and its substitutes"),
@@ -333,8 +333,8 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
             yield SystemCommand(name.title(), what, partial(self.action_go, name))
         yield SystemCommand("Theme", "choose one of all themes", self.action_change_theme)
         for row in self.runs[:500]:
-            told = f"{formatting.state(row['state'])}, {row['dataset_name'] or ''}, seed {row['seed']}"
-            yield SystemCommand(f"Run {formatting.line(row['name'])}", told, partial(self.open_run, row["run_id"]))
+            text = f"{formatting.state(row['state'])}, {row['dataset_name'] or ''}, seed {row['seed']}"
+            yield SystemCommand(f"Run {formatting.line(row['name'])}", text, partial(self.open_run, row["run_id"]))
 
     async def _act(self, node: Any, action: str, why: str) -> None:
         if why:

@@ -12,29 +12,29 @@ APART_SECONDS = 120.0
 
 
 class GcScheduler:
-    """Collects young garbage as ever, and all of it when nobody has pressed a key for a while."""
+    """Collects young objects as usual, and old ones only while the app is idle."""
 
     def __init__(self) -> None:
         self._before = gc.get_threshold()
         self._touched = self._collected = time.monotonic()
 
     def start(self) -> None:
-        """What the start has made stays for good."""
+        """Collect once, exempt everything that exists from later collections, and raise the thresholds."""
         gc.collect()
         gc.freeze()
         gc.set_threshold(*YOUNG)
 
     def stop(self) -> None:
-        """As it was before."""
+        """Restore the thresholds of before and end the exemption."""
         gc.unfreeze()
         gc.set_threshold(*self._before)
 
     def touch(self) -> None:
-        """A key was pressed, or the mouse moved."""
+        """Note that a key was pressed or the mouse moved."""
         self._touched = time.monotonic()
 
-    def look(self) -> bool:
-        """Collect where it is time; whether it was."""
+    def collect_if_idle(self) -> bool:
+        """Run a full collection if nobody has used the app for a while; returns whether it ran."""
         now = time.monotonic()
         due = now - self._touched > IDLE_SECONDS and now - self._collected > APART_SECONDS
         if due:

@@ -29,7 +29,7 @@ _MODIFIED = re.compile(r"(?:(?:ctrl|shift|alt|super)\+)+(.+)")
 
 @dataclass
 class Keymap:
-    """What the files say."""
+    """Keys of both files, and the lines that were not used."""
 
     keys: dict[str, str] = field(default_factory=dict)
     """Name of a binding to its keys, with commas between them."""
@@ -69,7 +69,7 @@ def read(home: Home) -> Keymap:
 
 
 def _checked(tables: Mapping[str, Any], problems: list[str]) -> dict[str, str]:
-    """Known actions with keys that there are."""
+    """Keys by binding, for lines with a known action and known keys; problems are appended."""
     known = bindings()
     found: dict[str, str] = {}
     for section, actions in tables.items():
@@ -108,9 +108,9 @@ def bindings() -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for cls in _classes():
         for binding in cls.__dict__.get("BINDINGS", ()):
-            keys, told = found.get(binding.id, ("", binding.description))
+            keys, text = found.get(binding.id, ("", binding.description))
             own = [key for part in binding.key.split(",") if (key := _key(part)) is not None]
-            found[binding.id] = (",".join(dict.fromkeys([*filter(None, keys.split(",")), *own])), told)
+            found[binding.id] = (",".join(dict.fromkeys([*filter(None, keys.split(",")), *own])), text)
     return found
 
 
@@ -172,18 +172,18 @@ def _clash(
 
 
 def template(home: Home) -> str:
-    """A `keys.toml` with every action and its keys."""
+    """A `keys.toml` with the default keys of every action."""
     places = " or ".join(str(folder / FILE) for folder in reversed(folders(home)))
     lines = [
         f"# Keys of sracl-tui. Keep the lines that you change, as {places}.",
         '# Several keys for one action: "x,ctrl+x". A key is a character or a name: "comma", "f5", "shift+tab", "pagedown".',
     ]
     section = ""
-    for name, (keys, told) in bindings().items():
+    for name, (keys, text) in bindings().items():
         table, _, action = name.partition(".")
         if table != section:
             lines.append(f"\n[{table}]")
             section = table
         setting = f'{action} = "{keys}"'
-        lines.append(f"{setting:<40}# {told}" if told else setting)
+        lines.append(f"{setting:<40}# {text}" if text else setting)
     return "\n".join(lines) + "\n"

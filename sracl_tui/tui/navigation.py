@@ -28,7 +28,7 @@ class Navigation(Protocol):
     library: StoreSession
     """The store, for worker threads."""
     preferences: Preferences
-    facts: StoreStatus
+    status: StoreStatus
     runs: list[dict[str, Any]]
     """Rows of all runs, newest first, with live runs as their journals have them."""
     runs_known: bool
@@ -50,7 +50,7 @@ class Navigation(Protocol):
     def ring(self, sequence: str) -> None:
         """Write an escape sequence (bell, desktop notification) to the terminal."""
 
-    def look(self, *, now: bool = False) -> None:
+    def refresh_runs(self, *, now: bool = False) -> None:
         """Read the journals of live runs, and the database if it has changed or `now`; returns at once."""
 
     def row_of(self, run_id: str | None) -> dict[str, Any] | None:

@@ -19,8 +19,8 @@ AT_ONCE = 3
 """Notifications that are shown one by one; of more, only their number is."""
 
 
-def begin(app: Navigation) -> None:
-    """Say what is wrong with the settings of alerts, and with the permissions of keys."""
+def check_settings(app: Navigation) -> None:
+    """Notify about errors in alerts.toml and about keys that others can read."""
     try:
         alerts.read(app.home)
     except ConfigError as error:
@@ -31,12 +31,12 @@ def begin(app: Navigation) -> None:
         app.notify(formatting.text(trouble), title="Keys", severity="warning", timeout=15, markup=False)
 
 
-def tell(app: Navigation, told: Sequence[alerts.Alert]) -> None:
-    """Show alerts, where these kinds are wanted."""
+def show_alerts(app: Navigation, text: Sequence[alerts.Alert]) -> None:
+    """Show alerts of the kinds that alerts.toml asks for, and ring the bell."""
     settings = alerts.Settings()
     with suppress(ConfigError):
         settings = alerts.read(app.home)
-    wanted = [alert for alert in told if alert.kind in settings.on]
+    wanted = [alert for alert in text if alert.kind in settings.on]
     if not wanted:
         return
     if settings.app:

@@ -14,7 +14,7 @@ FILE = "ui.json"
 
 @dataclass
 class Preferences:
-    """Theme, list of runs, curves, and what was looked at last."""
+    """Theme, filters, sort orders, and what was viewed last."""
 
     theme: str = "sracl-dark"
     filter: str = ""
@@ -44,7 +44,7 @@ class Preferences:
 
     @classmethod
     def read(cls, home: Home) -> Preferences:
-        """What the last start left."""
+        """Preferences of the last start; a missing or damaged file gives the defaults."""
         found = cls()
         with suppress(OSError, ValueError, TypeError, AttributeError):
             values = json.loads((home.path / FILE).read_text("utf-8"))
@@ -56,6 +56,6 @@ class Preferences:
         return found
 
     def write(self, home: Home) -> None:
-        """Keep it; a home that cannot be written is no trouble."""
+        """Write the file; a home that cannot be written is ignored."""
         with suppress(OSError), atomic_write(home.path / FILE) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1), "utf-8")

@@ -48,7 +48,7 @@ async def _frame(app: SraclApp, size: tuple[int, int]) -> str:
     async with app.run_test(size=size):
         await wait_until_quiet(app)
         if not app.runs_known:
-            raise StoreError(app.facts.trouble or "the store was not read in time")
+            raise StoreError(app.status.trouble or "the store was not read in time")
         lines = [line.rstrip() for line in screen_lines(app.screen)]
     return "\n".join(line for place, line in enumerate(lines) if line or any(lines[place:]))
 

@@ -164,7 +164,7 @@ def test_a_child_that_only_counts_and_one_that_fails(tmp_path, source):
 def test_one_that_was_canceled_before_it_began(tmp_path, source):
     process = ImportProcess(Home(tmp_path / "home"), source, "x", ImportOptions())
     process.cancel()
-    assert list(process.told()) == []
+    assert list(process.messages()) == []
     assert not (tmp_path / "home").exists()
 
 

@@ -33,8 +33,8 @@ async def watch(home: Home, seconds: float) -> dict[str, object]:
             now = time.time()
             late += [now - at for run_id, epoch, at in waiting if shown.get(run_id, 0) >= epoch]
             waiting = [one for one in waiting if shown.get(one[0], 0) < one[1]]
-            if app.facts.trouble:
-                troubles.add(app.facts.trouble)
+            if app.status.trouble:
+                troubles.add(app.status.trouble)
     late.sort()
     return {
         "epochs": len(late),

@@ -51,7 +51,7 @@ class Person:
     async def down_to(self, key: str) -> None:
         """The cursor of the form onto a row."""
         table = self.app.screen.query_one("#form", Table)
-        await self.press(*["down"] * [row.key for row in table.grid.rows].index(key))
+        await self.press(*["down"] * [row.key for row in table.data.rows].index(key))
         assert table.key == key
 
     def at(self, screen: type) -> bool:
@@ -174,6 +174,6 @@ async def ask_by_sql(person: Person) -> None:
     await person.press("7", "f7", "delete", "'SELECT state FROM runs WHERE name = 'by hand'", "f5")
     assert person.at(SqlScreen)
     await person.wait_for(lambda: "1 row" in str(person.app.screen.query_one("#told", Static).content))
-    assert [row.cells for row in person.app.screen.query_one("#rows", Table).grid.rows] == [("stopped",)]
+    assert [row.cells for row in person.app.screen.query_one("#rows", Table).data.rows] == [("stopped",)]
     assert not isinstance(person.app.focused, Input)
     await person.press("escape", "1")

@@ -75,7 +75,7 @@ async def test_a_sort_a_dialog_and_a_click_beside_it(home, settled):
         app.screen.query_one("Input").value = "kept by a click"
         await pilot.click("#keep")
         await settled(app, pilot)
-        app.look()
+        app.refresh_runs()
         await settled(app, pilot)
         assert any(row["note"] == "kept by a click" for row in app.runs)
 

@@ -34,10 +34,10 @@ async def test_marked_runs_are_compared(home, settled):
         assert [one.size for one in screen.found.sets] == [2, 1]
         assert "A  backbone" in text(app, "#facts")
         assert "B  whole" in text(app, "#facts")
-        settings = screen.query_one("#settings-table", Table).grid.rows
+        settings = screen.query_one("#settings-table", Table).data.rows
         assert "loss.alpha" in [row.cells[0] for row in settings]
         assert all(row.cells[0] != "train.seed" for row in settings)
-        tests = screen.query_one("#tests-table", Table).grid.rows
+        tests = screen.query_one("#tests-table", Table).data.rows
         assert [row.cells[1] for row in tests] == [test.metric.upper() for test in screen.found.tests]
         assert len(tests) == 6
         assert "single seed" in text(app, "#notes")
@@ -56,12 +56,12 @@ async def test_winners_and_losers_open_in_the_inspector_beside_each_other(home, 
         await settled(app, pilot)
         assert screen.query_one(TabbedContent).active == "users"
         table = screen.query_one("#users-table", Table)
-        assert len(table.grid.rows) == 60
-        gains = [float(row.cells[4]) for row in table.grid.rows]
+        assert len(table.data.rows) == 60
+        gains = [float(row.cells[4]) for row in table.data.rows]
         assert [abs(gain) for gain in gains] == sorted((abs(gain) for gain in gains), reverse=True)
         await pilot.press("s")
         await settled(app, pilot)
-        assert float(table.grid.rows[0].cells[4]) == max(gains)
+        assert float(table.data.rows[0].cells[4]) == max(gains)
         user = table.key
         await pilot.press("enter")
         await settled(app, pilot)

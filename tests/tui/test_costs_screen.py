@@ -94,25 +94,25 @@ async def test_every_table_sums_to_what_the_command_says(home, settled):
         screen = await opened(app, pilot, settled)
         for by in TABS:
             told = json.loads(sracl(home.path, "costs", "--by", by, "--json").stdout)
-            rows = screen.query_one(f"#{by}-table", Table).grid.rows
+            rows = screen.query_one(f"#{by}-table", Table).data.rows
             assert [row.cells for row in rows] == [cost_report.cells(by, row) for row in told["rows"]], by
             if by != "gain":
                 assert sum(row["usd"] or 0 for row in told["rows"]) == pytest.approx(told["usd"])
                 assert sum(row["calls"] for row in told["rows"]) == told["total"]["calls"]
                 assert sum(row["fallbacks"] for row in told["rows"]) == told["total"]["fallbacks"] > 0
                 assert sum(row["failed"] for row in told["rows"]) == told["total"]["failed"] >= 12
-        assert f"{told['total']['fallbacks']} texts by rule" in text(app, "#sums")
+        assert f"{told['total']['fallbacks']} rule-based texts" in text(app, "#sums")
         assert f"{told['total']['unpriced']} of unknown price" in text(app, "#sums")
         assert "caches saved $" in text(app, "#sums")
         assert f"{cost_report.dollars(told['usd'])} spent" in text(app, "#title")
-        assert app.facts.usd == pytest.approx(told["usd"]), "the status line has the known dollars too"
+        assert app.status.usd == pytest.approx(told["usd"]), "the status line has the known dollars too"
 
 
 async def test_a_price_that_is_not_known_is_never_zero(home, settled):
     app = SraclApp(home)
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await opened(app, pilot, settled)
-        rows = {row.cells[0]: row.cells for row in screen.query_one("#provider-table", Table).grid.rows}
+        rows = {row.cells[0]: row.cells for row in screen.query_one("#provider-table", Table).data.rows}
         assert rows["odd"][1] == "unknown"
         assert not any("$0.00" in cell for cell in rows["odd"])
         assert rows["fake"][1].startswith("$0.0")
@@ -130,7 +130,7 @@ async def test_a_cap_a_gain_and_the_plot_of_days(home, settled):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(app, pilot, settled)
         assert f"budget left {cost_report.left_text(capped)}" in text(app, "#sums")
-        assert screen.days[1] == [pytest.approx(app.facts.usd)]
+        assert screen.days[1] == [pytest.approx(app.status.usd)]
         assert screen.query_one("#spend-plot", Chart).display
         await pilot.press("tab", "enter")
         await settled(app, pilot)
@@ -180,7 +180,7 @@ async def test_a_live_job_tells_its_calls_retries_and_dollars(home, settled):
         async with app.run_test(size=(120, 40)) as pilot:
             screen = await opened(app, pilot, settled)
             app.runs = [row | ({"state": "running"} if row["run_id"] == capped["run_id"] else {}) for row in app.runs]
-            screen._look()
+            screen._poll()
             await settled(app, pilot)
             assert "40 of 900 summaries, 131.0 calls/s, 64 in flight, 12 retries, $0.4200" in text(app, "#live")
             app.open_run(capped["run_id"])

@@ -148,7 +148,7 @@ async def test_facts_and_plots_with_strange_texts(home, settled):
     app = SraclApp(home)
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await opened(app, pilot, settled)
-        assert [row.cells[0] for row in sets(app).grid.rows] == ["[red]日本 🎉", "shop"]
+        assert [row.cells[0] for row in sets(app).data.rows] == ["[red]日本 🎉", "shop"]
         facts = content(app, "#facts-text")
         assert "[red]日本 🎉" in facts
         assert "12 interactions beyond the maximum length" in facts
@@ -172,14 +172,14 @@ async def test_narrow_panes_by_key_and_mouse(home, settled):
     app = SraclApp(home)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(app, pilot, settled)
-        assert sets(app).grid.rows[0].cells[-1] == "shop.csv (csv)"
+        assert sets(app).data.rows[0].cells[-1] == "shop.csv (csv)"
         seen = []
         for _ in range(5):
             seen.append([pane for pane in ("facts", "lengths", "popularity", "times", "ties") if shown(screen, pane)])
             await pilot.press("tab")
             await settled(app, pilot)
         assert seen == [["facts"], ["lengths"], ["popularity"], ["times"], ["ties"]]
-        assert drawn(app, "ties").startswith("moments by interactions\n")
+        assert drawn(app, "ties").startswith("timestamps by interactions\n")
         await pilot.click("#tab-times")
         await settled(app, pilot)
         assert screen.query_one(Tabs).active == "tab-times"
@@ -190,7 +190,7 @@ async def test_narrow_panes_by_key_and_mouse(home, settled):
         await pilot.resize_terminal(120, 40)
         await settled(app, pilot)
         assert all(shown(screen, pane) for pane in ("facts", "lengths", "ties"))
-        assert len(sets(app).grid.columns) == 8
+        assert len(sets(app).data.columns) == 8
 
 
 def shown(screen, pane: str) -> bool:
@@ -203,24 +203,24 @@ async def test_sort_filter_and_copy(home, settled):
         screen = await opened(app, pilot, settled)
         await pilot.press("s", "s", "s")  # users, items, interactions
         await settled(app, pilot)
-        assert [row.cells[0] for row in sets(app).grid.rows] == ["shop", "[red]日本 🎉"]
+        assert [row.cells[0] for row in sets(app).data.rows] == ["shop", "[red]日本 🎉"]
         assert app.preferences.data_sort == "interactions"
         await pilot.press("S")
-        assert sets(app).grid.rows[1].cells[0] == "shop"
+        assert sets(app).data.rows[1].cells[0] == "shop"
         await pilot.press("slash", *"日本", "enter")
         await settled(app, pilot)
-        assert len(sets(app).grid.rows) == 1
+        assert len(sets(app).data.rows) == 1
         await pilot.press("Y")
         assert app.clipboard == "sracl data show '[red]日本 🎉'"
         await pilot.press("y")
         assert app.clipboard == "[red]日本 🎉"
         await pilot.press("slash", *"zz")
         await settled(app, pilot)
-        assert not sets(app).grid.rows
+        assert not sets(app).data.rows
         assert screen.disabled_reason("launch")
         await pilot.press("escape")
         await settled(app, pilot)
-        assert len(sets(app).grid.rows) == 2
+        assert len(sets(app).data.rows) == 2
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
 
@@ -242,7 +242,7 @@ async def test_launch_and_runs_with_the_set(home, settled):
         await settled(app, pilot)
         assert isinstance(app.screen, RunsScreen)
         assert app.screen.query_one("#filter", Input).value == "data=shop"
-        assert len(app.screen.query_one(Table).grid.rows) == 1
+        assert len(app.screen.query_one(Table).data.rows) == 1
 
 
 async def test_removing_asks_and_what_runs_use_stays(home, settled):
@@ -270,7 +270,7 @@ async def test_an_import_from_the_file_to_the_list(home, shop, settled, size):
     async with app.run_test(size=size) as pilot:
         screen = await importing(app, pilot, settled, shop)
         files = screen.query_one(Files)
-        assert [row.key for row in files.grid.rows] == ["..", "items.csv", "shop.csv"]
+        assert [row.key for row in files.data.rows] == ["..", "items.csv", "shop.csv"]
         assert screen.query_one("#files").border_subtitle == "1 other files"
         assert "shop.csv" in content(app, "#what")  # of the folder, the one file with interactions
         assert "items.csv" in content(app, "#what")
@@ -296,7 +296,7 @@ async def test_an_import_from_the_file_to_the_list(home, shop, settled, size):
         await pilot.press("enter")
         await settled(app, pilot)
         assert "max_length: must be a whole number" in screen.disabled_reason("start")
-        assert "✗ must be" in screen.query_one("#form", Table).grid.rows[3].cells[2]
+        assert "✗ must be" in screen.query_one("#form", Table).data.rows[3].cells[2]
         await pilot.press("enter")
         app.screen.query_one(Input).value = "4"
         await pilot.press("enter")
@@ -334,7 +334,7 @@ async def test_columns_are_chosen_and_errors_stand_at_their_fields(home, tmp_pat
         assert app.focused is screen.query_one("#form")
         assert "there is no column with the user ids" in screen.draft.errors["user_column"]
         assert "its columns are customer, sku, when" in content(app, "#what")
-        assert screen.query_one("#rows", Table).grid.rows[1].cells == ("c1", "s1", "1")
+        assert screen.query_one("#rows", Table).data.rows[1].cells == ("c1", "s1", "1")
         for key, name in (("format", "csv"), ("user_column", "customer"), ("item_column", "sku")):
             screen.query_one("#form", Table).move_to(key)
             await pilot.press("enter")
@@ -342,7 +342,7 @@ async def test_columns_are_chosen_and_errors_stand_at_their_fields(home, tmp_pat
             await pilot.press(*name, "enter")
             await settled(app, pilot)
         assert screen.draft.errors == {}
-        heads = [column.title for column in screen.query_one("#rows", Table).grid.columns]
+        heads = [column.title for column in screen.query_one("#rows", Table).data.columns]
         assert heads == ["customer = user", "sku = item", "when"]
         screen.query_one("#form", Table).move_to("name")
         await pilot.press("enter")
@@ -372,7 +372,7 @@ async def test_a_canceled_import_stores_nothing(home, shop, settled):
             await until(pilot, lambda: "5 of 5: storing" in str(progress.query_one("#step", Static).content))
             await pilot.press("escape")
             await until(pilot, lambda: app.screen is screen)
-        assert [n.message for n in app._notifications] == ["Canceled: nothing is stored."]
+        assert [n.message for n in app._notifications] == ["Import canceled, nothing was saved."]
         with open_store(home) as store:
             assert len(datasets.listed(store)) == 2
         assert not list(home.path.glob("*.new-*"))

@@ -15,11 +15,11 @@ def test_all_is_collected_when_nobody_waits(monkeypatch):
     collector = gc_scheduler.GcScheduler()
     now[0] += gc_scheduler.APART_SECONDS + 1
     collector.touch()
-    assert not collector.look(), "a key was just pressed"
+    assert not collector.collect_if_idle(), "a key was just pressed"
     now[0] += gc_scheduler.IDLE_SECONDS + 1
-    assert collector.look()
+    assert collector.collect_if_idle()
     now[0] += gc_scheduler.IDLE_SECONDS + 1
-    assert not collector.look(), "it was just done"
+    assert not collector.collect_if_idle(), "it was just done"
     assert full == [1000.0 + gc_scheduler.APART_SECONDS + 1 + gc_scheduler.IDLE_SECONDS + 1]
 
 

@@ -34,11 +34,11 @@ async def test_a_user_with_neighbors(home, settled, size):
         assert isinstance(screen, InspectorScreen)
         assert screen.found is not None
         assert "user 1 " in text(app, "#facts")
-        assert len(screen.query_one("#neighbors-table", Table).grid.rows) == 10
+        assert len(screen.query_one("#neighbors-table", Table).data.rows) == 10
         assert "Spearman" in text(app, "#agreement")
         assert "provider" in text(app, "#summary-text")
         assert all(phase in text(app, "#neighbor-text") for phase in ("epoch 0", "best ", "last 2"))
-        items = screen.query_one("#items-table", Table).grid.rows
+        items = screen.query_one("#items-table", Table).data.rows
         assert [row.sign for row in items].count("→") == 1
         await pilot.press("right_square_bracket")
         await settled(app, pilot)
@@ -65,7 +65,7 @@ async def test_a_neighbor_is_opened_and_followed(home, settled):
         await pilot.press("enter")
         await settled(app, pilot)
         assert isinstance(app.screen, NeighborScreen)
-        assert app.screen.query_one(Table).grid.rows
+        assert app.screen.query_one(Table).data.rows
         await pilot.press("o")
         await settled(app, pilot)
         assert inspector.found is not None
@@ -96,7 +96,7 @@ async def test_a_backbone_run_has_no_neighbors_and_says_so(home, settled):
         await pilot.press("down", "i")
         await settled(app, pilot)
         assert "alpha = 0" in text(app, "#agreement")
-        assert not app.screen.query_one("#neighbors-table", Table).grid.rows
+        assert not app.screen.query_one("#neighbors-table", Table).data.rows
 
 
 async def test_enter_waits_for_the_search_that_was_typed(home, settled):
@@ -127,7 +127,7 @@ async def test_users_are_sorted_by_what_changed_beside_a_second_run(home, settle
         await settled(app, pilot)
         table = app.screen.query_one(Table)
         assert table.sorted_by == ("changed", True)
-        changes = [float(row.cells[6]) for row in table.grid.rows]
+        changes = [float(row.cells[6]) for row in table.data.rows]
         assert changes == sorted(changes, reverse=True)
         assert changes[0] > 0
         assert "60 users by change of the test target's rank" in text(app, "#found-told")
@@ -154,7 +154,7 @@ async def test_a_hundred_thousand_users_are_written_when_they_are_drawn(home, se
         app.push_screen(FindUser(app.screen.run, many, "number"))
         await settled(app, pilot)
         table = app.screen.query_one(Table)
-        assert len(table.grid.rows) == 120_000
+        assert len(table.data.rows) == 120_000
         table.show(grid, keep=False)
         await pilot.press("down", "end")
         await settled(app, pilot)

@@ -43,17 +43,17 @@ async def test_an_item_with_its_substitutes(home, settled, size):
         found = screen.found
         assert found is not None
         table = screen.query_one("#substitutes-table", Table)
-        assert len(table.grid.rows) == len(found.substitutes) == 10
+        assert len(table.data.rows) == len(found.substitutes) == 10
         similarities = [one["similarity"] for one in found.substitutes]
         assert similarities == sorted(similarities, reverse=True)
         assert f"item {found.item['item_id']} of" in text(app, "#facts")
         assert "provider" in text(app, "#summary-text")
         assert "no language model" in text(app, "#summary-text")
         assert "draws one of these at random" in text(app, "#agreement")
-        assert "weight" not in [column.key for column in table.grid.columns]
+        assert "weight" not in [column.key for column in table.data.columns]
         holders = screen.query_one("#holders-table", Table)
-        assert len(holders.grid.rows) == found.item["interactions"]
-        assert 1 in [row.key[0] for row in holders.grid.rows]  # the user whom we came from
+        assert len(holders.data.rows) == found.item["interactions"]
+        assert 1 in [row.key[0] for row in holders.data.rows]  # the user whom we came from
         second = found.substitutes[1]["neighbor_id"]
         await pilot.press("down", "enter")
         await settled(app, pilot)
@@ -74,7 +74,7 @@ async def test_items_are_found_by_title_and_lead_to_their_users(home, settled):
         await pilot.press("slash")
         await settled(app, pilot)
         assert isinstance(app.screen, FindItem)
-        assert len(app.screen.query_one(Table).grid.rows) > 20
+        assert len(app.screen.query_one(Table).data.rows) > 20
         app.screen.query_one(Input).value = title.upper()
         await pilot.press("enter")  # before the list is there: it waits for it
         await settled(app, pilot)
@@ -108,14 +108,14 @@ async def test_learned_weights_of_substitutes_stand_beside_their_similarity(home
         item = screen.found.item["item_id"]
         weights = {row["neighbor_id"]: row["weight"] for row in kept if row["item_id"] == item}
         assert sum(weights.values()) == pytest.approx(1.0, abs=1e-5)
-        rows = screen.query_one("#substitutes-table", Table).grid.rows
+        rows = screen.query_one("#substitutes-table", Table).data.rows
         assert [row.cells[4] for row in rows] == [f"{weights[row.key]:.4f}" for row in rows]
         order = sorted(weights, key=lambda one: -weights[one])
         assert [int(row.cells[2]) for row in rows] == [order.index(row.key) + 1 for row in rows]
         for row in rows:
             by = int(row.cells[0]) - int(row.cells[2])
             assert row.cells[3] == (f"▲{by}" if by > 0 else f"▼{-by}" if by else "=")
-        assert f"entropy {screen.found.entropy:.3f} of 2.303" in text(app, "#agreement")
+        assert f"entropy {screen.found.entropy:.3f} (uniform: 2.303)" in text(app, "#agreement")
 
 
 async def test_a_backbone_run_has_no_substitutes_and_says_so(home, settled):
@@ -127,6 +127,6 @@ async def test_a_backbone_run_has_no_substitutes_and_says_so(home, settled):
         await pilot.press("I")
         await settled(app, pilot)
         table = app.screen.query_one("#substitutes-table", Table)
-        assert not table.grid.rows
+        assert not table.data.rows
         assert "beta = 0" in table.render_line(1).text
         assert "no summary of this item" in text(app, "#summary-text")

@@ -124,7 +124,7 @@ async def test_a_run_that_goes_on_or_dies_while_watched_says_so(home, settled):
 
 def looked(library: StoreSession) -> list[dict[str, Any]]:
     library.read()
-    return library.look().rows
+    return library.poll().rows
 
 
 def test_only_rows_that_differ_are_read_again(home):

@@ -58,7 +58,7 @@ async def test_what_runs_tell_is_shown_and_rung(home, settled, posted, monkeypat
             for _ in range(100):
                 if len(app._notifications) >= count:
                     break
-                app.look()
+                app.refresh_runs()
                 await pilot.pause(0.05)
             return [(note.title, note.message, note.severity) for note in app._notifications]
 
@@ -80,7 +80,7 @@ async def test_what_runs_tell_is_shown_and_rung(home, settled, posted, monkeypat
         assert [one["event"] for one in posted] == ["failed"]
         assert posted[0]["url"] == SECRET
         for _ in range(5):  # further looks tell nothing twice
-            app.look()
+            app.refresh_runs()
             await pilot.pause(0.1)
         assert len(app._notifications) == 4
         assert len(posted) == 1

@@ -107,7 +107,7 @@ def test_edges_are_round_and_hold_all():
 
 def test_a_cloud_counts_every_point_in_the_cell_that_it_is_found_in():
     rng = np.random.default_rng(2)
-    made = projections.grid(rng.normal(size=500), rng.normal(size=500), np.arange(500))
+    made = projections.point_grid(rng.normal(size=500), rng.normal(size=500), np.arange(500))
     for columns, lines in ((40, 9), (1, 1), (113, 30)):
         cells = made.cells(columns, lines)
         assert cells.shape == (lines, columns)
@@ -126,7 +126,7 @@ def test_pca_keeps_what_two_directions_hold(whole):
     turned = np.linalg.qr(rng.normal(size=(7, 7)))[0].astype(np.float32)
     found = projections.Vectors(np.arange(80), own @ turned + 4, None, ("h", "-"), ({}, {}))
     drawn = projections.principal_map(found)
-    assert "100% of the variance of h" in drawn.told
+    assert "100% of the variance of h" in drawn.description
     assert drawn.grids[1] is None
     # A second training of the same, in axes of its own, is turned back onto the first.
     back = projections._turned(own @ turned + 4, own)
@@ -150,7 +150,7 @@ def test_t_sne_places_a_sample(whole):
     store, run = whole
     population = read_population(store, run)
     drawn = projections.neighbor_map(projections.vectors(store, run, population))
-    assert drawn.told.startswith("t-SNE of 60 of 60 users")
+    assert drawn.description.startswith("t-SNE of 60 of 60 users")
     assert [len(side.x) for side in drawn.grids if side] == [60, 60]
 
 
@@ -160,13 +160,13 @@ async def test_bars_lead_to_their_users_and_on_to_the_inspector(home, settled, s
     async with app.run_test(size=size) as pilot:
         screen = await opened(app, pilot, settled)
         bars, users = screen.query_one("#spearman-bars", Table), screen.query_one("#spearman-users", Table)
-        assert sum(int(row.cells[2]) for row in bars.grid.rows) == 60
-        assert len(bars.grid.rows) >= (20 if size[1] > 30 else 10)
+        assert sum(int(row.cells[2]) for row in bars.data.rows) == 60
+        assert len(bars.data.rows) >= (20 if size[1] > 30 else 10)
         await pilot.press("home")
-        while not int(bars.grid.rows[bars.cursor].cells[2]):
+        while not int(bars.data.rows[bars.cursor].cells[2]):
             await pilot.press("down")
         await settled(app, pilot)
-        assert len(users.grid.rows) == int(bars.grid.rows[bars.cursor].cells[2])
+        assert len(users.data.rows) == int(bars.data.rows[bars.cursor].cells[2])
         assert "mean" in text(app, "#spearman-told")
         await pilot.press("enter", "enter")
         await settled(app, pilot)
@@ -187,13 +187,13 @@ async def test_entropy_marks_log_k_and_has_two_ranges(home, settled):
         await pilot.press("tab")
         await settled(app, pilot)
         bars = screen.query_one("#entropy-bars", Table)
-        assert [row.cells[3] for row in bars.grid.rows if row.cells[3]] == ["◂ log 10"]
+        assert [row.cells[3] for row in bars.data.rows if row.cells[3]] == ["◂ log 10"]
         assert "log 10 = 2.303" in text(app, "#entropy-told")
-        near = bars.grid.rows[0].cells[0]
+        near = bars.data.rows[0].cells[0]
         await pilot.press("z")
         await settled(app, pilot)
-        assert bars.grid.rows[0].cells[0].startswith("0.0 to ")
-        assert bars.grid.rows[0].cells[0] != near
+        assert bars.data.rows[0].cells[0].startswith("0.0 to ")
+        assert bars.data.rows[0].cells[0] != near
         before = text(app, "#entropy-told")
         await pilot.press("w", "w")
         await settled(app, pilot)
@@ -214,7 +214,7 @@ async def test_density_looks_into_a_cell_by_key_and_by_mouse(home, settled):
         await pilot.press("right")  # the fullest cell first
         await settled(app, pilot)
         assert len(plot.points()) == plot.grid.cells(*plot.plane).max()
-        assert len(users.grid.rows) == len(set(plot.grid.indices[plot.points()].tolist()))
+        assert len(users.data.rows) == len(set(plot.grid.indices[plot.points()].tolist()))
         assert f"{len(plot.points())} neighbors of" in text(app, "#density-told")
         assert "1/10" in "".join(plot.render_line(y).text for y in range(plot.size.height))
         await pilot.press("n")
@@ -224,7 +224,7 @@ async def test_density_looks_into_a_cell_by_key_and_by_mouse(home, settled):
         await pilot.click(plot, offset=(int(columns[0]) + 8, int(lines[0])))
         await settled(app, pilot)
         assert plot.cell == (columns[0], lines[0])
-        assert len(users.grid.rows) >= 1
+        assert len(users.data.rows) >= 1
         await pilot.press("u")
         assert users.has_focus
 
@@ -245,7 +245,7 @@ async def test_the_map_shows_both_vectors_and_where_a_cell_went(home, settled):
         await pilot.press("right")
         await settled(app, pilot)
         assert other._marked.tolist() == own.points().tolist()
-        assert len(screen.query_one("#map-users", Table).grid.rows) == len(own.points())
+        assert len(screen.query_one("#map-users", Table).data.rows) == len(own.points())
         await pilot.press("o")
         await settled(app, pilot)
         app.screen.query_one(Input).focus()
@@ -265,7 +265,7 @@ async def test_a_run_without_weights_says_so_and_still_maps_its_vectors(home, se
         await settled(app, pilot)
         screen = app.screen
         bars = screen.query_one("#spearman-bars", Table)
-        assert not bars.grid.rows
+        assert not bars.data.rows
         assert "alpha = 0" in bars.render_line(1).text
         await pilot.press("tab", "tab")
         await settled(app, pilot)

@@ -69,7 +69,7 @@ async def test_a_damaged_file_is_as_good_as_none(home: Home, settled, text: str)
         if "a:[b]" in text:
             app.screen.query_one("#filter").value = ""  # type: ignore[attr-defined]
             await settled(app, pilot)
-        assert len(app.screen.query_one(Table).grid.rows) == 3
+        assert len(app.screen.query_one(Table).data.rows) == 3
         await pilot.press("s", "f", "f", "2")
         await settled(app, pilot)
         assert isinstance(app.screen, RunScreen)

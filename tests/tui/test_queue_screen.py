@@ -35,7 +35,7 @@ def put(home, *names: str) -> list[str]:
 
 
 def names(app) -> list[str]:
-    return [row.cells[1] for row in app.screen.query_one(Table).grid.rows]
+    return [row.cells[1] for row in app.screen.query_one(Table).data.rows]
 
 
 async def opened(app, pilot, settled) -> QueueScreen:
@@ -62,7 +62,7 @@ async def test_what_waits_is_moved_removed_and_paused(home, settled, size):
     async with app.run_test(size=size) as pilot:
         screen = await opened(app, pilot, settled)
         assert names(app) == ["first [red]", "second", "third"]
-        assert "No worker lives: p starts them." in str(screen.query_one("#queue-facts", Static).content)
+        assert "No workers: p starts them." in str(screen.query_one("#queue-facts", Static).content)
         await pilot.press("J")
         await settled(app, pilot)
         assert names(app) == ["second", "first [red]", "third"]
@@ -77,7 +77,7 @@ async def test_what_waits_is_moved_removed_and_paused(home, settled, size):
         assert [e["name"] for e in screen.found["entries"] if e["entry"] == "waiting"] == ["second", "first [red]"]
         assert {e["name"]: e["state"] for e in screen.found["entries"]}["third"] == "stopped"
         screen.query_one(Table).move_to(screen.found["entries"][-1]["run_id"])
-        assert "is over" in screen.disabled_reason("top")
+        assert "is done" in screen.disabled_reason("top")
 
 
 async def test_p_starts_a_worker_and_a_run_ends_before_the_eyes(home, settled):

@@ -49,26 +49,26 @@ async def test_runs_are_filtered_folded_and_edited(home, settled):
     app = SraclApp(home)
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(app, pilot)
-        assert len(table(app).grid.rows) == 3
-        assert "✓ finished" in table(app).grid.rows[0].cells
+        assert len(table(app).data.rows) == 3
+        assert "✓ finished" in table(app).data.rows[0].cells
         await pilot.press("f")
         await settled(app, pilot)
-        assert len(table(app).grid.rows) == 2
-        assert "n=2" in table(app).grid.rows[1].cells[3]
+        assert len(table(app).data.rows) == 2
+        assert "n=2" in table(app).data.rows[1].cells[3]
         await pilot.press("b")
         await settled(app, pilot)
-        assert table(app).grid.rows[1].cells[3][0] in "+-"
+        assert table(app).data.rows[1].cells[3][0] in "+-"
         await pilot.press("slash")
         app.screen.query_one("#filter", Input).value = "preset:backbone"
         await settled(app, pilot)
-        assert len(table(app).grid.rows) == 1
+        assert len(table(app).data.rows) == 1
         await pilot.press("enter", "escape", "e")
         await settled(app, pilot)
         assert isinstance(app.screen, PromptDialog)
         app.screen.query_one(Input).value = "a [bold] note"
         await pilot.press("enter")
         await settled(app, pilot)
-        app.look()
+        app.refresh_runs()
         await settled(app, pilot)
         assert "a [bold] note" in [row["note"] for row in app.runs]
 
@@ -92,7 +92,7 @@ async def test_a_live_run_is_followed_within_a_second(home, settled):
         journal.append("epoch_finished", {**epoch, "metrics": metrics})
         await pilot.pause(1.0)
         assert screen.live.epoch == 1
-        assert "MRR@10 0.2500" in screen.query_one("#log-table", Table).grid.rows[-1].cells[1]
+        assert "MRR@10 0.2500" in screen.query_one("#log-table", Table).data.rows[-1].cells[1]
         await pilot.press("x")
         assert isinstance(app.screen, ConfirmDialog)
         await pilot.press("n")
@@ -156,7 +156,7 @@ async def test_the_first_run_of_a_home_leaves_the_keys_to_the_list(written, tmp_
         assert not isinstance(app.focused, Input)
         shutil.copytree(written / "runs", home.runs, dirs_exist_ok=True)
         publish(home)
-        app.look()
+        app.refresh_runs()
         await settled(app, pilot)
         await pilot.press("2")
         await settled(app, pilot)

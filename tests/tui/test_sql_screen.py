@@ -14,7 +14,7 @@ from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.rendering.query_result import MOST, details, table_of
 from sracl_tui.tui.screens.sql import SqlScreen
 from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
-from sracl_tui.tui.widgets.dialogs import PromptDialog, Told
+from sracl_tui.tui.widgets.dialogs import PromptDialog, TextDialog
 from sracl_tui.tui.widgets.sql_editor import SqlEditor, complete
 from sracl_tui.tui.widgets.table import Table
 from store.errors import QueryFailed, StoreError
@@ -29,7 +29,7 @@ def told(app) -> str:
 
 
 def cells(app) -> list[tuple[str, ...]]:
-    return [row.cells for row in app.screen.query_one("#rows", Table).grid.rows]
+    return [row.cells for row in app.screen.query_one("#rows", Table).data.rows]
 
 
 async def opened(app, pilot, settled, query: str | None = None) -> SqlScreen:
@@ -60,13 +60,13 @@ async def test_rows_are_text_and_null_is_told_apart(home, settled):
             app, pilot, settled, "SELECT '[red]x[/]' AS a, NULL AS b, chr(27) || '[31m' AS c, 0.5 AS d, 7 AS e"
         )
         assert cells(app) == [("[red]x[/]", "NULL", "�[31m", "0.5", "7")]
-        row = app.screen.query_one("#rows", Table).grid.rows[0]
+        row = app.screen.query_one("#rows", Table).data.rows[0]
         assert row.styles[1] == "dim"
         assert row.styles[0] == ""
         await pilot.press("f4", "y")
         assert app.clipboard.split("\t")[:2] == ["[red]x[/]", "NULL"]
         await pilot.press("enter")
-        assert isinstance(app.screen, Told)
+        assert isinstance(app.screen, TextDialog)
 
 
 @pytest.mark.parametrize(

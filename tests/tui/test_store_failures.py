@@ -38,7 +38,7 @@ def text(app: App[None]) -> list[str]:
 
 
 def rows(app: SraclApp) -> int:
-    return len(app.screen_stack[0].query_one(Table).grid.rows)
+    return len(app.screen_stack[0].query_one(Table).data.rows)
 
 
 def status(app: SraclApp) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from rich.table import Table as Pairs
 from rich.text import Text
-from textual.binding import Binding, BindingType
 
 from sracl_tui import formatting
 from sracl_tui.services.dataset_facts import facts_of
-from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
+from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 
 COLUMNS = (
     Column("name", "name", most=24),
@@ -25,17 +24,6 @@ COLUMNS = (
     Column("imported_at", "imported (UTC)"),
 )
 SIZES = ("users", "items", "interactions", "train_prefixes")
-
-
-class DatasetTable(Table, inherit_bindings=False):
-    """The list; `l` is for Launch here."""
-
-    SECTION = "datasets"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(binding for binding in Table.BINDINGS if isinstance(binding, Binding) and "slide" not in binding.action),
-        Binding("left", "slide(-8)", "Scroll left", show=False),
-        Binding("right", "slide(8)", "Scroll right", show=False),
-    ]
 
 
 def source_name(row: dict[str, Any]) -> str:
@@ -76,8 +64,8 @@ def facts_table(row: dict[str, Any], found: dict[str, Any] | None, runs: Sequenc
     pairs = Pairs(box=None, pad_edge=False, show_header=False, padding=(0, 1))
     pairs.add_column(no_wrap=True, style=dim)
     pairs.add_column(overflow="fold")
-    for name, told in facts_of(row, found, runs).items():
-        pairs.add_row(name, Text(formatting.line(told), "bold" if name == "dataset" else ""))
+    for name, text in facts_of(row, found, runs).items():
+        pairs.add_row(name, Text(formatting.line(text), "bold" if name == "dataset" else ""))
     for place, item in enumerate((found or {}).get("popular", ())):
         title = item["title"] or f"item {item['raw_id']}"
         pairs.add_row("" if place else "popular", Text(formatting.line(f"{item['count']:,}x {title}")))

@@ -32,19 +32,19 @@ def source_text(draft: Draft) -> Text:
     if found is None:
         browsing = draft.path is not None and draft.path.is_dir()
         return Text(formatting.text(draft.trouble), "italic" if browsing else "bold")
-    said = Text()
-    said.append(formatting.line(found.file.name), "bold")
-    said.append(f"  {found.format}, {bytes_text(found.size)}{_rows(found)}\n")
+    text = Text()
+    text.append(formatting.line(found.file.name), "bold")
+    text.append(f"  {found.format}, {bytes_text(found.size)}{_rows(found)}\n")
     roles = {name: getattr(found.head.roles, name) for name in ROLES}
-    said.append(formatting.line("   ".join(f"{name}: {column}" for name, column in roles.items() if column)))
+    text.append(formatting.line("   ".join(f"{name}: {column}" for name, column in roles.items() if column)))
     if found.items is not None and found.items_head is not None:
-        said.append("\n")
-        said.append(formatting.line(f"texts: {found.items.name} ({', '.join(found.items_head.names)})"))
+        text.append("\n")
+        text.append(formatting.line(f"texts: {found.items.name} ({', '.join(found.items_head.names)})"))
     for warning in found.warnings:
-        said.append(f"\n! {formatting.line(warning)}", "italic")
+        text.append(f"\n! {formatting.line(warning)}", "italic")
     if draft.trouble:
-        said.append(formatting.text(f"\n✗ {draft.trouble}"), "bold")
-    return said
+        text.append(formatting.text(f"\n✗ {draft.trouble}"), "bold")
+    return text
 
 
 def _rows(found: Preview) -> str:
@@ -54,7 +54,7 @@ def _rows(found: Preview) -> str:
 
 
 def _round(count: int) -> int:
-    """Two digits are all that an estimate has."""
+    """Round to two digits: an estimate has no more."""
     return (
         int(f"{count:.1e}".split("e")[0].replace(".", "")) * 10 ** max(0, len(str(count)) - 2) if count > 99 else count
     )
@@ -82,18 +82,18 @@ def rows_table(head: Head | None) -> TableData:
 
 
 def form_table(draft: Draft) -> TableData:
-    """The options; an error stands at its field."""
+    """The import options as a table; an error replaces the help of its option."""
     errors, changed, rows = draft.errors, draft.changed, []
     for field in FIELDS:
         wrong, value = errors.get(field.key, ""), draft.values[field.key]
-        told = f"✗ {formatting.line(wrong)}" if wrong else field.help
+        text = f"✗ {formatting.line(wrong)}" if wrong else field.help
         styles = ("strong" if field.key == "name" else "", "accent", "bad" if wrong else "dim")
         sign = "✗" if wrong else "*" if field.key in changed else ""
-        rows.append(Row(field.key, (field.key, _said(draft.found, field.key, value), told), styles, sign))
+        rows.append(Row(field.key, (field.key, _value_text(draft.found, field.key, value), text), styles, sign))
     return lay_out(FORM, rows)
 
 
-def _said(found: Preview | None, key: str, value: Any) -> str:
+def _value_text(found: Preview | None, key: str, value: Any) -> str:
     """A value; in brackets what was found by itself."""
     if value is not None or found is None:
         return "none" if value is None else formatting.line(value)
@@ -102,19 +102,25 @@ def _said(found: Preview | None, key: str, value: Any) -> str:
     return f"({formatting.line(known[key])})" if known.get(key) else "none"
 
 
-def kept_text(told: Step | Imported, sets: Mapping[str, str]) -> Text:
+def kept_text(message: Step | Imported, sets: Mapping[str, str]) -> Text:
     """What would be kept, or how far the counting is."""
-    if isinstance(told, Step):
+    if isinstance(message, Step):
         return Text(
-            formatting.line(f"counting {formatting.bar((told.done + 1) / told.total, 10).ljust(10)} {told.detail}")
+            formatting.line(
+                f"counting {formatting.bar((message.done + 1) / message.total, 10).ljust(10)} {message.detail}"
+            )
         )
-    said = Text()
-    said.append(f"keeps {told.users:,} users, {told.items:,} items, {told.interactions:,} interactions", "bold")
-    said.append(f" of {told.rows_read:,} rows; {told.with_text:,} items with text, {told.tied:,} users tied at the end")
-    dropped = ", ".join(f"{count:,} {reason}" for reason, count in told.dropped.items())
-    said.append(f"\ndrops {dropped}" if dropped else "\ndrops nothing")
-    if told.dataset_id in sets:
-        said.append(formatting.line(f"; this very content is here already, as {sets[told.dataset_id]}"), "bold")
-    for warning in told.warnings:
-        said.append(f"\n! {formatting.line(warning)}", "italic")
-    return said
+    text = Text()
+    text.append(
+        f"keeps {message.users:,} users, {message.items:,} items, {message.interactions:,} interactions", "bold"
+    )
+    text.append(
+        f" of {message.rows_read:,} rows; {message.with_text:,} items with text, {message.tied:,} users tied at the end"
+    )
+    dropped = ", ".join(f"{count:,} {reason}" for reason, count in message.dropped.items())
+    text.append(f"\ndrops {dropped}" if dropped else "\ndrops nothing")
+    if message.dataset_id in sets:
+        text.append(formatting.line(f"; this very content is here already, as {sets[message.dataset_id]}"), "bold")
+    for warning in message.warnings:
+        text.append(f"\n! {formatting.line(warning)}", "italic")
+    return text

@@ -51,7 +51,7 @@ def substitutes_table(found: ItemInspection) -> TableData:
 
 
 def holders_table(found: ItemInspection) -> TableData:
-    """Who has the item."""
+    """Users who have the item, with date and role."""
     rows = [
         Row(
             (one["user_id"], one["position"]),
@@ -70,21 +70,21 @@ def holders_table(found: ItemInspection) -> TableData:
 
 def item_text(found: ItemInspection) -> Text:
     """The summary with its origin, then the text that it was made from."""
-    said = summary_text(found.summary, of="item")
-    said.append("\n\nKnown of the item\n", "bold")
-    said.append(formatting.text(found.item["text"]) or "nothing: the source has no text")
-    return said
+    text = summary_text(found.summary, of="item")
+    text.append("\n\nKnown of the item\n", "bold")
+    text.append(formatting.text(found.item["text"]) or "nothing: the source has no text")
+    return text
 
 
 def substitute_text(one: dict[str, Any] | None) -> Text:
-    """A substitute in a few lines."""
-    said = Text()
+    """Title, users in common and text of a substitute."""
+    text = Text()
     if one is not None:
-        said.append(formatting.line(title_of(one, one["neighbor_id"])), "bold")
+        text.append(formatting.line(title_of(one, one["neighbor_id"])), "bold")
         who = "user has" if one["users"] == 1 else "users have"
-        said.append(f"\n{one['users']:,} {who} it, {one['shared']:,} with both items\n", "dim")
-        said.append(formatting.text(one["text"]) or "The source has no text of it.")
-    return said
+        text.append(f"\n{one['users']:,} {who} it, {one['shared']:,} with both items\n", "dim")
+        text.append(formatting.text(one["text"]) or "The source has no text of it.")
+    return text
 
 
 def title_of(row: dict[str, Any], item_id: int) -> str:

@@ -21,7 +21,7 @@ Range = tuple[float, float]
 
 
 def histogram_table(name: str, buckets: Sequence[Bucket], width: int) -> TableData:
-    """A histogram: a line for each bucket, bars as long as so many columns allow."""
+    """A histogram as a table with one row per bucket; `width` columns limit the bars."""
     long = max(BAR, width - OTHERS)
     columns = (
         Column("range", name.title(), right=True),
@@ -41,35 +41,35 @@ def histogram_table(name: str, buckets: Sequence[Bucket], width: int) -> TableDa
 
 
 def spearman_text(population: Population, when: str) -> Text:
-    """Mean, median, and how many agree."""
+    """Mean and median of the users' Spearman correlations, and how many are positive."""
     known = population.spearman[~np.isnan(population.spearman)]
     if not len(known):
         return Text()
     above, below = int((known > 0).sum()), int((known < 0).sum())
-    said = Text()
-    said.append("Spearman of similarity and weight ", "bold").append(f"{when}: mean {known.mean():+.3f}, ")
-    said.append(f"median {np.median(known):+.3f}. {above:,} users above 0, {below:,} below, of {len(known):,}. ")
-    said.append("+1: the most similar weigh most.", "italic")
-    return said
+    text = Text()
+    text.append("Spearman of similarity and weight ", "bold").append(f"{when}: mean {known.mean():+.3f}, ")
+    text.append(f"median {np.median(known):+.3f}. {above:,} users above 0, {below:,} below, of {len(known):,}. ")
+    text.append("+1: the most similar weigh most.", "italic")
+    return text
 
 
 def entropy_text(population: Population, when: str) -> Text:
-    """Mean and extremes, against log k."""
+    """Mean and extremes of the users' entropy in nats, and the mean's share of log k."""
     known = population.entropy[~np.isnan(population.entropy)]
     if not len(known):
         return Text()
     counts = population.neighbor_weights.counts
     k = int(counts.max())
-    said = Text()
-    said.append("Entropy of the weights ", "bold").append(f"{when}: mean {known.mean():.3f} nats, ")
-    said.append(f"lowest {known.min():.3f}, highest {known.max():.3f}")
+    text = Text()
+    text.append("Entropy of the weights ", "bold").append(f"{when}: mean {known.mean():.3f} nats, ")
+    text.append(f"lowest {known.min():.3f}, highest {known.max():.3f}")
     if k > 1:
-        said.append(
+        text.append(
             f"; log {k} = {math.log(k):.3f} would be equal weights, the mean is {known.mean() / math.log(k):.1%}"
         )
         fewer = int((counts < k).sum())
-        said.append(f". {fewer:,} users have fewer than {k} neighbors: their most is lower." if fewer else ".")
-    return said
+        text.append(f". {fewer:,} users have fewer than {k} neighbors: their most is lower." if fewer else ".")
+    return text
 
 
 def density_text(
@@ -79,41 +79,41 @@ def density_text(
     mask = population.neighbor_weights.mask
     if not mask.any():
         return Text()
-    said = Text()
+    text = Text()
     if ranges is not None:
         (left, right), (low, high) = ranges
-        said.append(f"{pairs:,} neighbors of {users:,} users", "bold")
-        said.append(f": similarity {left:.3f} to {right:.3f}, weight {low:.4f} to {high:.4f}")
-        return said
+        text.append(f"{pairs:,} neighbors of {users:,} users", "bold")
+        text.append(f": similarity {left:.3f} to {right:.3f}, weight {low:.4f} to {high:.4f}")
+        return text
     similarity, weights = population.neighbor_weights.similarity[mask], population.neighbor_weights.weights[mask]
-    said.append(f"{mask.sum():,} neighbors of {len(population.neighbor_weights.rows):,} users ", "bold").append(
+    text.append(f"{mask.sum():,} neighbors of {len(population.neighbor_weights.rows):,} users ", "bold").append(
         f"{when}. "
     )
     if similarity.std() > 0 and weights.std() > 0:
-        said.append(f"Correlation over all of them {np.corrcoef(similarity, weights)[0, 1]:+.3f}. ")
-    said.append("Arrows or a click look into a cell, n the next.", "italic")
-    return said
+        text.append(f"Correlation over all of them {np.corrcoef(similarity, weights)[0, 1]:+.3f}. ")
+    text.append("Arrows or a click look into a cell, n the next.", "italic")
+    return text
 
 
 def vectors_text(found: Vectors, drawn: Map | None) -> Text:
     """The numbers that a map cannot show, and what the map is."""
-    said = Text()
+    text = Text()
     sides = [
         (name.partition(",")[0], values) for name, values in zip(found.names, found.measures, strict=True) if values
     ]
     width = 0 if found.a is None else found.a.shape[1]
     if sides:
-        said.append(f"{'':<15}" + "".join(f"{name:>7}" for name, _ in sides) + "\n", "bold")
+        text.append(f"{'':<15}" + "".join(f"{name:>7}" for name, _ in sides) + "\n", "bold")
     for label, key, digits, meaning in (
         ("effective rank", "effective_rank", 1, f"of {width} in use"),
         ("uniformity", "uniformity", 2, "less: more even"),
         ("mean cosine", "mean_cosine", 2, "1: all one way"),
     ):
         if sides:
-            said.append(f"{label:<15}", "bold")
-            said.append("".join(f"{values.get(key, math.nan):>7.{digits}f}" for _, values in sides))
-            said.append(f"  {meaning}\n", "dim")
-    said.append(drawn.told if drawn is not None else "", "italic")
+            text.append(f"{label:<15}", "bold")
+            text.append("".join(f"{values.get(key, math.nan):>7.{digits}f}" for _, values in sides))
+            text.append(f"  {meaning}\n", "dim")
+    text.append(drawn.description if drawn is not None else "", "italic")
     if found.note:
-        said.append(f"{' ' if drawn is not None else ''}{formatting.text(found.note)}", "italic")
-    return said
+        text.append(f"{' ' if drawn is not None else ''}{formatting.text(found.note)}", "italic")
+    return text

@@ -21,81 +21,85 @@ STYLES = (("warning", "warn"), ("failed", "bad"), ("killed", "bad"), ("stopp", "
 
 
 def progress(live: RunState, state: str, reason: str | None, now: float) -> Text:
-    """State, stages, training and test metrics."""
-    said = Text()
-    said.append(formatting.state(state), "bold")
-    said.append(f"  {formatting.line(live.dataset)}" if live.dataset else "")
-    said.append(f"  seed {live.created['seed']}" if "seed" in live.created else "")
-    said.append(f"  {formatting.line(reason)}" if reason else "")
+    """State, stages, training and test metrics of a run, a line each."""
+    text = Text()
+    text.append(formatting.state(state), "bold")
+    text.append(f"  {formatting.line(live.dataset)}" if live.dataset else "")
+    text.append(f"  seed {live.created['seed']}" if "seed" in live.created else "")
+    text.append(f"  {formatting.line(reason)}" if reason else "")
     done = [stage for stage in live.stages.values() if stage.seconds is not None]
     if done:
-        told = (f"{formatting.line(s.name)} {'reused' if s.cached else formatting.clock(s.seconds)}" for s in done)
-        said.append(f"\n{'done':<10}{', '.join(told)}")
+        message = (f"{formatting.line(s.name)} {'reused' if s.cached else formatting.clock(s.seconds)}" for s in done)
+        text.append(f"\n{'done':<10}{', '.join(message)}")
     for stage in live.stages.values():
         if stage.seconds is None and state in ACTIVE:
-            said.append(f"\n{_stage(stage, now)}")
+            text.append(f"\n{_stage(stage, now)}")
     if live.epochs and (live.epoch or live.step[1]):
-        said.append(f"\n{_training(live, state)}")
+        text.append(f"\n{_training(live, state)}")
     if live.test:
-        told = (f"{name.upper()} {live.test[name]:.4f}" for name in SHOWN if live.test.get(name) is not None)
-        said.append(f"\n{'test':<10}{'  '.join(told)}", "bold")
-    return said
+        message = (f"{name.upper()} {live.test[name]:.4f}" for name in SHOWN if live.test.get(name) is not None)
+        text.append(f"\n{'test':<10}{'  '.join(message)}", "bold")
+    return text
 
 
 def _stage(stage: Stage, now: float) -> str:
     share = stage.done / stage.total if stage.total else 0.0
     left = stage.remaining(now)
     count = (
-        f"{stage.done:,} of {stage.total:,}" if stage.total else f"at work for {formatting.clock(now - stage.started)}"
+        f"{stage.done:,} of {stage.total:,}" if stage.total else f"running for {formatting.clock(now - stage.started)}"
     )
-    told = [count, f"{formatting.clock(left)} left" if left is not None else "", formatting.line(stage.detail)]
-    return f"{formatting.line(stage.name):<10}{formatting.bar(share, BAR):<{BAR}}  {', '.join(filter(None, told))}"
+    text = [count, f"{formatting.clock(left)} left" if left is not None else "", formatting.line(stage.detail)]
+    return f"{formatting.line(stage.name):<10}{formatting.bar(share, BAR):<{BAR}}  {', '.join(filter(None, text))}"
 
 
 def _training(live: RunState, state: str) -> str:
-    said = f"{'train':<10}{formatting.bar(live.share, BAR):<{BAR}}  epoch {live.epoch} of {live.epochs}"
+    text = f"{'train':<10}{formatting.bar(live.share, BAR):<{BAR}}  epoch {live.epoch} of {live.epochs}"
     left = live.remaining() if state in ACTIVE else None
-    said += f", {formatting.clock(left)} left at most" if left is not None else ""
+    text += f", up to {formatting.clock(left)} left" if left is not None else ""
     if state in ACTIVE and live.step[1]:
-        said += f", step {live.step[0]:,} of {live.step[1]:,}"
-        said += f", loss {live.step_loss:.4f}" if live.step_loss is not None else ""
-    said += f", best {live.best_epoch}" if live.best_epoch else ""
-    return said + (f", {live.bad_epochs} without gain" if live.bad_epochs else "")
+        text += f", step {live.step[0]:,} of {live.step[1]:,}"
+        text += f", loss {live.step_loss:.4f}" if live.step_loss is not None else ""
+    text += f", best {live.best_epoch}" if live.best_epoch else ""
+    return text + (f", {_epochs(live.bad_epochs)} without improvement" if live.bad_epochs else "")
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
 
 
 def log_table(live: RunState, wanted: str) -> TableData:
     """The log, or its lines with all of some words."""
     found = wanted.lower().split()
     rows = []
-    for number, (at, said) in enumerate(live.log):
-        low = said.lower()
+    for number, (at, text) in enumerate(live.log):
+        low = text.lower()
         if all(word in low for word in found):
             style = next((style for sign, style in STYLES if sign in low), "")
-            rows.append(Row(number, (formatting.local_time(at), formatting.line(said)), ("dim", style)))
+            rows.append(Row(number, (formatting.local_time(at), formatting.line(text)), ("dim", style)))
     return lay_out(LOG, rows)
 
 
 def settings(created: dict[str, Any]) -> Text:
-    """What differs from the preset, then every setting."""
+    """Differences from the preset, then every setting."""
     name = created.get("preset") or "default"
-    said = Text()
+    text = Text()
     try:
         config = Config.model_validate(created["config"])
     except (ValueError, KeyError) as error:
-        return said.append(formatting.text(f"These settings cannot be read: {error}"))
-    said.append(f"preset {formatting.line(name)}, config {formatting.line(created.get('config_hash'))}\n\n", "bold")
+        return text.append(formatting.text(f"These settings cannot be read: {error}"))
+    text.append(f"preset {formatting.line(name)}, config {formatting.line(created.get('config_hash'))}\n\n", "bold")
     try:
         differences = config.differences(load_config(preset=name)[0])
     except ConfigError as error:
-        said.append(formatting.text(f"{error.message}: differences cannot be shown\n"))
+        text.append(formatting.text(f"{error.message}: differences cannot be shown\n"))
     else:
-        said.append("differs from the preset in\n" if differences else "as in the preset\n")
+        text.append("differs from the preset in\n" if differences else "identical to the preset\n")
         for path, (theirs, ours) in differences.items():
-            said.append(f"  {path:<28}", "bold").append(
+            text.append(f"  {path:<28}", "bold").append(
                 f"{formatting.line(ours)}  (preset: {formatting.line(theirs)})\n"
             )
-    said.append("\nall settings\n")
+    text.append("\nall settings\n")
     for section, values in config.model_dump(mode="json").items():
         for leaf, value in values.items():
-            said.append(f"  {section}.{leaf:<{26 - len(section)}} {formatting.line(value)}\n")
-    return said
+            text.append(f"  {section}.{leaf:<{26 - len(section)}} {formatting.line(value)}\n")
+    return text

@@ -13,6 +13,10 @@ from sracl_tui.services.run_list import METRICS, RunGroup, differing_settings
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 from store.run_states import ACTIVE
 
+WELCOME = (
+    "No runs here yet.\n\nd  makes the synthetic demo set, trains SRA-CL on it (2 minutes) and opens the Inspector\n"
+    "4  opens the form for a run with your own settings\n\nOr in a shell:  sracl run"
+)
 COLUMNS = (
     Column("name", "run", most=26),
     Column("state", "state"),
@@ -38,83 +42,88 @@ class RunTableBuilder:
     def __init__(self) -> None:
         self._rows: dict[str, tuple[Any, ...]] = {}
         self._hashes: set[str] = set()
-        self._told: dict[str, str] = {}
+        self._differences: dict[str, str] = {}
 
-    def told(self, rows: Sequence[Run]) -> dict[str, str]:
-        """`distinctions`, found anew where there are other settings."""
+    def differences(self, rows: Sequence[Run]) -> dict[str, str]:
+        """`differing_settings`, computed anew only when the set of configs changes."""
         hashes = {row["config_hash"] for row in rows}
         if hashes != self._hashes:
-            self._hashes, self._told = hashes, differing_settings(rows)
-        return self._told
+            self._hashes, self._differences = hashes, differing_settings(rows)
+        return self._differences
 
-    def grid(
-        self, lines: Sequence[RunGroup], *, marked: Collection[str], baseline: RunGroup | None, told: dict[str, str]
+    def table(
+        self,
+        groups: Sequence[RunGroup],
+        *,
+        marked: Collection[str],
+        baseline: RunGroup | None,
+        differences: dict[str, str],
     ) -> TableData:
-        """The table."""
+        """The table of the list; rows that have not changed are reused."""
         kept, self._rows = self._rows, {}
         base = baseline.runs if baseline is not None else ()
         rows = []
-        for line in lines:
-            looks = (line.key in marked, base, told.get(line.first["config_hash"], ""))
-            known = kept.get(line.key)
-            if known is None or not _same(known[0], line.runs) or known[1] != looks:
-                known = line.runs, looks, _row(line, marked, baseline, told)
-            self._rows[line.key] = known
+        for group in groups:
+            looks = (group.key in marked, base, differences.get(group.first["config_hash"], ""))
+            known = kept.get(group.key)
+            if known is None or not _are_same(known[0], group.runs) or known[1] != looks:
+                known = group.runs, looks, _row(group, marked, baseline, differences)
+            self._rows[group.key] = known
             rows.append(known[2])
         return lay_out(COLUMNS, rows)
 
 
-def _same(some: tuple[Run, ...], others: tuple[Run, ...]) -> bool:
+def _are_same(some: tuple[Run, ...], others: tuple[Run, ...]) -> bool:
     """Whether these are the very same rows: unchanged ones are handed on as they are."""
     return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
 
 
-def _row(line: RunGroup, marked: Collection[str], baseline: RunGroup | None, told: dict[str, str]) -> Row:
-    run = line.first
-    pinned = baseline is not None and line.key == baseline.key
-    sign = "*" if line.key in marked else "=" if pinned else ""
-    metrics, looks = zip(*(_metric(line, name, None if pinned else baseline) for name in METRICS), strict=True)
-    state, style = _state(line)
+def _row(group: RunGroup, marked: Collection[str], baseline: RunGroup | None, differences: dict[str, str]) -> Row:
+    run = group.first
+    pinned = baseline is not None and group.key == baseline.key
+    sign = "*" if group.key in marked else "=" if pinned else ""
+    metrics, looks = zip(*(_metric(group, name, None if pinned else baseline) for name in METRICS), strict=True)
+    state, style = _state(group)
     cells = (
-        formatting.line(run["name"] + (f" x{len(line.runs)}" if line.folded else "")),
+        formatting.line(run["name"] + (f" x{len(group.runs)}" if group.folded else "")),
         state,
         formatting.line(run["dataset_name"] or run["config"]["data"]["dataset"]),
         *metrics,
-        _epoch(line),
-        _time(line),
-        _cost(line),
-        ",".join(str(r["seed"]) for r in reversed(line.runs)) if line.folded else str(run["seed"]),
+        _epoch(group),
+        _time(group),
+        _cost(group),
+        ",".join(str(r["seed"]) for r in reversed(group.runs)) if group.folded else str(run["seed"]),
         formatting.line(run["preset"] or ""),
-        formatting.line(told.get(run["config_hash"], "")),
+        formatting.line(differences.get(run["config_hash"], "")),
         formatting.line(" ".join(run["tags"])),
         formatting.line(run["group_name"] or ""),
         f"{run['created_at']:%m-%d %H:%M}" if run["created_at"] else "",
         formatting.line(run["note"]),
     )
     return Row(
-        line.key,
+        group.key,
         cells,
         ("strong", style, "", *looks, "", "dim", "dim", "dim", "dim", "", "accent", "accent", "dim", "dim"),
         sign,
     )
 
 
-def _state(line: RunGroup) -> tuple[str, str]:
-    names = Counter(run["state"] for run in line.runs)
+def _state(group: RunGroup) -> tuple[str, str]:
+    names = Counter(run["state"] for run in group.runs)
     if len(names) == 1:
         name = next(iter(names))
         return formatting.state(name), formatting.STATE_STYLES.get(name, "")
     live = next((name for name in names if name in ACTIVE), None)
     shown = live or names.most_common(1)[0][0]
-    return f"{formatting.state(shown)} {names[shown]}/{len(line.runs)}", formatting.STATE_STYLES.get(shown, "")
+    return f"{formatting.state(shown)} {names[shown]}/{len(group.runs)}", formatting.STATE_STYLES.get(shown, "")
 
 
-def _metric(line: RunGroup, name: str, baseline: RunGroup | None) -> tuple[str, str]:
+def _metric(group: RunGroup, name: str, baseline: RunGroup | None) -> tuple[str, str]:
     """A metric, or its difference from the baseline; with the standard deviation over seeds."""
-    value = line.mean(name)
+    value = group.mean(name)
     if value is None:
         return "-", "dim"
-    values = line.values(name)
+    values = group.values(name)
     spread = f" ±{statistics.stdev(values):.4f} n={len(values)}" if len(values) > 1 else ""
     base = baseline.mean(name) if baseline is not None else None
     if base is None:
@@ -123,11 +132,11 @@ def _metric(line: RunGroup, name: str, baseline: RunGroup | None) -> tuple[str, 
     return f"{by:+.4f}{spread}", "good" if by > 0 else "bad" if by < 0 else "dim"
 
 
-def _epoch(line: RunGroup) -> str:
-    """Epochs done; of a run at work also how far it is."""
-    run = line.first
-    if line.folded:
-        return f"{min(r['epoch'] for r in line.runs)}-{max(r['epoch'] for r in line.runs)}"
+def _epoch(group: RunGroup) -> str:
+    """Epochs done; for a running run also its progress."""
+    run = group.first
+    if group.folded:
+        return f"{min(r['epoch'] for r in group.runs)}-{max(r['epoch'] for r in group.runs)}"
     most = run["config"].get("train", {}).get("epochs")
     if run["state"] not in ACTIVE or not most:
         return str(run["epoch"])
@@ -138,18 +147,18 @@ def _epoch(line: RunGroup) -> str:
     return f"{run['epoch']}/{most}{percent}"
 
 
-def _time(line: RunGroup) -> str:
-    """Seconds that it took, of all seeds; of a run at work those that are left at most."""
-    left = (line.first.get("progress") or {}).get("left")
-    if left is not None and not line.folded:
+def _time(group: RunGroup) -> str:
+    """Duration, summed over seeds; for a running run an upper bound of the time that is left."""
+    left = (group.first.get("progress") or {}).get("left")
+    if left is not None and not group.folded:
         return f"{formatting.clock(left)} left"
-    times = [(run["timings"] or {}).get("total") for run in line.runs]
+    times = [(run["timings"] or {}).get("total") for run in group.runs]
     known = [time for time in times if time is not None]
     return formatting.clock(sum(known), tenths=True) if known else "-"
 
 
-def _cost(line: RunGroup) -> str:
+def _cost(group: RunGroup) -> str:
     """What its calls have cost; a plus where the price of some is unknown."""
-    usd = sum(run["usd_known"] for run in line.runs)
-    unknown = any(run["usd"] is None for run in line.runs)
+    usd = sum(run["usd_known"] for run in group.runs)
+    unknown = any(run["usd"] is None for run in group.runs)
     return f"{formatting.dollars(usd)}{'+' if unknown else ''}" if usd else "?" if unknown else "-"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from rich.text import Text
@@ -27,9 +28,12 @@ NEIGHBORS = (
     Column("bar", "", least=8),
     Column("user", "user", right=True),
     Column("target", "target"),
-    Column("titles", "its last items", flex=True, least=24, most=60),
+    Column("titles", "its last items", flex=True, least=20, most=60),
 )
 BAR = 8
+LONG_TITLES = {"weights": "weight rank", "moved": "change"}
+TITLES_FROM, LONG_FROM = 78, 86
+"""Columns of a terminal from which items' titles fit beside the numbers, and long names of the columns as well."""
 
 
 def items_table(found: Inspection, *, shared: Collection[int] = (), marked: str = "●") -> TableData:
@@ -50,10 +54,17 @@ def items_table(found: Inspection, *, shared: Collection[int] = (), marked: str 
     return lay_out(ITEMS, rows)
 
 
-def neighbors_table(found: Inspection, holders: dict[int, str], *, titles: bool = True) -> TableData:
-    """The neighbors, most similar first; without their titles where there is no room for them."""
+def neighbors_table(found: Inspection, holders: dict[int, str], *, room: int) -> TableData:
+    """The neighbors, most similar first.
+
+    Args:
+        holders: by neighbor, whether the user has the target or buys it next.
+        room: width in columns; a narrow table is without titles of items and has short names of columns.
+    """
     most = max((n["weight"] or 0.0 for n in found.neighbors), default=0.0) or 1.0
-    columns = NEIGHBORS if titles else NEIGHBORS[:-1]
+    columns = NEIGHBORS if room >= TITLES_FROM else NEIGHBORS[:-1]
+    if room >= LONG_FROM:
+        columns = tuple(replace(column, title=LONG_TITLES.get(column.key, column.title)) for column in columns)
     return lay_out(columns, [_neighbor(n, most, holders) for n in found.neighbors])
 
 
@@ -90,20 +101,20 @@ def summary_text(summary: dict[str, Any] | None, *, of: str = "prefix", brief: b
         of: what it is a summary of, in a word.
         brief: who wrote it in a line, and no more.
     """
-    said = Text()
+    text = Text()
     if summary is None:
-        said.append(f"This run has no summary of this {of}.", "dim")
-        return said
+        text.append(f"This run has no summary of this {of}.", "dim")
+        return text
     if summary["fallback"]:
-        said.append("! fallback: the model failed, the offline rules stand in for it\n\n", "bold")
-    said.append(formatting.text(summary["text"]) or "(an empty answer)")
+        text.append("! fallback: the model failed, the offline rules stand in for it\n\n", "bold")
+    text.append(formatting.text(summary["text"]) or "(an empty answer)")
     model = summary["model"] or "rules, no language model"
     if brief:
-        said.append(
+        text.append(
             f"\n\n{formatting.line(summary['provider'])}: {formatting.line(model)}, {formatting.dollars(summary['usd'])}"
         )
-        return said
-    said.append("\n\n")
+        return text
+    text.append("\n\n")
     facts = {
         "provider": summary["provider"],
         "model": model,
@@ -112,14 +123,14 @@ def summary_text(summary: dict[str, Any] | None, *, of: str = "prefix", brief: b
         "tokens": f"{summary['tokens_in'] or 0:,} in, {summary['tokens_out'] or 0:,} out, "
         f"{summary['tokens_cached'] or 0:,} cached",
         "price": formatting.dollars(summary["usd"]),
-        "ended": summary["finish_reason"] or "-",
+        "finish reason": summary["finish_reason"] or "-",
         "made": f"{summary['created_at']:%Y-%m-%d %H:%M} UTC, by run {summary['run_id'] or '-'}",
     }
     for name, value in facts.items():
-        said.append(f"{name:<9}", "bold")
-        said.append(f"{formatting.line(value)}\n")
-    said.rstrip()
-    return said
+        text.append(f"{name:<15}", "bold")
+        text.append(f"{formatting.line(value)}\n")
+    text.rstrip()
+    return text
 
 
 def _unit(unit: str) -> str:
@@ -134,35 +145,35 @@ def agreement_text(found: Inspection) -> Text:
 
 def orders_text(neighbors: list[dict[str, Any]], spearman: float | None, entropy: float | None, note: str = "") -> Text:
     """Rank correlation, entropy against log k, and a note."""
-    said = Text()
+    text = Text()
     count = sum(n["weight"] is not None for n in neighbors)
     if count:
-        even = f" of {math.log(count):.3f} if all were equal" if count > 1 else ""
+        even = f" (uniform: {math.log(count):.3f})" if count > 1 else ""
         agree = "- (equal or too few values)" if spearman is None else f"{spearman:+.2f}"
         spread = "-" if entropy is None else f"{entropy:.3f}{even}"
-        said.append("Spearman ", "bold").append(f"{agree}   ")
-        said.append("entropy ", "bold").append(spread)
+        text.append("Spearman ", "bold").append(f"{agree}   ")
+        text.append("entropy ", "bold").append(spread)
     if note:
-        said.append("\n" if count else "").append(formatting.text(note), "italic")
-    return said
+        text.append("\n" if count else "").append(formatting.text(note), "italic")
+    return text
 
 
 def neighbor_text(neighbor: dict[str, Any] | None, columns: int, epochs: dict[str, int]) -> Text:
     """A neighbor's weights over the training as bars, and its items, newest first."""
-    said = Text()
+    text = Text()
     if neighbor is None:
-        return said
+        return text
     values = {"initial": neighbor["weight_initial"], "best": neighbor["weight"], "last": neighbor["weight_last"]}
     most = max((value or 0.0 for value in values.values()), default=0.0) or 1.0
-    said.append(f"user {neighbor['neighbor_user_id']}", "bold")
-    said.append(f", items 1 to {neighbor['neighbor_position']}\n")
+    text.append(f"user {neighbor['neighbor_user_id']}", "bold")
+    text.append(f", items 1 to {neighbor['neighbor_position']}\n")
     for phase in PHASES:
         value = values[phase]
         name = "epoch 0" if phase == "initial" else f"{phase} {epochs.get(phase, '')}"
         drawn = formatting.bar((value or 0.0) / most, max(6, min(24, columns - 22)))
-        said.append(f"{name:<9}{formatting.decimal(value, 4):>7} ").append(f"{drawn}\n", "dim")
-    said.append("then ", "bold").append(f"{formatting.line(neighbor['next_title'] or '-')}\n")
+        text.append(f"{name:<9}{formatting.decimal(value, 4):>7} ").append(f"{drawn}\n", "dim")
+    text.append("next item (target): ", "bold").append(f"{formatting.line(neighbor['next_title'] or '-')}\n")
     for title in (neighbor["titles"] or [])[:6]:
-        said.append(f"- {formatting.line(title)}\n")
-    said.rstrip()
-    return said
+        text.append(f"- {formatting.line(title)}\n")
+    text.rstrip()
+    return text

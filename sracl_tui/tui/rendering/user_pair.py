@@ -63,7 +63,7 @@ def _style(here: dict[str, Any] | None, there: dict[str, Any] | None) -> str:
 
 def pair_text(a: Inspection, b: Inspection, names: tuple[str, str]) -> Text:
     """Each run's ranks of the target, agreement of its two orders, and entropy."""
-    said = Text()
+    text = Text()
     shared = {n["neighbor_id"] for n in a.neighbors} & {n["neighbor_id"] for n in b.neighbors}
     for letter, found, name in zip("AB", (a, b), names, strict=True):
         ranks = (
@@ -72,11 +72,11 @@ def pair_text(a: Inspection, b: Inspection, names: tuple[str, str]) -> Text:
         )
         agree = "-" if found.spearman is None else f"{found.spearman:+.2f}"
         spread = "-" if found.entropy is None else f"{found.entropy:.3f}"
-        said.append(f"{letter} ", "bold").append(formatting.fit(formatting.line(name), 20))
-        said.append(f" target {ranks}  Spearman {agree}  entropy {spread}\n")
-    said.append(f"{len(shared)} neighbors in both", "italic")
+        text.append(f"{letter} ", "bold").append(formatting.fit(formatting.line(name), 20))
+        text.append(f" target {ranks}  Spearman {agree}  entropy {spread}\n")
+    text.append(f"{len(shared)} neighbors in both", "italic")
     notes = [
         f"{letter}: {formatting.line(found.note)}" for letter, found in zip("AB", (a, b), strict=True) if found.note
     ]
-    said.append("".join(f"\n{note}" for note in notes), "italic")
-    return said
+    text.append("".join(f"\n{note}" for note in notes), "italic")
+    return text

@@ -27,10 +27,10 @@ _MODULES = {"everyone": "population"}
 
 
 def page_class(name: str) -> type[BaseScreen]:
-    """The class of a screen."""
+    """The class of a screen, imported on first use."""
     return getattr(import_module(f"{__name__}.{_MODULES.get(name, name)}"), (PAGES | DEEPER)[name])
 
 
 def page_title(name: str) -> str:
-    """What a screen is called."""
+    """Title of a screen in menus."""
     return name.upper() if name == "sql" else name.title()

@@ -35,7 +35,7 @@ HEAR_SECONDS = 1.0
 
 
 class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
-    """A screen of the app."""
+    """A screen with title, body, status line and key bar; disabled actions have a reason."""
 
     SECTION = "app"
     ALSO_HEARD = EVERYWHERE
@@ -51,25 +51,25 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
 
     @classmethod
     def opening(cls, app: Navigation) -> BaseScreen:
-        """The screen as its number key opens it.
+        """The screen that the number key opens.
 
         Raises:
-            Unavailable: there is nothing to show, and why.
+            Unavailable: there is nothing to show; the message says why.
         """
         return cls()
 
     @property
     def sracl(self) -> Navigation:
-        """The app."""
+        """The app, as far as screens may use it."""
         return navigation_of(self)
 
     @property
     def library(self) -> StoreSession:
-        """The store, for worker threads."""
+        """The store, to be read in worker threads."""
         return self.sracl.library
 
     def compose(self) -> ComposeResult:
-        """Title, body, status, keys."""
+        """Title bar, body, status line and key bar."""
         self._fit()
         with Horizontal(id="head"):
             yield Link("‹", "screen.back", id="head-back")
@@ -80,7 +80,7 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
         yield KeyBar(show_command_palette=False)
 
     async def drain_messages(self) -> None:
-        """Handle what waits, then take no message of ours any more: the widgets that it is for are about to go."""
+        """Handle the messages that wait, then ignore later ones of the program: the widgets are about to be removed."""
         heard = asyncio.Event()
         self._left = self.call_later(heard.set)
         if self._left:
@@ -88,16 +88,16 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
                 await asyncio.wait_for(heard.wait(), HEAR_SECONDS)
 
     def after_refresh(self, do: Callable[[], object]) -> None:
-        """Do something when the screen is drawn, unless it is left by then."""
+        """Call a function after the next refresh, unless the screen has been left by then."""
         self.call_after_refresh(lambda: None if self._left else do())
 
     def check_message_enabled(self, message: Message) -> bool:
-        """Whether a message is taken."""
+        """Whether to handle a message; after `drain_messages` none of the program's own."""
         ours = isinstance(message, events.Timer) or type(message).__module__.startswith("sracl_tui.")
         return not (self._left and ours) and super().check_message_enabled(message)
 
     def _fit(self) -> None:
-        """The classes of this size from the start: Textual would lay everything out once without them."""
+        """Set the size classes before the first layout: Textual would lay everything out once without them."""
         width, height = self.app.size
         for breaks, length in ((WIDTHS, width), (HEIGHTS, height)):
             self.add_class(max(one for one in breaks if one[0] <= length)[1], update=False)
@@ -105,39 +105,39 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
     @on(events.ScreenResume)
     @on(events.Resize)
     async def _let_others(self) -> None:
-        """Let others have the event loop between the steps in which Textual draws a screen."""
+        """Give the event loop to other tasks between the steps in which Textual draws a screen."""
         await asyncio.sleep(PAUSE_SECONDS)
 
     def body(self) -> ComposeResult:
-        """What lies between title and status line."""
+        """The widgets between title bar and status line."""
         yield from ()
 
     def on_mount(self) -> None:
-        """Show what is known of the home."""
-        self.tell(self.sracl.facts)
+        """Show the status of the store."""
+        self.show_status(self.sracl.status)
 
     def set_title(self, text: str) -> None:
-        """Set the title line."""
+        """Show the screen's name and a text in the title bar."""
         self.query_one("#title", Static).update(formatting.line(f"{self.NAME}  {text}"))
 
-    def tell(self, facts: StoreStatus) -> None:
-        """Show facts in the status line."""
+    def show_status(self, status: StoreStatus) -> None:
+        """Show the status of the store in the status line."""
         for found in self.query(StatusLine):
-            found.tell(facts)
+            found.show_status(status)
 
     def runs_read(self) -> None:
-        """The app has read the runs anew; `self.sracl.runs` has them."""
+        """Called when the app has new rows in `self.sracl.runs`."""
 
     def disabled_reason(self, action: str) -> str:
-        """Why an action is not possible now; empty where it is."""
+        """Why an action is not possible now; empty if it is."""
         return ""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Dim what is not possible."""
+        """Disable an action that has a `disabled_reason`."""
         return None if self.is_mounted and self.disabled_reason(action) else True
 
     def on_key(self, event: events.Key) -> None:
-        """A key whose action is not possible says why."""
+        """Notify why the action of a pressed key is disabled."""
         active = self.active_bindings.get(event.key)
         if active is not None and not active.enabled and active.node is self:
             reason = self.disabled_reason(active.binding.action.partition("(")[0])
@@ -146,12 +146,12 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
                 event.stop()
 
     def action_back(self) -> None:
-        """One level back."""
+        """Go back one screen."""
         if len(self.app.screen_stack) > 1:
             self.app.pop_screen()
 
     def action_help(self) -> None:
-        """The keys of this screen."""
+        """Show the keys of this screen, with the reason why one is disabled."""
         found: dict[str, tuple[str, str, str]] = {}
         for node, binding, enabled, _ in self.active_bindings.values():
             if binding.description and not binding.system:
@@ -164,6 +164,6 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
         self.app.push_screen(HelpDialog(f"{self.NAME}: keys", self.ABOUT, list(found.values())))
 
     def copy(self, text: str, what: str) -> None:
-        """Put a text on the clipboard and say so."""
+        """Copy a text to the clipboard; `what` names it in the notification."""
         self.app.copy_to_clipboard(text)
         self.notify(f"{what} copied", markup=False)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 TABS = {"figures": "#tests-table", "curves": "ContentTabs", "users": "#users-table"}
 METRICS = ("mrr@10", "ndcg@10", "hr@10", "ndcg@20", "hr@20")
+SPLITS = {"valid": "validation", "test": "test"}
 VERDICTS = {"▲": "good", "▼": "bad", "=": "dim"}
 USERS = (
     Column("user", "user", right=True),
@@ -44,7 +45,7 @@ ORDERS = {"change": "biggest change first", "won": "biggest winners first", "los
 
 
 class CompareScreen(PlottedPage):
-    """Is the difference real, and for whom?"""
+    """Metrics of two to eight seed sets with paired tests, their curves, and the users who gain or lose."""
 
     NAME = "Compare"
     ABOUT = (
@@ -53,12 +54,12 @@ class CompareScreen(PlottedPage):
         "Users, every user's target rank in A (the baseline) and in B: enter opens the Inspector on both."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("t", "split", "Valid or test"),
+        Binding("t", "split", "Validation or test"),
         Binding("v", "metric", "Metric"),
         Binding("s", "order", "Order"),
         Binding("p", "pair", "Next B"),
         Binding("b", "baseline", "Next baseline"),
-        Binding("F", "force", "Compare all the same", show=False),
+        Binding("F", "force", "Compare anyway", show=False),
         Binding("y", "copy", "Copy"),
         Binding("tab", "tab(1)", "Next tab", show=False, priority=True),
         Binding("shift+tab", "tab(-1)", "Previous tab", show=False, priority=True),
@@ -66,21 +67,21 @@ class CompareScreen(PlottedPage):
 
     @dataclass
     class Compared(Message):
-        """Figures and curves."""
+        """A comparison, and validation curves by run."""
 
         found: Comparison
         curves: dict[str, list[dict[str, Any]]]
 
     @dataclass
     class Changes(Message):
-        """Users, laid out."""
+        """Rank changes of the users as a table, with a summary."""
 
-        grid: TableData
-        told: str
+        data: TableData
+        summary: str
 
     @dataclass
     class Failed(Message):
-        """It cannot be compared, and why."""
+        """The comparison was refused, and why."""
 
         reason: str
 
@@ -102,12 +103,12 @@ class CompareScreen(PlottedPage):
         return cls(ids)
 
     def body(self) -> ComposeResult:
-        """What is compared; figures, curves, users."""
+        """Compared sets above; metrics, curves and users as tabs."""
         yield Static("comparing ...", id="facts", markup=False)
         with TabbedContent(id="compare-tabs"):
             with TabPane("Figures", id="figures"):
                 yield Static("Settings that differ", classes="heading")
-                yield Table(id="settings-table", empty="none: the runs differ in the seed at most")
+                yield Table(id="settings-table", empty="none: the runs differ only in their seeds")
                 yield Static("Metrics, mean ± standard deviation over seeds", classes="heading")
                 yield Table(id="metrics-table")
                 yield Static("Paired tests against the baseline", classes="heading")
@@ -119,8 +120,8 @@ class CompareScreen(PlottedPage):
                 yield Table(id="users-table", empty="reading ...")
 
     def on_mount(self) -> None:
-        """Compare."""
-        self.tell(self.sracl.facts)
+        """Restore metric and order, and compare."""
+        self.show_status(self.sracl.status)
         preferences = self.sracl.preferences
         self._metric = METRICS.index(preferences.compare_metric) if preferences.compare_metric in METRICS else 0
         self._order = preferences.compare_order if preferences.compare_order in ORDERS else "change"
@@ -143,12 +144,12 @@ class CompareScreen(PlottedPage):
             self.post_message(self.Compared(found, curves))
 
     @on(Failed)
-    def _say(self, message: Failed) -> None:
-        again = "" if self._forced else "\nF compares all the same, where that is possible."
+    def _show_failure(self, message: Failed) -> None:
+        again = "" if self._forced else "\nF: compare anyway, if that is possible."
         self.query_one("#facts", Static).update(formatting.text(message.reason + again))
         if self.found is None:
             for table in self.query(Table):
-                table.say("")
+                table.set_empty_text("")
         self.refresh_bindings()
 
     @on(Compared)
@@ -159,7 +160,7 @@ class CompareScreen(PlottedPage):
         if first:
             self._base = next((n for n, one in enumerate(found.sets) if one.preset == "backbone"), 0)
             self._other = next((n for n in range(len(found.sets)) if n != self._base), self._base)
-        self.set_title(f"{found.dataset}, {found.split} ranks of {found.users:,} users")
+        self.set_title(f"{found.dataset}, {SPLITS[found.split]} ranks of {found.users:,} users")
         signs = [
             formatting.line(
                 f"{'A' if n == self._base else 'B' if n == self._other else ' '}  {one.label}  n {one.size}"
@@ -176,7 +177,7 @@ class CompareScreen(PlottedPage):
         self.refresh_bindings()
 
     def draw_plots(self) -> None:
-        """A metric of all sets."""
+        """Draw the chosen validation metric of all sets, mean over seeds."""
         if self.found is None:
             return
         name, log = METRICS[self._metric], self.sracl.preferences.logarithmic
@@ -195,7 +196,7 @@ class CompareScreen(PlottedPage):
 
     @property
     def pair(self) -> tuple[SeedSet, SeedSet] | None:
-        """The two sets whose users are compared; none where there is one only."""
+        """The sets A and B whose users are compared; none if there is only one set."""
         if self.found is None or self._base == self._other or len(self.found.sets) < 2:
             return None
         return self.found.sets[self._base], self.found.sets[self._other]
@@ -216,14 +217,14 @@ class CompareScreen(PlottedPage):
         if found is None:
             self.post_message(self.Changes(TableData(), "A and B did not rank the same users"))
             return
-        self.post_message(self.Changes(_users(found, self._order), _told(found)))
+        self.post_message(self.Changes(_users(found, self._order), _change_text(found)))
 
     @on(Changes)
     def _show_users(self, message: Changes) -> None:
         table = self.query_one("#users-table", Table)
-        table.say(message.told)
-        table.show(message.grid, keep=False)
-        title = f"Users: {message.told}" if message.grid.rows else "Users"
+        table.set_empty_text(message.summary)
+        table.show(message.data, keep=False)
+        title = f"Users: {message.summary}" if message.data.rows else "Users"
         self.query_one(TabbedContent).get_tab("users").label = title  # type: ignore[assignment]
 
     @on(Table.Chosen, "#users-table")
@@ -232,7 +233,7 @@ class CompareScreen(PlottedPage):
             self.sracl.open_inspector(pair[1].run_ids[0], str(message.key), second_run=pair[0].run_ids[0])
 
     def disabled_reason(self, action: str) -> str:
-        """Pairs need sets, forcing a refusal."""
+        """A choice of sets needs three of them; forcing needs a comparison that was refused."""
         if action in ("split", "metric", "order", "pair", "baseline", "copy") and self.found is None:
             return "Nothing is compared."
         if action in ("pair", "baseline") and self.found is not None and len(self.found.sets) < 3:
@@ -242,18 +243,18 @@ class CompareScreen(PlottedPage):
         return ""
 
     def action_split(self) -> None:
-        """Validation ranks, or those of the test split."""
+        """Switch between validation and test ranks."""
         self._split = "test" if self._split == "valid" else "valid"
         self._compare()
 
     def action_metric(self) -> None:
-        """The next metric of the curves."""
+        """Draw the next metric."""
         self._metric = (self._metric + 1) % len(METRICS)
         self.sracl.preferences.compare_metric = METRICS[self._metric]
         self.draw_plots()
 
     def action_order(self) -> None:
-        """Users by change, winners first, losers first."""
+        """Sort the users by the next order."""
         names = list(ORDERS)
         self._order = names[(names.index(self._order) + 1) % len(names)]
         self.sracl.preferences.compare_order = self._order
@@ -261,13 +262,13 @@ class CompareScreen(PlottedPage):
         self._rank()
 
     def action_pair(self) -> None:
-        """Hold the next set against the baseline, user by user."""
+        """Make the next set B."""
         assert self.found is not None
         self._other = self._next(self._other, self._base)
         self._show(self.Compared(self.found, self._curves))
 
     def action_baseline(self) -> None:
-        """Hold the others against the next set."""
+        """Make the next set the baseline A."""
         self._base = self._next(self._base, -1)
         if self._other == self._base:
             self._other = self._next(self._other, self._base)
@@ -280,17 +281,17 @@ class CompareScreen(PlottedPage):
         return (place + 1) % count if place == barred else place
 
     def action_force(self) -> None:
-        """Compare what was refused."""
+        """Compare although the comparison was refused."""
         self._forced = True
         self._compare()
 
     def action_copy(self) -> None:
-        """The command that prints the same."""
+        """Copy the command that prints the same comparison."""
         split = f" --split {self._split}"
         self.copy(f"sracl compare {' '.join(self.run_ids)}{split}{' --force' if self._forced else ''}", "The command")
 
     def action_tab(self, by: int) -> None:
-        """The next tab."""
+        """Show the next tab."""
         tabs, names = self.query_one(TabbedContent), list(TABS)
         tabs.active = names[(names.index(tabs.active) + by) % len(names)]
         self._focus_tab()
@@ -350,6 +351,6 @@ def _rank_text(rank: float) -> str:
     return f"{rank:,.0f}" if rank.is_integer() else f"{rank:,.1f}"
 
 
-def _told(found: RankChanges) -> str:
+def _change_text(found: RankChanges) -> str:
     won, lost = int((found.gain > 0).sum()), int((found.gain < 0).sum())
     return f"{won:,} better in B, {lost:,} in A, {len(found.gain) - won - lost:,} equal"

@@ -30,12 +30,12 @@ UNASKED = "next run: p prices one by its dry run"
 
 
 class CostsScreen(BaseScreen):
-    """Where the money goes."""
+    """Costs of model calls, by day, run, provider, model and data set."""
 
     NAME = "Costs"
     ABOUT = (
-        "Dollars are those whose price is known; calls of unknown price (unpriced) come on top and are never $0. `by rule` "
-        "counts texts that stand in for an answer that could not be had. `saved` is what the providers' prompt caches saved. "
+        "Dollars are those whose price is known; calls of unknown price (unpriced) come on top and are never $0. `rule-based` "
+        "counts texts that replace an answer that the model failed to give. `saved` is what the providers' prompt caches saved. "
         "Under Gain, what a run's summaries have cost per 0.01 of NDCG@20 gained over the backbone. p prices the next run."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -48,28 +48,28 @@ class CostsScreen(BaseScreen):
 
     @dataclass
     class Summed(Message):
-        """Figures, laid out."""
+        """Totals and tables of the costs."""
 
         total: dict[str, Any]
-        grids: dict[str, TableData]
+        tables: dict[str, TableData]
         days: tuple[list[str], list[float]]
         left: str
 
     @dataclass
     class Heard(Message):
-        """What live jobs tell of their calls."""
+        """Progress lines of live jobs that call models."""
 
         lines: list[str]
 
     @dataclass
     class Priced(Message):
-        """The dry run of the next run."""
+        """The estimate of the next run, as text."""
 
         text: str
 
     @dataclass
     class Failed(Message):
-        """The store cannot be read."""
+        """The costs cannot be read, and why."""
 
         reason: str
 
@@ -80,7 +80,7 @@ class CostsScreen(BaseScreen):
         self._tails: dict[str, tuple[Tail, RunState]] = {}
 
     def body(self) -> ComposeResult:
-        """Sums, live jobs and the next run above; tables by what one asks below."""
+        """Totals, live jobs and the estimate above; tables by day, run, provider, model, data set and gain below."""
         yield Static("reading ...", id="sums", markup=False)
         yield Static("", id="live", markup=False)
         yield Static(UNASKED, id="next", markup=False)
@@ -92,11 +92,11 @@ class CostsScreen(BaseScreen):
                     yield Table(id=f"{name}-table", empty="reading ...")
 
     def on_mount(self) -> None:
-        """Read, and listen to live jobs."""
-        self.tell(self.sracl.facts)
-        self.set_interval(POLL_SECONDS, self._look)
+        """Read the costs, and poll the journals of live jobs."""
+        self.show_status(self.sracl.status)
+        self.set_interval(POLL_SECONDS, self._poll)
         self._sum()
-        self._look()
+        self._poll()
         self._focus_tab()
 
     def runs_read(self) -> None:
@@ -112,27 +112,29 @@ class CostsScreen(BaseScreen):
         except StoreError as error:
             self.post_message(self.Failed(str(error)))
             return
-        grids = {by: _grid(by, found) for by, found in rows.items()}
+        tables = {by: _table(by, found) for by, found in rows.items()}
         capped = next((row for row in rows["run"] if row["cap"] is not None), None)
         left = (
             f"budget left {cost_report.left_text(capped)} (run {capped['name']})"
             if capped
             else "no run has had a budget"
         )
-        self.post_message(self.Summed(total, grids, cost_report.by_day(rows["day"]), left))
+        self.post_message(self.Summed(total, tables, cost_report.by_day(rows["day"]), left))
 
     @on(Failed)
-    def _say(self, message: Failed) -> None:
+    def _show_failure(self, message: Failed) -> None:
         self.query_one("#sums", Static).update(formatting.text(message.reason))
 
     @on(Summed)
     def _show(self, message: Summed) -> None:
         lines = [cost_report.sum_line(message.total), message.left]
         self.query_one("#sums", Static).update(formatting.text("\n".join(lines)))
-        for by, grid in message.grids.items():
+        for by, data in message.tables.items():
             table = self.query_one(f"#{by}-table", Table)
-            table.say("No run with summaries by a model has finished." if by == "gain" else "No call was made yet.")
-            table.show(grid)
+            table.set_empty_text(
+                "No run with summaries by a model has finished." if by == "gain" else "No call was made yet."
+            )
+            table.show(data)
         self.set_title(f"{cost_report.cost_text(message.total)} spent" if message.total["calls"] else "nothing spent")
         self.days = message.days
         self._draw()
@@ -144,7 +146,7 @@ class CostsScreen(BaseScreen):
         rows = [{"value": day, "count": usd} for day, usd in zip(days, spent, strict=True)]
         chart.show(rows, counts="dollars (UTC)", unit="day", number=formatting.dollars)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         if not any(worker.group == "live" and worker.is_running for worker in self.workers):
             live = [run["run_id"] for run in self.sracl.runs if run["state"] in ACTIVE]
             if live or self._tails:
@@ -152,7 +154,7 @@ class CostsScreen(BaseScreen):
 
     @work(thread=True, exit_on_error=False, group="live")
     def _listen(self, run_ids: list[str]) -> None:
-        """Fold the journals of live runs: calls per second, retries and dollars stand in their progress."""
+        """Read the progress of live runs from their journals: calls per second, retries and dollars."""
         self._tails = {
             run_id: self._tails.get(run_id) or (Tail(self.sracl.home.run_folder(run_id)), RunState())
             for run_id in run_ids
@@ -176,7 +178,7 @@ class CostsScreen(BaseScreen):
         live.update(formatting.text("\n".join(message.lines[:4])))
 
     def action_price(self) -> None:
-        """Ask for settings and price them; nothing is asked of a model, and no key is needed."""
+        """Ask for settings and estimate their cost; calls no model and needs no key."""
         row = self.sracl.row_of(self.sracl.run_id) or (self.sracl.runs[0] if self.sracl.runs else None)
         before = self._next or _settings_of(row)
         hint = "settings such as dataset=office provider=deepseek unit=every-4 max_users=300; enter prices them"
@@ -214,8 +216,8 @@ class CostsScreen(BaseScreen):
         self.query_one("#next", Static).update(formatting.text(message.text))
 
     def action_refresh(self) -> None:
-        """Read anew, now."""
-        self.sracl.look()
+        """Read runs and costs now."""
+        self.sracl.refresh_runs()
         self._sum()
 
     @on(Table.Chosen, "#run-table,#gain-table")
@@ -224,11 +226,11 @@ class CostsScreen(BaseScreen):
             self.sracl.open_run(str(message.key))
 
     def action_copy(self) -> None:
-        """The command that prints the same."""
+        """Copy the command that prints the shown table."""
         self.copy(f"sracl costs --by {self.query_one(TabbedContent).active or 'day'}", "The command")
 
     def action_tab(self, by: int) -> None:
-        """The next tab."""
+        """Show the next tab."""
         tabs, names = self.query_one(TabbedContent), list(TABS)
         tabs.active = names[(names.index(tabs.active or "day") + by) % len(names)]
         self._focus_tab()
@@ -238,7 +240,7 @@ class CostsScreen(BaseScreen):
         self.query_one(f"#{self.query_one(TabbedContent).active or 'day'}-table").focus()
 
 
-def _grid(by: str, rows: list[dict[str, Any]]) -> TableData:
+def _table(by: str, rows: list[dict[str, Any]]) -> TableData:
     heads = cost_report.heads(by)
     columns = [
         Column(f"c{place}", head.removesuffix(":r"), right=head.endswith(":r"), most=30)

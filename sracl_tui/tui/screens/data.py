@@ -16,9 +16,10 @@ from textual.message import Message
 from textual.widgets import Input, Static, Tab, Tabs
 
 from sracl_tui import formatting
-from sracl_tui.tui.rendering.dataset import COLUMNS, DatasetTable, datasets_table, facts_table, source_name
+from sracl_tui.tui.rendering.dataset import COLUMNS, datasets_table, facts_table, source_name
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.bar_chart import Chart
+from sracl_tui.tui.widgets.dataset_table import DatasetTable
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
@@ -33,7 +34,7 @@ PANES = {
     "lengths": ("Lengths", "users by interactions"),
     "popularity": ("Popularity", "items by interactions"),
     "times": ("Time", "interactions"),
-    "ties": ("Ties", "moments by interactions"),
+    "ties": ("Ties", "timestamps by interactions"),
 }
 """Title, and what the bars count."""
 EMPTY = (
@@ -45,11 +46,11 @@ POPULAR = 8
 
 
 class DataScreen(BaseScreen):
-    """What the runs learn from."""
+    """The data sets, and facts and distributions of one of them."""
 
     NAME = "Data"
     ABOUT = (
-        "Lengths: users by how many interactions they have. Popularity: items in the same way. Ties: moments of a user by how many "
+        "Lengths: users by how many interactions they have. Popularity: items in the same way. Ties: timestamps of a user by how many "
         "interactions that user has then; 1 is no tie. Prefixes are what an epoch trains on. Filter: any words of name and source."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -68,26 +69,26 @@ class DataScreen(BaseScreen):
 
     @dataclass
     class Listed(Message):
-        """The data sets as they stand."""
+        """Rows of all data sets."""
 
         rows: list[dict[str, Any]]
 
     @dataclass
     class Counted(Message):
-        """The statistics of one of them."""
+        """Statistics of one data set."""
 
         dataset_id: str
         found: dict[str, Any]
 
     @dataclass
     class Ready(Message):
-        """The import can be opened."""
+        """The modules of the import screen are loaded; `make` builds it."""
 
         make: Callable[[], BaseScreen]
 
     @dataclass
     class Done(Message):
-        """An action ended."""
+        """An action ended, or failed."""
 
         text: str
         failed: bool = False
@@ -117,8 +118,8 @@ class DataScreen(BaseScreen):
         yield Static(EMPTY, id="hint", markup=False)
 
     def on_mount(self) -> None:
-        """Read, and look again from time to time."""
-        self.tell(self.sracl.facts)
+        """Read the data sets, and again at intervals."""
+        self.show_status(self.sracl.status)
         for name, (title, _) in PANES.items():
             self.query_one(f"#{name}").border_title = title
         self.query_one(Tabs).can_focus = False
@@ -152,13 +153,13 @@ class DataScreen(BaseScreen):
             self._lay()
 
     def _lay(self) -> None:
-        """Filter and sort the list."""
+        """Filter and sort the list, and show it."""
         wanted, preferences = self.query_one("#filter", Input).value.lower().split(), self.sracl.preferences
         texts = {key: f"{row['name']} {source_name(row)}".lower() for key, row in self.sets.items()}
         rows = [row for key, row in self.sets.items() if all(word in texts[key] for word in wanted)]
         rows.sort(key=self._sort_value, reverse=preferences.data_descending)
         table = self.query_one("#sets", Table)
-        table.say("No data set fits the filter: esc takes it away." if self._known else "reading ...")
+        table.set_empty_text("No data set fits the filter: esc takes it away." if self._known else "reading ...")
         used = {row["dataset_id"]: len(self.runs_of(row)) for row in rows}
         grid = datasets_table(rows, used, narrow=self.has_class("-narrow"))
         table.show(grid, sorted_by=(self._order, preferences.data_descending))
@@ -166,9 +167,7 @@ class DataScreen(BaseScreen):
             table.move_to(self._chosen)
             self._chosen = None
         empty = self._known and not self.sets
-        self.query_one("#hint").display = empty
-        for name in ("#sets", "#panes", "Tabs"):
-            self.query_one(name).set_class(empty, "gone")
+        self.set_class(empty, "-empty")
         self.set_title(
             f"{len(rows)} of {len(self.sets)}"
             if wanted
@@ -180,7 +179,7 @@ class DataScreen(BaseScreen):
 
     @property
     def _order(self) -> str:
-        """The column to sort by."""
+        """Key of the column to sort by."""
         wanted = self.sracl.preferences.data_sort
         return wanted if wanted in (column.key for column in COLUMNS) else "name"
 
@@ -197,7 +196,7 @@ class DataScreen(BaseScreen):
 
     @property
     def row(self) -> dict[str, Any] | None:
-        """The data set under the cursor."""
+        """The data set under the cursor; none in an empty list."""
         key = self.query_one("#sets", Table).key
         return self.sets.get(key) if isinstance(key, str) else None
 
@@ -234,8 +233,8 @@ class DataScreen(BaseScreen):
 
     def _draw(self, row: dict[str, Any] | None, found: dict[str, Any] | None) -> None:
         """Facts and plots; while it is counted the plots of the one before do not stay."""
-        told = facts_table(row, found, [run["name"] for run in self.runs_of(row)], dim=self._dim) if row else ""
-        self.query_one("#facts-text", Static).update(told)
+        text = facts_table(row, found, [run["name"] for run in self.runs_of(row)], dim=self._dim) if row else ""
+        self.query_one("#facts-text", Static).update(text)
         if row is None or row["dataset_id"] != self._drawn:
             self.query_one("#facts-scroll").scroll_home(animate=False)
         self._drawn = row["dataset_id"] if row else None
@@ -257,9 +256,9 @@ class DataScreen(BaseScreen):
             return "There is no data set under the cursor."
         used = self.runs_of(row)
         if action == "remove" and used:
-            told = f"{len(used)} runs use it, such as" if len(used) > 1 else "Run"
+            text = f"{len(used)} runs use it, such as" if len(used) > 1 else "Run"
             end = "" if len(used) > 1 else " uses it"
-            return f"{told} {formatting.line(used[0]['name'])}{end}: their records refer to its users and items, so it stays."
+            return f"{text} {formatting.line(used[0]['name'])}{end}: their records refer to its users and items, so it stays."
         return "No run uses it." if action == "runs" and not used else ""
 
     @on(Table.Chosen, "#sets")
@@ -291,12 +290,12 @@ class DataScreen(BaseScreen):
             self._show_pane(name)
 
     def action_new(self) -> None:
-        """Import a data set."""
+        """Open the import screen."""
         self._prepare()
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="prepare")
     def _prepare(self) -> None:
-        """The readers take a moment to load."""
+        """Import the modules of the import screen in a worker: they take a moment to load."""
         from sracl_tui.tui.screens.import_dataset import ImportScreen
 
         names = {key: row["name"] for key, row in self.sets.items()}
@@ -307,17 +306,17 @@ class DataScreen(BaseScreen):
         self.app.push_screen(message.make())
 
     def action_launch(self) -> None:
-        """A run on it."""
+        """Open the launch form on this data set."""
         if self.row is not None:
             self.sracl.open_launch(None, dataset=self.row["name"])
 
     def action_runs(self) -> None:
-        """The list of runs, with those that use it."""
+        """Show the runs that use this data set."""
         if self.row is not None:
             self.sracl.open_runs(f"data={shlex.quote(self.row['name'])}")
 
     def action_remove(self) -> None:
-        """Ask, then remove."""
+        """Remove the data set after a confirmation."""
         row = self.row
         assert row is not None
         detail = (
@@ -341,15 +340,15 @@ class DataScreen(BaseScreen):
             self.post_message(self.Done(f"{name} is removed"))
 
     @on(Done)
-    def _say(self, message: Done) -> None:
+    def _show_outcome(self, message: Done) -> None:
         if message.failed and not self.sets:
-            self.query_one("#sets", Table).say(formatting.line(message.text.splitlines()[0]))
+            self.query_one("#sets", Table).set_empty_text(formatting.line(message.text.splitlines()[0]))
         self.notify(formatting.text(message.text), severity="error" if message.failed else "information", markup=False)
         if not message.failed:
             self._list()
 
     def action_filter(self) -> None:
-        """Show and focus the filter."""
+        """Show the filter and move the focus there."""
         self.query_one("#filter").display = True
         self.query_one("#filter").focus()
 
@@ -380,7 +379,7 @@ class DataScreen(BaseScreen):
         self._sort(keys[(keys.index(self._order) + 1) % len(keys)])
 
     def action_turn(self) -> None:
-        """The other way round."""
+        """Reverse the sort order."""
         self._sort(self._order)
 
     @on(Table.HeaderClicked, "#sets")
@@ -395,11 +394,11 @@ class DataScreen(BaseScreen):
         self._lay()
 
     def action_copy(self) -> None:
-        """The name."""
+        """Copy the name of the data set."""
         if self.row is not None:
             self.copy(self.row["name"], self.row["name"])
 
     def action_copy_command(self) -> None:
-        """The command that shows the same."""
+        """Copy the command that prints the same facts."""
         if self.row is not None:
             self.copy(f"sracl data show {shlex.quote(self.row['name'])}", "The command")

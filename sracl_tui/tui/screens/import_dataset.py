@@ -40,7 +40,7 @@ PAUSE = 0.25
 
 
 class ImportScreen(BaseScreen):
-    """From a file to a data set."""
+    """Choose a file, see its first rows, set options, and import it."""
 
     SECTION = "importing"
     NAME = "Import"
@@ -76,7 +76,7 @@ class ImportScreen(BaseScreen):
         """A step of the counting, its result, or why there is none."""
 
         process: ImportProcess
-        told: Step | Imported | EngineError | StoreError | OSError
+        result: Step | Imported | EngineError | StoreError | OSError
 
     def __init__(self, sets: Mapping[str, str]) -> None:
         """Args: sets: names of the data sets that are there, by id."""
@@ -111,8 +111,8 @@ class ImportScreen(BaseScreen):
         yield Static("", id="kept", markup=False)
 
     def on_mount(self) -> None:
-        """Where the last import stood."""
-        self.tell(self.sracl.facts)
+        """Open the folder of the last import."""
+        self.show_status(self.sracl.status)
         for name, title in TITLES.items():
             self.query_one(f"#{name}").border_title = title
         self.query_one(Tabs).can_focus = False
@@ -122,29 +122,29 @@ class ImportScreen(BaseScreen):
         self._show_pane("files")
 
     def on_unmount(self) -> None:
-        """Nobody waits for the count any more."""
+        """Cancel a count that is still running."""
         if self._counting is not None:
             self._counting.cancel()
 
-    @on(Files.Looked)
-    def _look_at_file(self, message: Files.Looked) -> None:
+    @on(Files.PathHighlighted)
+    def _show_file(self, message: Files.PathHighlighted) -> None:
         files, field = self.query_one(Files), self.query_one("#path", Input)
         self.sracl.preferences.import_folder = str(files.folder)
         self.query_one("#files").border_subtitle = f"{files.others:,} other files" if files.others else ""
         if not field.has_focus:
             with self.prevent(Input.Changed):
                 field.value = formatting.line(message.path)
-            self.look_at(message.path)
+            self.show_source(message.path)
 
     @on(Input.Changed, "#path")
     def _typed(self) -> None:
         if self._pause is not None:
             self._pause.stop()
-        self._pause = self.set_timer(PAUSE, self._look_typed)
+        self._pause = self.set_timer(PAUSE, self._show_typed)
 
-    def _look_typed(self) -> None:
+    def _show_typed(self) -> None:
         if self.query_one("#path", Input).has_focus:
-            self.look_at(_path(self.query_one("#path", Input).value))
+            self.show_source(_path(self.query_one("#path", Input).value))
 
     @on(Input.Submitted, "#path")
     def _entered(self, event: Input.Submitted) -> None:
@@ -153,24 +153,24 @@ class ImportScreen(BaseScreen):
             self._show_pane("files")
             self.query_one(Files).open(path)
         else:
-            self.look_at(path)
+            self.show_source(path)
             self._show_pane("options" if path.is_file() else "preview")
             self.query_one(Files).open(path.parent, at=path)
 
     @on(Files.Picked)
     def _picked(self, message: Files.Picked) -> None:
         self._picked_now = True
-        self.look_at(message.path)
+        self.show_source(message.path)
         self._show_pane("options")
 
-    def look_at(self, path: Path) -> None:
-        """See how a source begins."""
-        if self.draft.look_at(path):
+    def show_source(self, path: Path) -> None:
+        """Read the beginning of a source and show it."""
+        if self.draft.set_source(path):
             self._forget_count()
         self._see(path, self.draft.options)
 
     def _forget_count(self) -> None:
-        """What was counted holds no more."""
+        """Drop the count: source or options have changed."""
         self.kept = None
         if self._counting is not None:
             self._counting.cancel()
@@ -195,15 +195,15 @@ class ImportScreen(BaseScreen):
             self._picked_now = False
 
     def _draw(self) -> None:
-        """What is known, all of it."""
+        """Show source, first rows, options and errors."""
         draft = self.draft
         found = draft.found
         what = self.query_one("#what", Static)
         what.update(import_source.source_text(draft))
         what.set_class(found is None, "trouble")
-        rows, grid = self.query_one("#rows", Table), import_source.rows_table(draft.head(texts=self._texts))
-        rows.show(grid, keep=False)
-        rows.visible = bool(grid.columns)
+        rows, data = self.query_one("#rows", Table), import_source.rows_table(draft.head(texts=self._texts))
+        rows.show(data, keep=False)
+        rows.visible = bool(data.columns)
         shown = None if found is None else found.items if self._texts and found.items else found.file
         self.query_one("#preview").border_subtitle = formatting.line(shown.name) if shown else ""
         self.query_one("#form", Table).show(import_source.form_table(draft))
@@ -213,11 +213,11 @@ class ImportScreen(BaseScreen):
         self.refresh_bindings()
 
     def disabled_reason(self, action: str) -> str:
-        """Only what can be read is imported."""
+        """Only a readable source can be counted or imported."""
         draft = self.draft
         if action == "start" and draft.errors:
-            key, told = next(iter(draft.errors.items()))
-            return formatting.line(f"{key}: {told.splitlines()[0]}")
+            key, text = next(iter(draft.errors.items()))
+            return formatting.line(f"{key}: {text.splitlines()[0]}")
         if action in ("start", "count", "copy") and draft.found is None:
             return "Choose a file that can be read as interactions first."
         if action == "texts" and (draft.found is None or draft.found.items_head is None):
@@ -230,7 +230,7 @@ class ImportScreen(BaseScreen):
         return ImportProcess(home, self.draft.path.absolute(), self.draft.name, self.draft.options)
 
     def action_count(self) -> None:
-        """Read all of it, store nothing, and say what would be kept."""
+        """Read the whole source without storing it, and show what would be kept."""
         self._forget_count()
         self._counting = self._process(store=False)
         self.query_one("#kept", Static).update("counting ...")
@@ -239,8 +239,8 @@ class ImportScreen(BaseScreen):
     @work(thread=True, exit_on_error=False, group="count")
     def _count(self, process: ImportProcess) -> None:
         try:
-            for told in process.told():
-                self.post_message(self.Counted(process, told))
+            for text in process.messages():
+                self.post_message(self.Counted(process, text))
         except (EngineError, StoreError, OSError) as error:
             self.post_message(self.Counted(process, error))
 
@@ -248,25 +248,25 @@ class ImportScreen(BaseScreen):
     def _show_count(self, message: Counted) -> None:
         if message.process is not self._counting:
             return
-        told = message.told
-        if isinstance(told, Step | Imported):
-            self.kept = told if isinstance(told, Imported) else None
-            self.query_one("#kept", Static).update(import_source.kept_text(told, self.draft.sets))
+        text = message.result
+        if isinstance(text, Step | Imported):
+            self.kept = text if isinstance(text, Imported) else None
+            self.query_one("#kept", Static).update(import_source.kept_text(text, self.draft.sets))
             return
-        self.draft.blame(told)
-        self.query_one("#kept", Static).update(formatting.line(f"✗ {str(told).splitlines()[0]}"))
+        self.draft.blame(text)
+        self.query_one("#kept", Static).update(formatting.line(f"✗ {str(text).splitlines()[0]}"))
         self._draw()
 
     @on(Table.Chosen, "#form")
     def _edit(self, message: Table.Chosen) -> None:
         key = str(message.key)
-        told, listed = BY_KEY[key].help, self.draft.choices(key)
+        text, listed = BY_KEY[key].help, self.draft.choices(key)
         if listed:
             rows = [Row(value, (formatting.line(value or "none: found by itself"),)) for value in listed]
-            dialog = ChoiceDialog(f"{key}: {told}", [Column("value", "value", flex=True)], rows)
+            dialog = ChoiceDialog(f"{key}: {text}", [Column("value", "value", flex=True)], rows)
             self.app.push_screen(dialog, partial(self._set, key))
         else:
-            self.app.push_screen(PromptDialog(key, value=self.draft.proposal(key), hint=told), partial(self._set, key))
+            self.app.push_screen(PromptDialog(key, value=self.draft.proposal(key), hint=text), partial(self._set, key))
 
     def _set(self, key: str, text: Hashable | None) -> None:
         if text is not None:
@@ -274,7 +274,7 @@ class ImportScreen(BaseScreen):
             self._changed(key)
 
     def action_reset(self) -> None:
-        """The option under the cursor as it was."""
+        """Set the option under the cursor back to its default."""
         key = str(self.query_one("#form", Table).key)
         self.draft.reset(key)
         self._changed(key)
@@ -286,38 +286,38 @@ class ImportScreen(BaseScreen):
             return
         self._picked_now = self._counting is not None
         self._forget_count()
-        self.look_at(self.draft.path)
+        self.show_source(self.draft.path)
 
     def action_texts(self) -> None:
-        """The rows of the items' file, or of the interactions."""
+        """Show the rows of the items' file, or those of the interactions."""
         self._texts = not self._texts
         self._draw()
 
     def action_path(self) -> None:
-        """To the path."""
+        """Move the focus to the path."""
         self.query_one("#path").focus()
 
     def action_copy(self) -> None:
-        """The command that imports the same."""
+        """Copy the command that makes the same import."""
         self.copy(self.draft.command, "The command")
 
     def action_start(self) -> None:
-        """Import it."""
+        """Import the source, with its progress in a dialog."""
         self._forget_count()
         name = self.draft.name
         self.app.push_screen(ImportProgress(self._process(store=True), f"Importing {name}"), self._end)
 
     def _end(self, outcome: Outcome) -> None:
         if outcome is None:
-            self.notify("Canceled: nothing is stored.")
+            self.notify("Import canceled, nothing was saved.")
         elif isinstance(outcome, Imported):
-            told = f"{outcome.name}: {outcome.users:,} users, {outcome.items:,} items, {outcome.interactions:,} interactions"
-            self.notify(formatting.line(told), title="Imported", markup=False)
+            text = f"{outcome.name}: {outcome.users:,} users, {outcome.items:,} items, {outcome.interactions:,} interactions"
+            self.notify(formatting.line(text), title="Imported", markup=False)
             self.sracl.open_data(outcome.dataset_id)
         else:
             self.draft.blame(outcome)
             self._draw()
-            self.notify(formatting.text(outcome), title="Nothing is stored", severity="error", markup=False)
+            self.notify(formatting.text(outcome), title="Nothing was saved", severity="error", markup=False)
 
     def action_back(self) -> None:
         """From the path to the files, else to the screen before."""
@@ -348,7 +348,7 @@ class ImportScreen(BaseScreen):
 
 
 def _path(text: str) -> Path:
-    """What was typed as a path; `~` is the home folder, where there is one."""
+    """A typed path; `~` is the home folder if there is one."""
     path = Path(text.strip() or ".")
     try:
         return path.expanduser().absolute()

@@ -1,4 +1,4 @@
-"""An import at work: its steps, and a way to stop it."""
+"""A running import: its steps, and a way to cancel it."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ BAR = 40
 
 
 class ImportProgress(DeferredPaintMixin, NamedBindings, ModalScreen[Outcome]):
-    """Runs an import to its end."""
+    """Runs an import; returns what was stored, the error, or none if it was canceled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,c", "cancel", "Cancel")]
 
     @dataclass
-    class Told(Message):
-        """A step."""
+    class Stepped(Message):
+        """The import has reached a step."""
 
         step: Step
 
     @dataclass
     class Ended(Message):
-        """The end."""
+        """The import has ended."""
 
         outcome: Outcome
 
@@ -52,39 +52,39 @@ class ImportProgress(DeferredPaintMixin, NamedBindings, ModalScreen[Outcome]):
         self._began = time.monotonic()
 
     def compose(self) -> ComposeResult:
-        """Title, step, bar, button."""
+        """Title, current step, bar and the cancel button."""
         with Vertical(classes="dialog"):
             yield Static(formatting.line(self._title), classes="dialog-title", markup=False)
             yield Static("", id="step", markup=False)
-            yield Static("\nRuns go on meanwhile. Nothing is stored before the last step is done.", classes="muted")
+            yield Static("\nRuns continue meanwhile. Nothing is saved before the last step is done.", classes="muted")
             with Horizontal(classes="buttons"):
                 yield Button("Cancel (esc)", id="cancel")
 
     def on_mount(self) -> None:
-        """Begin."""
+        """Start the import."""
         self.set_interval(0.25, self._draw)
         self._draw()
         self._work()
 
     def on_unmount(self) -> None:
-        """Whoever leaves the app has not waited for it."""
+        """Cancel the import if the app is left before its end."""
         self._process.cancel()
 
     @work(thread=True, exit_on_error=False, group="import")
     def _work(self) -> None:
         outcome: Outcome = None
         try:
-            for told in self._process.told():
-                if isinstance(told, Step):
-                    self.post_message(self.Told(told))
+            for text in self._process.messages():
+                if isinstance(text, Step):
+                    self.post_message(self.Stepped(text))
                 else:
-                    outcome = told
+                    outcome = text
         except (EngineError, StoreError, OSError) as error:
             outcome = error
         self.post_message(self.Ended(outcome))
 
-    @on(Told)
-    def _take(self, message: Told) -> None:
+    @on(Stepped)
+    def _take(self, message: Stepped) -> None:
         self._step = message.step
         self._draw()
 
@@ -100,7 +100,7 @@ class ImportProgress(DeferredPaintMixin, NamedBindings, ModalScreen[Outcome]):
 
     @on(Button.Pressed)
     def action_cancel(self) -> None:
-        """Stop it; after a while, less kindly."""
+        """Cancel the import; kill its process if it does not end in time."""
         self._process.cancel()
         self.set_timer(PATIENCE, self._process.kill)
         self._draw()

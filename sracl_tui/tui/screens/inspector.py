@@ -29,15 +29,15 @@ from store.queries import runs, users
 
 
 class InspectorScreen(PanesPage):
-    """The reason for the app."""
+    """A user's items, the summary of a prefix, and its neighbors before and after learning."""
 
     NAME = "Inspector"
     PANES: ClassVar = {"items": "items-table", "summary": "summary-scroll", "neighbors": "neighbors-table"}
     FIRST_PANE = "neighbors"
     ABOUT = (
         "Left the user's items: a line marks the prefix that is shown, an arrow its target. In the middle the summary of "
-        "that prefix. Right its neighbors: rank by cosine similarity (#) and by learned weight (#w), and how many places "
-        "learning moved each. `target` says whether a neighbor has the target (has) or buys it next (next). With a second run "
+        "that prefix. Right its neighbors: rank by cosine similarity (#) and by learned weight (weight rank, #w), and by how many "
+        "ranks learning moved each (change, ±). `target` says whether a neighbor has the target (has) or buys it next (next). With a second run "
         "(o) A is this run, B the second; A or B at the left marks a neighbor that only one has. e shows all users at once, I the "
         "item under the cursor with its substitutes."
     )
@@ -65,8 +65,8 @@ class InspectorScreen(PanesPage):
         population: Population
 
     @dataclass
-    class Looked(Message):
-        """A user was read."""
+    class UserRead(Message):
+        """A user was read, in one run or in two."""
 
         asked: tuple[str, int | None, str | None]
         found: Inspection
@@ -75,13 +75,13 @@ class InspectorScreen(PanesPage):
 
     @dataclass
     class Failed(Message):
-        """There is nothing to see, and why."""
+        """A user cannot be shown, and why."""
 
         reason: str
 
     @classmethod
     def opening(cls, app: Navigation) -> BaseScreen:
-        """On the run last looked at."""
+        """Opens on the run that was viewed last."""
         return cls(app.current_run())
 
     def __init__(self, run_id: str, user: str | None = None, *, second_run: str | None = None) -> None:
@@ -91,8 +91,8 @@ class InspectorScreen(PanesPage):
         """A second run, whose neighbors of the same prefix stand beside."""
         self.second: Inspection | None = None
         self.found: Inspection | None = None
-        self._looked: InspectorScreen.Looked | None = None
-        self._titled = False
+        self._shown: InspectorScreen.UserRead | None = None
+        self._laid_out_for = 0
         self.run: dict[str, Any] | None = None
         self.population: Population | None = None
         self._wanted = user
@@ -122,7 +122,7 @@ class InspectorScreen(PanesPage):
         if self._wanted is None and self.order == "number":
             self._wanted = "1"
         if self._wanted is not None:
-            self.look_at(self._wanted)
+            self.show_user(self._wanted)
         self._measure(self.run_id, self.second_run)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="measure")
@@ -148,7 +148,7 @@ class InspectorScreen(PanesPage):
         if not len(self.population):
             self.post_message(self.Failed("This dataset has no user."))
         elif self._wanted is None:
-            self.look_at(str(self.population.ids[self.population.order(self.order)[0]]))
+            self.show_user(str(self.population.ids[self.population.order(self.order)[0]]))
         elif self.found is not None:
             self._show_facts(self.found)
         self.refresh_bindings()
@@ -159,13 +159,13 @@ class InspectorScreen(PanesPage):
         chosen = self.sracl.preferences.order
         return chosen if chosen in ORDERS and (chosen != "changed" or self.second_run) else "number"
 
-    def look_at(self, user: str, position: int | None = None) -> None:
-        """Show a user, at the prefix that represents them or at another one."""
+    def show_user(self, user: str, position: int | None = None) -> None:
+        """Show a user at a prefix; without a position at the prefix that represents the user."""
         self._asked = (user, position, self.second_run)
-        self._look(self._asked)
+        self._read_user(self._asked)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="look")
-    def _look(self, asked: tuple[str, int | None, str | None]) -> None:
+    def _read_user(self, asked: tuple[str, int | None, str | None]) -> None:
         user, position, second_run = asked
         try:
             store = self.library.store()
@@ -181,22 +181,22 @@ class InspectorScreen(PanesPage):
         except (StoreError, EngineError) as error:
             self.post_message(self.Failed(str(error)))
         else:
-            self.post_message(self.Looked(asked, found, second, holders))
+            self.post_message(self.UserRead(asked, found, second, holders))
 
     @on(Failed)
-    def _say(self, message: Failed) -> None:
+    def _show_failure(self, message: Failed) -> None:
         if self.found is None:
             for table in self.query(Table):
-                table.say(formatting.line(message.reason.splitlines()[0]))
+                table.set_empty_text(formatting.line(message.reason.splitlines()[0]))
         self.notify(message.reason, severity="warning", markup=False)
 
-    @on(Looked)
-    def _show(self, message: Looked) -> None:
+    @on(UserRead)
+    def _show_user(self, message: UserRead) -> None:
         if message.asked != self._asked:
             return  # the reader has walked on
         before, found = self.found, message.found
         self.found, self.second, self._wanted = found, message.second, str(found.user_id)
-        self._looked = message
+        self._shown = message
         same = before is not None and before.user_id == found.user_id
         self._show_facts(found)
         items = self.query_one("#items-table", Table)
@@ -207,21 +207,21 @@ class InspectorScreen(PanesPage):
         if not same:
             self.query_one("#summary-scroll").scroll_home(animate=False)
         table = self.query_one("#neighbors-table", Table)
-        table.say(formatting.line(found.note or "No neighbors are stored for this prefix."))
+        table.set_empty_text(formatting.line(found.note or "No neighbors are stored for this prefix."))
         self._show_neighbors(message)
         self._show_neighbor()
         self.refresh_bindings()
 
-    def _show_neighbors(self, message: Looked) -> None:
+    def _show_neighbors(self, message: UserRead) -> None:
         """Of one run, or of two beside each other."""
         found, second = message.found, message.second
         table, agreement = self.query_one("#neighbors-table", Table), self.query_one("#agreement", Static)
-        self._titled = self._roomy
+        self._laid_out_for = self._room
         self.query_one("#neighbors").border_title = (
             "Neighbors in A and B" if second else "Neighbors, most similar first"
         )
         if second is None:
-            table.show(shown.neighbors_table(found, message.holders, titles=self._roomy), keep=False)
+            table.show(shown.neighbors_table(found, message.holders, room=self._room), keep=False)
             agreement.update(shown.agreement_text(found))
         else:
             table.show(pair_table(found, second, message.holders), keep=False)
@@ -230,15 +230,15 @@ class InspectorScreen(PanesPage):
             agreement.update(pair_text(found, second, (names[0], names[1])))
 
     @property
-    def _roomy(self) -> bool:
-        """Whether the neighbors' titles fit beside their numbers."""
+    def _room(self) -> int:
+        """Approximate width of the neighbors' pane in columns."""
         width = self.app.size.width
-        return (width if width < 100 else width * 14 // 32) >= 78
+        return width if width < 100 else width * 14 // 32
 
     def on_resize(self) -> None:
-        """With titles or without."""
-        if self._looked is not None and self.second is None and self._roomy != self._titled:
-            self._show_neighbors(self._looked)
+        """Lay the neighbors out anew: titles may fit now, or no longer."""
+        if self._shown is not None and self.second is None and self._room != self._laid_out_for:
+            self._show_neighbors(self._shown)
 
     def _show_facts(self, found: Inspection) -> None:
         self.set_title(f"{self.run['name'] if self.run else self.run_id} on {found.dataset}")
@@ -267,7 +267,7 @@ class InspectorScreen(PanesPage):
 
     @property
     def neighbor(self) -> dict[str, Any] | None:
-        """The neighbor under the cursor."""
+        """The neighbor under the cursor; none in an empty table."""
         key = self.query_one("#neighbors-table", Table).key
         rows = [row for side in (self.found, self.second) if side for row in side.neighbors]
         return next((row for row in rows if row["neighbor_id"] == key), None)
@@ -286,16 +286,16 @@ class InspectorScreen(PanesPage):
 
     def _follow(self, user: int | None) -> None:
         if user is not None:
-            self.look_at(str(user))
+            self.show_user(str(user))
 
     @on(Table.Chosen, "#items-table")
     def _open_prefix(self, message: Table.Chosen) -> None:
         if self.found is not None and isinstance(message.key, int):
             last = len(self.found.items) - 1
-            self.look_at(str(self.found.user_id), max(1, min(message.key, last)))
+            self.show_user(str(self.found.user_id), max(1, min(message.key, last)))
 
     def disabled_reason(self, action: str) -> str:
-        """Walking needs users, prefixes an anchor."""
+        """Steps need the list of users; prefixes and items need a user."""
         if action in ("copy", "prefix", "item_summary", "item") and not self.found:
             return "No user is shown."
         if action in ("step", "surprise", "find", "order", "other_run", "everyone") and not self.population:
@@ -305,34 +305,34 @@ class InspectorScreen(PanesPage):
         return ""
 
     def action_step(self, by: int) -> None:
-        """The user before or after in the chosen order."""
+        """Go to the next or previous user in the chosen order."""
         assert self.population is not None
         order = self.population.order(self.order)
         place = None if self.found is None else self.population.place_in(self.order, self.found.user_id)
         at = 0 if place is None else (place + by) % len(order)
-        self.look_at(str(self.population.ids[order[at]]))
+        self.show_user(str(self.population.ids[order[at]]))
 
     def action_order(self) -> None:
-        """The next order."""
+        """Sort the users by the next order and go to the first."""
         assert self.population is not None
         names = [name for name in ORDERS if name != "changed" or self.second_run]
         self.sracl.preferences.order = names[(names.index(self.order) + 1) % len(names)]
-        self.look_at(str(self.population.ids[self.population.order(self.order)[0]]))
+        self.show_user(str(self.population.ids[self.population.order(self.order)[0]]))
 
     def action_surprise(self) -> None:
-        """Any user."""
+        """Go to a random user."""
         assert self.population is not None
-        self.look_at(str(random.choice(self.population.ids)))
+        self.show_user(str(random.choice(self.population.ids)))
 
     def action_prefix(self, by: int) -> None:
-        """The prefix that ends an item earlier or later."""
+        """Show the prefix that ends one item earlier or later."""
         if self.found is not None and self.found.anchor is not None:
             position = self.found.anchor["position"] + by
             if 1 <= position < len(self.found.items):
-                self.look_at(str(self.found.user_id), position)
+                self.show_user(str(self.found.user_id), position)
 
     def action_find(self) -> None:
-        """Look for a user."""
+        """Open the search for a user."""
         from sracl_tui.tui.screens.find_user import FindUser
 
         assert self.run is not None
@@ -340,7 +340,7 @@ class InspectorScreen(PanesPage):
         self.app.push_screen(FindUser(self.run, self.population, self.order), self._follow)
 
     def action_everyone(self) -> None:
-        """All users at once, this one marked."""
+        """Show all users, with this one marked."""
         assert self.population is not None
         self.sracl.open_everyone(self.run_id, self.found.user_id if self.found else None)
 
@@ -352,21 +352,21 @@ class InspectorScreen(PanesPage):
     def _set_second_run(self, run_id: str | None) -> None:
         self.second_run = run_id
         self._measure(self.run_id, run_id)
-        self.look_at(self._wanted or "1")
+        self.show_user(self._wanted or "1")
 
     @property
     def item(self) -> dict[str, Any] | None:
-        """The item under the cursor."""
+        """The item under the cursor; none in an empty table."""
         key = self.query_one("#items-table", Table).key
         return next((item for item in self.found.items if item["position"] == key), None) if self.found else None
 
     def action_item(self) -> None:
-        """The item under the cursor with its substitutes."""
+        """Open the screen of the item under the cursor."""
         if self.item is not None:
             self.sracl.open_item(self.run_id, self.item["item_id"])
 
     def action_item_summary(self) -> None:
-        """What the model says of the item under the cursor."""
+        """Show the summary of the item under the cursor in a notification."""
         if self.item is not None:
             self._read_item(self.item["item_id"], self.item["title"])
 
@@ -378,17 +378,17 @@ class InspectorScreen(PanesPage):
         except StoreError as error:
             self.post_message(self.Failed(str(error)))
         else:
-            said = shown.summary_text(summary, of="item", brief=True).plain
-            self.notify(said, title=formatting.line(title or f"item {item_id}"), timeout=12, markup=False)
+            text = shown.summary_text(summary, of="item", brief=True).plain
+            self.notify(text, title=formatting.line(title or f"item {item_id}"), timeout=12, markup=False)
 
     def action_copy(self) -> None:
-        """What has focus: the neighbors as a table, or the summary, or the items."""
+        """Copy the focused pane: neighbors or items as a table, or the summary."""
         assert self.found is not None
         focused = self.focused.id if self.focused else ""
         if focused == "summary-scroll":
             self.copy((self.found.summary or {}).get("text", ""), "Summary")
             return
         table = self.query_one("#items-table" if focused == "items-table" else "#neighbors-table", Table)
-        lines = ["\t".join(column.key for column in table.grid.columns)]
-        lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.grid.rows]
-        self.copy("\n".join(lines), f"{len(table.grid.rows)} rows")
+        lines = ["\t".join(column.key for column in table.data.columns)]
+        lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.data.rows]
+        self.copy("\n".join(lines), f"{len(table.data.rows)} rows")

@@ -25,7 +25,7 @@ from store.errors import StoreError
 
 
 class ItemScreen(PanesPage):
-    """The same as the Inspector, for an item and its substitutes."""
+    """An item, its summary, its substitutes before and after learning, and its users."""
 
     NAME = "Item"
     PANES: ClassVar = {"holders": "holders-table", "summary": "summary-scroll", "substitutes": "substitutes-table"}
@@ -44,8 +44,8 @@ class ItemScreen(PanesPage):
     ]
 
     @dataclass
-    class Looked(Message):
-        """An item was read, its tables laid out."""
+    class ItemRead(Message):
+        """An item was read and its tables are laid out."""
 
         asked: int | None
         found: ItemInspection
@@ -54,13 +54,13 @@ class ItemScreen(PanesPage):
 
     @dataclass
     class Failed(Message):
-        """There is nothing to see, and why."""
+        """An item cannot be shown, and why."""
 
         reason: str
 
     @classmethod
     def opening(cls, app: Navigation) -> BaseScreen:
-        """On the most frequent item of the run last looked at."""
+        """Opens on the most frequent item of the run that was viewed last."""
         return cls(app.current_run())
 
     def __init__(self, run_id: str, item_id: int | None = None) -> None:
@@ -70,12 +70,12 @@ class ItemScreen(PanesPage):
         self._asked = item_id
 
     def body(self) -> ComposeResult:
-        """Facts, then three panes."""
+        """Facts, then three panes: users, summary, substitutes."""
         yield Static("", id="facts", markup=False)
         yield self.pane_tabs()
         with Horizontal(id="panes"):
             with Vertical(id="holders", classes="pane") as holders:
-                holders.border_title = "Who has it, latest first"
+                holders.border_title = "Users with this item, latest first"
                 yield Table(id="holders-table", empty="reading ...")
             with Vertical(id="summary", classes="pane") as summary:
                 summary.border_title = "Summary"
@@ -89,32 +89,32 @@ class ItemScreen(PanesPage):
                     yield Static("", id="substitute-text", markup=False)
 
     def on_mount(self) -> None:
-        """Read it."""
-        self.look_at(self._asked)
+        """Read the item."""
+        self.show_item(self._asked)
 
-    def look_at(self, item_id: int | None) -> None:
-        """Show an item."""
+    def show_item(self, item_id: int | None) -> None:
+        """Read an item and show it; without an ID the most frequent item."""
         self._asked = item_id
-        self._look(item_id)
+        self._read_item(item_id)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="look")
-    def _look(self, item_id: int | None) -> None:
+    def _read_item(self, item_id: int | None) -> None:
         try:
             found = inspect_item(self.library.store(), self.run_id, item_id)
         except (StoreError, EngineError) as error:
             self.post_message(self.Failed(str(error)))
         else:
-            self.post_message(self.Looked(item_id, found, shown.substitutes_table(found), shown.holders_table(found)))
+            self.post_message(self.ItemRead(item_id, found, shown.substitutes_table(found), shown.holders_table(found)))
 
     @on(Failed)
-    def _say(self, message: Failed) -> None:
+    def _show_failure(self, message: Failed) -> None:
         if self.found is None:
             for table in self.query(Table):
-                table.say(formatting.line(message.reason.splitlines()[0]))
+                table.set_empty_text(formatting.line(message.reason.splitlines()[0]))
         self.notify(message.reason, severity="warning", markup=False)
 
-    @on(Looked)
-    def _show(self, message: Looked) -> None:
+    @on(ItemRead)
+    def _show_item(self, message: ItemRead) -> None:
         if message.asked != self._asked:
             return  # the reader has walked on
         found = self.found = message.found
@@ -128,23 +128,23 @@ class ItemScreen(PanesPage):
         )
         self.query_one("#facts", Static).update("\n".join(map(formatting.line, lines)))
         holders = self.query_one("#holders-table", Table)
-        holders.say("Nobody has it.")
+        holders.set_empty_text("No user has it.")
         holders.show(message.holders, keep=False)
         more = item["interactions"] - len(found.holders)
         self.query_one("#holders").border_subtitle = f"{more:,} earlier ones are not listed" if more > 0 else ""
         self.query_one("#summary-text", Static).update(shown.item_text(found))
         self.query_one("#summary-scroll").scroll_home(animate=False)
         table = self.query_one("#substitutes-table", Table)
-        table.say(formatting.line(found.note))
+        table.set_empty_text(formatting.line(found.note))
         table.show(message.substitutes, keep=False)
-        said = orders_text(found.substitutes, found.spearman, found.entropy, found.note if found.substitutes else "")
-        self.query_one("#agreement", Static).update(said)
+        text = orders_text(found.substitutes, found.spearman, found.entropy, found.note if found.substitutes else "")
+        self.query_one("#agreement", Static).update(text)
         self._show_substitute()
         self.refresh_bindings()
 
     @property
     def substitute(self) -> dict[str, Any] | None:
-        """The substitute under the cursor."""
+        """The substitute under the cursor; none in an empty table."""
         key = self.query_one("#substitutes-table", Table).key
         return next((one for one in self.found.substitutes if one["neighbor_id"] == key), None) if self.found else None
 
@@ -166,10 +166,10 @@ class ItemScreen(PanesPage):
 
     def _follow(self, item_id: int | None) -> None:
         if item_id is not None:
-            self.look_at(item_id)
+            self.show_item(item_id)
 
     def disabled_reason(self, action: str) -> str:
-        """All of it needs an item."""
+        """Every action needs an item."""
         if action in ("find", "step", "follow", "copy") and self.found is None:
             return "No item is shown."
         if action == "follow" and self.found is not None and not self.found.substitutes:
@@ -177,31 +177,31 @@ class ItemScreen(PanesPage):
         return ""
 
     def action_find(self) -> None:
-        """Look for an item."""
+        """Open the search for an item."""
         from sracl_tui.tui.screens.find_item import FindItem
 
         assert self.found is not None
         self.app.push_screen(FindItem(self.found.run), self._follow)
 
     def action_step(self, by: int) -> None:
-        """The item before or after, by number."""
+        """The item with the next higher or lower ID."""
         assert self.found is not None
         item = self.found.item
-        self.look_at((item["item_id"] - 1 + by) % item["items"] + 1)
+        self.show_item((item["item_id"] - 1 + by) % item["items"] + 1)
 
     def action_follow(self) -> None:
-        """Go to the substitute under the cursor."""
+        """Show the substitute under the cursor as an item."""
         if self.substitute is not None:
-            self.look_at(self.substitute["neighbor_id"])
+            self.show_item(self.substitute["neighbor_id"])
 
     def action_copy(self) -> None:
-        """What has focus: the summary, or a table."""
+        """Copy the focused pane: a table, or the summary."""
         assert self.found is not None
         focused = self.focused.id if self.focused else ""
         if focused == "summary-scroll":
             self.copy((self.found.summary or {}).get("text", ""), "Summary")
             return
         table = self.query_one("#holders-table" if focused == "holders-table" else "#substitutes-table", Table)
-        lines = ["\t".join(column.key for column in table.grid.columns)]
-        lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.grid.rows]
-        self.copy("\n".join(lines), f"{len(table.grid.rows)} rows")
+        lines = ["\t".join(column.key for column in table.data.columns)]
+        lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.data.rows]
+        self.copy("\n".join(lines), f"{len(table.data.rows)} rows")

@@ -25,7 +25,7 @@ from store.queries import users
 
 
 class SubstituteScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
-    """Gives the substitute's number when the reader wants to go there."""
+    """Shows a substitute; returns its item ID if the user goes there."""
 
     SECTION = "substitute"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -35,7 +35,7 @@ class SubstituteScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None
 
     @dataclass
     class Read(Message):
-        """Its summary was read."""
+        """The summary of the substitute was read."""
 
         summary: dict[str, Any] | None
         trouble: str = ""
@@ -45,7 +45,7 @@ class SubstituteScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None
         self._found, self._one = found, substitute
 
     def compose(self) -> ComposeResult:
-        """What it is, its summary, the text."""
+        """Title, similarity and weight, the summary, and the text it was made from."""
         one, item = self._one, self._found.item
         weight = "" if one["weight"] is None else f", weight {one['weight']:.4f} (#{one['weight_rank']})"
         with Vertical(classes="dialog tall"):
@@ -68,7 +68,7 @@ class SubstituteScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None
             )
 
     def on_mount(self) -> None:
-        """Read it."""
+        """Read the summary."""
         self._read()
 
     @work(thread=True, exclusive=True, exit_on_error=False)
@@ -81,16 +81,16 @@ class SubstituteScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None
 
     @on(Read)
     def _show(self, message: Read) -> None:
-        said = summary_text(message.summary, of="item")
+        text = summary_text(message.summary, of="item")
         if message.trouble:
-            said.append(f"\n{formatting.text(message.trouble)}")
-        said.append("\n\nKnown of the item\n", "bold").append(formatting.text(self._one["text"]) or "nothing")
-        self.query_one("#substitute-summary", Static).update(said)
+            text.append(f"\n{formatting.text(message.trouble)}")
+        text.append("\n\nKnown of the item\n", "bold").append(formatting.text(self._one["text"]) or "nothing")
+        self.query_one("#substitute-summary", Static).update(text)
 
     def action_follow(self) -> None:
-        """Go there."""
+        """Close, and show the substitute as an item."""
         self.dismiss(self._one["neighbor_id"])
 
     def action_leave(self) -> None:
-        """Back to the item."""
+        """Close."""
         self.dismiss(None)

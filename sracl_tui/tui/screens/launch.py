@@ -36,13 +36,13 @@ WORDS = {
 
 
 def field_of(path: str) -> Any:
-    """The schema's field of a setting."""
+    """The field of a setting in the config's schema."""
     section, leaf = path.split(".")
     return type(getattr(Config(), section)).model_fields[leaf]
 
 
 def range_of(path: str) -> str:
-    """What a setting may be: `one of a, b`, `>= 1, <= 1000`; empty where anything goes."""
+    """Allowed values of a setting: `one of a, b`, `>= 1, <= 1000`; empty for any value."""
     listed = choices(path)
     if listed:
         return "one of " + ", ".join(map(str, listed))
@@ -58,13 +58,13 @@ def range_of(path: str) -> str:
 
 
 def help_of(path: str) -> str:
-    """The setting's docstring and its range."""
+    """A setting's description and its range."""
     limits = range_of(path)
     return formatting.line(field_of(path).description or "") + (f" ({limits})" if limits else "")
 
 
 class LaunchScreen(BaseScreen):
-    """Settings, preview, start."""
+    """A form of all settings, a preview of stages, time and cost, and the start of a run."""
 
     NAME = "Launch"
     ABOUT = (
@@ -83,20 +83,20 @@ class LaunchScreen(BaseScreen):
 
     @dataclass
     class Planned(Message):
-        """What the run would reuse and take."""
+        """The preview, as text."""
 
         text: str
 
     @dataclass
     class Started(Message):
-        """The run has a process, or not."""
+        """The run has been started, or could not be."""
 
         run_id: str
         trouble: str = ""
 
     @classmethod
     def opening(cls, app: Navigation) -> BaseScreen:
-        """With the settings of no other run."""
+        """Opens on the default preset."""
         return cls(None)
 
     def __init__(self, clone: str | None = None, *, dataset: str | None = None) -> None:
@@ -113,9 +113,9 @@ class LaunchScreen(BaseScreen):
     def body(self) -> ComposeResult:
         """Form above, preview below."""
         yield Static("", id="preset", markup=False)
-        yield Table(id="form", empty="Nothing differs from the preset: d shows all settings.")
+        yield Table(id="form", empty="Identical to the preset: d shows all settings.")
         with VerticalScroll(id="preview-scroll"):
-            yield Static("v: what it would reuse, and how long it may take", id="preview", markup=False)
+            yield Static("v: preview cached stages, time and cost", id="preview", markup=False)
 
     def on_mount(self) -> None:
         """Settings of the preset, or of the run that is cloned."""
@@ -143,16 +143,16 @@ class LaunchScreen(BaseScreen):
     def _draw(self) -> None:
         base = flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))
         rows = [
-            Row(name, (name, formatting.line(self.labels[name]), "", told), ("strong", "accent", "", "dim"))
-            for name, told in WORDS.items()
+            Row(name, (name, formatting.line(self.labels[name]), "", text), ("strong", "accent", "", "dim"))
+            for name, text in WORDS.items()
         ]
         for path, value in base.items():
             if self._only and path not in self.changes and path not in self.errors:
                 continue
             changed, wrong = path in self.changes, self.errors.get(path, "")
             shown = self.changes.get(path, value)
-            told = f"✗ {formatting.line(wrong)}" if wrong else help_of(path)
-            cells = (path, _say(shown), _say(value) if changed else "", told)
+            text = f"✗ {formatting.line(wrong)}" if wrong else help_of(path)
+            cells = (path, _value_text(shown), _value_text(value) if changed else "", text)
             look = "bad" if wrong else "dim"
             rows.append(
                 Row(
@@ -173,7 +173,7 @@ class LaunchScreen(BaseScreen):
         self.refresh_bindings()
 
     def disabled_reason(self, action: str) -> str:
-        """A config with errors starts nothing."""
+        """A config with errors cannot be started."""
         if action in ("start", "preview", "copy") and self.config is None:
             return "A setting has an error: see the line with ✗."
         return ""
@@ -188,7 +188,7 @@ class LaunchScreen(BaseScreen):
             return
         value = self.changes.get(path, flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))[path])
         self.app.push_screen(
-            PromptDialog(path, value=_say(value), hint=help_of(path)), lambda text: self._set(path, text)
+            PromptDialog(path, value=_value_text(value), hint=help_of(path)), lambda text: self._set(path, text)
         )
 
     def _label(self, name: str, text: str | None) -> None:
@@ -207,30 +207,30 @@ class LaunchScreen(BaseScreen):
         self._check()
 
     def action_reset(self) -> None:
-        """The preset's value again."""
+        """Set the setting under the cursor back to the preset's value."""
         self.changes.pop(str(self.query_one("#form", Table).key), None)
         self._check()
 
     def action_differences(self) -> None:
-        """Only what differs from the preset, or all."""
+        """Show only settings that differ from the preset, or all."""
         self._only = not self._only
         self._draw()
 
     def action_preset(self, by: int) -> None:
-        """The next preset; what was changed by hand stays."""
+        """Use the next preset; changed settings keep their values."""
         names = preset_names()
         self.preset = names[(names.index(self.preset) + by) % len(names)]
         self._check()
 
     def action_copy(self) -> None:
-        """The command line that does the same."""
-        given = " ".join(f"--set '{path}={_say(value)}'" for path, value in self.changes.items())
+        """Copy the command that starts the same run."""
+        given = " ".join(f"--set '{path}={_value_text(value)}'" for path, value in self.changes.items())
         self.copy(f"sracl run --preset {self.preset} {given}".strip(), "Command")
 
     def action_preview(self) -> None:
-        """What it would reuse and take."""
+        """Show which stages are cached, and estimates of time and cost."""
         assert self.config is not None
-        self.query_one("#preview", Static).update("looking what is there ...")
+        self.query_one("#preview", Static).update("checking the cache ...")
         self._plan(self.config)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="plan")
@@ -258,7 +258,7 @@ class LaunchScreen(BaseScreen):
         self.query_one("#preview", Static).update(formatting.text(message.text))
 
     def action_start(self) -> None:
-        """Start it and watch it."""
+        """Start the run and open its screen."""
         assert self.config is not None
         self._start(self.config)
 
@@ -291,6 +291,6 @@ class LaunchScreen(BaseScreen):
             self.sracl.open_run(message.run_id)
 
 
-def _say(value: Any) -> str:
-    """A value as one would type it."""
+def _value_text(value: Any) -> str:
+    """A value in the form in which it is typed."""
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else formatting.line(value)

@@ -23,21 +23,21 @@ class PanesPage(BaseScreen):
     ]
 
     def pane_tabs(self) -> Tabs:
-        """The tabs of a narrow terminal."""
+        """One tab per pane, for narrow terminals."""
         return Tabs(*(Tab(name.title(), id=f"tab-{name}") for name in self.PANES), active=f"tab-{self.FIRST_PANE}")
 
     def on_mount(self) -> None:
-        """Begin with the main pane."""
+        """Show the main pane."""
         self.query_one(Tabs).can_focus = False
         self.show_pane(self.FIRST_PANE)
 
     def action_pane(self, by: int) -> None:
-        """Focus the next pane; where it is narrow it takes the room."""
+        """Show the next pane."""
         names = list(self.PANES)
         self.show_pane(names[(names.index(self._pane) + by) % len(names)])
 
     def show_pane(self, name: str) -> None:
-        """Focus a pane."""
+        """Focus a pane; in a narrow terminal show it in place of the others."""
         self._pane = name
         for pane in self.PANES:
             self.query_one(f"#{pane}").set_class(pane == name, "shown")

@@ -14,7 +14,7 @@ SMOOTHINGS = (0.0, 0.5, 0.8, 0.95)
 
 
 class PlottedPage(BaseScreen):
-    """A page whose plots show the same epochs."""
+    """A screen whose plots share one range of epochs."""
 
     SECTION = "plots"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -28,26 +28,26 @@ class PlottedPage(BaseScreen):
     ]
 
     def draw_plots(self) -> None:
-        """Draw all plots anew."""
+        """Draw all plots with the current data and preferences."""
         raise NotImplementedError
 
     @property
     def smoothing(self) -> float:
-        """Strength of the smoothing."""
+        """Weight of the exponential smoothing, 0 for none."""
         return SMOOTHINGS[self.sracl.preferences.smoothing % len(SMOOTHINGS)]
 
     def smoothed(self) -> str:
-        """The smoothing, for a title."""
+        """The smoothing as part of a title; empty for none."""
         return f", smoothed {self.smoothing}" if self.smoothing else ""
 
     def action_smooth(self) -> None:
-        """Smoother, then as it is."""
+        """Use the next strength of smoothing."""
         preferences = self.sracl.preferences
         preferences.smoothing = (preferences.smoothing + 1) % len(SMOOTHINGS)
         self.draw_plots()
 
     def action_log_scale(self) -> None:
-        """A logarithmic axis, or not."""
+        """Switch the logarithmic axis on or off."""
         preferences = self.sracl.preferences
         preferences.logarithmic = not preferences.logarithmic
         self.draw_plots()
@@ -57,19 +57,19 @@ class PlottedPage(BaseScreen):
         return sorted(self.query(Curves), key=lambda plot: -(plot.extent or (0.0, -1.0))[1])
 
     def action_zoom(self, factor: float) -> None:
-        """Show so many times as many epochs."""
+        """Multiply the number of visible epochs by a factor."""
         self._plots()[0].zoom(factor)
 
     def action_pan(self, share: float) -> None:
-        """Move by a share of the epochs on show."""
+        """Move the visible epochs by a share of their number."""
         self._plots()[0].pan(share)
 
     def action_whole(self) -> None:
         """Show every epoch."""
         for plot in self._plots():
-            plot.look_at(None)
+            plot.show_window(None)
 
     @on(Curves.Moved)
     def _follow_plot(self, message: Curves.Moved) -> None:
         for plot in self._plots():
-            plot.look_at(message.window)
+            plot.show_window(message.window)

@@ -44,7 +44,7 @@ MARKED = 2_000
 
 
 class EveryoneScreen(BaseScreen):
-    """What holds for all users, and who the exceptions are."""
+    """Histograms, a density plot and maps of all users of a run."""
 
     SECTION = "everyone"
     NAME = "Everyone"
@@ -66,7 +66,7 @@ class EveryoneScreen(BaseScreen):
 
     @dataclass
     class Read(Message):
-        """All users with their weights of a phase."""
+        """All users of a run, with their weights in one phase."""
 
         run: dict[str, Any]
         phase: str
@@ -77,7 +77,7 @@ class EveryoneScreen(BaseScreen):
 
     @dataclass
     class Mapped(Message):
-        """Vectors, and where they lie on a map."""
+        """Vectors of the users, and a map of them."""
 
         asked: tuple[str, str | None]
         found: projections.Vectors
@@ -85,13 +85,13 @@ class EveryoneScreen(BaseScreen):
 
     @dataclass
     class Failed(Message):
-        """There is nothing to see, and why."""
+        """The users cannot be shown, and why."""
 
         reason: str
 
     @classmethod
     def opening(cls, app: Navigation) -> BaseScreen:
-        """On the run last looked at."""
+        """Opens on the run that was viewed last."""
         return cls(app.current_run())
 
     def __init__(self, run_id: str, user_id: int | None = None) -> None:
@@ -111,7 +111,7 @@ class EveryoneScreen(BaseScreen):
         self._asked: tuple[str, str | None] | None = None
 
     def body(self) -> ComposeResult:
-        """Four tabs: each a chart, the users of what is chosen in it, and what it says in words."""
+        """Four tabs, each with a chart, the users of the chosen bar or cell, and a text."""
         with TabbedContent(id="everyone-tabs"):
             for name in ("spearman", "entropy"):
                 with TabPane(name.title(), id=name):
@@ -134,12 +134,12 @@ class EveryoneScreen(BaseScreen):
                     yield Table(id="map-users", classes="users")
 
     def on_mount(self) -> None:
-        """Read."""
+        """Read the users."""
         self._read(self.run_id, self.phase, self._whole)
 
     @property
     def tab(self) -> str:
-        """Which tab is shown."""
+        """ID of the visible tab."""
         return self.query_one(TabbedContent).active or "spearman"
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="read")
@@ -159,11 +159,11 @@ class EveryoneScreen(BaseScreen):
             self.post_message(self.Failed(str(error)))
 
     @on(Failed)
-    def _say(self, message: Failed) -> None:
+    def _show_failure(self, message: Failed) -> None:
         if self.population is None:
             for table in self.query(Table):
-                table.say("")
-            self.query_one("#spearman-bars", Table).say(formatting.line(message.reason.splitlines()[0]))
+                table.set_empty_text("")
+            self.query_one("#spearman-bars", Table).set_empty_text(formatting.line(message.reason.splitlines()[0]))
         self.notify(message.reason, severity="warning", markup=False)
 
     @on(Read)
@@ -190,13 +190,13 @@ class EveryoneScreen(BaseScreen):
         return PHASES[self.phase] + ("" if epoch is None or self.phase == "initial" else f" (epoch {epoch})")
 
     def _even(self) -> tuple[float, str] | None:
-        """The weight of each of k equal neighbors."""
+        """The weight of each of k equal neighbors, and its label."""
         assert self.population is not None
         k = int(self.population.neighbor_weights.counts.max(initial=0))
         return (1 / k, f"1/{k}") if k else None
 
     def _no_weights(self) -> str:
-        """Why no weights are stored."""
+        """Why no weights are stored for this phase."""
         assert self.run is not None
         if self.run["config"]["loss"]["alpha"] == 0:
             return "This run has no inter-user contrast (alpha = 0): it weighs no neighbors."
@@ -225,13 +225,13 @@ class EveryoneScreen(BaseScreen):
         for name in ("spearman", "entropy"):
             bars = self.query_one(f"#{name}-bars", Table)
             if len(population.neighbor_weights.rows):
-                new = not bars.grid.rows
+                new = not bars.data.rows
                 bars.show(histogram_table(name, self._buckets[name], bars.size.width))
                 if new:
                     bars.move_to(int(np.argmax([len(bucket.indices) for bucket in self._buckets[name]])))
                 self._list(name)
             else:
-                bars.say(self._no_weights())
+                bars.set_empty_text(self._no_weights())
         self.query_one("#spearman-told", Static).update(spearman_text(population, self._when()))
         self.query_one("#entropy-told", Static).update(entropy_text(population, self._when()))
 
@@ -245,7 +245,7 @@ class EveryoneScreen(BaseScreen):
         self._list((message.table.id or "").removesuffix("-bars"))
 
     def _list(self, name: str) -> None:
-        """Users of the bar under the cursor."""
+        """List the users of the bar under the cursor."""
         bars = self.query_one(f"#{name}-bars", Table)
         if self.population is not None and isinstance(bars.key, int) and bars.key < len(self._buckets[name]):
             self._show_users(name, self._buckets[name][bars.key].indices)
@@ -264,8 +264,8 @@ class EveryoneScreen(BaseScreen):
         if message.plot.grid is not None and self.population is not None:
             indices = np.unique(message.plot.grid.indices[message.points])
             self._show_users("density", indices)
-            told = density_text(self.population, self._when(), message.plot.ranges(), len(message.points), len(indices))
-            self.query_one("#density-told", Static).update(told)
+            text = density_text(self.population, self._when(), message.plot.ranges(), len(message.points), len(indices))
+            self.query_one("#density-told", Static).update(text)
 
     @on(DensityPlot.Highlighted, "#own-raster")
     @on(DensityPlot.Highlighted, "#other-raster")
@@ -279,7 +279,7 @@ class EveryoneScreen(BaseScreen):
         other.mark(message.points[:MARKED] if len(message.points) else self._me(other))
 
     def _me(self, plot: DensityPlot) -> RowIndices:
-        """The user that the reader came from, in a map."""
+        """Points of the user from whom the screen was opened, in a map."""
         place = None if self.population is None or self.user_id is None else self.population.place(self.user_id)
         return NO_POINTS if place is None or plot.grid is None else np.flatnonzero(plot.grid.indices == place)
 
@@ -287,7 +287,7 @@ class EveryoneScreen(BaseScreen):
     @on(DensityPlot.Chosen)
     def _to_users(self) -> None:
         table = self.query_one(f"#{self.tab}-users", Table)
-        if table.grid.rows:
+        if table.data.rows:
             table.focus()
 
     @on(Table.Chosen, ".users")
@@ -295,7 +295,7 @@ class EveryoneScreen(BaseScreen):
         self.sracl.open_inspector(self.run_id, str(message.key), on_top=True)
 
     def see(self, user_id: int | None) -> None:
-        """Mark another user."""
+        """Mark another user in the maps."""
         self.user_id = user_id
         for plot in self.query("#maps DensityPlot").results(DensityPlot):
             plot.mark(self._me(plot))
@@ -303,7 +303,7 @@ class EveryoneScreen(BaseScreen):
     def _map(self) -> None:
         self._asked = (self._method, self.second_run)
         if self._method != "PCA":
-            self.query_one("#map-told", Static).update("t-SNE is at work; it takes some seconds ...")
+            self.query_one("#map-told", Static).update("t-SNE is running; it takes some seconds ...")
         self._read_vectors(self._asked)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="map")
@@ -337,7 +337,7 @@ class EveryoneScreen(BaseScreen):
         self.refresh_bindings()
 
     def disabled_reason(self, action: str) -> str:
-        """Maps need vectors, phases weights."""
+        """Maps need vectors, phases need weights."""
         if action in ("switch", "phase", "zoom", "method", "other_run") and self.population is None:
             return "The users are not read yet."
         if action == "zoom" and self.is_mounted and self.tab not in ("entropy", "density"):
@@ -352,28 +352,28 @@ class EveryoneScreen(BaseScreen):
         return ""
 
     def action_switch(self) -> None:
-        """From the chart to its users and back."""
+        """Move the focus between the chart and its users."""
         users = self.query_one(f"#{self.tab}-users", Table)
         (self.query_one(f"#{FIRST[self.tab]}") if users.has_focus else users).focus()
 
     def action_phase(self) -> None:
-        """Weights before training, at the best epoch, at the last one."""
+        """Show the weights of the next phase: best epoch, last epoch, before training."""
         names = list(PHASES)
         self.phase = names[(names.index(self.phase) + 1) % len(names)]
         self._read(self.run_id, self.phase, self._whole)
 
     def action_zoom(self) -> None:
-        """Entropy and weights where there are any, or from 0."""
+        """Switch between the observed range and the whole range of entropy and weights."""
         self._whole = not self._whole
         self._read(self.run_id, self.phase, self._whole)
 
     def action_method(self) -> None:
-        """PCA, or t-SNE of a sample."""
+        """Switch the map between PCA and t-SNE."""
         self._method = "t-SNE" if self._method == "PCA" else "PCA"
         self._map()
 
     def action_other_run(self) -> None:
-        """A second run of the same data, whose vectors lie beside."""
+        """Choose a second run whose vectors are mapped next to those of this one."""
         assert self.run is not None
         choose_second(self, self.run, self.second_run, "The vectors of a second run beside", self._set_second_run)
 
@@ -382,7 +382,7 @@ class EveryoneScreen(BaseScreen):
         self._map()
 
     def action_tab(self, by: int) -> None:
-        """The next tab."""
+        """Show the next tab."""
         tabs = self.query_one(TabbedContent)
         tabs.active = TABS[(TABS.index(self.tab) + by) % len(TABS)]
         self._focus_tab()

@@ -34,16 +34,16 @@ COLUMNS = (
     Column("reason", "reason", most=60),
     Column("group", "group", most=24),
 )
-EMPTY = "Nothing waits. `sracl queue add` or `sracl run ... --queue` puts runs here."
+EMPTY = "The queue is empty. `sracl queue add` or `sracl run ... --queue` adds runs."
 
 
 class QueueScreen(BaseScreen):
-    """What the workers do, and what comes next."""
+    """The queue and its workers."""
 
     NAME = "Queue"
     ABOUT = (
-        "A worker per device runs what waits, from the top. Paused, what runs goes on and nothing new starts. A run that "
-        "fails does not stop the rest; one whose worker died goes on with the next worker. Workers outlive this app."
+        "Each device has a worker that takes runs from the top. While the queue is paused, running runs continue and no other "
+        "starts. A failed run does not stop the rest; a run whose worker died is resumed by the next worker. Workers outlive this app."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "pause", "Pause"),
@@ -59,14 +59,14 @@ class QueueScreen(BaseScreen):
 
     @dataclass
     class Read(Message):
-        """The queue as it is."""
+        """The queue was read and its table is laid out."""
 
         found: dict[str, Any]
-        grid: TableData
+        data: TableData
 
     @dataclass
     class Done(Message):
-        """A change was made, or could not be."""
+        """A change of the queue was made, or failed."""
 
         text: str
         failed: bool = False
@@ -76,29 +76,29 @@ class QueueScreen(BaseScreen):
         self.found: dict[str, Any] = {"entries": [], "workers": {}, "paused": False, "wanted": 0}
 
     def body(self) -> ComposeResult:
-        """How the workers stand, and the entries."""
+        """State of the workers, and the entries."""
         yield Static("reading ...", id="queue-facts", markup=False)
         yield Table(id="queue-table", empty="reading ...")
 
     def on_mount(self) -> None:
-        """Begin to look."""
+        """Read the queue, and again at intervals."""
         self.query_one(Table).focus()
         self.set_interval(POLL_SECONDS, self.action_refresh)
         self.action_refresh()
 
     @property
     def entry(self) -> dict[str, Any] | None:
-        """What the cursor stands on."""
+        """The entry under the cursor; none in an empty queue."""
         key = self.query_one(Table).key
         return next((entry for entry in self.found["entries"] if entry["run_id"] == key), None)
 
     def action_refresh(self) -> None:
-        """Read anew, unless that is at work."""
+        """Read the queue, unless a reading is running."""
         if not any(worker.group == "queue" and worker.is_running for worker in self.workers):
             self._read()
 
     def runs_read(self) -> None:
-        """States and epochs come from the runs."""
+        """Read the queue again: states and epochs come from the runs."""
         self.action_refresh()
 
     @work(thread=True, exit_on_error=False, group="queue")
@@ -109,19 +109,19 @@ class QueueScreen(BaseScreen):
         except (StoreError, OSError) as error:
             self.post_message(self.Done(str(error), failed=True))
             return
-        grid = lay_out(COLUMNS, [_row(entry) for entry in found["entries"]])
-        self.post_message(self.Read(found, grid))
+        data = lay_out(COLUMNS, [_row(entry) for entry in found["entries"]])
+        self.post_message(self.Read(found, data))
 
     @on(Read)
     def _show(self, message: Read) -> None:
         self.found = message.found
         table = self.query_one(Table)
-        table.say(EMPTY)
-        table.show(message.grid)
+        table.set_empty_text(EMPTY)
+        table.show(message.data)
         self.query_one("#queue-facts", Static).update(formatting.line(_facts(self.found)))
         states = [entry["entry"] for entry in self.found["entries"]]
-        told = f"{states.count('waiting')} wait, {states.count('working')} at work"
-        self.set_title(told + ("  ■ paused" if self.found["paused"] else ""))
+        text = f"{states.count('waiting')} queued, {states.count('working')} running"
+        self.set_title(text + ("  ■ paused" if self.found["paused"] else ""))
         self.refresh_bindings()
 
     @on(Table.Highlighted)
@@ -138,10 +138,10 @@ class QueueScreen(BaseScreen):
         if entry is None:
             return ""
         if action in ("shift", "top") and entry["entry"] != "waiting":
-            how = "at work" if entry["entry"] == "working" else "over"
-            return f"Run {entry['name']} is {how}: only one that waits can be moved."
+            how = "running" if entry["entry"] == "working" else "done"
+            return f"Run {entry['name']} is {how}: only a queued run can be moved."
         if action == "remove" and entry["entry"] == "done":
-            return f"Run {entry['name']} is over."
+            return f"Run {entry['name']} is done."
         return ""
 
     @on(Table.Chosen)
@@ -150,17 +150,17 @@ class QueueScreen(BaseScreen):
             self.sracl.open_run(self.entry["run_id"])
 
     def action_inspect(self) -> None:
-        """Open the Inspector on it."""
+        """Open the Inspector on the run."""
         if self.entry is not None:
             self.sracl.open_inspector(self.entry["run_id"])
 
     def action_copy(self) -> None:
-        """The run's id."""
+        """Copy the run ID."""
         if self.entry is not None:
             self.copy(self.entry["run_id"], self.entry["run_id"])
 
     def action_pause(self) -> None:
-        """Start nothing new, or go on; where no worker lives, start them."""
+        """Pause or continue the queue; start the workers if there are none."""
         home = self.sracl.home
         if self.found["paused"] or not self.found["workers"]:
             self._change(lambda: _started(run_queue.start(home)))
@@ -168,7 +168,7 @@ class QueueScreen(BaseScreen):
             self._change(lambda: _paused(Queue(home)))
 
     def action_workers(self) -> None:
-        """How many runs at a time."""
+        """Ask for the number of workers and start them."""
         home, now = self.sracl.home, self.found["wanted"] or len(run_queue.devices())
 
         def change(answer: str | None) -> None:
@@ -183,12 +183,12 @@ class QueueScreen(BaseScreen):
         self.app.push_screen(PromptDialog("Workers", value=str(now), hint=hint), change)
 
     def action_shift(self, by: int) -> None:
-        """One place up or down."""
+        """Move the run up or down one place."""
         if self.entry is not None:
             self._move(self.entry["run_id"], max(1, self.entry["place"] + by))
 
     def action_top(self) -> None:
-        """Before all that wait."""
+        """Move the run to the front of the queue."""
         if self.entry is not None:
             self._move(self.entry["run_id"], 1)
 
@@ -202,7 +202,7 @@ class QueueScreen(BaseScreen):
         self._change(change)
 
     def action_remove(self) -> None:
-        """Take a waiting run out, or stop one at work; asks first."""
+        """Remove a queued run or stop a running one, after a confirmation."""
         from sracl_tui.tui.screens.run_controls import STOP_DETAIL, stop
 
         entry, home = self.entry, self.sracl.home
@@ -211,7 +211,7 @@ class QueueScreen(BaseScreen):
 
         def remove() -> str:
             run_queue.remove(home, run_id)
-            return f"{run_id} is out of the queue"
+            return f"{run_id} was removed from the queue"
 
         def answer(yes: bool | None) -> None:
             if yes:
@@ -229,32 +229,32 @@ class QueueScreen(BaseScreen):
             self.post_message(self.Done(str(error), failed=True))
 
     @on(Done)
-    def _say(self, message: Done) -> None:
+    def _show_outcome(self, message: Done) -> None:
         if message.text:
             self.notify(message.text, severity="error" if message.failed else "information", markup=False)
         if not message.failed:
-            self.sracl.look()
+            self.sracl.refresh_runs()
             self._read()
 
 
 def _started(started: dict[str, int]) -> str:
-    return f"{len(started)} workers started" if started else "The queue goes on"
+    return f"{len(started)} workers started" if started else "The queue continues"
 
 
 def _paused(queue: Queue) -> str:
     queue.pause()
-    return "Paused: what runs goes on, nothing new starts"
+    return "Paused: running runs continue, no other starts"
 
 
 def _facts(found: dict[str, Any]) -> str:
-    """One line on the workers, and what to do where nothing moves."""
+    """One line about the workers, with the next step if nothing can move."""
     workers = ", ".join(f"{slot} (process {pid})" for slot, pid in found["workers"].items())
     open_ = any(entry["entry"] != "done" for entry in found["entries"])
     if found["paused"]:
-        return f"■ paused: p goes on. {f'Still at work: {workers}' if workers else ''}"
+        return f"■ paused: p continues. {f'Still running: {workers}' if workers else ''}"
     if workers:
         return f"● workers: {workers}"
-    return "No worker lives: p starts them." if open_ else "No worker lives, and nothing waits."
+    return "No workers: p starts them." if open_ else "No workers, and nothing is queued."
 
 
 def _row(entry: dict[str, Any]) -> Row:

@@ -39,7 +39,7 @@ TABS = {"curves": "ContentTabs", "log": "#log-table", "settings": "#settings-scr
 
 
 class RunScreen(PlottedPage):
-    """What a run does now."""
+    """Progress, curves, log and settings of one run, live."""
 
     NAME = "Run"
     ABOUT = (
@@ -71,15 +71,15 @@ class RunScreen(PlottedPage):
         text: Text
 
     @dataclass
-    class Said(Message):
-        """A command ended."""
+    class Reported(Message):
+        """A command ended, or failed."""
 
         text: str
         failed: bool = False
 
     @classmethod
     def opening(cls, app: Navigation) -> BaseScreen:
-        """On the run last looked at."""
+        """Opens on the run that was viewed last."""
         return cls(app.current_run())
 
     def __init__(self, run_id: str, others: tuple[str, ...] = (), *, then_inspect: bool = False) -> None:
@@ -92,12 +92,12 @@ class RunScreen(PlottedPage):
 
     @property
     def live(self) -> RunState:
-        """The run as its journal tells it."""
+        """State of the run according to its journal."""
         return self.follower.runs[self.run_id] if self.follower else RunState()
 
     @property
     def state(self) -> str:
-        """State now."""
+        """Current state of the run."""
         return self.follower.state if self.follower else "queued"
 
     def body(self) -> ComposeResult:
@@ -119,15 +119,15 @@ class RunScreen(PlottedPage):
 
     def on_mount(self) -> None:
         """Begin to follow the journal."""
-        self.tell(self.sracl.facts)
+        self.show_status(self.sracl.status)
         self.query_one("#log-search").display = False
         self._choose_plots()
         self.follower = RunFollower(self.sracl.home, (self.run_id, *self._others))
-        self.set_interval(POLL_SECONDS, self._look)
-        self._look()
+        self.set_interval(POLL_SECONDS, self._poll)
+        self._poll()
         self._focus_tab()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         if not self._reading:
             self._reading = True
             self._read()
@@ -144,7 +144,7 @@ class RunScreen(PlottedPage):
                 self._configured = True
                 self.post_message(self.Configured(run_text.settings(self.live.created)))
         except (OSError, StoreError) as error:
-            self.post_message(self.Said(str(error), failed=True))
+            self.post_message(self.Reported(str(error), failed=True))
         finally:
             self._reading = False
 
@@ -168,11 +168,11 @@ class RunScreen(PlottedPage):
         follower = self.follower
         assert follower is not None
         if not self.live.lines and self.state == "queued":
-            said = Text("waiting for the run to begin ...", "italic")
+            text = Text("waiting for the run to begin ...", "italic")
         else:
             with follower.lock:
-                said = run_text.progress(self.live, follower.state, follower.reason, time.time())
-        self.query_one("#progress", Static).update(said)
+                text = run_text.progress(self.live, follower.state, follower.reason, time.time())
+        self.query_one("#progress", Static).update(text)
 
     def _points(self, live: RunState, split: str, name: str, label: str) -> Curve:
         points = np.array(live.series.get((split, name), []), dtype=np.float64).reshape(-1, 2)
@@ -183,7 +183,7 @@ class RunScreen(PlottedPage):
         return name if name in METRICS and name else self.live.select
 
     def draw_plots(self) -> None:
-        """Losses, and a validation metric."""
+        """Draw the training losses and a validation metric."""
         preferences, follower = self.sracl.preferences, self.follower
         assert follower is not None
         loss = preferences.loss if preferences.loss in LOSSES else ""
@@ -206,18 +206,18 @@ class RunScreen(PlottedPage):
     def _parts(self) -> list[Curve]:
         """The loss and its parts; those that this run does not have are zero throughout."""
         parts = [self._points(self.live, "train", key, label) for key, label in LOSSES.items()]
-        told = [part for part in parts if np.any(part.values)]
-        return told if len(told) > 2 else parts[:1]
+        text = [part for part in parts if np.any(part.values)]
+        return text if len(text) > 2 else parts[:1]
 
     def _show_log(self) -> None:
         assert self.follower is not None
         wanted = self.query_one("#log-search", Input).value
         table = self.query_one("#log-table", Table)
-        at_end = table.cursor >= len(table.grid.rows) - 1
+        at_end = table.cursor >= len(table.data.rows) - 1
         with self.follower.lock:
             grid = run_text.log_table(self.live, wanted)
             count = len(self.live.log)
-        table.say("No line has all these words." if wanted else "no line")
+        table.set_empty_text("No line has all these words." if wanted else "no line")
         table.show(grid)
         if at_end:
             table.action_jump(-1)
@@ -227,8 +227,8 @@ class RunScreen(PlottedPage):
     @on(Table.Chosen, "#log-table")
     def _show_line(self, message: Table.Chosen) -> None:
         assert isinstance(message.key, int)
-        at, said = self.live.log[message.key]
-        self.app.push_screen(HelpDialog(formatting.local_time(at), said, []))
+        at, text = self.live.log[message.key]
+        self.app.push_screen(HelpDialog(formatting.local_time(at), text, []))
 
     def runs_read(self) -> None:
         """The database may know more of a dead run."""
@@ -248,25 +248,25 @@ class RunScreen(PlottedPage):
         self.sracl.open_inspector(self.run_id)
 
     def action_clone(self) -> None:
-        """A new run with these settings."""
+        """Open the launch form with the settings of this run."""
         self.sracl.open_launch(self.run_id)
 
     def action_metric(self) -> None:
-        """The next metric."""
+        """Draw the next validation metric."""
         preferences = self.sracl.preferences
         place = METRICS.index(preferences.metric) if preferences.metric in METRICS else 0
         preferences.metric = METRICS[(place + 1) % len(METRICS)]
         self.draw_plots()
 
     def action_loss(self) -> None:
-        """The next loss: the sum, its parts one by one, then all together."""
+        """Draw the next loss: all parts, the sum, or one part."""
         names = ["", *LOSSES]
         preferences = self.sracl.preferences
         preferences.loss = names[(names.index(preferences.loss) + 1) % len(names)] if preferences.loss in names else ""
         self.draw_plots()
 
     def action_plots(self) -> None:
-        """Both plots, or one of them with all the room."""
+        """Show both plots, or one at full size."""
         names = list(PLOTS)
         preferences = self.sracl.preferences
         preferences.plots = (
@@ -280,7 +280,7 @@ class RunScreen(PlottedPage):
             self.query_one(f"#{name}").display = self.sracl.preferences.plots in ("both", name)
 
     def action_tab(self, by: int) -> None:
-        """The next tab."""
+        """Show the next tab."""
         tabs, names = self.query_one(TabbedContent), list(TABS)
         tabs.active = names[(names.index(tabs.active) + by) % len(names)]
         self._focus_tab()
@@ -296,7 +296,7 @@ class RunScreen(PlottedPage):
             self.query_one(TABS.get(self.query_one(TabbedContent).active, "ContentTabs")).focus()
 
     def action_search(self) -> None:
-        """Only lines of the log with some words."""
+        """Show the search of the log and move the focus there."""
         self.query_one(TabbedContent).active = "log"
         field = self.query_one("#log-search", Input)
         field.display = True
@@ -311,7 +311,7 @@ class RunScreen(PlottedPage):
         self.query_one("#log-table").focus()
 
     def action_back(self) -> None:
-        """Leave the search, then the screen."""
+        """Close the search, or leave the screen."""
         field = self.query_one("#log-search", Input)
         if field.display:
             field.value, field.display = "", False
@@ -320,11 +320,11 @@ class RunScreen(PlottedPage):
             super().action_back()
 
     def action_copy(self) -> None:
-        """The run's id."""
+        """Copy the run ID."""
         self.copy(self.run_id, self.run_id)
 
     def action_stop(self) -> None:
-        """Ask, then stop."""
+        """Stop the run after a confirmation."""
         name: Any = self.live.created.get("name") or self.run_id
 
         def answer(yes: bool | None) -> None:
@@ -336,24 +336,24 @@ class RunScreen(PlottedPage):
     @work(thread=True, exit_on_error=False, group="stop")
     def _stop(self) -> None:
         try:
-            self.post_message(self.Said(stop(self.sracl.home, self.run_id)))
+            self.post_message(self.Reported(stop(self.sracl.home, self.run_id)))
         except StoreError as error:
-            self.post_message(self.Said(str(error), failed=True))
+            self.post_message(self.Reported(str(error), failed=True))
 
     def action_resume(self) -> None:
-        """Go on in a process of its own."""
+        """Resume the run in a process of its own."""
         self._resume()
 
     @work(thread=True, exit_on_error=False, group="start")
     def _resume(self) -> None:
         try:
             self.library.expect(self.run_id)
-            self.post_message(self.Said(resume(self.sracl.home, self.run_id)))
+            self.post_message(self.Reported(resume(self.sracl.home, self.run_id)))
         except (StoreError, EngineError, OSError) as error:
-            self.post_message(self.Said(str(error), failed=True))
+            self.post_message(self.Reported(str(error), failed=True))
 
-    @on(Said)
-    def _say(self, message: Said) -> None:
+    @on(Reported)
+    def _show_outcome(self, message: Reported) -> None:
         self.notify(message.text, severity="error" if message.failed else "information", markup=False)
 
 

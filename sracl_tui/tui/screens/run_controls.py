@@ -15,12 +15,12 @@ STOP_DETAIL = "Every step that was done is saved, and u (Resume) goes on from th
 
 
 def stop(home: Home, run_id: str) -> str:
-    """Ask the run's process to stop; firmly where it was asked before, and then kill it. What to tell.
+    """Ask the run's process to stop, more firmly if it was asked before, and return a message.
 
     Blocks up to two seconds, a second time up to 15: call it in a worker.
 
     Raises:
-        LookupFailed: nobody is at work on it.
+        LookupFailed: no process runs it.
     """
     done = stop_run(home, run_id, wait=2.0, force=_asked(home, run_id), escalate=False)
     if done.ended:
@@ -29,13 +29,13 @@ def stop(home: Home, run_id: str) -> str:
 
 
 def _asked(home: Home, run_id: str) -> bool:
-    """Whether the process that is at work has been asked to stop."""
+    """Whether the running process has been asked to stop."""
     found = segments(home.run_folder(run_id))
     return bool(found) and any(line.event == "stopping" for line in read_lines(found[-1])[0])
 
 
 def resume(home: Home, run_id: str) -> str:
-    """Go on with a run in a process of its own; what to tell. Blocks until it is at work: call it in a worker.
+    """Resume a run in a process of its own and return a message. Blocks until the run has started: call it in a worker.
 
     Raises:
         EngineError: it cannot go on, with the process's own last words.
@@ -46,7 +46,7 @@ def resume(home: Home, run_id: str) -> str:
     deadline = time.monotonic() + BEGIN_SECONDS
     while not lock_held(home.run_folder(run_id)) and time.monotonic() < deadline:
         time.sleep(0.05)
-        said = local.launch_log(home, run_id)[before:].strip()
-        if said and not local.is_alive(pid) and not lock_held(home.run_folder(run_id)):
-            raise EngineError(said.splitlines()[-1])
-    return f"{run_id} goes on as process {pid}"
+        text = local.launch_log(home, run_id)[before:].strip()
+        if text and not local.is_alive(pid) and not lock_held(home.run_folder(run_id)):
+            raise EngineError(text.splitlines()[-1])
+    return f"{run_id} resumed as process {pid}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -24,14 +25,9 @@ from store.errors import StoreError
 from store.queries import runs as stored
 from store.run_states import ACTIVE, RESUMABLE
 
-WELCOME = (
-    "No runs here yet.\n\nd  makes the synthetic demo set, trains SRA-CL on it (2 minutes) and opens the Inspector\n"
-    "4  opens the form for a run with your own settings\n\nOr in a shell:  sracl run"
-)
-
 
 class RunsScreen(BaseScreen):
-    """A table of the runs in a home."""
+    """All runs of a home as a table that can be filtered, sorted and folded."""
 
     NAME = "Runs"
     ABOUT = (
@@ -60,65 +56,66 @@ class RunsScreen(BaseScreen):
         Binding("d", "demo", "Demo run", show=False),
     ]
 
-    class Laid(Message):
-        """The table is ready to be shown."""
+    @dataclass
+    class LaidOut(Message):
+        """The table, filtered, sorted and folded; `trouble` says what is wrong with the filter."""
 
-        def __init__(self, grid: TableData, lines: dict[str, run_list.RunGroup], trouble: str) -> None:
-            self.grid, self.lines, self.trouble = grid, lines, trouble
-            super().__init__()
+        data: TableData
+        groups: dict[str, run_list.RunGroup]
+        trouble: str
 
+    @dataclass
     class Done(Message):
-        """An edit or a command ended."""
+        """An edit or a command ended, or failed."""
 
-        def __init__(self, text: str, *, failed: bool = False) -> None:
-            self.text, self.failed = text, failed
-            super().__init__()
+        text: str
+        failed: bool = False
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: dict[str, run_list.RunGroup] = {}
+        self.groups: dict[str, run_list.RunGroup] = {}
         self.marked: set[str] = set()
-        self._painter, self._painting = run_table.RunTableBuilder(), threading.Lock()
+        self._builder, self._building = run_table.RunTableBuilder(), threading.Lock()
 
     def body(self) -> ComposeResult:
-        """Filter, table, welcome."""
+        """Filter, table, and a welcome text for an empty home."""
         with Horizontal(id="filter-line"):
             yield Input(
                 placeholder="filter, such as state:finished ndcg@20>0.05 -preset:backbone", id="filter", compact=True
             )
             yield Static("", id="filter-trouble", markup=False)
         yield Table(id="runs-table", empty="reading ...")
-        yield Static(WELCOME, id="hint", markup=False)
+        yield Static(run_table.WELCOME, id="hint", markup=False)
 
     def on_mount(self) -> None:
-        """What the last start left."""
+        """Restore the filter of the last start."""
         self.query_one("#filter", Input).value = self.sracl.preferences.filter
         self._show_filter(bool(self.sracl.preferences.filter))
         self.query_one(Table).focus()
 
     def _show_filter(self, shown: bool) -> None:
-        """A field that is not seen must not take what is typed."""
+        """Show or hide the filter; hidden it is disabled, so that it takes no keys."""
         self.query_one("#filter-line").display = shown
         self.query_one("#filter").disabled = not shown
 
     @property
-    def line(self) -> run_list.RunGroup | None:
-        """What the cursor stands on."""
+    def group(self) -> run_list.RunGroup | None:
+        """The run or folded seeds under the cursor; none in an empty table."""
         key = self.query_one(Table).key
-        return self.lines.get(key) if isinstance(key, str) else None
+        return self.groups.get(key) if isinstance(key, str) else None
 
     @property
     def run(self) -> dict[str, Any] | None:
-        """The run under the cursor; of a folded row the newest."""
-        line = self.line
-        return line.first if line else None
+        """The run under the cursor; of folded seeds the newest."""
+        group = self.group
+        return group.first if group else None
 
     def runs_read(self) -> None:
-        """Show what the app has read."""
-        self._lay()
+        """Show the new rows."""
+        self._lay_out()
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="lay")
-    def _lay(self) -> None:
+    def _lay_out(self) -> None:
         """Filter, sort and fold in a thread: 10,000 runs take a while."""
         app = self.sracl
         rows, preferences, trouble = app.runs, app.preferences, ""
@@ -126,38 +123,42 @@ class RunsScreen(BaseScreen):
             chosen = run_filter.select(rows, run_filter.parse(preferences.filter))
         except ConfigError as error:
             chosen, trouble = rows, error.message
-        lines = run_list.group_runs(chosen, folded=preferences.folded)
-        lines = run_list.sort_groups(lines, preferences.sort, descending=preferences.descending)
+        groups = run_list.group_runs(chosen, folded=preferences.folded)
+        groups = run_list.sort_groups(groups, preferences.sort, descending=preferences.descending)
         baseline = self._baseline(rows)
-        with self._painting:
-            told = self._painter.told(rows)
-            grid = self._painter.grid(lines, marked=self.marked, baseline=baseline, told=told)
-        self.post_message(self.Laid(grid, {line.key: line for line in lines}, trouble))
+        with self._building:
+            differences = self._builder.differences(rows)
+            data = self._builder.table(groups, marked=self.marked, baseline=baseline, differences=differences)
+        self.post_message(self.LaidOut(data, {group.key: group for group in groups}, trouble))
 
     def _baseline(self, rows: list[dict[str, Any]]) -> run_list.RunGroup | None:
-        """The line of the pinned run."""
+        """The group with the pinned run; none if no run is pinned."""
         preferences = self.sracl.preferences
         if not preferences.baseline:
             return None
         every = run_list.group_runs(rows, folded=preferences.folded)
-        return next((line for line in every if any(run["run_id"] == preferences.baseline for run in line.runs)), None)
+        return next(
+            (group for group in every if any(run["run_id"] == preferences.baseline for run in group.runs)), None
+        )
 
-    @on(Laid)
-    def _show(self, message: Laid) -> None:
+    @on(LaidOut)
+    def _show(self, message: LaidOut) -> None:
         preferences = self.sracl.preferences
-        self.lines = message.lines
+        self.groups = message.groups
         table = self.query_one(Table)
-        table.say("No run fits the filter: esc takes it away." if self.sracl.runs_known else "reading ...")
-        first = not table.grid.rows
-        table.show(message.grid, sorted_by=(preferences.sort, preferences.descending))
+        table.set_empty_text("No run fits the filter: esc takes it away." if self.sracl.runs_known else "reading ...")
+        first = not table.data.rows
+        table.show(message.data, sorted_by=(preferences.sort, preferences.descending))
         if first and self.sracl.run_id is not None:  # where the last start ended
             table.move_to(self.sracl.run_id)
-        trouble = "" if self.sracl.runs_known else self.sracl.facts.trouble
+        trouble = "" if self.sracl.runs_known else self.sracl.status.trouble
         empty = bool(self.sracl.runs_known or trouble) and not self.sracl.runs
         hint = self.query_one("#hint", Static)
-        hint.update(formatting.text(trouble) or WELCOME)
+        hint.update(formatting.text(trouble) or run_table.WELCOME)
         hint.display, table.display = empty, not empty
-        shown = "" if len(message.lines) == len(self.sracl.runs) else f"{len(message.lines)} of {len(self.sracl.runs)}"
+        shown = (
+            "" if len(message.groups) == len(self.sracl.runs) else f"{len(message.groups)} of {len(self.sracl.runs)}"
+        )
         pinned = self.sracl.row_of(preferences.baseline)
         notes = [shown, "seeds folded" if preferences.folded else "", f"baseline {pinned['name']}" if pinned else ""]
         notes.append(f"{len(self.marked)} marked" if self.marked else "")
@@ -173,7 +174,7 @@ class RunsScreen(BaseScreen):
         self.refresh_bindings()
 
     def disabled_reason(self, action: str) -> str:
-        """Most need a run; stopping a living one, resuming a dead one."""
+        """Most actions need a run; stopping a live one, resuming an ended one."""
         needs = ("open", "inspect", "clone", "mark", "baseline", "tag", "note", "rename", "stop", "resume", "copy")
         if action == "versus" and len(self.marked_runs()) < 2:
             return "Mark two to eight runs with space first."
@@ -189,17 +190,14 @@ class RunsScreen(BaseScreen):
         return ""
 
     @on(Table.Chosen)
-    def _chosen(self) -> None:
-        self.action_open()
-
     def action_open(self) -> None:
-        """Watch the run, with the curves of the marked ones."""
+        """Follow the run, with the curves of marked runs."""
         if self.run is not None:
             others = tuple(sorted(self.marked - {self.run["run_id"]}))
             self.sracl.open_run(self.run["run_id"], others)
 
     def action_inspect(self) -> None:
-        """Open the Inspector on it."""
+        """Open the Inspector on the run."""
         if self.run is not None:
             self.sracl.open_inspector(self.run["run_id"])
 
@@ -208,16 +206,16 @@ class RunsScreen(BaseScreen):
         self.sracl.action_go("compare")
 
     def action_launch(self) -> None:
-        """A new run."""
+        """Open the launch form."""
         self.sracl.open_launch(None)
 
     def action_clone(self) -> None:
-        """A new run with the settings of this one."""
+        """Open the launch form with the settings of this run."""
         if self.run is not None:
             self.sracl.open_launch(self.run["run_id"])
 
     def action_filter(self) -> None:
-        """Show and focus the filter."""
+        """Show the filter and move the focus there."""
         self._show_filter(True)
         self.query_one("#filter").focus()
 
@@ -229,7 +227,7 @@ class RunsScreen(BaseScreen):
     @on(Input.Changed, "#filter")
     def _filter(self, event: Input.Changed) -> None:
         self.sracl.preferences.filter = event.value
-        self._lay()
+        self._lay_out()
 
     @on(Input.Submitted, "#filter")
     def _to_table(self) -> None:
@@ -237,14 +235,14 @@ class RunsScreen(BaseScreen):
         self.query_one(Table).focus()
 
     def action_back(self) -> None:
-        """Take the filter away, then the marks."""
+        """Clear the filter or, without one, the marks."""
         field = self.query_one("#filter", Input)
         if field.value or field.has_focus:
             field.value = ""
             self._to_table()
         elif self.marked:
             self.marked.clear()
-            self._lay()
+            self._lay_out()
 
     def action_sort(self) -> None:
         """Sort by the next column."""
@@ -253,7 +251,7 @@ class RunsScreen(BaseScreen):
         self._sort(keys[(keys.index(preferences.sort) + 1) % len(keys)] if preferences.sort in keys else "created")
 
     def action_turn(self) -> None:
-        """The other way round."""
+        """Reverse the sort order."""
         self._sort(self.sracl.preferences.sort)
 
     @on(Table.HeaderClicked)
@@ -267,51 +265,51 @@ class RunsScreen(BaseScreen):
             not preferences.descending if again else column in ("hr", "ndcg", "created", "time", "epoch", "usd")
         )
         preferences.sort = column
-        self._lay()
+        self._lay_out()
 
     def action_fold(self) -> None:
-        """Seeds of a group as one row, or each for itself."""
+        """Show the seeds of a config as one row, or each as its own."""
         self.sracl.preferences.folded = not self.sracl.preferences.folded
-        self._lay()
+        self._lay_out()
 
     def action_mark(self) -> None:
-        """Mark or unmark, and go on."""
-        if self.line is not None:
-            self.marked ^= {self.line.key}
+        """Mark or unmark the row, and move to the next."""
+        if self.group is not None:
+            self.marked ^= {self.group.key}
             self.query_one(Table).action_move(1)
-            self._lay()
+            self._lay_out()
 
     def action_baseline(self) -> None:
-        """Pin, or unpin."""
+        """Pin the run as baseline, or unpin it."""
         if self.run is not None:
             preferences = self.sracl.preferences
             preferences.baseline = "" if preferences.baseline == self.run["run_id"] else self.run["run_id"]
-            self._lay()
+            self._lay_out()
 
     def action_refresh(self) -> None:
-        """Read anew, now."""
-        self.sracl.look(now=True)
+        """Read the runs now."""
+        self.sracl.refresh_runs(now=True)
 
     def action_copy(self) -> None:
-        """The run's id."""
+        """Copy the run ID."""
         if self.run is not None:
             self.copy(self.run["run_id"], self.run["run_id"])
 
     def marked_runs(self) -> list[str]:
-        """The marked runs, folded ones each; with the row under the cursor where that makes two."""
+        """IDs of the marked runs, of folded seeds each; with the row under the cursor if only one is marked."""
         keys = list(self.marked)
-        if len(keys) == 1 and self.line is not None and self.line.key not in self.marked:
-            keys.append(self.line.key)
-        lines = [line for key, line in self.lines.items() if key in keys]
-        return [run["run_id"] for line in reversed(lines) for run in line.runs]
+        if len(keys) == 1 and self.group is not None and self.group.key not in self.marked:
+            keys.append(self.group.key)
+        groups = [group for key, group in self.groups.items() if key in keys]
+        return [run["run_id"] for group in reversed(groups) for run in group.runs]
 
     def _chosen_runs(self) -> list[str]:
-        """What an edit is for: the marked runs, else the row under the cursor."""
-        lines = [self.lines[key] for key in self.marked if key in self.lines] or ([self.line] if self.line else [])
-        return [run["run_id"] for line in lines for run in line.runs]
+        """Runs that an edit applies to: the marked ones, else those under the cursor."""
+        groups = [self.groups[key] for key in self.marked if key in self.groups] or ([self.group] if self.group else [])
+        return [run["run_id"] for group in groups for run in group.runs]
 
     def action_tag(self) -> None:
-        """Add tags, or take them away with a minus."""
+        """Ask for tags to add, or with a minus to remove."""
         ids = self._chosen_runs()
 
         def change(answer: str | None) -> None:
@@ -322,11 +320,11 @@ class RunsScreen(BaseScreen):
                 self._edit(lambda store, run_id: stored.tag(store, run_id, add=add, remove=remove), ids, "tagged")
 
         names = [run["name"] for run in self.sracl.runs if run["run_id"] in ids]
-        told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        self.app.push_screen(PromptDialog(f"Tags for {told}", hint="words to add; -word takes a tag away"), change)
+        text = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        self.app.push_screen(PromptDialog(f"Tags for {text}", hint="words to add; -word takes a tag away"), change)
 
     def action_note(self) -> None:
-        """Edit the note."""
+        """Edit the note of the run."""
         run = self.run
         assert run is not None
 
@@ -337,7 +335,7 @@ class RunsScreen(BaseScreen):
         self.app.push_screen(PromptDialog(f"Note of {run['name']}", value=run["note"]), change)
 
     def action_rename(self) -> None:
-        """Give it another name."""
+        """Rename the run."""
         run = self.run
         assert run is not None
 
@@ -360,7 +358,7 @@ class RunsScreen(BaseScreen):
             self.post_message(self.Done(f"{len(ids)} runs {done}" if len(ids) > 1 else f"{ids[0]} {done}"))
 
     def action_stop(self) -> None:
-        """Ask, then stop."""
+        """Stop the run after a confirmation."""
         from sracl_tui.tui.screens.run_controls import STOP_DETAIL
 
         run = self.run
@@ -382,7 +380,7 @@ class RunsScreen(BaseScreen):
             self.post_message(self.Done(str(error), failed=True))
 
     def action_resume(self) -> None:
-        """Go on with it in a process of its own."""
+        """Resume the run in a process of its own."""
         if self.run is not None:
             self._start(self.run["run_id"])
 
@@ -397,7 +395,7 @@ class RunsScreen(BaseScreen):
             self.post_message(self.Done(str(error), failed=True))
 
     def action_demo(self) -> None:
-        """Start the default run on the demo set, watch it, and then look at its users."""
+        """Start the default run on the demo data, follow it, and then open the Inspector."""
         self._demo()
 
     @work(thread=True, exit_on_error=False, group="start")
@@ -415,6 +413,6 @@ class RunsScreen(BaseScreen):
             self.app.call_from_thread(self.sracl.open_run, run_id, then_inspect=True)
 
     @on(Done)
-    def _say_done(self, message: Done) -> None:
+    def _show_outcome(self, message: Done) -> None:
         self.notify(message.text, severity="error" if message.failed else "information", markup=False)
-        self.sracl.look()
+        self.sracl.refresh_runs()

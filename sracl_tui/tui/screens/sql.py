@@ -18,7 +18,7 @@ from sracl_tui.services import query_history
 from sracl_tui.tui.rendering.query_result import MOST, as_tsv, details, table_of
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
-from sracl_tui.tui.widgets.dialogs import PromptDialog, Told
+from sracl_tui.tui.widgets.dialogs import PromptDialog, TextDialog
 from sracl_tui.tui.widgets.sql_editor import Candidates, SqlEditor
 from sracl_tui.tui.widgets.table import Column, Row, Table, TableData
 from store.errors import QueryFailed, StoreError
@@ -37,7 +37,7 @@ TICK_SECONDS = 0.1
 
 
 class SqlScreen(BaseScreen):
-    """One editor, one table."""
+    """A SQL editor over a read-only store, and the rows of the last query."""
 
     NAME = "SQL"
     ABOUT = (
@@ -59,19 +59,19 @@ class SqlScreen(BaseScreen):
 
         query: str
         table: pa.Table | None
-        grid: TableData
+        data: TableData
         seconds: float
 
     @dataclass
     class Saved(Message):
-        """All rows are in a file."""
+        """All rows were written to a file."""
 
         path: Path
         rows: int
 
     @dataclass
     class Failed(Message):
-        """It did not work, and why."""
+        """A query or a file failed, and why."""
 
         reason: str
         query: str = ""
@@ -93,7 +93,7 @@ class SqlScreen(BaseScreen):
         self._canceling = False
 
     def body(self) -> ComposeResult:
-        """Query, what came of it, rows, candidates."""
+        """Editor, result of the last query, rows, and the list of completions."""
         editor = SqlEditor(self.sracl.preferences.query or FIRST, id="query")
         editor.border_title = "query"
         yield editor
@@ -102,8 +102,8 @@ class SqlScreen(BaseScreen):
         yield Candidates(id="candidates")
 
     def on_mount(self) -> None:
-        """Know the names; show what the store has where nobody has asked yet."""
-        self.tell(self.sracl.facts)
+        """Read the names for completion; run the example query if the editor has never been used."""
+        self.show_status(self.sracl.status)
         self.set_title(formatting.line(self.sracl.home.database))
         editor = self.query_one(SqlEditor)
         editor.list = self.query_one(Candidates)
@@ -128,13 +128,13 @@ class SqlScreen(BaseScreen):
 
     @property
     def busy(self) -> bool:
-        """Whether a query is at work."""
+        """Whether a query is running."""
         return self._since is not None
 
     def disabled_reason(self, action: str) -> str:
-        """One query at a time; rows first."""
+        """One query runs at a time; saving and copying need rows."""
         if action in ("run", "save", "history") and self.busy:
-            return "A query is at work: esc cancels it."
+            return "A query is running: esc cancels it."
         if action == "save" and self.table is None:
             return "There are no rows to save."
         if action == "copy" and self.table is None:
@@ -142,7 +142,7 @@ class SqlScreen(BaseScreen):
         return ""
 
     def action_run(self) -> None:
-        """Run the selected text, else all of it."""
+        """Run the selected text, or all of it."""
         editor = self.query_one(SqlEditor)
         editor.close()
         query = editor.selected_text.strip() or editor.text.strip()
@@ -158,11 +158,11 @@ class SqlScreen(BaseScreen):
         try:
             table = self.library.store().user_sql(query, limit=MOST, started=self._keep)
             seconds = time.monotonic() - started
-            grid = table_of(table) if table is not None else TableData()
+            data = table_of(table) if table is not None else TableData()
         except StoreError as error:
             self.post_message(self.Failed(_reason(error), query))
         else:
-            self.post_message(self.Answered(query, table, grid, seconds))
+            self.post_message(self.Answered(query, table, data, seconds))
 
     def _keep(self, cancel: Cancel) -> None:
         self._cancel = cancel
@@ -182,7 +182,9 @@ class SqlScreen(BaseScreen):
             self._cancel()  # again and again: one that comes before the query has begun is lost
         seconds = time.monotonic() - self._since
         if seconds > 3 * TICK_SECONDS:
-            self._say(f"{'canceling' if self._canceling else 'at work'}, {seconds:.1f} s   esc cancels", "busy")
+            self._show_message(
+                f"{'canceling' if self._canceling else 'running'}, {seconds:.1f} s   esc cancels", "busy"
+            )
 
     @on(Answered)
     def _show(self, message: Answered) -> None:
@@ -191,30 +193,30 @@ class SqlScreen(BaseScreen):
         rows = 0 if message.table is None else message.table.num_rows
         query_history.add(self.sracl.home, message.query, rows=min(rows, MOST), seconds=message.seconds)
         count = f"the first {MOST:,} of more rows; ctrl+s saves all" if rows > MOST else f"{rows:,} rows"
-        self._say(f"{count}, {message.seconds:.2f} s" if message.table is not None else "done, no rows")
+        self._show_message(f"{count}, {message.seconds:.2f} s" if message.table is not None else "done, no rows")
         table = self.query_one("#rows", Table)
-        table.say("no row" if message.table is not None else "")
-        table.show(message.grid, keep=False)
+        table.set_empty_text("no row" if message.table is not None else "")
+        table.show(message.data, keep=False)
 
     @on(Saved)
     def _saved(self, message: Saved) -> None:
         self._end()
-        self._say(f"{message.rows:,} rows are in {formatting.line(message.path)}")
+        self._show_message(f"{message.rows:,} rows are in {formatting.line(message.path)}")
 
     @on(Failed)
     def _fail(self, message: Failed) -> None:
         self._end()
         if message.query:
             query_history.add(self.sracl.home, message.query, failed=True)
-        self._say(message.reason, "trouble")
+        self._show_message(message.reason, "trouble")
 
-    def _say(self, text: str, look: str = "") -> None:
-        told = self.query_one("#told", Static)
-        told.set_classes(look)
-        told.update(formatting.text(text))
+    def _show_message(self, text: str, look: str = "") -> None:
+        message = self.query_one("#told", Static)
+        message.set_classes(look)
+        message.update(formatting.text(text))
 
     def action_back(self) -> None:
-        """Cancel what is at work, else leave."""
+        """Cancel the running query; without one, leave the screen."""
         if self.busy:
             self._canceling = True
         else:
@@ -222,7 +224,7 @@ class SqlScreen(BaseScreen):
             super().action_back()
 
     def action_switch(self) -> None:
-        """From the query to its rows and back."""
+        """Move the focus between the editor and the rows."""
         editor = self.query_one(SqlEditor)
         (self.query_one("#rows") if editor.has_focus else editor).focus()
 
@@ -235,7 +237,7 @@ class SqlScreen(BaseScreen):
     @on(Table.Chosen, "#rows")
     def _open_row(self, message: Table.Chosen) -> None:
         if self.table is not None and isinstance(message.key, int):
-            self.app.push_screen(Told(f"row {message.key + 1:,}", details(self.table, message.key)))
+            self.app.push_screen(TextDialog(f"row {message.key + 1:,}", details(self.table, message.key)))
 
     @on(OptionList.OptionSelected, "#candidates")
     def _clicked(self, message: OptionList.OptionSelected) -> None:
@@ -244,7 +246,7 @@ class SqlScreen(BaseScreen):
         editor.take()
 
     def action_tables(self) -> None:
-        """Every table and column; one that is chosen is put in."""
+        """Choose a table or column and insert its name."""
         columns = (Column("name", "name", most=40), Column("what", "columns", flex=True))
         rows = []
         for table, names in self.query_one(SqlEditor).vocabulary.items():
@@ -259,7 +261,7 @@ class SqlScreen(BaseScreen):
             self.query_one(SqlEditor).insert(str(name))
 
     def action_history(self) -> None:
-        """Queries of old, newest first; the one that is chosen comes into the editor."""
+        """Choose an earlier query and put it into the editor."""
         columns = (
             Column("at", "when"),
             Column("rows", "rows", right=True),
@@ -290,7 +292,7 @@ class SqlScreen(BaseScreen):
             self.call_after_refresh(editor.close)
 
     def action_save(self) -> None:
-        """All rows of the query that was answered, into a file."""
+        """Write all rows of the last query to a file."""
         hint = ".csv, .parquet or .json; all rows, not only those shown"
         self.app.push_screen(
             PromptDialog("Save the rows as", value=str(Path.cwd() / "rows.csv"), hint=hint), self._save_to

@@ -25,7 +25,7 @@ from store.errors import StoreError
 
 
 class NeighborScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None]):
-    """Gives the neighbor's user number when the reader wants to go there."""
+    """Shows a neighbor of a user; returns its user number if the user goes there."""
 
     SECTION = "neighbor"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -34,8 +34,8 @@ class NeighborScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None])
     ]
 
     @dataclass
-    class Looked(Message):
-        """The neighbor was read."""
+    class Read(Message):
+        """The neighbor was read, or why not."""
 
         found: Inspection | None
         trouble: str = ""
@@ -46,7 +46,7 @@ class NeighborScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None])
         self.found: Inspection | None = None
 
     def compose(self) -> ComposeResult:
-        """Facts, items, summary."""
+        """Title with similarity and weight, items, and summary."""
         n = self._neighbor
         weight = "" if n["weight"] is None else f", weight {n['weight']:.4f} (#{n['weight_rank']})"
         with Vertical(classes="dialog tall"):
@@ -62,23 +62,23 @@ class NeighborScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None])
             yield Static("", id="neighbor-hint", classes="muted")
 
     def on_mount(self) -> None:
-        """Read it."""
+        """Read the neighbor."""
         self.query_one(Table).focus()
-        self._look()
+        self._read()
 
     @work(thread=True, exclusive=True, exit_on_error=False)
-    def _look(self) -> None:
+    def _read(self) -> None:
         who, position = str(self._neighbor["neighbor_user_id"]), self._neighbor["neighbor_position"]
         try:
             store = navigation_of(self).library.store()
-            self.post_message(self.Looked(inspect_user(store, self._run_id, who, position=position)))
+            self.post_message(self.Read(inspect_user(store, self._run_id, who, position=position)))
         except (StoreError, EngineError) as error:
-            self.post_message(self.Looked(None, str(error)))
+            self.post_message(self.Read(None, str(error)))
 
-    @on(Looked)
-    def _show(self, message: Looked) -> None:
+    @on(Read)
+    def _show(self, message: Read) -> None:
         if message.found is None:
-            self.query_one(Table).say(formatting.line(message.trouble))
+            self.query_one(Table).set_empty_text(formatting.line(message.trouble))
             return
         self.found = message.found
         own = {item["item_id"] for item in self._from.items}
@@ -93,9 +93,9 @@ class NeighborScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None])
         )
 
     def action_follow(self) -> None:
-        """Inspect the neighbor."""
+        """Close, and inspect the neighbor."""
         self.dismiss(self._neighbor["neighbor_user_id"])
 
     def action_leave(self) -> None:
-        """Back to the user."""
+        """Close."""
         self.dismiss(None)

@@ -37,7 +37,7 @@ def logarithmic(low: float, high: float, most: int) -> list[float]:
 
 
 def whole(low: float, high: float, most: int) -> list[int]:
-    """Round whole numbers."""
+    """At most `most` round whole numbers inside a range."""
     return sorted({round(tick) for tick in linear(low, high, min(most, max(1, int(high - low) + 1)))})
 
 

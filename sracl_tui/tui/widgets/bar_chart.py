@@ -14,7 +14,7 @@ BINS = 16
 
 
 class Chart(Widget):
-    """Bars for a spread, columns for times, or a word where there is nothing to draw."""
+    """Bars for a distribution, columns for times, or a text if there is nothing to draw."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--label", "chart--count", "chart--bar"}
 
@@ -50,7 +50,7 @@ class Chart(Widget):
         self.refresh()
 
     def on_resize(self) -> None:
-        """Columns of other periods may fit."""
+        """Update the caption: columns may stand for other periods now."""
         self._update_caption()
 
     @property
@@ -62,7 +62,7 @@ class Chart(Widget):
 
     @property
     def _caption(self) -> str:
-        """What is counted; for times, by what period."""
+        """What is counted and, for times, by which period."""
         found = self._columns(self.size.height) if self._unit else None
         return f"{self._counts} by {text_charts.period(self._unit, found.each)}" if found else self._counts
 
@@ -71,7 +71,7 @@ class Chart(Widget):
             self.parent.border_subtitle = self._caption if self._spread else ""
 
     def render(self) -> Text:
-        """The chart in the room of now."""
+        """The chart, drawn to the current size."""
         label = self.get_component_rich_style("chart--label", partial=True)
         if not self._spread:
             return Text(self._word, label)

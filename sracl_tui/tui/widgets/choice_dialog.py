@@ -19,7 +19,7 @@ from sracl_tui.tui.widgets.table import Column, Row, Table, lay_out
 
 
 class ChoiceDialog(DeferredPaintMixin, NamedBindings, ModalScreen[Hashable | None]):
-    """Gives the key of the chosen row; none when left by `esc`."""
+    """Returns the key of the chosen row; none if it is left by `esc`."""
 
     SECTION = "choose"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -33,7 +33,7 @@ class ChoiceDialog(DeferredPaintMixin, NamedBindings, ModalScreen[Hashable | Non
         self._hint = hint or "enter chooses   down: to the list   esc: back"
 
     def compose(self) -> ComposeResult:
-        """Title, field, list, hint."""
+        """Title, filter, table and hint."""
         with Vertical(classes="dialog tall"):
             yield Static(formatting.line(self._title), classes="dialog-title", markup=False)
             yield Input(placeholder="words to narrow the list")
@@ -41,7 +41,7 @@ class ChoiceDialog(DeferredPaintMixin, NamedBindings, ModalScreen[Hashable | Non
             yield Static(self._hint, classes="muted", markup=False)
 
     def on_mount(self) -> None:
-        """All of them first."""
+        """List all rows."""
         self._draw("")
 
     @on(Input.Changed)
@@ -61,9 +61,9 @@ class ChoiceDialog(DeferredPaintMixin, NamedBindings, ModalScreen[Hashable | Non
             self.dismiss(key)
 
     def action_to_table(self) -> None:
-        """From the field to the list."""
+        """Move the focus to the table."""
         self.query_one(Table).focus()
 
     def action_leave(self) -> None:
-        """None of them."""
+        """Close without a choice."""
         self.dismiss(None)

@@ -41,7 +41,7 @@ def colors_of(app: App[Any]) -> list[tuple[int, int, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A named line; epochs ascending."""
+    """A labeled line; `epochs` ascend."""
 
     label: str
     epochs: Sequence[float] | NDArray[np.float64] | NDArray[np.int64]
@@ -50,7 +50,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class _Points:
-    """A curve as arrays without gaps."""
+    """A curve as arrays, without values that cannot be drawn."""
 
     label: str
     x: NDArray[np.float64]
@@ -74,13 +74,13 @@ class _Frame:
 
 
 class Curves(Widget):
-    """A plot of curves."""
+    """Line plots over epochs, with zoom and pan."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"curves--title", "curves--axis", "curves--best"}
 
     @dataclass
     class Moved(Message):
-        """The user looks at other epochs; none: at all."""
+        """Another range of epochs is shown; none for all."""
 
         curves: Curves
         window: Window | None
@@ -117,19 +117,19 @@ class Curves(Widget):
 
     @property
     def extent(self) -> Window | None:
-        """First and last epoch of all curves."""
+        """First and last epoch of all curves; none without curves."""
         if not self._curves:
             return None
         return min(float(c.x[0]) for c in self._curves), max(float(c.x[-1]) for c in self._curves)
 
     @property
     def shown(self) -> Window:
-        """Epochs on show."""
+        """First and last visible epoch."""
         low, high = self.window or self.extent or (0.0, 1.0)
         return low, max(high, low + 1.0)
 
-    def look_at(self, window: Window | None) -> None:
-        """Show these epochs, without a message."""
+    def show_window(self, window: Window | None) -> None:
+        """Show a range of epochs, none for all; posts no message."""
         if window != self.window:
             self.window = window
             self._renew()
@@ -141,7 +141,7 @@ class Curves(Widget):
         self._go(at - (at - low) * factor, at + (high - at) * factor)
 
     def pan(self, share: float) -> None:
-        """Move by a share of what is shown."""
+        """Move the window by a share of its width."""
         low, high = self.shown
         self._go(low + share * (high - low), high + share * (high - low), keep=True)
 
@@ -156,7 +156,7 @@ class Curves(Widget):
         low = min(max(low, first), last - span)
         window = None if span >= last - first else (low, low + span)
         if window != self.window:
-            self.look_at(window)
+            self.show_window(window)
             self.post_message(self.Moved(self, window))
 
     def _renew(self) -> None:
@@ -190,13 +190,13 @@ class Curves(Widget):
 
     def _lay_out(self, size: Size) -> _Frame:
         width, height = size
-        told = f", {self.window[0]:,.0f}-{self.window[1]:,.0f}" if self.window else ""
-        frame = _Frame([[(formatting.fit(self._title + told, width), "title")]])
+        text = f", {self.window[0]:,.0f}-{self.window[1]:,.0f}" if self.window else ""
+        frame = _Frame([[(formatting.fit(self._title + text, width), "title")]])
         window = self.shown
         curves = [part for curve in self._curves if len((part := _inside(curve, window)).x)]
         if not curves:
-            told = "nothing to draw here" if self._curves or self._log else "no epoch yet"
-            frame.lines.append([(f"  {told}", "axis")])
+            text = "nothing to draw here" if self._curves or self._log else "waiting for the first epoch"
+            frame.lines.append([(f"  {text}", "axis")])
             return frame
         frame.lines += _legend(self._curves, self._mark, width, most=max(1, height // 4))
         rows = height - len(frame.lines) - 2
@@ -261,54 +261,54 @@ class Curves(Widget):
         return round((self._mark - window[0]) / (window[1] - window[0]) * (columns * 2 - 1)) // 2
 
     def _epoch_at(self, x: int) -> float:
-        """The epoch under a column of the widget."""
+        """The epoch at a column of the widget."""
         frame = self._frame[2] if self._frame else _Frame()
         low, high = self.shown
         share = (x - frame.left) / max(1, frame.columns - 1)
         return low + min(1.0, max(0.0, share)) * (high - low)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Closer, around the pointer."""
+        """Zoom in around the pointer."""
         event.stop()
         self.zoom(WHEEL, at=self._epoch_at(event.x))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Farther away."""
+        """Zoom out around the pointer."""
         event.stop()
         self.zoom(1 / WHEEL, at=self._epoch_at(event.x))
 
     def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
-        """Earlier epochs."""
+        """Pan to earlier epochs."""
         event.stop()
         self.pan(-0.1)
 
     def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
-        """Later epochs."""
+        """Pan to later epochs."""
         event.stop()
         self.pan(0.1)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Take hold of the curves."""
+        """Begin to drag."""
         if self.window is not None:
             self._dragged = self._epoch_at(event.x)
             self.capture_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drag them along."""
+        """Pan while dragging."""
         if self._dragged is not None:
             low, high = self.shown
             by = self._dragged - self._epoch_at(event.x)
             self._go(low + by, high + by, keep=True)
 
     def on_mouse_up(self) -> None:
-        """Let go."""
+        """End dragging."""
         self._dragged = None
         self.release_mouse()
 
     def on_click(self, event: events.Click) -> None:
-        """Twice: all epochs."""
+        """A double click shows all epochs."""
         if event.chain == 2 and self.window is not None:
-            self.look_at(None)
+            self.show_window(None)
             self.post_message(self.Moved(self, None))
 
 
@@ -325,13 +325,13 @@ def _legend(curves: Sequence[_Points], mark: int | None, width: int, *, most: in
     ]
     lines: list[list[tuple[str, str]]] = [[]]
     room = width
-    for sign, told, number in parts:
-        taken = formatting.width(sign + told) + 2
+    for sign, text, number in parts:
+        taken = formatting.width(sign + text) + 2
         if taken > room and lines[-1]:
             lines.append([])
             room = width
-        told = formatting.fit(told, min(formatting.width(told), max(1, room - formatting.width(sign))))
-        lines[-1] += [(sign or "─ ", f"letter{number}"), (f"{told}  ", str(number))]
+        text = formatting.fit(text, min(formatting.width(text), max(1, room - formatting.width(sign))))
+        lines[-1] += [(sign or "─ ", f"letter{number}"), (f"{text}  ", str(number))]
         room -= taken
     if mark is not None and room >= 14:
         lines[-1].append((f"┊ best {mark}", "best"))
@@ -351,7 +351,7 @@ def _letters(cells: NDArray[np.uint8], number: int, count: int) -> dict[tuple[in
 
 
 def _runs(chars: list[str], names: list[str]) -> list[tuple[str, str]]:
-    """Cells of one style together."""
+    """Group adjacent cells of one style."""
     runs: list[tuple[str, str]] = []
     start = 0
     for place in range(1, len(chars) + 1):

@@ -29,7 +29,7 @@ NO_POINTS = np.zeros(0, np.int64)
 
 
 class DensityPlot(NamedBindings, Widget, can_focus=True):
-    """Counts of points by cell; darker is more. Cells are told apart by their sign alone, never by color."""
+    """A scatter plot as counts per cell, in shades of one color; more points are darker."""
 
     SECTION = "raster"
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"raster--{name}" for name in ("point", "axis", "mark", "cursor", "line")}
@@ -45,7 +45,7 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
 
     @dataclass
     class Highlighted(Message):
-        """The cursor stands on another cell."""
+        """The cursor has moved to another cell."""
 
         plot: DensityPlot
         points: RowIndices
@@ -57,7 +57,7 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
 
     @dataclass
     class Chosen(Message):
-        """A cell was opened."""
+        """A cell was opened by key or double click."""
 
         plot: DensityPlot
 
@@ -77,30 +77,30 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
         self._level: tuple[float, str] | None = None
 
     def show(self, grid: PointGrid | None, *, level: tuple[float, str] | None = None, empty: str = "") -> None:
-        """Draw a cloud.
+        """Draw points.
 
         Args:
-            level: a value from low to high at which a line is drawn, and what it is.
-            empty: what stands here when there is none.
+            level: a value of the vertical axis to mark with a line, and its label.
+            empty: text to show without points.
         """
         self.grid, self._level, self._empty = grid, level, empty or self._empty
         self._marked, self._cursor = NO_POINTS, None
         self.refresh()
 
     def mark(self, points: RowIndices) -> None:
-        """Put a sign on points."""
+        """Mark points with a sign."""
         self._marked = points
         self.refresh()
 
     @property
     def plane(self) -> tuple[int, int]:
-        """Columns and lines of cells."""
+        """Columns and lines of the plot's cells."""
         side, below = (AXIS, 2) if self._axes else (0, 0)
         return max(1, self.size.width - side), max(1, self.size.height - below)
 
     @property
     def cell(self) -> tuple[int, int] | None:
-        """Column and line of the cursor."""
+        """Column and line of the cursor; none before it is first moved."""
         if self._cursor is None:
             return None
         columns, lines = self.plane
@@ -129,7 +129,7 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
         self.post_message(self.Highlighted(self, self.points()))
 
     def _start(self) -> tuple[int, int]:
-        """The fullest cell."""
+        """The cell with the most points."""
         columns, lines = self.plane
         if self.grid is None:
             return 0, 0
@@ -137,7 +137,7 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
         return column, line
 
     def action_move(self, right: int, down: int) -> None:
-        """To a cell beside; the first time to the fullest."""
+        """Move the cursor by cells; the first time to the cell with the most points."""
         if self.grid is not None:
             if self.cell is None:
                 self._go(*self._start())
@@ -145,7 +145,7 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
                 self._go(self.cell[0] + right, self.cell[1] + down)
 
     def action_next(self, by: int) -> None:
-        """To the next cell that has points, line by line."""
+        """Move to the next or previous cell with points, line by line."""
         if self.grid is None:
             return
         columns, lines = self.plane
@@ -158,14 +158,14 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
             self._go(column, line)
 
     def action_choose(self) -> None:
-        """Open the cell."""
+        """Open the cell under the cursor."""
         if self.cell is None:
             self.action_move(0, 0)
         if self.grid is not None:
             self.post_message(self.Chosen(self))
 
     def on_click(self, event: events.Click) -> None:
-        """Look into a cell; twice: open it."""
+        """Move the cursor to a cell; a double click opens it."""
         offset = event.get_content_offset(self)
         if offset is None or self.grid is None:
             return
@@ -183,8 +183,8 @@ class DensityPlot(NamedBindings, Widget, can_focus=True):
         columns, lines = self.plane
         axis = plain + self.get_component_rich_style("raster--axis", partial=True)
         if self.grid is None:
-            said = textwrap.wrap(formatting.line(self._empty), max(10, wide - 2))
-            return Strip([Segment(formatting.fit(f" {said[y] if y < len(said) else ''}", wide), axis)])
+            text = textwrap.wrap(formatting.line(self._empty), max(10, wide - 2))
+            return Strip([Segment(formatting.fit(f" {text[y] if y < len(text) else ''}", wide), axis)])
         if y >= lines:
             return Strip([Segment(formatting.fit(self._below(y - lines, columns), wide), axis)])
         segments = self._cells(y, plain)

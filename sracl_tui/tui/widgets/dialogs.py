@@ -17,7 +17,7 @@ from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 
 
 class ConfirmDialog(DeferredPaintMixin, NamedBindings, ModalScreen[bool]):
-    """A yes-or-no question that names its object. `y` is yes; no is what has focus."""
+    """A yes-or-no question that names its object; `y` answers yes, and the focus is on no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
@@ -39,7 +39,7 @@ class ConfirmDialog(DeferredPaintMixin, NamedBindings, ModalScreen[bool]):
                 yield Button("Cancel (n)", id="no")
 
     def on_mount(self) -> None:
-        """The harmless button first."""
+        """Focus the button that changes nothing."""
         self.query_one("#no").focus()
 
     def action_answer(self, value: bool) -> None:
@@ -52,7 +52,7 @@ class ConfirmDialog(DeferredPaintMixin, NamedBindings, ModalScreen[bool]):
 
 
 class PromptDialog(DeferredPaintMixin, NamedBindings, ModalScreen[str | None]):
-    """One line of text; none when left by `esc`."""
+    """A field for one line of text; returns none if it is left by `esc`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel")]
 
@@ -87,7 +87,7 @@ class PromptDialog(DeferredPaintMixin, NamedBindings, ModalScreen[str | None]):
 
 
 class HelpDialog(DeferredPaintMixin, NamedBindings, ModalScreen[None]):
-    """Every key of the screen, from its bindings."""
+    """What a screen is for, and all its keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "leave", "Close")]
 
@@ -111,14 +111,14 @@ class HelpDialog(DeferredPaintMixin, NamedBindings, ModalScreen[None]):
         self.dismiss(None)
 
 
-class Told(DeferredPaintMixin, NamedBindings, ModalScreen[None]):
-    """A long text to read."""
+class TextDialog(DeferredPaintMixin, NamedBindings, ModalScreen[None]):
+    """A title and a long text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "leave", "Close")]
 
-    def __init__(self, title: str, told: str) -> None:
+    def __init__(self, title: str, text: str) -> None:
         super().__init__()
-        self._title, self._told = title, told
+        self._title, self._told = title, text
 
     def compose(self) -> ComposeResult:
         """Title and text."""

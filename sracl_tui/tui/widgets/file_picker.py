@@ -22,7 +22,7 @@ PARENT = ".."
 
 
 def bytes_text(size: int) -> str:
-    """`812 B`, `1.3 MB`."""
+    """A size in decimal units: `812 B`, `1.3 MB`."""
     if size < 1_000:
         return f"{size} B"
     value, units = size / 1_000, ("kB", "MB", "GB", "TB")
@@ -35,7 +35,7 @@ def bytes_text(size: int) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder."""
+    """A file or folder, and the size of a file."""
 
     path: Path
     folder: bool
@@ -43,7 +43,7 @@ class Entry:
 
 
 def entries_of(folder: Path, suffixes: Collection[str]) -> tuple[list[Entry], int]:
-    """Folders and files with one of the endings, by name, and how many other files there are.
+    """Folders and files with one of the suffixes, by name, and the number of other files.
 
     Raises:
         OSError: the folder cannot be listed.
@@ -70,7 +70,7 @@ def entries_of(folder: Path, suffixes: Collection[str]) -> tuple[list[Entry], in
 
 
 class Files(Table):
-    """One folder. `enter` opens a folder or chooses a file, `backspace` goes up."""
+    """The entries of one folder: `enter` opens a folder or chooses a file, `backspace` goes up."""
 
     SECTION = "files"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -78,7 +78,7 @@ class Files(Table):
     ]
 
     @dataclass
-    class Looked(Message):
+    class PathHighlighted(Message):
         """The cursor stands on a file or folder; the folder itself where it stands on `..`."""
 
         path: Path
@@ -91,7 +91,7 @@ class Files(Table):
 
     @dataclass
     class Read(Message):
-        """A folder's content, or why it has none."""
+        """Entries of a folder, or why it cannot be listed."""
 
         folder: Path
         entries: list[Entry]
@@ -120,35 +120,35 @@ class Files(Table):
             self.post_message(self.Read(folder, entries, others, at=at))
 
     def on_files_read(self, message: Read) -> None:
-        """Show what was read."""
+        """Show the entries of a folder."""
         self.folder, self.others = message.folder, message.others
         self._entries = {entry.path.name: entry for entry in message.entries}
         rows = [Row(PARENT, (PARENT, ""), ("dim",))] if self.folder.parent != self.folder else []
         for name, entry in self._entries.items():
             cells = (formatting.line(name) + "/" * entry.folder, "" if entry.folder else bytes_text(entry.size))
             rows.append(Row(name, cells, ("accent" if entry.folder else "strong", "dim")))
-        self.say(formatting.line(message.trouble) or "nothing here")
+        self.set_empty_text(formatting.line(message.trouble) or "nothing here")
         self.show(lay_out(COLUMNS, rows), keep=False)
         if message.at is not None:
             self.move_to(message.at.name)
         self.border_subtitle = ""
-        self._look()
+        self._report_path()
 
     @property
     def path(self) -> Path:
-        """What the cursor stands on."""
+        """Path of the entry under the cursor; the folder itself on `..`."""
         entry = self._entries.get(str(self.key))
         return entry.path if entry else self.folder
 
     def on_table_highlighted(self) -> None:
-        """Tell where the cursor went."""
-        self._look()
+        """Post the path of the new entry."""
+        self._report_path()
 
-    def _look(self) -> None:
-        self.post_message(self.Looked(self.path))
+    def _report_path(self) -> None:
+        self.post_message(self.PathHighlighted(self.path))
 
     def on_table_chosen(self, message: Table.Chosen) -> None:
-        """Into a folder, or take a file."""
+        """Open a folder, or choose a file."""
         message.stop()
         entry = self._entries.get(str(message.key))
         if entry is None:
@@ -159,12 +159,12 @@ class Files(Table):
             self.post_message(self.Picked(entry.path))
 
     def action_up(self) -> None:
-        """The folder above, with the cursor on this one."""
+        """Open the parent folder, with the cursor on this one."""
         self.open(self.folder.parent, at=self.folder)
 
 
 class Paths(Suggester):
-    """Completes a path by what the folder has."""
+    """Suggests the first path that a typed one may become."""
 
     def __init__(self, suffixes: Collection[str]) -> None:
         super().__init__(use_cache=False, case_sensitive=True)

@@ -7,12 +7,12 @@ from textual.widgets import Footer
 
 
 class KeyBar(Footer):
-    """Textual's footer, made anew only where it would look different: making one takes 40 ms."""
+    """Textual's footer, rebuilt only if it would look different: that takes 40 ms."""
 
     _shown: object = None
 
     def bindings_changed(self, screen: Screen[object]) -> None:
-        """Compare with what stands there."""
+        """Rebuild the footer only if it would look different."""
         if not (screen.app.app_focus and self.is_attached and screen is self.screen):
             super().bindings_changed(screen)
             return

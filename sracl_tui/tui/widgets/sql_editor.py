@@ -82,11 +82,11 @@ def _fits(name: str, prefix: str) -> bool:
 
 
 class Candidates(OptionList, can_focus=False):
-    """The list under the cursor."""
+    """The list of completions below the cursor."""
 
 
 class SqlEditor(NamedBindings, TextArea):
-    """A text of several lines. Candidates come as one types; `tab` takes one, `down` the next, `esc` none."""
+    """A text area for SQL; completions open while typing, `tab` accepts one, `esc` closes them."""
 
     SECTION = "editor"
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -107,7 +107,7 @@ class SqlEditor(NamedBindings, TextArea):
 
     @property
     def choosing(self) -> bool:
-        """Whether the list is open."""
+        """Whether the list of completions is open."""
         return self.list is not None and bool(self.list.display)
 
     def learn(self, vocabulary: dict[str, list[str]], words: SqlWords = NO_WORDS) -> None:
@@ -122,7 +122,7 @@ class SqlEditor(NamedBindings, TextArea):
         self.refresh()
 
     def get_line(self, line_index: int) -> Text:
-        """A line with its colors."""
+        """A line of the text with syntax highlighting."""
         line = super().get_line(line_index)
         for match in _TOKEN.finditer(line.plain):
             kind = match.lastgroup
@@ -133,7 +133,7 @@ class SqlEditor(NamedBindings, TextArea):
         return line
 
     def action_candidates(self) -> None:
-        """Everything that could stand here."""
+        """List all completions at the cursor."""
         self._seek(least=0)
 
     def _seek(self, *, least: int) -> None:
@@ -167,7 +167,7 @@ class SqlEditor(NamedBindings, TextArea):
         self.list.styles.offset = (x, at.y + 1 if below else max(1, at.y - height))
 
     def close(self) -> None:
-        """Close the list."""
+        """Close the list of completions."""
         self._offer([])
 
     def on_key(self, event: events.Key) -> None:
@@ -186,7 +186,7 @@ class SqlEditor(NamedBindings, TextArea):
             event.prevent_default()
 
     def take(self) -> None:
-        """Put the marked candidate in the place of what was typed."""
+        """Replace the typed prefix with the highlighted completion."""
         if self.list is None or self.list.highlighted is None:
             return
         chosen = self.list.get_option_at_index(self.list.highlighted).id or ""

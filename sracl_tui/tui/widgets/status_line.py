@@ -11,7 +11,7 @@ from sracl_tui import formatting
 
 @dataclass(frozen=True)
 class StoreStatus:
-    """What every screen says of the home."""
+    """Path of the store, counts of runs, dollars spent, and why the store cannot be read."""
 
     place: str = ""
     runs: int = 0
@@ -22,21 +22,21 @@ class StoreStatus:
 
 
 class StatusLine(Static):
-    """The status line."""
+    """One line with the status of the store."""
 
     def __init__(self) -> None:
         super().__init__("", id="status", markup=False)
 
-    def tell(self, facts: StoreStatus) -> None:
-        """Show facts."""
-        self.set_class(bool(facts.trouble), "trouble")
-        if facts.trouble:
-            told = " - showing what was read before" if facts.runs else ""
-            self.update(formatting.line(f"✗ {facts.trouble.splitlines()[0]}{told}"))
+    def show_status(self, status: StoreStatus) -> None:
+        """Show the status, or why the rows on the screen may be old."""
+        self.set_class(bool(status.trouble), "trouble")
+        if status.trouble:
+            text = " - showing what was read before" if status.runs else ""
+            self.update(formatting.line(f"✗ {status.trouble.splitlines()[0]}{text}"))
             return
-        live = f"● {facts.live} live" if facts.live else "no live run"
+        live = f"● {status.live} live" if status.live else "no live run"
         self.update(
             formatting.line(
-                f"{facts.runs} run{'' if facts.runs == 1 else 's'}, {live}, {formatting.dollars(facts.usd)} spent   {facts.place}"
+                f"{status.runs} run{'' if status.runs == 1 else 's'}, {live}, {formatting.dollars(status.usd)} spent   {status.place}"
             )
         )

@@ -30,7 +30,7 @@ STYLES = ("dim", "good", "bad", "warn", "live", "accent", "strong", "mark")
 
 @dataclass(frozen=True)
 class Column:
-    """A column; `flex` takes the room that is left and is cut where there is none."""
+    """A column; a `flex` column takes the width that is left and is cut if there is none."""
 
     key: str
     title: str
@@ -42,7 +42,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: what it stands for, its texts, a style per cell, and a sign in the gutter."""
+    """A row: its key, texts, a style per cell, and a sign in the gutter."""
 
     key: Hashable
     cells: tuple[str, ...]
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True)
 class TableData:
-    """Rows and how wide each column must be; made in a worker, shown at once."""
+    """Rows and the width of each column; computed in a worker, shown at once."""
 
     columns: tuple[Column, ...] = ()
     rows: Sequence[Row] = ()
@@ -66,7 +66,7 @@ class TableData:
 
 
 def lay_out(columns: Sequence[Column], rows: Sequence[Row]) -> TableData:
-    """Measure the columns; takes 0.1 s for 10,000 rows of ten cells at most."""
+    """Measure the columns; takes up to 0.1 s for 10,000 rows of ten cells."""
     widths = []
     for place, column in enumerate(columns):
         widest = max((row.widths[place] for row in rows), default=0)
@@ -76,7 +76,7 @@ def lay_out(columns: Sequence[Column], rows: Sequence[Row]) -> TableData:
 
 
 class Table(NamedBindings, ScrollView, can_focus=True):
-    """A list of rows with a cursor."""
+    """A table with a cursor that draws only the visible rows."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"table--{name}" for name in (*STYLES, "header", "sorted", "cursor", "blurred-cursor", "plain")
@@ -95,7 +95,7 @@ class Table(NamedBindings, ScrollView, can_focus=True):
 
     @dataclass
     class Highlighted(Message):
-        """The cursor stands on another row."""
+        """The cursor has moved to another row."""
 
         table: Table
         key: Hashable
@@ -106,7 +106,7 @@ class Table(NamedBindings, ScrollView, can_focus=True):
 
     @dataclass
     class Chosen(Message):
-        """A row was opened."""
+        """A row was opened by key or double click."""
 
         table: Table
         key: Hashable
@@ -117,7 +117,7 @@ class Table(NamedBindings, ScrollView, can_focus=True):
 
     @dataclass
     class HeaderClicked(Message):
-        """A title was clicked."""
+        """The title of a column was clicked."""
 
         table: Table
         key: str
@@ -128,21 +128,21 @@ class Table(NamedBindings, ScrollView, can_focus=True):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None, empty: str = "") -> None:
         super().__init__(id=id, classes=classes)
-        self.grid = TableData()
+        self.data = TableData()
         self.cursor = 0
         self.sorted_by: tuple[str, bool] | None = None
         self._empty = empty
         self._widths: tuple[int, ...] = ()
 
-    def show(self, grid: TableData, *, keep: bool = True, sorted_by: tuple[str, bool] | None = None) -> None:
-        """Replace the rows; the cursor stays on its row where that is still there.
+    def show(self, data: TableData, *, keep: bool = True, sorted_by: tuple[str, bool] | None = None) -> None:
+        """Replace the rows; the cursor stays on its row if it still exists.
 
         Args:
-            sorted_by: column and whether it is descending, for the sign in the title.
+            sorted_by: key of a column and whether it is descending, for the mark in its title.
         """
         before = self.key
-        self.grid, self.sorted_by = grid, sorted_by
-        place = grid.index.get(before, min(self.cursor, len(grid.rows) - 1)) if keep else 0
+        self.data, self.sorted_by = data, sorted_by
+        place = data.index.get(before, min(self.cursor, len(data.rows) - 1)) if keep else 0
         self.cursor = max(0, place)
         self._measure()
         if not keep:
@@ -152,35 +152,35 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         if self.key != before and self.key is not None:
             self.post_message(self.Highlighted(self, self.key))
 
-    def say(self, text: str) -> None:
-        """What stands here when there is no row."""
+    def set_empty_text(self, text: str) -> None:
+        """Set the text that a table without rows shows."""
         self._empty = text
         self.refresh()
 
     @property
     def key(self) -> Hashable | None:
-        """What the row under the cursor stands for."""
-        return self.grid.rows[self.cursor].key if self.cursor < len(self.grid.rows) else None
+        """Key of the row under the cursor; none in an empty table."""
+        return self.data.rows[self.cursor].key if self.cursor < len(self.data.rows) else None
 
     def move_to(self, key: Hashable) -> None:
-        """Put the cursor on a row."""
-        if key in self.grid.index:
-            self._go(self.grid.index[key])
+        """Move the cursor to the row with a key, if there is one."""
+        if key in self.data.index:
+            self._go(self.data.index[key])
 
     def action_move(self, by: int) -> None:
-        """Up or down."""
+        """Move the cursor by rows."""
         self._go(self.cursor + by)
 
     def action_page(self, by: int) -> None:
-        """A page up or down."""
+        """Move the cursor by pages."""
         self._go(self.cursor + by * max(1, self.scrollable_content_region.height - 2))
 
     def action_jump(self, to: int) -> None:
-        """To the first or last row."""
-        self._go(0 if to == 0 else len(self.grid.rows) - 1)
+        """Move the cursor to the first or last row."""
+        self._go(0 if to == 0 else len(self.data.rows) - 1)
 
     def action_slide(self, by: int) -> None:
-        """Scroll sideways."""
+        """Scroll sideways by columns."""
         self.scroll_relative(x=by, animate=False)
 
     def action_choose(self) -> None:
@@ -189,12 +189,12 @@ class Table(NamedBindings, ScrollView, can_focus=True):
             self.post_message(self.Chosen(self, self.key))
 
     def _go(self, place: int) -> None:
-        place = max(0, min(place, len(self.grid.rows) - 1))
-        if place != self.cursor and self.grid.rows:
+        place = max(0, min(place, len(self.data.rows) - 1))
+        if place != self.cursor and self.data.rows:
             self.cursor = place
             self._keep_in_sight()
             self.refresh()
-            self.post_message(self.Highlighted(self, self.grid.rows[place].key))
+            self.post_message(self.Highlighted(self, self.data.rows[place].key))
 
     def _keep_in_sight(self) -> None:
         height = self.scrollable_content_region.height - 1
@@ -204,11 +204,11 @@ class Table(NamedBindings, ScrollView, can_focus=True):
             self.scroll_to(y=target, animate=False, force=True)
 
     def _measure(self) -> None:
-        grid = self.grid
-        widths = list(grid.widths)
+        data = self.data
+        widths = list(data.widths)
         room = self.scrollable_content_region.width
         spare = room - GUTTER - sum(widths) - GAP * max(0, len(widths) - 1)
-        for place, column in enumerate(grid.columns):
+        for place, column in enumerate(data.columns):
             if column.flex:
                 wanted = widths[place] + spare
                 taken = max(column.least, wanted)
@@ -216,16 +216,16 @@ class Table(NamedBindings, ScrollView, can_focus=True):
                 widths[place] = taken
         self._widths = tuple(widths)
         total = GUTTER + sum(widths) + GAP * max(0, len(widths) - 1)
-        self.virtual_size = Size(max(total, 1), len(grid.rows) + 1)
+        self.virtual_size = Size(max(total, 1), len(data.rows) + 1)
 
     def on_resize(self) -> None:
-        """Share the room anew."""
+        """Distribute the width among the columns again."""
         self._measure()
         self._keep_in_sight()
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """A row: move there, twice: open it. A title: say so."""
+        """Move the cursor to a row, open it on a double click; a click on a title posts `HeaderClicked`."""
         offset = event.get_content_offset(self)
         if offset is None:
             return
@@ -233,7 +233,7 @@ class Table(NamedBindings, ScrollView, can_focus=True):
             self._click_header(offset.x + self.scroll_offset.x)
             return
         place = offset.y - 1 + self.scroll_offset.y
-        if place < len(self.grid.rows):
+        if place < len(self.data.rows):
             again = place == self.cursor and event.chain > 1
             self._go(place)
             if again:
@@ -241,7 +241,7 @@ class Table(NamedBindings, ScrollView, can_focus=True):
 
     def _click_header(self, x: int) -> None:
         start = GUTTER
-        for column, wide in zip(self.grid.columns, self._widths, strict=True):
+        for column, wide in zip(self.data.columns, self._widths, strict=True):
             if start <= x < start + wide + GAP:
                 self.post_message(self.HeaderClicked(self, column.key))
                 return
@@ -256,10 +256,10 @@ class Table(NamedBindings, ScrollView, can_focus=True):
             base = self.get_component_rich_style("table--header")
         else:
             place = y - 1 + self.scroll_offset.y
-            if place >= len(self.grid.rows):
-                said = self._empty if y == 1 and not self.grid.rows else ""
+            if place >= len(self.data.rows):
+                text = self._empty if y == 1 and not self.data.rows else ""
                 style = self.get_component_rich_style("table--dim")
-                return Strip([Segment(f"  {said}", style)]).adjust_cell_length(region.width, plain)
+                return Strip([Segment(f"  {text}", style)]).adjust_cell_length(region.width, plain)
             segments, base = self._row(place, plain)
         strip = Strip(segments)
         return strip.crop(left, left + region.width).adjust_cell_length(region.width, base)
@@ -268,7 +268,7 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         style = self.get_component_rich_style("table--header")
         chosen = self.get_component_rich_style("table--sorted")
         segments = [Segment(" " * GUTTER, style)]
-        for column, wide in zip(self.grid.columns, self._widths, strict=True):
+        for column, wide in zip(self.data.columns, self._widths, strict=True):
             title, look = column.title, style
             if self.sorted_by and self.sorted_by[0] == column.key:
                 title, look = title + ("↓" if self.sorted_by[1] else "↑"), chosen
@@ -276,7 +276,7 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         return segments
 
     def _row(self, place: int, plain: Style) -> tuple[list[Segment], Style]:
-        row = self.grid.rows[place]
+        row = self.data.rows[place]
         here = place == self.cursor
         base = plain
         if here:
@@ -287,7 +287,7 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         paints = {
             name: self.get_component_rich_style(f"table--{name}", partial=True) for name in set(row.styles) if name
         }
-        for at, (column, wide) in enumerate(zip(self.grid.columns, self._widths, strict=True)):
+        for at, (column, wide) in enumerate(zip(self.data.columns, self._widths, strict=True)):
             paint = paints.get(row.styles[at]) if at < len(row.styles) else None
             style = base + paint if paint is not None else base
             segments += [
@@ -297,12 +297,12 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         return segments, base
 
     def watch_has_focus(self, value: bool) -> None:
-        """Draw the cursor of a table that has focus otherwise."""
+        """Redraw: the cursor of a focused table has another color."""
         super().watch_has_focus(value)
         self.refresh()
 
     def line_of(self, key: Hashable) -> Region | None:
-        """Where a row is drawn, for tests and the mouse."""
-        place = self.grid.index.get(key)
+        """Region of a row relative to the table, for tests and the mouse."""
+        place = self.data.index.get(key)
         y = None if place is None else place + 1 - self.scroll_offset.y
         return None if y is None else Region(0, y, self.size.width, 1)
