@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from sracl_tui.version import __version__
+from tests.support.commands import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("engine", "store", "sracl_tui")
 
 

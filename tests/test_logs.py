@@ -18,7 +18,6 @@ from sracl_tui.runs import environment
 from sracl_tui.tui.app import SraclApp
 from store.home import Home
 
-ROOT = Path(__file__).resolve().parents[1]
 KEY = "sk-test-5a1e77c0ffee"
 WRITER = """
 import logging, sys
@@ -30,8 +29,7 @@ for number in range(150):
 """
 
 
-def test_processes_share_a_rotated_file_and_lose_no_line(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+def test_processes_share_a_rotated_file_and_lose_no_line(tmp_path: Path) -> None:
     path = tmp_path / "sracl.log"
     several = [subprocess.Popen([sys.executable, "-P", "-c", WRITER, str(path), name]) for name in ("a", "b", "c")]
     assert [process.wait(60) for process in several] == [0, 0, 0]

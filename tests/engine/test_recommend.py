@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +13,9 @@ from engine.data.batching.windows import Windows, pack_histories
 from engine.errors import CheckpointError, ConfigError, DataError
 from engine.models.registry import build_backbone
 from engine.recommend import ABOUT, WEIGHTS, Recommender, load_model, save_model
+from tests.support.commands import ROOT
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_backbone.py"
+EXAMPLE = ROOT / "examples" / "own_backbone.py"
 N = 6
 
 

@@ -35,8 +35,8 @@ from store.database.schema import schema_page
 from store.home import Home
 from store.journal.journal import read_events
 from store.opening import open_store
+from tests.support.commands import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("max_users=20", "encoder=tfidf", "width=8", "inner=8", "layers=1", "epochs=1", "threads=1")
 SMALL = ("--headless", *(word for setting in SETTINGS for word in ("--set", setting)))
 Golden = Callable[[str, list[str]], None]

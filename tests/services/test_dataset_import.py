@@ -31,12 +31,6 @@ from store.publishing.publish import publish
 from store.queries import datasets
 
 
-@pytest.fixture(autouse=True)
-def children(monkeypatch):
-    """A child process finds the packages of this checkout."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
-
-
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "log.csv"

@@ -23,8 +23,8 @@ from store.home import Home
 from store.journal.journal import Journal
 from store.journal.processes import boot_id
 from store.opening import open_store
+from tests.support.commands import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CREATED: dict[str, Any] = {
     "kind": "train",
     "name": "first",
@@ -60,13 +60,12 @@ class Process:
     """Another Python process at work on a home, which talks in lines."""
 
     def __init__(self, code: str, home: Home, *arguments: object) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
             [sys.executable, "-c", PRELUDE + code, str(home.path), *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            cwd=ROOT,
         )
         self.pid = self._process.pid
 

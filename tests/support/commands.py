@@ -57,9 +57,7 @@ def sracl_inside(
     from sracl_tui.cli.main import app
 
     with contextlib.chdir(home) if home.is_dir() else contextlib.nullcontext():
-        found = CliRunner().invoke(
-            app, [*map(str, words)], input=stdin, env={"SRACL_HOME": str(home), "COLUMNS": "200"}
-        )
+        found = CliRunner().invoke(app, [*map(str, words)], input=stdin, env=environment(home))
     said = found.stderr
     if found.exception is not None and not isinstance(found.exception, SystemExit):
         said += f"\nTraceback: {found.exception!r}"

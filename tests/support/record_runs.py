@@ -1,4 +1,4 @@
-"""Records the runs that the pictures of the screens show: `python -m tests.tui.record`.
+"""Records the runs that the pictures of the screens show: `python -m tests.support.record_runs`.
 
 Five small real runs are made and their journals kept under `recorded/`, with times, names of machines and process numbers
 replaced, so that the pictures are the same wherever and whenever they are drawn.
@@ -7,16 +7,14 @@ replaced, so that the pictures are the same wherever and whenever they are drawn
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.support.commands import start
+
 RECORDED = Path(__file__).with_name("recorded")
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--set", "max_users=60", "--set", "encoder=tfidf", "--set", "epochs=6", "--set", "threads=1", "--headless"]
 RUNS = (
     ("plain-1", ["--preset", "backbone", "--group", "plain", "--seed", "1"]),
@@ -46,10 +44,7 @@ def main() -> None:
         home = Path(folder)
         for number, (name, words) in enumerate(RUNS):
             before = set((home / "runs").glob("*"))
-            command = [sys.executable, "-P", "-m", "sracl_tui.cli", "run", "--name", name, *words, *SMALL]
-            subprocess.run(
-                command, env={**os.environ, "SRACL_HOME": str(home), "PYTHONPATH": str(ROOT)}, capture_output=True
-            )
+            start(home, "run", "--name", name, *words, *SMALL).wait()  # one of them fails, as it should
             (made,) = set((home / "runs").glob("*")) - before
             _keep(made, f"20260101-{900 + 10 * number:04d}00-{number + 1:04x}", START + 600.0 * number)
 

@@ -6,14 +6,12 @@ import subprocess
 import sys
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
 from engine.data.dataset import TRAIN
 from engine.data.demo import DEMO_NAME, DEPARTMENTS, KINDS, STYLES, make_demo
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.commands import ROOT
 
 
 def style_of(dataset):

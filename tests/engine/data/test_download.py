@@ -9,12 +9,12 @@ import socket
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
 from engine.data.download import RECORD, File, Known, checksum_of, fetch, known
 from engine.errors import ConfigError, FetchError
+from tests.support.commands import sracl_process
 
 BODY = bytes(range(256)) * 4000
 
@@ -217,19 +217,8 @@ def test_own_ones_that_are_wrong(tmp_path, text):
 
 
 def test_the_command_shows_asks_downloads_and_imports(server, tmp_path):
-    import os
-    import subprocess
-    import sys
-
     def sracl(*words, code=0, stdin=""):
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "sracl_tui.cli", "data", "fetch", *words],
-            capture_output=True, text=True, input=stdin, timeout=120,
-            env={**os.environ, "SRACL_HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).resolve().parents[3]), "COLUMNS": "200"},
-        )  # fmt: skip
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
+        return sracl_process(tmp_path, "data", "fetch", *words, code=code, stdin=stdin)
 
     ratings = "userId,movieId,rating,timestamp\n" + "".join(
         f"{u},{m},4.0,{1260759144 + m}\n" for u in (1, 2) for m in (5, 6, 7)

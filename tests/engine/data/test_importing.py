@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,8 +27,8 @@ from engine.data.importing import (
 )
 from engine.errors import DataError, StopRequested
 from engine.events import StageFinished, StageProgress, StageStarted, Warned
+from tests.support.commands import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 REAL = ROOT / ".." / "shared" / "data"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,8 +18,9 @@ from engine.errors import ConfigError
 from engine.methods.sracl import SRACL
 from engine.models import bert4rec
 from engine.models.registry import backbone_class, build_backbone
+from tests.support.commands import ROOT
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "own_backbone.py"
+EXAMPLE = ROOT / "examples" / "own_backbone.py"
 OWN = f"{EXAMPLE}:Decay"
 EVERY = ["sasrec", "gru4rec", "bert4rec", OWN]
 NAMES = ["sasrec", "gru4rec", "bert4rec", "own"]

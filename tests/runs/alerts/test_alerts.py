@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from store.home import Home
 from store.journal.journal import read_events
 from store.opening import open_store
 from store.queries.runs import analysis_metrics
+from tests.support.commands import until
 
 TOKEN = "T0PS3CRET-b1f2"
 
@@ -86,17 +86,9 @@ def asks_for_posts(home: Home, url: str) -> None:
     env.chmod(0o600)
 
 
-def until(done, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.02)
-
-
 def test_a_run_posts_once_to_a_server_that_fails_at_first_and_does_not_wait_for_it(
     hook, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
     server, home = hook(503, None, 429), Home(tmp_path / "home")
     server.go_on.clear()
     asks_for_posts(home, server.url)

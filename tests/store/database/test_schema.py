@@ -9,8 +9,7 @@ from pathlib import Path
 from store.database.schema import schema_page
 from store.home import Home
 from store.opening import open_store
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.commands import ROOT
 
 
 def test_the_page_is_up_to_date(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from engine.errors import SemanticsError
 from engine.semantics.encoders import local
 from engine.semantics.encoders.registry import build_encoder
+from tests.support.commands import ROOT
 
 CORPUS = [
     f"{color} {thing} number{n}"
@@ -61,8 +62,7 @@ def test_building_an_encoder_loads_nothing() -> None:
         "[build_encoder(name, ['a text']) for name in ('minilm', 'tfidf', 'some/model')]; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'sentence_transformers', 'sklearn')))"
     )
-    root = Path(__file__).resolve().parents[4]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_a_model_that_cannot_be_fetched_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
