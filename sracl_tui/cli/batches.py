@@ -13,7 +13,7 @@ from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, 
 from sracl_tui.runs.request import RunRequest, new_run_id
 
 if TYPE_CHECKING:
-    from engine.semantics.llm.batch_files import Batch
+    from engine.semantics.llm.batch_files import ProviderBatch
     from store.home import Home
 
 app = typer.Typer(
@@ -168,7 +168,7 @@ def forget(
     options_and_output.out().print(f"{len(found)} batches given up", highlight=False)
 
 
-def _named(home: Home, names: list[str]) -> list[Batch]:
+def _named(home: Home, names: list[str]) -> list[ProviderBatch]:
     """The batches that are meant.
 
     Raises:

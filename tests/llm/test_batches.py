@@ -75,7 +75,7 @@ class Job:
         provider = EndpointProvider.build(config, DEMO, max_length=20, home=self.home)
         provider.count_spent(self.usd)
         provider.use_batches(
-            BatchPlan(files=self.files, run_id=self.run_id, payer="p", recorded=self.recorded, send=send, wait=wait)
+            BatchPlan(files=self.files, run_id=self.run_id, lock_key="p", recorded=self.recorded, send=send, wait=wait)
         )
         self.provider = provider
         owners = DEMO.anchors.ids(0)[:count] if kind == "user" else np.arange(1, count + 1)
@@ -188,7 +188,7 @@ def test_a_death_at_any_step_costs_nothing_and_loses_nothing(serve, tmp_path, st
 def test_a_batch_whose_beginning_was_not_answered_is_found_rather_than_begun_again(
     serve, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("engine.semantics.llm.attempts.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("engine.semantics.llm.attempts.FIRST_BACKOFF_SECONDS", 0.01)
     server = serve(unseen=2, first={"500": 2, "drop": 1, "429-wait": 1}, wait=0.05)
     job = Job(tmp_path, server)
     job.run()
@@ -226,7 +226,7 @@ def test_a_cancelled_batch_ends_the_job_and_its_answers_are_kept(serve, tmp_path
 def test_a_refused_batch_is_one_error_and_one_that_is_too_much_is_sent_in_parts(serve, tmp_path) -> None:
     server = serve(batch="failed")
     job = Job(tmp_path, server)
-    with pytest.raises(SemanticsError, match="the batch was refused: invalid: bad line"):
+    with pytest.raises(SemanticsError, match="the batch was rejected: invalid: bad line"):
         job.run(count=20)
     assert not job.column(ApiCalled, "key")
     server.behavior.batch, server.behavior.limit_enqueued = "", 8
@@ -292,7 +292,7 @@ def test_without_a_batch_api_nothing_is_sent(serve, tmp_path) -> None:
         "has no Batch API" in sracl_inside(tmp_path, "summarize", "--provider", "fake", *few, "--batch", code=2).stderr
     )
     provider = EndpointProvider.build(SemanticsConfig(provider="fake"), DEMO, max_length=20, home=tmp_path)
-    plan = BatchPlan(files=BatchLogs(Home(tmp_path)), run_id="r", payer="p", recorded=set, send=True)
+    plan = BatchPlan(files=BatchLogs(Home(tmp_path)), run_id="r", lock_key="p", recorded=set, send=True)
     with pytest.raises(ConfigError, match="no Batch API"):
         provider.use_batches(plan)
     assert server.requests == 0

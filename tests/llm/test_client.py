@@ -186,7 +186,7 @@ def test_a_good_answer_without_a_sensible_count_is_kept_and_its_price_is_unknown
     assert len(job.column(SummariesMade, "key")) == len(server.good) == server.requests, "asked once each"
     assert not any(job.column(SummariesMade, "fallback"))
     assert set(job.column(ApiCalled, "usd")) == set(job.column(SummariesMade, "usd")) == {None}, "unknown, never $0"
-    assert job.provider.money.spent > 0, "what was set aside counts against the cap"
+    assert job.provider.budget.spent > 0, "what was set aside counts against the cap"
 
 
 def test_a_server_that_still_loads_its_model_is_waited_for(serve, tmp_path) -> None:

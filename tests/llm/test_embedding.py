@@ -66,7 +66,7 @@ def test_what_is_wrong_is_said_before_anything_is_paid(serve, tmp_path, monkeypa
         build_encoder("nobody:small", [], home=tmp_path)
     (tmp_path / "providers.toml").write_text(entry(server, prices=None, key_env="FAKE_KEY"))
     monkeypatch.delenv("FAKE_KEY", raising=False)
-    with pytest.raises(ConfigError, match="no cap can be kept"):
+    with pytest.raises(ConfigError, match="the budget cannot be enforced"):
         build_encoder("fake:small", [], home=tmp_path, budget=1.0)
     few = ("--set", "max_users=20", "--set", "encoder=fake:small", "--headless")
     assert "FAKE_KEY is not set" in sracl_inside(tmp_path, "run", *few, code=2).stderr
@@ -74,7 +74,7 @@ def test_what_is_wrong_is_said_before_anything_is_paid(serve, tmp_path, monkeypa
 
 
 def test_a_server_that_gives_too_few_vectors_is_not_believed(serve, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("engine.semantics.llm.attempts.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("engine.semantics.llm.attempts.FIRST_BACKOFF_SECONDS", 0.01)
     server = serve(always="empty")
     encoder, events = made(tmp_path, server)
     with pytest.raises(SemanticsError, match="3 of 3 texts have no vector"):

@@ -14,7 +14,7 @@ from engine.data.dataset import Dataset, Items
 from engine.data.demo import make_demo
 from engine.errors import ConfigError
 from engine.semantics.llm import rate_limiter
-from engine.semantics.llm.answer_validation import judge, repair
+from engine.semantics.llm.answer_validation import repair_prompt, validate
 from engine.semantics.llm.endpoints import Endpoint, find_key, read_endpoints
 from engine.semantics.llm.prices import highest, prices_of
 from engine.semantics.prompts import choose_prompt, domain_of, read_prompts
@@ -114,7 +114,7 @@ def test_prices_are_the_users_then_the_lists_then_unknown() -> None:
 
 def test_a_cap_without_a_known_price_is_refused(tmp_path: Path) -> None:
     (tmp_path / "providers.toml").write_text("[mine]\nbase_url = 'http://x'\nmodel = 'm'\n")
-    with pytest.raises(ConfigError, match="no cap can be kept"):
+    with pytest.raises(ConfigError, match="the budget cannot be enforced"):
         build_provider(SemanticsConfig(provider="mine", budget=1.0), make_demo(), max_length=20, home=tmp_path)
     with pytest.raises(ConfigError, match="has no default model"):
         build_provider(SemanticsConfig(provider="vllm"), make_demo(), max_length=20)
@@ -222,7 +222,7 @@ def test_a_users_own_prompt_has_a_version_of_its_own(tmp_path: Path) -> None:
     ],
 )
 def test_answers_are_judged(kind, text, finish, refusal, problem) -> None:
-    verdict = judge(kind, text, finish, refusal)
+    verdict = validate(kind, text, finish, refusal)
     assert verdict.problem == problem
     assert bool(verdict.text) == (problem is None)
     assert "<think>" not in verdict.text
@@ -230,11 +230,11 @@ def test_answers_are_judged(kind, text, finish, refusal, problem) -> None:
 
 def test_a_repair_shows_the_bad_answer_and_what_was_wrong() -> None:
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
-    repaired = repair(messages, "A pot.", "wrong JSON")
+    repaired = repair_prompt(messages, "A pot.", "wrong JSON")
     assert repaired[:2] == messages
     assert repaired[2]["content"] == "A pot."
     assert "item summary" in repaired[3]["content"]
-    assert repair(messages, "no", "refused") == messages
+    assert repair_prompt(messages, "no", "refused") == messages
 
 
 def test_waiting_times_are_read_in_every_form() -> None:

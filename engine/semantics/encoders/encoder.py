@@ -54,14 +54,14 @@ class RemoteEncoder(Protocol):
     name: str
 
     @property
-    def money(self) -> Budget:
-        """What it has spent, and its cap."""
+    def budget(self) -> Budget:
+        """Dollars spent and the cap."""
         ...
 
     def encode_remotely(self, texts: list[str]) -> Iterator[Encoded]:
         """Vectors as they arrive, in any order."""
         ...
 
-    def wind_down(self) -> None:
-        """Ask for nothing more; `encode_remotely` goes on until what is in flight has come."""
+    def drain(self) -> None:
+        """Send no further calls; `encode_remotely` ends when those in flight have ended."""
         ...

@@ -19,11 +19,11 @@ from engine.config import content_hash
 from engine.errors import SemanticsError
 
 BATCH = 16
-"""Texts that a model sees at once: with more, short ones are padded more; measured on the CPU against 32 and 64."""
+"""Texts per forward pass; larger batches pad short texts more (on the CPU, faster than 32 and 64)."""
 TFIDF_SIZE = 128
-"""Dimensions of `tfidf` at most."""
+"""Maximum dimensions of `tfidf`."""
 HUB_SECONDS = 10.0
-"""How long the model hub may take to say whether it has a model."""
+"""Timeout of the question whether the model hub has a model."""
 
 
 class SentenceEncoder:
@@ -31,7 +31,7 @@ class SentenceEncoder:
 
     def __init__(self, name: str, *, source: str | None) -> None:
         """Args:
-        source: a model's name or folder; none means the installed all-MiniLM-L6-v2.
+        source: a model's name or folder; None means the installed all-MiniLM-L6-v2.
         """
         self.name = name
         self._source = source
@@ -48,7 +48,7 @@ class SentenceEncoder:
         return None if self._model is None else int(self._model.get_embedding_dimension())
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Vectors (N, S), as the model gives them; a text beyond the model's window loses its end."""
+        """Vectors (N, S), not normalized here; a text longer than the model's window is truncated."""
         model = self._load()
         if not texts:
             return np.zeros((0, self.dimension or 0), np.float32)
@@ -62,21 +62,21 @@ class SentenceEncoder:
                     self._model = _load_model(self._source or _minilm_folder())
             except SemanticsError:
                 raise
-            except Exception as error:  # the libraries raise errors of every kind
+            except Exception as error:  # the libraries raise exceptions of every kind
                 raise SemanticsError(
                     f"the text encoder {self.name!r} cannot be loaded: {_first_line(error)}",
                     where="semantics.encoder",
-                    hint="Name a folder that holds a sentence-transformers model, or use minilm, which is installed.",
+                    hint="Name a folder that contains a sentence-transformers model, or use minilm, which is installed.",
                 ) from error
         return self._model
 
 
 class TfidfEncoder:
-    """TF-IDF and a truncated SVD of it (latent semantic analysis): no model, for quick tests."""
+    """TF-IDF with truncated SVD (latent semantic analysis): needs no model, for quick tests."""
 
     def __init__(self, corpus: Sequence[str]) -> None:
         """Args:
-        corpus: training texts that words and directions come from.
+        corpus: training texts; vocabulary and SVD are fitted to them.
         """
         self._corpus = sorted({text for text in corpus if text.strip()})
         self.name = f"tfidf-{content_hash(self._corpus)}"
@@ -86,11 +86,11 @@ class TfidfEncoder:
 
     @property
     def dimension(self) -> int | None:
-        """S; none until the corpus is counted."""
+        """S; None until the first texts are encoded."""
         return self._size
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Vectors (N, S) of length 1; zeros for a text without a known word."""
+        """Vectors (N, S) of unit length; zeros for a text without a word of the corpus."""
         self._fit()
         if self._words is None or not texts:
             return np.zeros((len(texts), self._size or 1), np.float32)
@@ -129,16 +129,16 @@ def _load_model(source: str) -> Any:
 
 
 def _ask_hub(name: str) -> None:
-    """Ask once whether the model can be fetched: the libraries would retry for more than a minute without a network."""
+    """Check once that the model can be downloaded: without a network the libraries would retry for more than a minute."""
     from huggingface_hub import HfApi
 
     try:
         HfApi().model_info(name, timeout=HUB_SECONDS)
     except Exception as error:
         raise SemanticsError(
-            f"the text encoder {name!r} is not on this computer and cannot be fetched: {_first_line(error)}",
+            f"the text encoder {name!r} is not on this computer and cannot be downloaded: {_first_line(error)}",
             where="semantics.encoder",
-            hint="Without a network, name a folder that holds the model, or use minilm, which is installed.",
+            hint="Without a network, name a folder that contains the model, or use minilm, which is installed.",
         ) from error
 
 
@@ -149,7 +149,7 @@ def _minilm_folder() -> str:
 
 
 def _folder_hash(folder: Path) -> str:
-    """Hash of a model's files, so that other weights in the same folder have another name."""
+    """Hash of a model's files: other weights in the same folder have another hash."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
         digest.update(path.relative_to(folder).as_posix().encode())
@@ -164,7 +164,7 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the libraries from drawing their own progress bars while a model loads."""
+    """Suppress the libraries' progress bars and warnings while a model loads."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

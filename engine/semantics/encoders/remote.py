@@ -1,4 +1,4 @@
-"""Text encoders behind a named endpoint: the same client, prices, cap and record as for summaries.
+"""Text encoders behind a named endpoint, with the client, prices, budget and record of calls of the summaries.
 
 Legend: N texts, S size of a vector.
 """
@@ -21,7 +21,7 @@ from engine.semantics.encoders.encoder import Encoded
 from engine.semantics.kinds import KEY_LENGTH
 from engine.semantics.llm.answer_format import Message
 from engine.semantics.llm.answer_validation import Validation
-from engine.semantics.llm.attempts import Outcome, PromptRequest, RequestState
+from engine.semantics.llm.attempts import AttemptResult, PromptRequest, RequestState
 from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.client import Client
 from engine.semantics.llm.endpoints import Endpoint, find_endpoint, find_key
@@ -31,62 +31,62 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 TEXTS_AT_ONCE = 64
-"""Texts of one call."""
+"""Texts per call."""
 
 
 def names_endpoint(name: str) -> bool:
-    """Whether `semantics.encoder` names an endpoint and a model, such as `openai:text-embedding-3-small`."""
+    """Whether an encoder's name has the form `ENDPOINT:MODEL`, such as `openai:text-embedding-3-small`."""
     return ":" in name and not Path(name).expanduser().is_dir()
 
 
 class EndpointEncoder:
-    """A model that encodes texts behind an endpoint."""
+    """An embedding model behind an endpoint."""
 
     def __init__(self, name: str, *, home: Path | None = None, cap: float | None = None) -> None:
         """Args:
-        name: `ENDPOINT:MODEL`; stands beside its vectors in the cache.
+        name: `ENDPOINT:MODEL`; part of the cache key of its vectors.
         home: folder with `providers.toml` and `.env`.
-        cap: most dollars that its calls may cost.
+        cap: dollars that its calls may cost; None sets no limit.
 
         Raises:
-            ConfigError: there is no such endpoint, or a cap is set where no price is known.
+            ConfigError: there is no such endpoint, no model is named, or a cap is set and the price is unknown.
         """
         self.name = name
         self._provider, _, self.model = name.partition(":")
         self.endpoint = find_endpoint(self._provider, home)
-        self.money = Budget(self.endpoint, self.model, cap=cap)
+        self.budget = Budget(self.endpoint, self.model, cap=cap)
         self._home = home
         self._client: Client | None = None
         self._size: int | None = None
         if not self.model:
             raise ConfigError(
-                "no model is named", where="semantics.encoder", hint="Such as NAME:text-embedding-3-small."
+                "no model is named", where="semantics.encoder", hint="Example: NAME:text-embedding-3-small."
             )
-        if cap is not None and not self.money.known:
+        if cap is not None and not self.budget.known:
             raise ConfigError(
-                f"the price of {self.model!r} at {self._provider!r} is unknown, so no cap can be kept",
+                f"the price of {self.model!r} at {self._provider!r} is unknown, so the budget cannot be enforced",
                 where="semantics.budget",
-                hint=f"Give its prices in providers.toml, [{self._provider}.prices], or leave the cap out.",
+                hint=f"Give its prices in providers.toml, [{self._provider}.prices], or remove the budget.",
             )
 
     @property
     def dimension(self) -> int | None:
-        """S; none until the first vectors have come."""
+        """S; None until the first vectors have arrived."""
         return self._size
 
     def check_key(self) -> None:
-        """See that a key is there, before anything else is paid for.
+        """Check that the endpoint's API key is set, before other stages cost anything.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: no key is set.
         """
         find_key(self._provider, self.endpoint, self._home)
 
     def encode(self, texts: list[str], *, calls: Callable[[Columns], None] | None = None) -> NDArray[np.float32]:
-        """Vectors (N, S), waited for.
+        """Vectors (N, S); blocks until all have arrived. Raises the errors of `encode_remotely`.
 
         Args:
-            calls: takes the HTTP attempts behind them, failed ones too, as in `ApiCalled`.
+            calls: receives the HTTP attempts, failed ones too, as in `ApiCalled`.
         """
         if not texts:
             return np.zeros((0, self._size or 0), np.float32)
@@ -101,51 +101,53 @@ class EndpointEncoder:
         found[rows] = np.concatenate(parts)
         return found
 
-    def wind_down(self) -> None:
-        """Send nothing more."""
+    def drain(self) -> None:
+        """Send no further calls."""
         if self._client is not None:
-            self._client.wind_down()
+            self._client.drain()
 
     def encode_remotely(self, texts: list[str]) -> Iterator[Encoded]:
-        """Vectors as they come.
+        """Vectors as they arrive.
 
         Raises:
-            ConfigError: there is no key.
-            BudgetReached: the next call could go over the cap.
-            SemanticsError: the endpoint refuses, or some texts got no vectors.
+            ConfigError: no key is set.
+            BudgetReached: the next call could exceed the cap.
+            SemanticsError: the endpoint rejects calls, or some texts got no vector.
         """
         key = find_key(self._provider, self.endpoint, self._home)
         starts = range(0, len(texts), TEXTS_AT_ONCE)
         keys = {self._key(texts[start : start + TEXTS_AT_ONCE]): start for start in starts}
         wanted = {own: len(texts[start : start + TEXTS_AT_ONCE]) for own, start in keys.items()}
-        self._client = client = _Client(self._provider, self.endpoint, key, self.money, wanted=wanted)
+        self._client = client = _Client(self._provider, self.endpoint, key, self.budget, wanted=wanted)
         lost = 0
-        for chunk in client.ask(self._prompt(own, texts[start : start + TEXTS_AT_ONCE]) for own, start in keys.items()):
+        for results in client.ask(
+            self._prompt(own, texts[start : start + TEXTS_AT_ONCE]) for own, start in keys.items()
+        ):
             rows: list[int] = []
             parts: list[NDArray[np.float32]] = []
-            for answer in chunk.answers:
+            for answer in results.answers:
                 start = keys[answer.key]
                 count = len(texts[start : start + TEXTS_AT_ONCE])
                 if answer.vectors is None:
                     lost += count
                     continue
-                self._fits(answer.vectors)
+                self._check_size(answer.vectors)
                 rows += range(start, start + count)
                 parts.append(answer.vectors)
-            calls = Call.columns(chunk.calls) if chunk.calls else None
+            calls = Call.columns(results.calls) if results.calls else None
             vectors = np.concatenate(parts) if parts else np.zeros((0, self._size or 0), np.float32)
-            yield Encoded(rows, vectors, calls, chunk.note)
+            yield Encoded(rows, vectors, calls, results.note)
         if lost:
             raise SemanticsError(
                 f"{lost:,} of {len(texts):,} texts have no vector",
                 where=f"semantics.encoder = {self.name}",
-                hint="Run it again: the vectors that came are kept.",
+                hint="Run it again: the vectors received so far are stored.",
             )
 
-    def _fits(self, vectors: NDArray[np.float32]) -> None:
+    def _check_size(self, vectors: NDArray[np.float32]) -> None:
         self._size = self._size or vectors.shape[1]
         if vectors.shape[1] != self._size:
-            raise SemanticsError(f"{self.name!r} gives vectors of {self._size} and of {vectors.shape[1]} numbers")
+            raise SemanticsError(f"{self.name!r} returned vectors of {self._size} and of {vectors.shape[1]} numbers")
 
     def _key(self, texts: list[str]) -> str:
         return content_hash(["vectors", self.model, texts], length=KEY_LENGTH)
@@ -156,19 +158,19 @@ class EndpointEncoder:
 
 
 class _Client(Client):
-    """Asks for vectors instead of answers; a request's messages are the texts."""
+    """Client of the embeddings API: the messages of a request are the texts."""
 
     def __init__(
-        self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Budget, *, wanted: dict[str, int]
+        self, name: str, endpoint: Endpoint, key: SecretStr | None, budget: Budget, *, wanted: dict[str, int]
     ) -> None:
         """Args:
-        wanted: texts of a request, by its key.
+        wanted: number of texts of each request, by key.
         """
-        super().__init__(name, endpoint, key, money)
+        super().__init__(name, endpoint, key, budget)
         self._wanted = wanted
 
     @property
-    def _most_out(self) -> int:
+    def _max_output_tokens(self) -> int:
         return 0
 
     async def _create(self, client: AsyncOpenAI, body: dict[str, Any], messages: list[Message]) -> http.Response:
@@ -178,27 +180,27 @@ class _Client(Client):
         own = {"model": body["model"], "input": texts, "encoding_format": "base64"}
         return await client.post("/embeddings", body=own, cast_to=httpx2.Response)
 
-    def _read(self, tree: Any, outcome: Outcome) -> None:
-        """Take the vectors in the order of their `index`."""
+    def _read(self, tree: Any, result: AttemptResult) -> None:
+        """Fill a result with vectors, in the order of their `index`; raises ValueError if they are invalid."""
         used = tree.get("usage")
         tokens = used.get("prompt_tokens") if isinstance(used, dict) else None
         if isinstance(tokens, int) and tokens >= 0:
-            outcome.usage = Usage(tokens, 0, 0)
+            result.usage = Usage(tokens, 0, 0)
         data = sorted(tree["data"], key=lambda one: one["index"])
         if [one["index"] for one in data] != list(range(len(data))):
-            raise ValueError("places are missing or given twice")
+            raise ValueError("an index is missing or repeated")
         vectors = np.stack([_numbers(one["embedding"]) for one in data])
         if not np.isfinite(vectors).all() or not vectors.shape[1]:
-            raise ValueError("a vector holds something that is not a number")
-        outcome.vectors = vectors
+            raise ValueError("a vector contains a value that is not a number")
+        result.vectors = vectors
 
-    def _judge(self, course: RequestState, outcome: Outcome) -> Validation:
-        assert outcome.vectors is not None
-        return Validation("", None if len(outcome.vectors) == self._wanted[course.key] else "wrong count")
+    def _validate(self, state: RequestState, result: AttemptResult) -> Validation:
+        assert result.vectors is not None
+        return Validation("", None if len(result.vectors) == self._wanted[state.key] else "wrong count")
 
 
 def _numbers(embedding: Any) -> NDArray[np.float32]:
-    """A vector as it was asked for, in base64, or as a list, which some servers send all the same."""
+    """A vector from base64, as requested, or from a list, which some servers send instead."""
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4").astype(np.float32)
     return np.asarray(embedding, np.float32)

@@ -1,4 +1,4 @@
-"""Vectors of texts, each distinct text encoded once, and means of items' vectors.
+"""The vectors stage: each distinct text is encoded once; and prefixes as means of item vectors.
 
 Legend: N texts, S size of a vector, B anchors, V items.
 """
@@ -18,13 +18,13 @@ from engine.events import ApiCalled, Report, StageProgress, VectorsMade, Warned
 from engine.semantics.encoders.encoder import Encoder, RemoteEncoder
 
 CHUNK = 512
-"""Texts encoded between two reports: what a killed run loses at most."""
+"""Texts encoded between two reports: the most that a killed run can lose."""
 MEANS_AT_ONCE = 16_384
-"""Anchors whose sums are held in double precision at once."""
+"""Anchors summed at once, which bounds the memory in double precision."""
 STAGE = "vectors"
 
 Known = Callable[[list[str]], tuple[list[str], NDArray[np.float32]]]
-"""Takes hashes, gives those that are already there and their vectors."""
+"""Takes hashes; returns those in the cache and their vectors (rows, S)."""
 
 
 def text_sha256(text: str) -> str:
@@ -43,23 +43,23 @@ def make_vectors(
     """Vectors (N, S) of texts; equal texts have equal vectors, an empty text has zeros.
 
     Args:
-        known: looked at once, with the hashes of all distinct texts.
-        stop: asked before each chunk.
+        known: looks up cached vectors; called once, with the hashes of all distinct texts.
+        stop: checked before each chunk.
 
     Raises:
-        Interrupted: `stop` said so; a second call goes on from what was reported.
-        SemanticsError: the encoder cannot be loaded, gives no numbers, or does not fit the cached vectors.
+        Interrupted: `stop` returned true; a second call continues from what was reported.
+        SemanticsError: the encoder cannot be loaded, returns NaN or infinity, or a size other than the cached vectors'.
     """
     distinct = {text: text_sha256(text) for text in dict.fromkeys(texts) if text.strip()}
     found, vectors = known(list(distinct.values())) if distinct else ([], np.zeros((0, 0), np.float32))
     total, done = len(distinct), len(found)
     report(StageProgress(stage=STAGE, done=done, total=total))
-    there = set(found)
-    missing = sorted((text for text, sha in distinct.items() if sha not in there), key=lambda text: (len(text), text))
+    cached = set(found)
+    missing = sorted((text for text, sha in distinct.items() if sha not in cached), key=lambda text: (len(text), text))
     names, parts = list(found), [vectors] if len(found) else []
     if isinstance(encoder, RemoteEncoder):
         shas = [distinct[text] for text in missing]
-        _ask(encoder, missing, shas, names, parts, total=total, report=report, stop=stop)
+        _encode_remotely(encoder, missing, shas, names, parts, total=total, report=report, stop=stop)
         missing = []
     for start in range(0, len(missing), CHUNK):
         if stop():
@@ -76,12 +76,12 @@ def make_vectors(
         done += len(chunk)
         report(StageProgress(stage=STAGE, done=done, total=total))
     if not parts:
-        report(Warned(message="there is no text to encode: every vector is zero, and nothing can be retrieved"))
+        report(Warned(message="there is no text to encode: all vectors are zero, and no neighbors can be found"))
         parts = [encoder.encode([])]
     return _place(texts, distinct, names=names, parts=parts)
 
 
-def _ask(
+def _encode_remotely(
     encoder: RemoteEncoder,
     texts: list[str],
     shas: list[str],
@@ -92,24 +92,24 @@ def _ask(
     report: Report,
     stop: Callable[[], bool],
 ) -> None:
-    """Have an endpoint encode texts, and put hashes and vectors behind those that are there; calls are told first."""
+    """Encode texts at an endpoint, and append hashes to `names` and vectors to `parts`; calls are reported first."""
     if not texts:
         return
     if stop():
         raise Interrupted
     provider, _, model = encoder.name.partition(":")
-    for some in encoder.encode_remotely(texts):
-        if some.calls is not None:
-            report(ApiCalled(provider=provider, model=model, columns=some.calls))
-        if some.rows:
-            parts.append(_checked(encoder, some.vectors, size=parts[0].shape[1] if parts else None))
-            got = [shas[row] for row in some.rows]
-            names += got
-            columns = {"sha256": got, "vector": parts[-1]}
+    for encoded in encoder.encode_remotely(texts):
+        if encoded.calls is not None:
+            report(ApiCalled(provider=provider, model=model, columns=encoded.calls))
+        if encoded.rows:
+            parts.append(_checked(encoder, encoded.vectors, size=parts[0].shape[1] if parts else None))
+            received = [shas[row] for row in encoded.rows]
+            names += received
+            columns = {"sha256": received, "vector": parts[-1]}
             report(VectorsMade(encoder=encoder.name, dimension=parts[-1].shape[1], columns=columns))
-        report(StageProgress(stage=STAGE, done=len(names), total=total, detail=some.note))
+        report(StageProgress(stage=STAGE, done=len(names), total=total, detail=encoded.note))
         if stop() and len(names) < total:
-            encoder.wind_down()
+            encoder.drain()
     if len(names) < total:
         raise Interrupted
 
@@ -120,19 +120,19 @@ def _checked(
     vectors = np.ascontiguousarray(vectors, np.float32)
     if size is not None and vectors.shape[1] != size:
         raise SemanticsError(
-            f"the encoder {encoder.name!r} gives {vectors.shape[1]} numbers per text, the cached vectors have {size}",
+            f"the encoder {encoder.name!r} returns {vectors.shape[1]} numbers per text, the cached vectors have {size}",
             where="semantics.encoder",
-            hint="Another model was cached under this name: give this one's folder another name.",
+            hint="Vectors of another model are cached under this name: rename this model's folder.",
         )
     if not np.isfinite(vectors).all():
-        raise SemanticsError(f"the encoder {encoder.name!r} gives something that is not a number")
+        raise SemanticsError(f"the encoder {encoder.name!r} returned a value that is not a number")
     return vectors
 
 
 def _place(
     texts: Sequence[str], distinct: dict[str, str], *, names: list[str], parts: list[NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Rows in order of the texts; the row behind the last name is the zeros of empty texts."""
+    """Vectors (N, S) in the order of the texts; empty texts get the zero row after the last name."""
     row_of = {sha: row for row, sha in enumerate(names)}
     pool = np.concatenate([*parts, np.zeros((1, parts[0].shape[1]), np.float32)])
     rows = [row_of[distinct[text]] if text in distinct else len(names) for text in texts]
@@ -142,10 +142,10 @@ def _place(
 def item_mean(
     item_vectors: NDArray[np.float32], dataset: Dataset, anchor_ids: NDArray[np.int64], max_length: int
 ) -> NDArray[np.float32]:
-    """Means (B, S) of the vectors of each anchor's last `max_length` items; zeros where none of them has a text.
+    """Means (B, S) of the vectors of each anchor's last `max_length` items; zeros if none of them has a text.
 
-    Items without a text have zeros in `item_vectors` (V + 1, S) and count for nothing. Prefixes with the same items have
-    the same vector to the last bit, in whatever order they stand: sums run in order of item id, in double precision.
+    Items without a text have zeros in `item_vectors` (V + 1, S) and are left out of the mean. Prefixes with the same items
+    in any order have bit-identical vectors: sums run in order of item id, in double precision.
     """
     from scipy.sparse import csr_array
 

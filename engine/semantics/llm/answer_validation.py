@@ -1,4 +1,4 @@
-"""Whether an answer can be used, and the text that is kept of it."""
+"""Checks the form of a model's answer, extracts the text to keep, and asks for a repair of an unusable one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.semantics.llm.answer_format import ANALYSIS, SUMMARY, WORDS, Message
 
 Problem = Literal["empty", "refused", "truncated", "too long", "wrong JSON", "wrong count"]
 TOLERANCE = 1.5
-"""An answer may have so many times the words that were asked for."""
+"""An answer is too long above this multiple of the words that the prompt asks for."""
 _FENCE = re.compile(r"^```[a-z]*\s*|\s*```$")
 _THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
 _REFUSAL = re.compile(
@@ -27,15 +27,18 @@ _ADVICE: dict[Problem, str] = {
 
 @dataclass(frozen=True)
 class Validation:
-    """What to make of an answer."""
+    """The result of checking an answer."""
 
     text: str
-    """What is kept; empty where there is a problem."""
+    """The text to keep; empty if there is a problem."""
     problem: Problem | None
 
 
-def judge(kind: Kind, text: str | None, finish_reason: str | None, refusal: str | None) -> Validation:
-    """Judge one answer of a model."""
+def validate(kind: Kind, text: str | None, finish_reason: str | None, refusal: str | None) -> Validation:
+    """Check one answer: not empty, refused, truncated or too long, and in JSON for an item.
+
+    Only the form is checked, not whether the text is true. Thoughts in `<think>` are removed.
+    """
     text = _THOUGHTS.sub("", text or "").strip()
     if refusal or finish_reason == "content_filter":
         return Validation("", "refused")
@@ -46,12 +49,12 @@ def judge(kind: Kind, text: str | None, finish_reason: str | None, refusal: str 
     if _REFUSAL.match(text):
         return Validation("", "refused")
     if kind == "item":
-        return _judge_item(text)
+        return _validate_item(text)
     text = " ".join(text.split())
     return Validation("", "too long") if len(text.split()) > WORDS["user"] * TOLERANCE else Validation(text, None)
 
 
-def _judge_item(text: str) -> Validation:
+def _validate_item(text: str) -> Validation:
     parts = _fields(text)
     if parts is None:
         return Validation("", "wrong JSON")
@@ -61,7 +64,7 @@ def _judge_item(text: str) -> Validation:
 
 
 def _fields(text: str) -> dict[str, str] | None:
-    """Both fields of an item's answer; none where it is not what was asked for."""
+    """Both fields of an item's answer; None if it is not the JSON that the prompt asks for."""
     text = _FENCE.sub("", text.strip())
     start, stop = text.find("{"), text.rfind("}")
     try:
@@ -76,8 +79,8 @@ def _fields(text: str) -> dict[str, str] | None:
     return good if len(good) == len(parts) else None
 
 
-def repair(messages: list[Message], answer: str | None, problem: Problem) -> list[Message]:
-    """The messages of another try: with the bad answer and what was wrong with it, where saying so may help."""
+def repair_prompt(messages: list[Message], answer: str | None, problem: Problem) -> list[Message]:
+    """Messages of the next attempt: with the unusable answer and advice, for problems that advice may mend."""
     if problem not in _ADVICE or not answer:
         return messages
     return [*messages, {"role": "assistant", "content": answer[:4000]}, {"role": "user", "content": _ADVICE[problem]}]

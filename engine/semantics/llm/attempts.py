@@ -1,4 +1,4 @@
-"""What an attempt brought, and what becomes of a prompt attempt by attempt: the same for single calls and for batches."""
+"""Attempts at a prompt: their results, retries and total cost; the same for single calls and for batches."""
 
 from __future__ import annotations
 
@@ -15,60 +15,64 @@ from engine.errors import SemanticsError
 from engine.semantics.kinds import Kind
 from engine.semantics.llm import rate_limiter
 from engine.semantics.llm.answer_format import Message
-from engine.semantics.llm.answer_validation import Validation, judge, repair
+from engine.semantics.llm.answer_validation import Validation, repair_prompt, validate
 from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.endpoints import Endpoint, Limits
 
 RETRIED = frozenset({408, 409, 425, 429})
-"""Statuses below 500 that may go better a second time."""
+"""HTTP statuses below 500 that are worth another attempt."""
 OF_THE_PROMPT = frozenset({400, 413, 422})
-"""Statuses that, once others have worked, blame the single prompt."""
+"""HTTP statuses that mean a fault of this one prompt, once other prompts have succeeded."""
 MALFORMED = "malformed answer"
-BACKOFF_SECONDS, BACKOFF_MOST = 0.5, 20.0
-NOTHING = Usage(0, 0, 0)
+FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 20.0
+NO_USAGE = Usage(0, 0, 0)
 
 
 @dataclass(frozen=True)
 class PromptRequest:
-    """One prompt to be answered."""
+    """One request to an endpoint, and the cache key of its answer."""
 
     key: str
     kind: Kind | Literal["text"]
-    """`text`: to be encoded, not answered."""
+    """`text`: texts to encode, not a prompt to answer."""
     body: dict[str, Any]
+    """Arguments of the chat completion call, `messages` among them."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a prompt."""
+    """The final answer to a prompt, after all its attempts."""
 
     key: str
     text: str | None
-    """None where no usable answer could be had."""
+    """None if no attempt gave a usable answer."""
     finish_reason: str
     usage: Usage
-    """Of all its attempts together."""
+    """Sum over all attempts."""
     usd: float | None
+    """Sum over all attempts; None if any is unknown."""
     vectors: NDArray[np.float32] | None = None
-    """Of encoded texts."""
+    """(N, S) of the encoded texts; None for a prompt."""
 
 
 @dataclass
-class Chunk:
-    """What has come since the last one; calls are to be kept before the answers count."""
+class ResultBatch:
+    """Calls and answers since the previous batch of results; store the calls before the answers."""
 
     calls: list[Call] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     note: str = ""
+    """Progress in a few words: rate, retries, dollars."""
     run_id: str | None = None
-    """The run that sent the calls, where it is another one than the one that now collects them."""
+    """The run that sent the calls, if it is not the run that collects them."""
 
 
 @dataclass
-class Outcome:
-    """What one attempt brought."""
+class AttemptResult:
+    """The outcome of one HTTP attempt: an answer or an error."""
 
     status: int | None
+    """HTTP status; None if the server gave none (timeout, lost connection)."""
     error: str | None = None
     message: str = ""
     text: str | None = None
@@ -81,119 +85,121 @@ class Outcome:
 
 @dataclass
 class RequestState:
-    """A prompt on its way through its attempts."""
+    """Counts and costs of a prompt over its attempts so far."""
 
     key: str
     kind: Kind | Literal["text"]
     attempt: int = 0
     """Attempts so far."""
     failed: int = 0
-    """Of them, those in which the server or the line failed."""
+    """Attempts that failed at the server or the connection; 429 does not count."""
     unusable: int = 0
-    """Of them, those whose answer could not be used."""
-    paid: Usage = NOTHING
+    """Attempts whose answer did not pass validation."""
+    paid: Usage = NO_USAGE
     usd: float | None = 0.0
     answer: str | None = None
-    """The unusable answer that the next attempt tells about."""
-    verdict: Validation | None = None
-    """What was wrong with it."""
+    """The last unusable answer, which the next attempt quotes."""
+    validation: Validation | None = None
+    """The problem of that answer."""
 
     def messages(self, prompt: PromptRequest) -> list[Message]:
-        """The messages of the next attempt: with the last bad answer and what was wrong with it."""
+        """Messages of the next attempt, followed by the last unusable answer and its problem if there was one."""
         own: list[Message] = prompt.body["messages"]
-        if self.verdict is None or self.verdict.problem is None:
+        if self.validation is None or self.validation.problem is None:
             return own
-        return repair(own, self.answer, self.verdict.problem)
+        return repair_prompt(own, self.answer, self.validation.problem)
 
-    def take(self, outcome: Outcome, verdict: Validation | None, usd: float | None, limits: Limits) -> Answer | None:
-        """Count an attempt; the answer, where it is the last one.
+    def take(
+        self, result: AttemptResult, validation: Validation | None, usd: float | None, limits: Limits
+    ) -> Answer | None:
+        """Count an attempt; returns the final answer, or None if another attempt should follow.
 
         Args:
-            verdict: what to make of an answer that came; none where none came.
+            validation: of the answer; None if the attempt gave no answer.
         """
-        if outcome.usage is not None:
-            self.paid += outcome.usage
+        if result.usage is not None:
+            self.paid += result.usage
         self.usd = None if self.usd is None or usd is None else self.usd + usd
-        if verdict is not None and verdict.problem is None:
-            finish = outcome.finish_reason or "stop"
-            return Answer(self.key, verdict.text, finish, self.paid, self.usd, outcome.vectors)
-        if verdict is not None:
+        if validation is not None and validation.problem is None:
+            finish = result.finish_reason or "stop"
+            return Answer(self.key, validation.text, finish, self.paid, self.usd, result.vectors)
+        if validation is not None:
             self.unusable += 1
-            self.answer, self.verdict = outcome.text, verdict
+            self.answer, self.validation = result.text, validation
         else:
-            self.failed += outcome.status != 429
-        if outcome.status in OF_THE_PROMPT or self.unusable >= limits.answers or self.failed >= limits.attempts:
-            return Answer(self.key, None, outcome.error or "error", self.paid, self.usd)
+            self.failed += result.status != 429
+        if result.status in OF_THE_PROMPT or self.unusable >= limits.answers or self.failed >= limits.attempts:
+            return Answer(self.key, None, result.error or "error", self.paid, self.usd)
         return None
 
 
 class EndpointClient:
-    """What asking an endpoint takes, however the questions get there; made for one job."""
+    """What single calls and batches share: parsing, validation and errors of one endpoint, for one job."""
 
-    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Budget) -> None:
-        self._name, self._endpoint, self._key, self._money = name, endpoint, key, money
+    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, budget: Budget) -> None:
+        self._name, self._endpoint, self._key, self._budget = name, endpoint, key, budget
 
-    def _read(self, tree: Any, outcome: Outcome) -> None:
-        """Take what an answer's JSON holds; raises anything where it is not what was asked for."""
-        outcome.usage = usage_of(tree)
+    def _read(self, tree: Any, result: AttemptResult) -> None:
+        """Fill a result from the JSON of a response; raises any exception if the format is wrong."""
+        result.usage = usage_of(tree)
         choice = tree["choices"][0]
-        outcome.finish_reason = choice.get("finish_reason")
-        outcome.text, outcome.refusal = choice["message"].get("content"), choice["message"].get("refusal")
-        if not isinstance(outcome.text, str | None):
-            raise ValueError("the answer is no text")
+        result.finish_reason = choice.get("finish_reason")
+        result.text, result.refusal = choice["message"].get("content"), choice["message"].get("refusal")
+        if not isinstance(result.text, str | None):
+            raise ValueError("the answer is not text")
 
-    def _judge(self, course: RequestState, outcome: Outcome) -> Validation:
-        """Whether the answer can be used."""
-        assert course.kind != "text"
-        return judge(course.kind, outcome.text, outcome.finish_reason, outcome.refusal)
+    def _validate(self, state: RequestState, result: AttemptResult) -> Validation:
+        """Check the answer of a successful attempt."""
+        assert state.kind != "text"
+        return validate(state.kind, result.text, result.finish_reason, result.refusal)
 
-    def _understand(self, content: bytes | dict[str, Any], outcome: Outcome) -> None:
-        """Read an answer, as it came or as JSON, into its outcome, whatever it is."""
+    def _parse(self, content: bytes | dict[str, Any], result: AttemptResult) -> None:
+        """Fill a result from a response body, as bytes or parsed JSON; a wrong format becomes the error `MALFORMED`."""
         try:
-            self._read(json.loads(content) if isinstance(content, bytes) else content, outcome)
-        except Exception as error:  # a server may answer anything: half a document, no choices, a page of HTML
-            outcome.error, outcome.message = MALFORMED, self._scrub(str(error)[:200])
+            self._read(json.loads(content) if isinstance(content, bytes) else content, result)
+        except Exception as error:  # a server may send anything: half a document, no choices, a page of HTML
+            result.error, result.message = MALFORMED, self._scrub(str(error)[:200])
 
-    def _blame(self, outcome: Outcome) -> SemanticsError:
-        """One clear error instead of ten thousand."""
+    def _endpoint_error(self, result: AttemptResult) -> SemanticsError:
+        """The error that ends the job, with a hint for its HTTP status."""
         hints = {
-            400: "The request was refused: look at model, max_tokens, tokens_field and structured in providers.toml.",
-            401: f"The key was refused: look at {self._endpoint.key_env or 'key_env in providers.toml'}.",
-            402: "The account has no money left.",
-            403: "The key may not do this.",
-            404: "There is no such model or address: look at model and base_url.",
+            400: "The request was rejected: check model, max_tokens, tokens_field and structured in providers.toml.",
+            401: f"The key was rejected: check {self._endpoint.key_env or 'key_env in providers.toml'}.",
+            402: "The account has no credit left.",
+            403: "The key has no permission for this.",
+            404: "There is no such model or address: check model and base_url.",
         }
         return SemanticsError(
-            ": ".join(part for part in (outcome.error, outcome.message) if part),
-            where=f"{self._name} ({self._endpoint.base_url}, {self._money.model})",
+            ": ".join(part for part in (result.error, result.message) if part),
+            where=f"{self._name} ({self._endpoint.base_url}, {self._budget.model})",
             hint=hints.get(
-                outcome.status or 0, "Nothing worked any more. Run it again: the answers that came are kept."
+                result.status or 0, "All recent attempts failed. Run it again: the answers received so far are kept."
             ),
         )
 
-    def _failed(self, error: Exception) -> Outcome:
-        """What an exception of the client says; other exceptions are raised again."""
+    def _result_of_error(self, error: Exception) -> AttemptResult:
+        """The result that an exception of the OpenAI client stands for; other exceptions are raised again."""
         import openai
 
         if isinstance(error, openai.APIStatusError):
             status = error.status_code
-            said = self._scrub(_first_line(error.message))
-            return Outcome(status, f"HTTP {status}", said, headers=error.response.headers)
+            message = self._scrub(_first_line(error.message))
+            return AttemptResult(status, f"HTTP {status}", message, headers=error.response.headers)
         if isinstance(error, openai.APITimeoutError):
-            return Outcome(None, "timeout", f"no answer within {self._endpoint.limits.timeout:g} s")
+            return AttemptResult(None, "timeout", f"no answer within {self._endpoint.limits.timeout:g} s")
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
-            return Outcome(None, "connection", self._scrub(f"{type(cause).__name__}: {cause}"))
+            return AttemptResult(None, "connection", self._scrub(f"{type(cause).__name__}: {cause}"))
         raise error
 
     def _scrub(self, text: str) -> str:
-        """A server's words without the key, which some repeat."""
+        """A message of the server without the API key, which some servers repeat."""
         key = self._key.get_secret_value() if self._key else ""
         return text.replace(key, "***") if key else text
 
 
 def usage_of(tree: Any) -> Usage | None:
-    """Tokens as the server counts them, with cached ones where it says so; none where it says nothing sensible."""
+    """Token counts of a response, cached ones included if reported; None if they are missing or inconsistent."""
     used = tree.get("usage")
     if not isinstance(used, dict):
         return None
@@ -207,7 +213,7 @@ def usage_of(tree: Any) -> Usage | None:
 
 
 def wire(body: dict[str, Any]) -> dict[str, Any]:
-    """A request as it goes over the line: fields beyond OpenAI's own stand beside the others."""
+    """The JSON body of a request: fields of `extra_body` are merged into the others."""
     more = body.get("extra_body")
     return {name: value for name, value in body.items() if name != "extra_body"} | (more or {})
 
@@ -216,8 +222,8 @@ def _first_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[0][:300]
 
 
-def backoff(failed: int, outcome: Outcome) -> float:
-    """Seconds until the next attempt: doubling, with jitter, so that those that failed together come back apart."""
-    if outcome.status == 429 and outcome.headers is not None and rate_limiter.retry_after(outcome.headers) is not None:
-        return random.uniform(0, 0.2)  # the pacer waits for all
-    return min(BACKOFF_MOST, BACKOFF_SECONDS * 2 ** max(0, failed - 1)) * random.uniform(0.5, 1.5)
+def backoff(failed: int, result: AttemptResult) -> float:
+    """Seconds until the next attempt: doubling, with jitter, so that prompts that failed together are not retried together."""
+    if result.status == 429 and result.headers is not None and rate_limiter.retry_after(result.headers) is not None:
+        return random.uniform(0, 0.2)  # the rate limiter already pauses all calls
+    return min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** max(0, failed - 1)) * random.uniform(0.5, 1.5)

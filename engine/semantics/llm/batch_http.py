@@ -1,4 +1,4 @@
-"""The calls of the Batch API: files up and down, batches begun, found, asked about and cancelled. None of them costs anything."""
+"""HTTP calls of the Batch API: upload and download files; create, find, poll and cancel batches. None of them is billed."""
 
 from __future__ import annotations
 
@@ -13,47 +13,48 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import SecretStr
 
 from engine.semantics.llm import rate_limiter
-from engine.semantics.llm.attempts import RETRIED, EndpointClient, Outcome, backoff
-from engine.semantics.llm.batch_files import Batch, Files
+from engine.semantics.llm.attempts import RETRIED, AttemptResult, EndpointClient, backoff
+from engine.semantics.llm.batch_files import BatchLogs, ProviderBatch
 from engine.semantics.llm.budget import Budget
-from engine.semantics.llm.endpoints import Batches, Endpoint
+from engine.semantics.llm.endpoints import BatchApi, Endpoint
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
 T = TypeVar("T")
 PATH = "/v1/chat/completions"
-MARK = "sracl"
-"""Name of the metadata in which a provider keeps a batch's name."""
-NAP_SECONDS = 0.5
+METADATA_KEY = "sracl"
+"""Metadata field that holds our name of a batch at the provider."""
+STOP_CHECK_SECONDS = 0.5
+"""Interval at which a wait checks whether the job should stop."""
 
 
-class BatchCalls(EndpointClient):
-    """Talks to one endpoint about batches."""
+class BatchHttpClient(EndpointClient):
+    """The batch calls of one endpoint, each retried until it works."""
 
-    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Budget, files: Files) -> None:
-        super().__init__(name, endpoint, key, money)
-        self._own = endpoint.batch or Batches()
+    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, budget: Budget, files: BatchLogs) -> None:
+        super().__init__(name, endpoint, key, budget)
+        self._own = endpoint.batch or BatchApi()
         self._files = files
         self._stopping = threading.Event()
 
-    def wind_down(self) -> None:
-        """Send nothing more; what is at the provider stays there."""
+    def drain(self) -> None:
+        """Send no further requests; open batches stay at the provider."""
         self._stopping.set()
 
-    def cancel(self, batch: Batch) -> str:
-        """Ask the provider to end a batch; what it has answered by then is answered and paid for."""
+    def cancel(self, batch: ProviderBatch) -> str:
+        """Cancel a batch at the provider, and return its new status; requests answered before are billed."""
         with self._connected():
             if batch.batch_id is None:
                 return "unknown"
-            return self._patiently(lambda: self._client.batches.cancel(batch.batch_id or "")).status
+            return self._with_retries(lambda: self._client.batches.cancel(batch.batch_id or "")).status
 
-    def refresh(self, batches: list[Batch]) -> None:
-        """Learn how far batches are; keeps nothing."""
+    def refresh(self, batches: list[ProviderBatch]) -> None:
+        """Update the status and counts of batches from the provider, without writing them to the logs."""
         with self._connected():
             for batch in batches:
                 if batch.batch_id is not None:
-                    self._ask_about(batch)
+                    self._poll_batch(batch)
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
@@ -74,17 +75,17 @@ class BatchCalls(EndpointClient):
             finally:
                 self._files.release()
 
-    def _find(self, batch: Batch) -> bool:
-        """Look for a batch at the provider, by its name or its file; whether it is there."""
-        for made in self._patiently(lambda: self._newest(batch.sent_at - 3600)):
-            if (made.metadata or {}).get(MARK) == batch.name or made.input_file_id == batch.file_id:
+    def _find(self, batch: ProviderBatch) -> bool:
+        """Find a batch at the provider by its name or its file, and note its ids; False if it is not there."""
+        for made in self._with_retries(lambda: self._newest(batch.sent_at - 3600)):
+            if (made.metadata or {}).get(METADATA_KEY) == batch.name or made.input_file_id == batch.file_id:
                 batch.batch_id, batch.file_id = made.id, made.input_file_id
                 self._files.note(batch.name, batch_id=batch.batch_id, file_id=batch.file_id)
                 return True
         return False
 
     def _newest(self, since: float) -> list[Any]:
-        """The provider's batches since a time."""
+        """The provider's batches created since a time, in Unix seconds."""
         found: list[Any] = []
         for made in self._client.batches.list(limit=100):
             if made.created_at < since:
@@ -92,20 +93,20 @@ class BatchCalls(EndpointClient):
             found.append(made)
         return found
 
-    def _send(self, batch: Batch, path: Path) -> None:
-        """Send the file of requests and begin the batch, each step on the disk when it is done."""
-        made = self._patiently(lambda: self._client.files.create(file=path, purpose="batch"))
+    def _send(self, batch: ProviderBatch, path: Path) -> None:
+        """Upload the file of requests and create the batch; the log is written to disk after each step."""
+        made = self._with_retries(lambda: self._client.files.create(file=path, purpose="batch"))
         batch.file_id = made.id
         self._files.note(batch.name, file_id=made.id)
-        self._patiently(lambda: self._start(batch), otherwise=lambda: self._find(batch))
+        self._with_retries(lambda: self._start(batch), otherwise=lambda: self._find(batch))
         batch.status = "validating"
 
-    def _start(self, batch: Batch) -> bool:
+    def _start(self, batch: ProviderBatch) -> bool:
         made = self._client.post(
             "/batches",
             body={
                 "input_file_id": batch.file_id, "endpoint": PATH, "completion_window": self._own.window,
-                "metadata": {MARK: batch.name},
+                "metadata": {METADATA_KEY: batch.name},
             },
             cast_to=dict[str, Any],
         )  # fmt: skip
@@ -113,15 +114,15 @@ class BatchCalls(EndpointClient):
         self._files.note(batch.name, batch_id=batch.batch_id)
         return True
 
-    def _ask_about(self, batch: Batch) -> None:
-        """The provider's word on a batch; `lost` where it knows nothing of it."""
+    def _poll_batch(self, batch: ProviderBatch) -> None:
+        """Update a batch from the provider; the status is `lost` if the provider does not know it."""
         import openai
 
-        def ask() -> Any:
+        def retrieve() -> Any:
             with suppress(openai.NotFoundError):
                 return self._client.batches.retrieve(batch.batch_id or "")
 
-        made = self._patiently(ask)
+        made = self._with_retries(retrieve)
         if made is None:
             batch.status = "lost"
             return
@@ -130,12 +131,12 @@ class BatchCalls(EndpointClient):
         batch.answered = (counts.completed or 0) + (counts.failed or 0) if counts else batch.answered
         batch.output_ids = [name for name in (made.output_file_id, made.error_file_id) if name]
         batch.message = "; ".join(
-            ": ".join(filter(None, (said.code, said.message)))
-            for said in (made.errors.data if made.errors else []) or []
+            ": ".join(filter(None, (error.code, error.message)))
+            for error in (made.errors.data if made.errors else []) or []
         )
 
-    def _forget(self, batch: Batch, why: str) -> None:
-        """Nothing more is to come of a batch; its file at the provider goes too, as far as that works."""
+    def _forget(self, batch: ProviderBatch, why: str) -> None:
+        """Close the log of a batch with the reason `why`, and try to delete its file at the provider."""
         import openai
 
         self._files.note(batch.name, ended=why)
@@ -144,20 +145,20 @@ class BatchCalls(EndpointClient):
             with suppress(openai.OpenAIError):
                 self._client.files.delete(batch.file_id)
 
-    def _lines(self, batch: Batch) -> Iterator[tuple[str, Outcome]]:
-        """Keys and outcomes of a batch's lines, good ones first, fetched as a whole before the first is read."""
+    def _lines(self, batch: ProviderBatch) -> Iterator[tuple[str, AttemptResult]]:
+        """Keys and results of a batch, successful ones first; all files are downloaded before the first line is read."""
         path = self._files.output_of(batch.name)
         path.write_bytes(b"")
         for name in batch.output_ids:
-            self._patiently(lambda name=name: self._fetch(name, path))
+            self._with_retries(lambda name=name: self._fetch(name, path))
         with path.open("rb") as file:
             for raw in file:
-                with suppress(ValueError, KeyError, TypeError, AttributeError):  # what is no line counts as missing
-                    yield self._outcome(json.loads(raw))
+                with suppress(ValueError, KeyError, TypeError, AttributeError):  # an unreadable line counts as missing
+                    yield self._result_of_line(json.loads(raw))
         path.unlink(missing_ok=True)
 
     def _fetch(self, name: str, path: Path) -> None:
-        """Add a file of the provider to one of ours; nothing where it is no longer there."""
+        """Append a file of the provider to the file at `path`; appends nothing if the provider no longer has it."""
         import openai
 
         size = path.stat().st_size
@@ -172,41 +173,44 @@ class BatchCalls(EndpointClient):
             if not isinstance(error, openai.NotFoundError):
                 raise
 
-    def _outcome(self, line: dict[str, Any]) -> tuple[str, Outcome]:
+    def _result_of_line(self, line: dict[str, Any]) -> tuple[str, AttemptResult]:
         response, error = line.get("response") or {}, line.get("error") or {}
         status, body = response.get("status_code"), response.get("body") or {}
         if status == 200:
-            outcome = Outcome(200)
-            self._understand(body, outcome)
+            result = AttemptResult(200)
+            self._parse(body, result)
         elif status is not None:
-            said = body.get("error") or error
-            outcome = Outcome(int(status), f"HTTP {status}", self._scrub(str(said.get("message") or "")[:300]))
+            detail = body.get("error") or error
+            result = AttemptResult(int(status), f"HTTP {status}", self._scrub(str(detail.get("message") or "")[:300]))
         else:
             code = str(error.get("code") or "error").removeprefix("batch_")
-            outcome = Outcome(None, code, self._scrub(str(error.get("message") or "")[:300]))
-        return line["custom_id"], outcome
+            result = AttemptResult(None, code, self._scrub(str(error.get("message") or "")[:300]))
+        return line["custom_id"], result
 
-    def _patiently(self, call: Callable[[], T], *, otherwise: Callable[[], T] | None = None) -> T:
-        """Do something that costs nothing until it works.
+    def _with_retries(self, call: Callable[[], T], *, otherwise: Callable[[], T] | None = None) -> T:
+        """Repeat a call that is not billed until it works.
 
         Args:
-            otherwise: done before each further try: what it finds true stands in for the call, which may have worked unseen.
+            otherwise: called before each retry; a true value is returned instead: the failed call may have taken effect.
+
+        Raises:
+            SemanticsError: the endpoint rejects it, all attempts failed, or the job was stopped.
         """
-        outcome = Outcome(None, "stopped")
+        result = AttemptResult(None, "stopped")
         for failed in range(1, self._endpoint.limits.attempts + 1):
             try:
                 return call()
             except Exception as error:
-                outcome = self._failed(error)
-            status = outcome.status
+                result = self._result_of_error(error)
+            status = result.status
             if status is not None and status < 500 and status not in RETRIED:
                 break
-            asked = rate_limiter.retry_after(outcome.headers) if outcome.headers is not None else None
-            until = time.monotonic() + min(asked or backoff(failed, outcome), rate_limiter.LONGEST_PAUSE)
+            wait = rate_limiter.retry_after(result.headers) if result.headers is not None else None
+            until = time.monotonic() + min(wait or backoff(failed, result), rate_limiter.LONGEST_PAUSE)
             while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
-                time.sleep(min(left, NAP_SECONDS))
+                time.sleep(min(left, STOP_CHECK_SECONDS))
             if self._stopping.is_set():
                 break
             if otherwise is not None and (found := otherwise()):
                 return found
-        raise self._blame(outcome)
+        raise self._endpoint_error(result)

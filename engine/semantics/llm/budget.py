@@ -1,4 +1,4 @@
-"""The money cap: what is spent, what calls in flight may still cost, and the record of every attempt."""
+"""The budget of a job: dollars spent, dollars reserved for calls in flight, and the record of every attempt."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from engine.semantics.llm.endpoints import Endpoint
 from engine.semantics.llm.prices import Prices, highest, prices_of
 
 MESSAGE_TOKENS = 16
-"""What a server may add to a message, at most, beside its text."""
+"""Upper bound of the tokens that a server adds to the text of a message."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one answer, as the server reported them."""
+    """Token counts of one answer, as the server reported them; cached ones are part of the input."""
 
     tokens_in: int
     tokens_out: int
@@ -33,7 +33,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Call:
-    """One HTTP attempt, as it is kept in `api_calls`."""
+    """One HTTP attempt, as stored in `api_calls`."""
 
     key: str
     attempt: int
@@ -42,19 +42,19 @@ class Call:
     status: int | None
     error: str | None
     latency_seconds: float | None
-    """None for a request of a batch."""
+    """None for a request in a batch."""
     usage: Usage | None
     prices: Prices | None
     usd: float | None
-    """None where the price is unknown, or where nobody knows whether the attempt was billed."""
+    """None if the price is unknown, or if it is unknown whether the attempt was billed."""
     usd_reserved: float | None = None
-    """What an attempt of unknown cost may have cost at most."""
+    """Upper bound of an unknown cost; None if the cost is known."""
     batch: str | None = None
-    """The batch that it was part of."""
+    """Name of the batch; None for a single call."""
 
     @classmethod
     def columns(cls, calls: list[Call]) -> Columns:
-        """The table of `ApiCalled`."""
+        """Columns of the event `ApiCalled`."""
         plain = ("key", "attempt", "sent_at", "status", "error", "latency_seconds", "usd", "usd_reserved", "batch")
         table: dict[str, list[object]] = {name: [getattr(call, name) for call in calls] for name in plain}
         for name in ("tokens_in", "tokens_out", "tokens_cached"):
@@ -66,24 +66,30 @@ class Call:
 
 @dataclass
 class Budget:
-    """Spent and reserved dollars of a job; belongs to one event loop once calls go out."""
+    """Spent and reserved dollars of a job.
+
+    A call reserves its upper bound before it is sent, so calls in flight cannot exceed the cap. Not thread-safe: after
+    `begin`, only the running event loop may use it.
+    """
 
     endpoint: Endpoint
     model: str
     cap: float | None = None
+    """Dollars that the job may spend; None sets no limit."""
     factor: float = 1.0
-    """What prices are multiplied by, as for a batch."""
+    """Factor on all prices, below 1 for the Batch API."""
     spent: float = 0.0
-    """Settled calls, those of the job's earlier starts too, and the reserves of attempts that may have been billed."""
+    """Cost of completed calls, earlier starts of the job included, plus the reserve of attempts that may have been billed."""
     paid: float = 0.0
-    """Of this start: what the server's own counts come to."""
+    """Cost of this start alone, from the server's token counts."""
     reserved: float = 0.0
+    """Upper bounds of the calls in flight."""
     calls: int = 0
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     _freed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def begin(self) -> None:
-        """Serve the running event loop; nothing is in flight."""
+        """Bind to the running event loop; drops the reserves, as no call is in flight."""
         self.reserved, self._freed = 0.0, asyncio.Condition()
 
     def __post_init__(self) -> None:
@@ -91,18 +97,18 @@ class Budget:
 
     @property
     def known(self) -> bool:
-        """Whether the price is known."""
+        """Whether the model's price is known; a cap needs it."""
         return self._highest is not None
 
-    def most(self, prompt: str, max_tokens: int) -> float:
-        """The most that a call may cost: no tokenizer makes more tokens of a text than it has bytes."""
+    def upper_bound(self, prompt: str, max_tokens: int) -> float:
+        """Maximum dollars of a call: no tokenizer makes more tokens of a text than it has bytes; 0 if the price is unknown."""
         if self._highest is None:
             return 0.0
         tokens = len(prompt.encode()) + MESSAGE_TOKENS * 4
         return self._highest.usd(tokens, max_tokens) * self.factor
 
     async def reserve(self, usd: float) -> bool:
-        """Set money aside for a call; waits for calls in flight where they may leave enough; false if the cap forbids it."""
+        """Reserve dollars for a call; waits while calls in flight may free enough. False if the cap would be exceeded."""
         if self.cap is None:
             self.reserved += usd
             return True
@@ -114,17 +120,17 @@ class Budget:
             return True
 
     def fits(self, usd: float) -> bool:
-        """Whether so much may be set aside."""
+        """Whether a reserve of `usd` keeps within the cap."""
         return self.cap is None or self.spent + self.reserved + usd <= self.cap
 
-    def settled(self, reserve: float, usage: Usage | None, sent_at: float, *, billed: bool | None) -> float | None:
-        """Exchange a reserve for what the call cost.
+    def record_cost(self, reserve: float, usage: Usage | None, sent_at: float, *, billed: bool | None) -> float | None:
+        """Replace a reserve by the actual cost of the call.
 
         Args:
-            billed: false where the server refused the call; none where nobody knows, and the reserve counts as spent.
+            billed: False if the server rejected the call; None if unknown: without token counts the reserve then counts as spent.
 
         Returns:
-            The dollars; none where they are unknown.
+            Dollars; None if unknown.
         """
         usd = self.price(usage, sent_at, billed=billed)
         self.calls += 1
@@ -133,21 +139,23 @@ class Budget:
         self.reserved = max(0.0, self.reserved - reserve)
         return usd
 
-    async def settle(self, reserve: float, usage: Usage | None, sent_at: float, *, billed: bool | None) -> float | None:
-        """The same, and calls that wait for money are told."""
-        usd = self.settled(reserve, usage, sent_at, billed=billed)
+    async def record_cost_and_wake(
+        self, reserve: float, usage: Usage | None, sent_at: float, *, billed: bool | None
+    ) -> float | None:
+        """`record_cost`, then wake the calls that wait in `reserve`."""
+        usd = self.record_cost(reserve, usage, sent_at, billed=billed)
         if self.cap is not None:
             async with self._freed:
                 self._freed.notify_all()
         return usd
 
     def prices(self, sent_at: float) -> Prices | None:
-        """Prices at the time of a call."""
+        """Prices at the time of a call, with the factor; None if unknown."""
         found = prices_of(self.endpoint, self.model, datetime.fromtimestamp(sent_at, UTC))
         return found if found is None or self.factor == 1.0 else found.times(self.factor)
 
     def price(self, usage: Usage | None, sent_at: float, *, billed: bool | None) -> float | None:
-        """Dollars of a call; none where they are unknown."""
+        """Dollars of a call; None if unknown. `billed` as in `record_cost`."""
         prices = self.prices(sent_at)
         if self.endpoint.local or billed is False:
             return 0.0

@@ -1,7 +1,7 @@
-"""Asks an OpenAI-compatible endpoint many prompts at once: one loop of retries, paced, paid for, and judged.
+"""Sends prompts to an OpenAI-compatible endpoint concurrently, with rate limits, retries, a budget and validation.
 
-The client's own retries are off. Calls live in an event loop of a thread of their own; the caller takes what they bring from
-a queue in small chunks. A prompt makes room for the next one only when its answer has been taken and kept.
+The retries of the openai package are off. Calls run in an event loop in a thread of their own; the caller's thread takes
+results in small deliveries. A prompt frees its slot only once its answer has been delivered and stored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from engine.errors import BudgetReached, SemanticsError
-from engine.semantics.llm import attempts, rate_limiter
+from engine.semantics.llm import rate_limiter
 from engine.semantics.llm.answer_format import Message
 from engine.semantics.llm.answer_validation import Validation
 from engine.semantics.llm.attempts import (
@@ -26,10 +26,11 @@ from engine.semantics.llm.attempts import (
     OF_THE_PROMPT,
     RETRIED,
     Answer,
+    AttemptResult,
     EndpointClient,
-    Outcome,
     PromptRequest,
     RequestState,
+    ResultBatch,
     backoff,
     wire,
 )
@@ -40,58 +41,58 @@ if TYPE_CHECKING:
     import httpx2 as http
     from openai import AsyncOpenAI
 
-CHUNK_SECONDS = 0.1
-"""Between two chunks at least: an answer is kept after about so long, and until then its prompt counts as in flight."""
+DELIVERY_SECONDS = 0.1
+"""Interval between two deliveries; until its delivery is stored, a prompt counts as in flight."""
 IDLE_SECONDS = 0.5
-"""After so long without anything an empty chunk tells that the job lives."""
+"""Longest time without a delivery; an empty one then shows that the job is alive."""
 
 
 @dataclass
-class Chunk(attempts.Chunk):
-    """What has come, and a sign that it was taken."""
+class _Delivery(ResultBatch):
+    """Results, and an event that tells the calls that the caller has stored them."""
 
     kept: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the caller has come back for more."""
+    """Set when the caller asks for the next delivery."""
 
 
 class Client(EndpointClient):
-    """Asks one endpoint, one call for each prompt; made for one job."""
+    """Sends prompts to one endpoint, one call per attempt; serves one job."""
 
-    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, money: Budget) -> None:
-        super().__init__(name, endpoint, key, money)
+    def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, budget: Budget) -> None:
+        super().__init__(name, endpoint, key, budget)
         self._lock = threading.Lock()
-        self._pending = Chunk()
+        self._pending = _Delivery()
         self._ended = threading.Event()
         self._error: BaseException | None = None
         self._stopping = threading.Event()
-        self._pacer = rate_limiter.RateLimiter(endpoint.limits, stopping=self._stopping.is_set)
-        self._started, self._calls_before = time.monotonic(), money.calls
+        self._limiter = rate_limiter.RateLimiter(endpoint.limits, stopping=self._stopping.is_set)
+        self._started, self._calls_before = time.monotonic(), budget.calls
         self._retries = 0
 
-    def wind_down(self) -> None:
-        """Send nothing more; what is in flight is waited for."""
+    def drain(self) -> None:
+        """Send no further calls; `ask` ends when those in flight have ended."""
         self._stopping.set()
 
-    def ask(self, prompts: Iterable[PromptRequest]) -> Iterator[Chunk]:
-        """Ask all prompts and yield what comes, an empty chunk now and then where nothing does.
+    def ask(self, prompts: Iterable[PromptRequest]) -> Iterator[_Delivery]:
+        """Send all prompts and yield results as they arrive, an empty batch of results every `IDLE_SECONDS` without any.
 
         Raises:
-            BudgetReached: the next call could go over the cap; what was in flight has been yielded.
-            SemanticsError: the endpoint refuses (a key, a model, a request), or nothing works any more.
+            BudgetReached: the next call could exceed the cap; the results of calls in flight have been yielded.
+            SemanticsError: the endpoint rejects a key, model or request, or calls keep failing.
         """
         thread = threading.Thread(target=self._run, args=(iter(prompts),), name="llm-calls", daemon=True)
         thread.start()
-        ended, told = False, time.monotonic()
+        ended, delivered = False, time.monotonic()
         try:
             while not ended:
-                ended = self._ended.wait(CHUNK_SECONDS)
-                chunk = self._take()
-                idle = time.monotonic() - told > IDLE_SECONDS
-                if chunk.calls or chunk.answers or idle or ended:
-                    told = time.monotonic()
-                    yield chunk
-                    with suppress(RuntimeError, AttributeError):  # the loop has ended, or not yet begun
-                        self._loop.call_soon_threadsafe(chunk.kept.set)
+                ended = self._ended.wait(DELIVERY_SECONDS)
+                delivery = self._take_pending()
+                idle = time.monotonic() - delivered > IDLE_SECONDS
+                if delivery.calls or delivery.answers or idle or ended:
+                    delivered = time.monotonic()
+                    yield delivery
+                    with suppress(RuntimeError, AttributeError):  # the loop has ended, or has not started
+                        self._loop.call_soon_threadsafe(delivery.kept.set)
             if self._error is not None:
                 raise self._error
         finally:
@@ -100,9 +101,9 @@ class Client(EndpointClient):
             thread.join(timeout=5)
 
     def _cancel(self) -> None:
-        """End at once; calls in flight are dropped."""
+        """End at once; calls in flight are cancelled."""
         self._stopping.set()
-        with suppress(RuntimeError, AttributeError):  # the loop has ended, or not yet begun
+        with suppress(RuntimeError, AttributeError):  # the loop has ended, or has not started
             self._loop.call_soon_threadsafe(self._task.cancel)
 
     def _run(self, prompts: Iterator[PromptRequest]) -> None:
@@ -122,7 +123,7 @@ class Client(EndpointClient):
         self._loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         self._task = task
-        self._money.begin()
+        self._budget.begin()
         pool = http.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency)
         timeout = http.Timeout(limits.timeout, connect=min(limits.timeout, 10.0), pool=None)
         async with (
@@ -138,7 +139,7 @@ class Client(EndpointClient):
             await self._work(client, prompts)
 
     async def _work(self, client: AsyncOpenAI, prompts: Iterator[PromptRequest]) -> None:
-        """Workers that take prompts until there are none; the first error stops them, and calls in flight end first."""
+        """Run one worker per allowed call; the first error stops them all, once the calls in flight have ended."""
         errors: deque[BaseException] = deque()
 
         async def worker() -> None:
@@ -146,7 +147,7 @@ class Client(EndpointClient):
                 for prompt in prompts:
                     if self._stopping.is_set():
                         return
-                    await self._one(client, prompt)
+                    await self._ask_one(client, prompt)
             except SemanticsError as error:
                 errors.append(error)
                 self._stopping.set()
@@ -157,118 +158,122 @@ class Client(EndpointClient):
         if errors:
             raise next((error for error in errors if not isinstance(error, BudgetReached)), errors[0])
 
-    async def _one(self, client: AsyncOpenAI, prompt: PromptRequest) -> None:
-        """Ask one prompt until there is a usable answer or no more hope for one."""
+    async def _ask_one(self, client: AsyncOpenAI, prompt: PromptRequest) -> None:
+        """Attempt one prompt until it has a usable answer, or its attempts are used up."""
         limits = self._endpoint.limits
-        course = RequestState(prompt.key, prompt.kind)
+        state = RequestState(prompt.key, prompt.kind)
         while True:
-            sent = await self._attempt(client, prompt, course)
+            sent = await self._attempt(client, prompt, state)
             if sent is None:  # stopped before it was sent
                 return
-            outcome, verdict, cost = sent
-            answer = course.take(outcome, verdict, cost, limits)
+            result, validation, cost = sent
+            answer = state.take(result, validation, cost, limits)
             self._retries += answer is None or answer.text is None
             if answer is not None:
-                worn_out = course.failed >= limits.attempts and outcome.status not in OF_THE_PROMPT
-                if worn_out and answer.text is None and self._pacer.nothing_works(limits.attempts):
-                    raise self._blame(outcome)
+                worn_out = state.failed >= limits.attempts and result.status not in OF_THE_PROMPT
+                if worn_out and answer.text is None and self._limiter.nothing_works(limits.attempts):
+                    raise self._endpoint_error(result)
                 await self._answer(answer)
                 return
             if self._stopping.is_set():
                 return
-            if verdict is None:
-                await self._pacer.nap(backoff(course.failed, outcome))
+            if validation is None:
+                await self._limiter.sleep(backoff(state.failed, result))
 
     async def _attempt(
-        self, client: AsyncOpenAI, prompt: PromptRequest, course: RequestState
-    ) -> tuple[Outcome, Validation | None, float | None] | None:
-        """Send it once, when pace and money allow it, and record it; none where the job was stopped before."""
-        money, pacer, messages = self._money, self._pacer, course.messages(prompt)
+        self, client: AsyncOpenAI, prompt: PromptRequest, state: RequestState
+    ) -> tuple[AttemptResult, Validation | None, float | None] | None:
+        """Send a prompt once rate limits and budget allow it, and record the call; None if the job was stopped first."""
+        budget, limiter, messages = self._budget, self._limiter, state.messages(prompt)
         text = "".join(message["content"] for message in messages)
-        most_out = self._most_out
-        await pacer.enter(len(text) / 4 + most_out)
+        max_output = self._max_output_tokens
+        await limiter.acquire(len(text) / 4 + max_output)
         try:
             if self._stopping.is_set():
                 return None
-            reserve = money.most(text, most_out)
-            if not await money.reserve(reserve):
-                raise BudgetReached(money.cap or 0.0, money.spent)
+            reserve = budget.upper_bound(text, max_output)
+            if not await budget.reserve(reserve):
+                raise BudgetReached(budget.cap or 0.0, budget.spent)
             sent_at, started = time.time(), time.monotonic()
-            outcome = Outcome(None, "cancelled")
+            result = AttemptResult(None, "cancelled")
             cost: float | None = None
             try:
-                outcome = await self._send(client, prompt.body, messages)
-            finally:  # also where the job is cancelled: the attempt may have been billed
-                verdict = None
-                if outcome.status == 200 and outcome.error is None:
-                    verdict = self._judge(course, outcome)
-                    outcome.error = verdict.problem
-                billed = None if outcome.usage or outcome.status in (None, 200) else False
-                cost = await money.settle(reserve, outcome.usage, sent_at, billed=billed)
-                course.attempt += 1
+                result = await self._send(client, prompt.body, messages)
+            finally:  # even if the job is cancelled: the attempt may have been billed
+                validation = None
+                if result.status == 200 and result.error is None:
+                    validation = self._validate(state, result)
+                    result.error = validation.problem
+                billed = None if result.usage or result.status in (None, 200) else False
+                cost = await budget.record_cost_and_wake(reserve, result.usage, sent_at, billed=billed)
+                state.attempt += 1
                 call = Call(
-                    prompt.key, course.attempt, sent_at, outcome.status, outcome.error, time.monotonic() - started,
-                    outcome.usage, money.prices(sent_at), cost, reserve if cost is None else None,
+                    prompt.key, state.attempt, sent_at, result.status, result.error, time.monotonic() - started,
+                    result.usage, budget.prices(sent_at), cost, reserve if cost is None else None,
                 )  # fmt: skip
                 with self._lock:
                     self._pending.calls.append(call)
-            self._learn(outcome, started)
-            return outcome, verdict, cost
+            self._update_limiter(result, started)
+            return result, validation, cost
         finally:
-            await pacer.leave()
+            await limiter.release()
 
-    async def _send(self, client: AsyncOpenAI, body: dict[str, Any], messages: list[Message]) -> Outcome:
-        """One HTTP attempt, whatever comes of it."""
+    async def _send(self, client: AsyncOpenAI, body: dict[str, Any], messages: list[Message]) -> AttemptResult:
+        """One HTTP attempt; errors of the server and the connection become results."""
         try:
             response = await self._create(client, body, messages)
         except Exception as error:
-            return self._failed(error)
-        outcome = Outcome(response.status_code, headers=response.headers)
-        self._understand(response.content, outcome)
-        return outcome
+            return self._result_of_error(error)
+        result = AttemptResult(response.status_code, headers=response.headers)
+        self._parse(response.content, result)
+        return result
 
     @property
-    def _most_out(self) -> int:
-        """Tokens of an answer at most."""
+    def _max_output_tokens(self) -> int:
+        """Maximum tokens of an answer."""
         return self._endpoint.max_tokens
 
     async def _create(self, client: AsyncOpenAI, body: dict[str, Any], messages: list[Message]) -> http.Response:
-        """Send a request; the raw response: building the library's models of it would take a third of the call's time."""
+        """Send a request and return the raw response: the openai package's models would take a third of a call's CPU time."""
         import httpx2
 
         own = wire(body) | {"messages": messages}
         return await client.post("/chat/completions", body=own, cast_to=httpx2.Response)
 
-    def _learn(self, outcome: Outcome, sent: float) -> None:
-        """Tell the pacer how it went; raises where going on makes no sense."""
-        pacer, status = self._pacer, outcome.status
-        if outcome.headers is not None:
-            pacer.learn(outcome.headers)
+    def _update_limiter(self, result: AttemptResult, sent: float) -> None:
+        """Report the outcome of an attempt to the rate limiter.
+
+        Raises:
+            SemanticsError: further calls would fail too.
+        """
+        limiter, status = self._limiter, result.status
+        if result.headers is not None:
+            limiter.learn(result.headers)
         if status == 429:
-            pacer.too_many(rate_limiter.retry_after(outcome.headers or {}), sent=sent)
-        elif status is None or status >= 500 or status in RETRIED or outcome.error == MALFORMED:
-            wait = rate_limiter.retry_after(outcome.headers) if outcome.headers is not None else None
+            limiter.on_rate_limited(rate_limiter.retry_after(result.headers or {}), sent=sent)
+        elif status is None or status >= 500 or status in RETRIED or result.error == MALFORMED:
+            wait = rate_limiter.retry_after(result.headers) if result.headers is not None else None
             if status == 503 and wait is not None:
-                pacer.pause(wait)
-            pacer.failed()
-            if pacer.gave_up:
-                raise self._blame(outcome)
+                limiter.pause(wait)
+            limiter.on_failure()
+            if limiter.gave_up:
+                raise self._endpoint_error(result)
         elif status == 200:
-            pacer.worked()
-        elif not (status in OF_THE_PROMPT and pacer.ever_worked):
-            raise self._blame(outcome)
+            limiter.on_success()
+        elif not (status in OF_THE_PROMPT and limiter.ever_worked):
+            raise self._endpoint_error(result)
 
     async def _answer(self, answer: Answer) -> None:
         with self._lock:
-            chunk = self._pending
-            chunk.answers.append(answer)
-        await chunk.kept.wait()
+            delivery = self._pending
+            delivery.answers.append(answer)
+        await delivery.kept.wait()
 
-    def _take(self) -> Chunk:
-        """What has come; done by the caller's thread, so that a busy loop keeps nobody waiting for news."""
+    def _take_pending(self) -> _Delivery:
+        """The pending delivery; runs in the caller's thread, so that a busy event loop does not delay it."""
         with self._lock:
-            chunk, self._pending = self._pending, Chunk()
-        dollars = f"${self._money.paid:.4f}" if self._money.known else "price unknown"
-        rate = (self._money.calls - self._calls_before) / max(1e-9, time.monotonic() - self._started)
-        chunk.note = f"{rate:.1f} calls/s, {self._pacer.in_flight} in flight, {self._retries} retries, {dollars}"
-        return chunk
+            delivery, self._pending = self._pending, _Delivery()
+        dollars = f"${self._budget.paid:.4f}" if self._budget.known else "price unknown"
+        rate = (self._budget.calls - self._calls_before) / max(1e-9, time.monotonic() - self._started)
+        delivery.note = f"{rate:.1f} calls/s, {self._limiter.in_flight} in flight, {self._retries} retries, {dollars}"
+        return delivery

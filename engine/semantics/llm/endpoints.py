@@ -1,6 +1,6 @@
-"""Named endpoints: any server that speaks OpenAI's chat completions, from ready entries and `providers.toml` in the home.
+"""Named endpoints: any server with OpenAI's chat completions API, built in or from `providers.toml` in the home.
 
-Keys never stand in that file: they come from an environment variable, from `.env` in the home, or from the keyring.
+Keys are never in that file: they come from an environment variable, from `.env` in the home, or from the keyring.
 """
 
 from __future__ import annotations
@@ -19,50 +19,50 @@ from engine.errors import ConfigError
 
 FILE = "providers.toml"
 RESERVED = frozenset({"offline", "titles"})
-"""Names that write without an endpoint."""
+"""Names of the providers without an endpoint (`summaries/registry.py`); no endpoint may have them."""
 
 
 class PriceTable(Section):
     """US dollars per million tokens."""
 
     input: float = Field(ge=0)
-    """Of the prompt."""
+    """Prompt tokens."""
     output: float = Field(ge=0)
-    """Of the answer."""
+    """Answer tokens."""
     cached: float | None = Field(default=None, ge=0)
-    """Of prompt tokens that the provider had cached; none means that they cost as much as the others."""
+    """Prompt tokens in the provider's cache; None means the price of other prompt tokens."""
 
 
 class Limits(Section):
-    """How hard an endpoint may be pressed."""
+    """Limits on the calls to an endpoint, and on the attempts of a prompt."""
 
     concurrency: int = Field(default=64, ge=1, le=512)
-    """Calls in flight at most."""
+    """Maximum number of calls in flight."""
     requests_per_minute: float | None = Field(default=None, gt=0)
-    """None means: what the server's headers say, if they do."""
+    """None means the limit in the server's headers, if any."""
     tokens_per_minute: float | None = Field(default=None, gt=0)
-    """Prompt and answer together; none means: what the server's headers say, if they do."""
+    """Prompt and answer tokens together; None means the limit in the server's headers, if any."""
     timeout: float = Field(default=60.0, gt=0)
-    """Seconds for one attempt."""
+    """Seconds until an attempt counts as failed."""
     attempts: int = Field(default=8, ge=1, le=100)
-    """Attempts of one prompt where the server or the line fails."""
+    """Maximum attempts of one prompt that fail at the server or the connection."""
     answers: int = Field(default=3, ge=1, le=10)
-    """Answers that one prompt may take where they are unusable (empty, refused, cut off, too long, wrong JSON)."""
+    """Maximum unusable answers to one prompt (empty, refused, truncated, too long, wrong JSON)."""
 
 
-class Batches(Section):
-    """A provider's Batch API: files of requests that are answered within a day, for less."""
+class BatchApi(Section):
+    """A provider's Batch API: files of requests, answered within a day at a lower price."""
 
     price_factor: float = Field(default=0.5, gt=0, le=1)
-    """What prices are multiplied by."""
+    """Factor on the prices of single calls."""
     requests: int = Field(default=50_000, ge=1)
-    """Requests of a batch at most."""
+    """Maximum requests in a batch."""
     megabytes: float = Field(default=190.0, gt=0)
-    """Size of its file at most."""
+    """Maximum size of the file of requests, in 10^6 bytes."""
     window: str = "24h"
-    """Within what time the provider is asked to answer."""
+    """Completion window that is requested from the provider."""
     poll_seconds: float = Field(default=60.0, gt=0)
-    """Between two questions how far it has come."""
+    """Seconds between two polls of a batch's status."""
 
 
 class Endpoint(Section):
@@ -71,42 +71,42 @@ class Endpoint(Section):
     base_url: str
     """Such as `https://api.example.com/v1`."""
     model: str | None = None
-    """Model that is asked where `semantics.llm` names none."""
+    """Default model, if `semantics.llm` names none."""
     key_env: str | None = None
-    """Environment variable with the key; none for a server that wants no key."""
+    """Environment variable with the API key; None for a server that needs no key."""
     temperature: float | None = Field(default=0.0, ge=0, le=2)
     """None leaves it out of the request."""
     top_p: float | None = Field(default=None, gt=0, le=1)
     """None leaves it out of the request."""
     max_tokens: int = Field(default=400, ge=16)
-    """Tokens of an answer at most; what a call may cost at most rests on it."""
+    """Maximum tokens of an answer; the upper bound of a call's cost depends on it."""
     tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the server calls that limit."""
+    """Name of that limit in a request."""
     structured: Literal["schema", "object", "off"] = "off"
-    """How JSON is asked for: by schema, as any JSON object, or in words only."""
+    """How a request asks for JSON: with a schema, as any JSON object, or in the prompt only."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """More fields of the request."""
+    """Further fields of the request body."""
     prices: PriceTable | None = None
-    """Goes over the built-in price list."""
+    """Overrides the built-in price list."""
     limits: Limits = Limits()
-    batch: Batches | None = None
-    """None where the provider has no Batch API."""
+    batch: BatchApi | None = None
+    """None if the provider has no Batch API."""
     local: bool = False
-    """One's own machine: calls cost nothing."""
+    """Whether calls cost nothing, as on your own machine."""
 
     @field_validator("base_url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
         if not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
+            raise ValueError("must start with http:// or https://")
         if "@" in value or "?" in value:
-            raise ValueError("must hold no user, password or query; name the key's variable in key_env")
+            raise ValueError("must not contain a user, password or query; name the key's variable in key_env")
         return value.rstrip("/")
 
     @model_validator(mode="after")
     def _one_price(self) -> Endpoint:
         if self.local and self.prices is not None:
-            raise ValueError("local = true means that calls cost nothing: leave out prices")
+            raise ValueError("local = true means that calls cost nothing: remove prices")
         return self
 
 
@@ -133,14 +133,14 @@ READY: dict[str, dict[str, Any]] = {
         "limits": {"concurrency": 4, "timeout": 300.0},
     },
 }
-"""Entries that need no file; an entry of the same name in the file changes single fields of them."""
+"""Built-in entries; an entry of the same name in providers.toml overrides single fields."""
 
 
 def read_endpoints(home: Path | None) -> dict[str, Endpoint]:
-    """Every endpoint by name: the ready ones, and those of the home's `providers.toml`.
+    """Every endpoint by name: built-in ones, and those of the home's `providers.toml`.
 
     Raises:
-        ConfigError: with every problem of the file at once.
+        ConfigError: all problems of the file at once.
     """
     path = None if home is None else home / FILE
     own = _read(path) if path is not None and path.exists() else {}
@@ -149,7 +149,7 @@ def read_endpoints(home: Path | None) -> dict[str, Endpoint]:
     for name in [*READY, *(name for name in own if name not in READY)]:
         entry = own.get(name, {})
         if name in RESERVED or not isinstance(entry, Mapping):
-            problems.append(f"{name}: {'this name is taken' if name in RESERVED else 'must be a table, [NAME]'}")
+            problems.append(f"{name}: {'this name is reserved' if name in RESERVED else 'must be a table, [NAME]'}")
             continue
         try:
             found[name] = Endpoint.model_validate(merge(READY.get(name, {}), dict(entry)))
@@ -171,34 +171,34 @@ def _explain(name: str, error: Any) -> str:
     path = ".".join([name, *map(str, error["loc"])])
     if error["type"] == "extra_forbidden":
         secret = "key" in str(error["loc"][-1])  # never repeat the value: it may be a key
-        return f"{path}: there is no such field" + (
-            "; keys do not stand in this file: name an environment variable in key_env" if secret else ""
+        return f"{path}: unknown field" + (
+            "; this file must not contain keys: name an environment variable in key_env" if secret else ""
         )
     message = error["msg"].removeprefix("Value error, ")
     return f"{path}: {message[0].lower()}{message[1:]}"
 
 
 def find_endpoint(name: str, home: Path | None) -> Endpoint:
-    """The endpoint of a name.
+    """The endpoint of a name, as read from the home's `providers.toml`.
 
     Raises:
-        ConfigError: there is none, or the file has problems.
+        ConfigError: no endpoint has the name, or the file has problems.
     """
     found = read_endpoints(home)
     if name not in found:
         raise ConfigError(
             f"there is no provider {name!r}",
             where="semantics.provider",
-            hint=f"Offline: offline, titles. Endpoints: {', '.join(found)}; more in {FILE} in the home (docs/llm.md).",
+            hint=f"Without a network: offline, titles. Endpoints: {', '.join(found)}; add others to {FILE} in the home (docs/llm.md).",
         )
     return found[name]
 
 
 def find_key(name: str, endpoint: Endpoint, home: Path | None) -> SecretStr | None:
-    """An endpoint's key: from the environment, `.env` in the home, or the keyring; none where it wants none.
+    """An endpoint's API key: from the environment, `.env` in the home, or the keyring; None if it needs none.
 
     Raises:
-        ConfigError: it wants one and there is none.
+        ConfigError: it needs a key and none is set.
     """
     if endpoint.key_env is None:
         return None
@@ -213,7 +213,7 @@ def find_key(name: str, endpoint: Endpoint, home: Path | None) -> SecretStr | No
 
 
 def read_dotenv(home: Path | None) -> dict[str, str]:
-    """`NAME=value` lines of the home's `.env`; quotes around a value and a leading `export` are taken away."""
+    """`NAME=value` lines of the home's `.env`, without quotes around values and without a leading `export`."""
     path = None if home is None else home / ".env"
     if path is None or not path.is_file():
         return {}
@@ -238,5 +238,5 @@ def _keyring(name: str) -> str | None:
         return None
     try:
         return keyring.get_password("sracl", name)
-    except Exception:  # a keyring without a service behind it raises errors of its own
+    except Exception:  # a keyring without a backend raises exceptions of its own
         return None

@@ -1,4 +1,4 @@
-"""What a call costs: prices that the user gives, else a built-in list with the time of the call, else unknown."""
+"""Prices of calls: those of providers.toml, else those of the list of genai-prices at the time of the call, else unknown."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from engine.semantics.llm.endpoints import Endpoint
 
 @dataclass(frozen=True)
 class Prices:
-    """US dollars per million tokens; of prompt tokens, those that the provider had cached may cost less."""
+    """US dollars per million tokens; prompt tokens in the provider's cache may cost less."""
 
     input: float
     output: float
     cached: float
 
     def usd(self, tokens_in: int, tokens_out: int, tokens_cached: int = 0) -> float:
-        """The price of a call; `tokens_cached` are part of `tokens_in`."""
+        """Dollars of a call; `tokens_cached` are part of `tokens_in`."""
         cached = min(tokens_cached, tokens_in)
         return ((tokens_in - cached) * self.input + cached * self.cached + tokens_out * self.output) / 1e6
 
     def times(self, factor: float) -> Prices:
-        """The same at a rate of `factor`."""
+        """All prices multiplied by `factor`."""
         return Prices(self.input * factor, self.output * factor, self.cached * factor)
 
 
@@ -31,7 +31,7 @@ FREE = Prices(0.0, 0.0, 0.0)
 
 
 def prices_of(endpoint: Endpoint, model: str, at: datetime) -> Prices | None:
-    """Prices of a call at a time; none where they are unknown."""
+    """Prices of a model at a time; None if unknown."""
     if endpoint.local:
         return FREE
     if endpoint.prices is not None:
@@ -42,9 +42,9 @@ def prices_of(endpoint: Endpoint, model: str, at: datetime) -> Prices | None:
 
 
 def highest(endpoint: Endpoint, model: str, at: datetime) -> Prices | None:
-    """The most that tokens of the prompt and of the answer may cost: what a cap has to reckon with.
+    """Maximum prices of prompt and answer tokens over a day, for upper bounds; None if unknown.
 
-    Some providers charge more at some hours, so the list is asked for the whole day.
+    Some providers charge more at some hours, so all 24 hours are looked up.
     """
     hours = [prices_of(endpoint, model, at.replace(hour=hour)) for hour in range(24)]
     known = [prices for prices in hours if prices is not None]
@@ -56,7 +56,7 @@ def highest(endpoint: Endpoint, model: str, at: datetime) -> Prices | None:
 
 @lru_cache(maxsize=4096)
 def _listed(base_url: str, model: str, at: datetime) -> Prices | None:
-    """The built-in list's prices for a provider's URL and model in a minute."""
+    """Prices of the list for a provider's URL and model; `at` is cut to the minute, so that the cache works."""
     from genai_prices import Usage, calc_price
 
     few = 1000  # a long prompt can have a higher price; ours are short

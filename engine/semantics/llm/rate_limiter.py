@@ -1,7 +1,7 @@
-"""How many calls may be in flight, and when the next one may go: concurrency that adapts, and rates.
+"""Limits the calls in flight and their rate: adaptive concurrency, token buckets, pauses and a circuit breaker.
 
-Everything here belongs to one event loop. Concurrency doubles until the server first says `too many`, then grows by one per
-round and shrinks to 0.8 of itself at each further `too many` (additive up, multiplicative down).
+Not thread-safe: one event loop uses it. Concurrency doubles until the server first answers 429, then grows by one per round
+and is multiplied by 0.8 at each further 429 (additive increase, multiplicative decrease).
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from email.utils import parsedate_to_datetime
 from engine.semantics.llm.endpoints import Limits
 
 FIRST = 4
-"""Calls in flight at the beginning, before the server has shown anything."""
-DOWN = 0.8
-NAP_SECONDS = 0.25
-"""How long a waiting call may fail to notice that the job is asked to stop."""
+"""Calls in flight at the start, before the server has answered anything."""
+DECREASE = 0.8
+STOP_CHECK_SECONDS = 0.25
+"""Interval at which a waiting call checks whether the job should stop."""
 LONGEST_PAUSE = 600.0
-"""Seconds; a server that asks for a longer pause is asked again after so long."""
+"""Seconds; a longer pause that a server asks for is cut to this."""
 BURST_SECONDS = 5.0
-"""A bucket holds what its rate gives in so many seconds."""
+"""Capacity of a bucket, in seconds of its rate."""
 OPEN_AFTER = 10
-"""Failures in a row, without one success, that stop everything but single probes."""
+"""Consecutive failures after which the circuit breaker opens: only single probes are sent."""
 GIVE_UP_AFTER, GIVE_UP_AFTER_SUCCESS = 5, 8
-"""Failed probes in a row after which there is no more hope, where nothing ever worked, and where something did."""
+"""Consecutive failed probes that end the job: if no call ever succeeded, and if one did."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Bucket:
-    """Gives out a number of units per minute; none means that it has no limit."""
+    """Token bucket of a rate per minute; None means no limit."""
 
     def __init__(self, per_minute: float | None) -> None:
         self.per_minute = per_minute
@@ -44,13 +44,13 @@ class Bucket:
         return (self.per_minute or 0.0) / 60 * BURST_SECONDS
 
     def limit(self, per_minute: float) -> None:
-        """Learn the rate."""
+        """Set the rate, in units per minute."""
         if per_minute != self.per_minute:
             self.per_minute = per_minute
             self._level = min(self._level, self._size)
 
     def take(self, units: float) -> float:
-        """Take units, perhaps on credit; the seconds to wait before they may be used."""
+        """Take units, on credit if needed; returns the seconds to wait before using them."""
         if self.per_minute is None:
             return 0.0
         now, rate = time.monotonic(), self.per_minute / 60
@@ -60,19 +60,19 @@ class Bucket:
 
 
 class RateLimiter:
-    """Says when a call may go, and learns from how calls end."""
+    """Admits calls to an endpoint, and adapts to how they end."""
 
     def __init__(self, limits: Limits, *, stopping: Callable[[], bool] = lambda: False) -> None:
         """Args:
-        stopping: asked while a call waits; its waiting then ends, and the caller has to ask again.
+        stopping: checked while a call waits; if true, the wait ends early and the caller must check too.
         """
         self._stopping = stopping
-        self.most = limits.concurrency
-        self.allowed = float(min(FIRST, self.most))
+        self.maximum = limits.concurrency
+        self.allowed = float(min(FIRST, self.maximum))
         self.in_flight = 0
         self.pauses = 0
         self.gave_up = False
-        """Whether nothing but failures came for so long that going on makes no sense."""
+        """Whether so many probes failed in a row that the job should end."""
         self.ever_worked = False
         self._own_requests, self._own_tokens = limits.requests_per_minute, limits.tokens_per_minute
         self._requests, self._tokens = Bucket(self._own_requests), Bucket(self._own_tokens)
@@ -87,43 +87,43 @@ class RateLimiter:
         return self._failures >= OPEN_AFTER
 
     def nothing_works(self, attempts: int) -> bool:
-        """Whether so many attempts in a row have failed, of whatever prompts."""
+        """Whether the last `attempts` calls, of any prompts, have all failed."""
         return self._failures >= attempts
 
-    async def enter(self, tokens: float) -> None:
-        """Wait until a call with so many tokens may go, and count it as in flight."""
+    async def acquire(self, tokens: float) -> None:
+        """Wait until a call of about `tokens` tokens may be sent, and count it as in flight until `release`."""
         async with self._waiting:
             await self._waiting.wait_for(lambda: self.in_flight < (1 if self.is_open else max(1, int(self.allowed))))
             self.in_flight += 1
         try:
             wait = max(self._requests.take(1), self._tokens.take(tokens))
-            await self.nap(wait)
+            await self.sleep(wait)
             while (pause := self._paused_until - time.monotonic()) > 0 and not self._stopping():
-                await self.nap(pause)
+                await self.sleep(pause)
         except BaseException:
-            await self.leave()
+            await self.release()
             raise
 
-    async def nap(self, seconds: float) -> None:
-        """Wait, but not on when the job is asked to stop."""
+    async def sleep(self, seconds: float) -> None:
+        """Wait, or return early when the job should stop."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._stopping():
-            await asyncio.sleep(min(left, NAP_SECONDS))
+            await asyncio.sleep(min(left, STOP_CHECK_SECONDS))
 
-    async def leave(self) -> None:
-        """A call has ended; say before how it went."""
+    async def release(self) -> None:
+        """Count a call as ended; report its outcome (`on_success`, `on_failure`, `on_rate_limited`) first."""
         async with self._waiting:
             self.in_flight -= 1
-            self._waiting.notify(2)  # the free place, and one more where the limit has grown
+            self._waiting.notify(2)  # the freed slot, and one more if the limit has grown
 
-    def worked(self) -> None:
-        """The server answered."""
+    def on_success(self) -> None:
+        """The server answered: raise the concurrency and close the circuit breaker."""
         self.ever_worked = True
         self._failures = self._probes = 0
-        self.allowed = min(float(self.most), self.allowed + (1.0 if self._slow_start else 1.0 / self.allowed))
+        self.allowed = min(float(self.maximum), self.allowed + (1.0 if self._slow_start else 1.0 / self.allowed))
 
-    def failed(self) -> None:
-        """The server or the line failed."""
+    def on_failure(self) -> None:
+        """The server or the connection failed: count it, and pause once the circuit breaker is open."""
         probing = self.is_open
         self._failures += 1
         self._slow_start = False
@@ -131,27 +131,28 @@ class RateLimiter:
             self._probes += 1
             self.gave_up = self._probes >= (GIVE_UP_AFTER_SUCCESS if self.ever_worked else GIVE_UP_AFTER)
         if self.is_open:
-            self.allowed = float(min(FIRST, self.most))
+            self.allowed = float(min(FIRST, self.maximum))
             self.pause(min(30.0, 0.5 * 2**self._probes))
 
-    def too_many(self, retry_after: float | None, *, sent: float) -> None:
-        """The server said 429 to a call sent at a `time.monotonic()`: shrink, and wait as long as it says.
+    def on_rate_limited(self, retry_after: float | None, *, sent: float) -> None:
+        """The server answered 429: reduce the concurrency, and pause for `retry_after` seconds.
 
-        Calls that were sent before the last shrinking say nothing new.
+        Args:
+            sent: `time.monotonic()` of sending; calls sent before the last reduction do not reduce it again.
         """
         self._slow_start = False
         if sent > self._shrunk_at:
-            self.allowed, self._shrunk_at = max(1.0, self.allowed * DOWN), time.monotonic()
+            self.allowed, self._shrunk_at = max(1.0, self.allowed * DECREASE), time.monotonic()
         if retry_after is not None:
             self.pause(retry_after)
 
     def pause(self, seconds: float) -> None:
-        """Let no call go for so long."""
+        """Send no call for some seconds."""
         self.pauses += 1
         self._paused_until = max(self._paused_until, time.monotonic() + min(seconds, LONGEST_PAUSE))
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Take rate limits from an answer's headers, where the user has set none."""
+        """Take rate limits from the headers of a response, unless the user has set them."""
         for unit, bucket, own in (
             ("requests", self._requests, self._own_requests),
             ("tokens", self._tokens, self._own_tokens),
@@ -166,7 +167,7 @@ class RateLimiter:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: `retry-after-ms`, or `retry-after` in seconds or as a date."""
+    """Seconds that the server asks to wait: `retry-after-ms`, or `retry-after` in seconds or as a date; None without them."""
     if (value := headers.get("retry-after-ms")) is not None and _number(value) >= 0:
         return _number(value) / 1000
     value = headers.get("retry-after")
@@ -181,7 +182,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def duration(text: str | None) -> float:
-    """`6m0s`, `120ms` or `1.5` in seconds; 0 where it is neither."""
+    """Seconds of a text such as `6m0s`, `120ms` or `1.5`; 0 for any other."""
     if text is None:
         return 0.0
     if _number(text) >= 0:
@@ -190,7 +191,7 @@ def duration(text: str | None) -> float:
 
 
 def _number(text: str) -> float:
-    """A number that is not negative; -1 for anything else."""
+    """The value of a non-negative number below 1e12; -1 for any other text."""
     try:
         value = float(text)
     except ValueError:

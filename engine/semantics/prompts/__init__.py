@@ -1,7 +1,7 @@
-"""Versions of the prompts: text files, never changed once used; a new wording is a new version.
+"""Versions of the prompts: text files that never change once used; a new wording is a new version.
 
 A file `NAME-N.toml` has `domain` and the fixed instructions of both kinds, `user` and `item`. The home's folder `prompts`
-may hold further ones; their version carries a hash of the text, so that a changed file is a new version.
+may contain further files; their version includes a hash of the text, so that an edited file is a new version.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from engine.data.dataset import Dataset
 from engine.errors import ConfigError
 
 FOLDER = "prompts"
-"""In the home."""
+"""Name of the folder in the home."""
 DOMAINS = {
     "films": {"genre", "genres", "director", "directors", "actors", "cast", "starring", "release_year", "movie_title"},
     "places": {"city", "address", "state", "latitude", "longitude", "hours", "neighborhood", "stars"},
     "products": {"brand", "brand_id", "price", "asin", "manufacturer", "features", "sales_rank"},
 }
-"""Names of item fields that tell a domain, the telling ones first."""
+"""Names of item fields that identify a domain; the first domain that matches is used."""
 _NAME = re.compile(r"([a-z][a-z0-9-]*?)-(\d+)")
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Fixed instructions of one version."""
+    """The fixed instructions of one prompt version."""
 
     version: str
     domain: str
     user: str
     item: str
     source: str
-    """`built in`, or the file."""
+    """`built in`, or the path of the file."""
 
     @property
     def template(self) -> str:
-        """Both kinds with their placeholders, as kept in the database."""
+        """Both kinds with their placeholders, as stored in the database."""
         return (
             f"[user]\n{self.user}\n\n<history>\n1. {{oldest item}}\n...\n</history>\n\n"
             f"[item]\n{self.item}\n\n<item>\n{{title and fields}}\n</item>\n<histories>\n{{titles; titles}}\n</histories>"
@@ -50,10 +50,10 @@ class Prompt:
 
 
 def read_prompts(home: Path | None) -> dict[str, Prompt]:
-    """Every prompt by the name of its file, without the ending; the home's go over the built-in ones.
+    """Every prompt by its file name without suffix; the home's override built-in ones.
 
     Raises:
-        ConfigError: with every problem of the home's files at once.
+        ConfigError: all problems of the home's files at once.
     """
     found = dict(_built_in())
     folder = None if home is None else home / FOLDER
@@ -89,10 +89,10 @@ def _prompt(name: str, text: str, *, source: str) -> Prompt:
 
 
 def choose_prompt(name: str, dataset: Dataset, home: Path | None) -> Prompt:
-    """The prompt of a name or version; of `auto`, the newest of the dataset's domain.
+    """The prompt of a name or version; for `auto`, the newest of the dataset's domain.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such prompt.
     """
     prompts = read_prompts(home)
     if name == "auto":
@@ -113,6 +113,6 @@ def _number(name: str) -> tuple[int, str]:
 
 
 def domain_of(dataset: Dataset) -> str:
-    """What kind of items a dataset has, told by the names of their fields; `generic` where they do not tell."""
+    """The domain of a dataset's items, from the names of their fields; `generic` if none matches."""
     fields = {name.lower().split(":")[0] for more in dataset.items.attributes[:1000] for name in more}
     return next((domain for domain, telling in DOMAINS.items() if fields & telling), "generic")

@@ -1,4 +1,4 @@
-"""What the offline provider knows of the words of a dataset: brands, categories and TF-IDF, from training items only."""
+"""Words of a dataset for the rule-based provider: brands, categories and TF-IDF, counted on training items only."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from engine.data.dataset import Dataset
 BRAND_FIELDS = frozenset({"brand", "brands", "manufacturer", "publisher", "artist", "author", "store"})
 CATEGORY_FIELDS = frozenset({"category", "categories", "genre", "genres", "subcategory", "main_category"})
 SILENT_FIELDS = frozenset({"price", "asin", "url", "image", "rank", "salesrank", "rating", "date"})
-"""Fields whose values say nothing in words."""
+"""Fields whose values are no words."""
 FIELD_CHARACTERS = 500
-"""Characters of a long field, such as a description, that are looked at."""
+"""Maximum characters used of a long field, such as a description."""
 COMMON_DOCUMENTS = 2
-"""A word counts as telling when it stands in at least so many training items: model numbers do not."""
+"""Minimum training items of a word that may describe an item: excludes model numbers."""
 
 _WORD = re.compile(r"[^\W\d_][\w'’&-]*[^\W_]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -34,34 +34,34 @@ _STOP_WORDS = frozenset(_STOP_TEXT.split())
 
 
 def fold(word: str) -> str:
-    """A word as it is counted: lower case, plain plurals without their s."""
+    """The form in which a word is counted: lower case, simple plurals without their s."""
     low = word.lower()
     return low[:-1] if len(low) > 3 and low.endswith("s") and not low.endswith(("ss", "us", "is")) else low
 
 
 def words_of(text: str) -> list[str]:
-    """Words of a text in order, as written: at least two letters, no numbers, no stop words."""
+    """Words of a text in order, as written: at least two letters, without numbers and stop words."""
     return [word for word in _WORD.findall(text) if word.lower() not in _STOP_WORDS]
 
 
 @dataclass(frozen=True)
 class ItemFacts:
-    """What an item is made of."""
+    """Brands, categories and words of one item."""
 
     brands: tuple[str, ...]
     categories: tuple[str, ...]
     words: dict[str, str]
-    """Folded word to the word as the item first writes it, title first."""
+    """Folded word to its first spelling in the item, title first."""
     counts: dict[str, int]
-    """Folded word to how often it stands in the item."""
+    """Folded word to its number of occurrences in the item."""
     digest: str
     """Hash of title and attributes."""
 
 
 class Lexicon:
-    """Facts of every item by item id, and how telling a word or a label is.
+    """Facts of every item by item id, and inverse document frequencies of words and labels.
 
-    Document frequencies count items with a training interaction only, so no validation or test interaction moves them.
+    Document frequencies count items with a training interaction only, so they do not depend on validation or test data.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -76,18 +76,18 @@ class Lexicon:
             self._word_counts.update(facts.words.keys())
             self._label_counts.update({*facts.brands, *facts.categories})
         self.digest = content_hash([facts.digest for facts in trained], length=32)
-        """Hash of all that the frequencies were counted on."""
+        """Hash of all items that the frequencies were counted on."""
 
     def word_idf(self, folded: str) -> float:
         """Smoothed inverse document frequency of a word: ln((1 + n) / (1 + df))."""
         return math.log((1 + self._documents) / (1 + self._word_counts[folded]))
 
     def label_idf(self, label: str) -> float:
-        """The same for a brand or category."""
+        """Smoothed inverse document frequency of a brand or category, as in `word_idf`."""
         return math.log((1 + self._documents) / (1 + self._label_counts[label]))
 
     def telling(self, words: Iterable[str]) -> list[str]:
-        """The folded words that several training items share, or all of them where none is shared."""
+        """The folded words that occur in at least `COMMON_DOCUMENTS` training items, or all if none does."""
         every = list(words)
         return [word for word in every if self._word_counts[word] >= COMMON_DOCUMENTS] or every
 
@@ -98,7 +98,7 @@ def _facts(title: str, attributes: dict[str, list[str]]) -> ItemFacts:
     texts = [title]
     for name, values in attributes.items():
         field = name.lower()
-        named = [value.strip() for value in values if _LETTER.search(value)]  # bare numbers are ids of the source
+        named = [value.strip() for value in values if _LETTER.search(value)]  # bare numbers are ids in the source
         if field in BRAND_FIELDS:
             brands += named
         elif field in CATEGORY_FIELDS:

@@ -1,4 +1,4 @@
-"""Summaries of many owners: what is known is taken, what is missing is written and reported as it comes."""
+"""The summaries stage: cached texts are reused, missing ones are requested and reported as they arrive."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from engine.semantics.kinds import Kind
 from engine.semantics.summaries.provider import PaidProvider, Provider
 
 ROWS_AT_ONCE = 5000
-"""Summaries of one event at most."""
+"""Maximum summaries per event."""
 KEYS_AT_ONCE = 10_000
-"""Requests that are named between two signs of life."""
+"""Cache keys computed between two reports of progress."""
 STAGE = "summaries"
 
 Known = Callable[[list[str]], dict[str, str]]
-"""Takes keys, gives the texts of those that are already there."""
+"""Takes keys; returns the texts of those in the cache."""
 
 
 @dataclass(frozen=True)
 class SummarySet:
-    """Owners and their summaries."""
+    """Owners and their summaries, as linked in the store under one id."""
 
     set_id: str
     kind: str
     owner_ids: NDArray[np.int64]
     """(B,) anchor or item ids."""
     keys: list[str]
-    """B keys; owners with equal requests share one."""
+    """B keys; owners with equal requests have equal keys."""
     texts: list[str]
     """B texts."""
 
 
 def set_id_of(provider: Provider, dataset: Dataset, kind: Kind, *, unit: str, owner_ids: NDArray[np.int64]) -> str:
-    """Name of a set: the hash of dataset, provider, model, prompt, parameters, unit and owners."""
+    """Id of a set: a hash of dataset, kind, provider, model, prompt, parameters, unit and owners."""
     owners = np.asarray(owner_ids, "<i8").tobytes().hex()
     return content_hash(
         [
@@ -66,19 +66,19 @@ def make_summaries(
     known: Known,
     report: Report,
     stop: Callable[[], bool] = lambda: False,
-    asked: NDArray[np.int64] | None = None,
+    source_owners: NDArray[np.int64] | None = None,
 ) -> SummarySet:
-    """The summaries of anchors or items (B,), each distinct request answered once.
+    """The summaries of anchors or items (B,); each distinct request is answered once.
 
-    Reports the set, every new answer as soon as the provider yields it, and the links once all texts are there.
+    Reports the set, every new answer as soon as the provider yields it, and the links once all texts are known.
 
     Args:
-        unit: `prefix`, `user` or `every-m`; names the set, the owners are the caller's choice.
-        stop: asked after each of the provider's answers.
-        asked: (B,) the owner whose summary each has; none means its own.
+        unit: `prefix`, `user` or `every-m`; part of the set's id only: the caller chooses the owners.
+        stop: checked after each batch of answers.
+        source_owners: (B,) the owner whose summary each owner uses; None means its own.
 
     Raises:
-        Interrupted: `stop` said so; a second call goes on from what was reported.
+        Interrupted: `stop` returned true; a second call continues from what was reported.
         SemanticsError: the provider left requests without an answer.
     """
     owner_ids = np.asarray(owner_ids, np.int64)
@@ -96,28 +96,28 @@ def make_summaries(
             parameters=provider.parameters,
         )
     )
-    asked = owner_ids if asked is None else asked
-    keys = _keys(provider, kind, asked, report, stop)
+    source_owners = owner_ids if source_owners is None else source_owners
+    keys = _keys(provider, kind, source_owners, report, stop)
     first: dict[str, int] = {}
     for row, key in enumerate(keys):
         first.setdefault(key, row)
     texts = known(list(first)) if first else {}
-    _answer(provider, kind, asked, first=first, texts=texts, report=report, stop=stop)
+    _answer(provider, kind, source_owners, first=first, texts=texts, report=report, stop=stop)
     report(SummariesLinked(set_id=set_id, columns={"owner_id": owner_ids, "key": keys}))
     return SummarySet(set_id=set_id, kind=kind, owner_ids=owner_ids, keys=keys, texts=[texts[key] for key in keys])
 
 
 def _keys(
-    provider: Provider, kind: Kind, asked: NDArray[np.int64], report: Report, stop: Callable[[], bool]
+    provider: Provider, kind: Kind, source_owners: NDArray[np.int64], report: Report, stop: Callable[[], bool]
 ) -> list[str]:
-    """The keys of all owners; with hundreds of thousands of them that takes a while, and so it is told."""
+    """The keys of all owners; reports progress, since hundreds of thousands take a while."""
     keys: list[str] = []
-    for start in range(0, len(asked), KEYS_AT_ONCE):
+    for start in range(0, len(source_owners), KEYS_AT_ONCE):
         if start:
-            report(StageProgress(stage=STAGE, done=0, total=len(asked), detail=f"{start:,} prompts written"))
+            report(StageProgress(stage=STAGE, done=0, total=len(source_owners), detail=f"{start:,} prompts written"))
             if stop():
                 raise Interrupted
-        keys += provider.request_keys(kind, asked[start : start + KEYS_AT_ONCE])
+        keys += provider.request_keys(kind, source_owners[start : start + KEYS_AT_ONCE])
     return keys
 
 
@@ -131,7 +131,7 @@ def _answer(
     report: Report,
     stop: Callable[[], bool],
 ) -> None:
-    """Have the missing keys answered and put their texts beside the known ones."""
+    """Request the answers of missing keys and add their texts to `texts`."""
     missing = [key for key in first if key not in texts]
     total, done = len(first), len(first) - len(missing)
     report(StageProgress(stage=STAGE, done=done, total=total))
@@ -148,19 +148,19 @@ def _answer(
         for start in range(0, len(answers), ROWS_AT_ONCE):
             report(SummariesMade(columns=answers.columns(start, start + ROWS_AT_ONCE)))
         texts.update(zip(answers.keys, answers.texts, strict=True))
-        done += sum(key in first for key in answers.keys)  # a batch may hold those of other jobs too
+        done += sum(key in first for key in answers.keys)  # a batch may contain answers for other jobs too
         if len(answers) or answers.note:
             report(StageProgress(stage=STAGE, done=done, total=total, detail=answers.note))
         if stop() and done < total:
             if not isinstance(provider, PaidProvider):
                 raise Interrupted
-            provider.wind_down()
+            provider.drain()
     if stop() and done < total:
         raise Interrupted
-    open_keys = [key for key in missing if key not in texts]
-    if open_keys:
+    unanswered = [key for key in missing if key not in texts]
+    if unanswered:
         raise SemanticsError(
-            f"{len(open_keys):,} of {len(missing):,} {kind} summaries have no answer",
+            f"{len(unanswered):,} of {len(missing):,} {kind} summaries have no answer",
             where=f"semantics.provider = {provider.name}",
-            hint="Run it again: the answers that came are kept.",
+            hint="Run it again: the answers received so far are stored.",
         )

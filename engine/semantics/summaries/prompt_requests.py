@@ -1,7 +1,7 @@
-"""From owners to requests: messages, keys, and what an answer must look like.
+"""Renders the prompts of owners: messages, request bodies and cache keys.
 
-The fixed instructions come first and histories run from the oldest item to the newest, so that requests of one user share the
-longest possible beginning, which many providers charge less for.
+The fixed instructions come first and histories run from the oldest item to the newest, so that the prompts of one user share
+the longest possible prefix: many endpoints charge less for cached tokens.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from engine.semantics.prompts import Prompt
 HISTORIES = 5
 """Training histories that an item's prompt shows (released code)."""
 HISTORY_ITEMS = 5
-"""Last items of each of them."""
-FIELD_LETTERS = 800
-"""Letters of one field of an item (released code: 500 to 1,000 of the description)."""
-LINE_LETTERS = 200
-"""Letters of an item in a history."""
+"""Last items of each of these histories."""
+FIELD_CHARACTERS = 800
+"""Maximum characters of one field of an item (released code: 500 to 1,000 of the description)."""
+LINE_CHARACTERS = 200
+"""Maximum characters of an item in a history."""
 LINE_FIELDS = ("brand", "category", "categories", "genre", "genres", "city")
-"""Fields that stand beside a title in a history, where they say something new."""
+"""Fields shown after a title in a history, if the title does not contain their value."""
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 
 class Requests:
-    """Writes the requests of one dataset, prompt, endpoint and model."""
+    """Renders the requests of one dataset, prompt, endpoint and model."""
 
     def __init__(self, dataset: Dataset, prompt: Prompt, endpoint: Endpoint, model: str, *, max_length: int) -> None:
         """Args:
-        max_length: items of a prefix that a prompt shows, its newest ones.
+        max_length: number of newest items of a prefix that a prompt shows.
         """
         self._dataset, self._prompt, self._endpoint = dataset, prompt, endpoint
         self._max_length, self._model = max_length, model
@@ -50,7 +50,7 @@ class Requests:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All of a request but the messages and the model."""
+        """Sampling parameters and extra fields: all of a request but messages, model and response format."""
         own = self._endpoint
         named = {"temperature": own.temperature, "top_p": own.top_p, own.tokens_field: own.max_tokens}
         return {name: value for name, value in named.items() if value is not None} | (
@@ -58,7 +58,7 @@ class Requests:
         )
 
     def body(self, kind: Kind, messages: list[Message]) -> dict[str, Any]:
-        """The arguments of a call."""
+        """Arguments of the chat completion call; an item's request asks for JSON as the endpoint supports it."""
         body: dict[str, Any] = {"model": self._model, "messages": messages, **self.parameters}
         if kind == "item" and self._endpoint.structured == "schema":
             schema = {"name": "item", "strict": True, "schema": SCHEMA}
@@ -68,11 +68,11 @@ class Requests:
         return body
 
     def key(self, kind: Kind, messages: list[Message]) -> str:
-        """The hash of the canonical request and the prompt's version; whose server answers has no part in it."""
+        """Hash of the canonical request and the prompt's version; the endpoint's URL is no part of it."""
         return content_hash([self._prompt.version, self.body(kind, messages)], length=KEY_LENGTH)
 
     def messages(self, kind: Kind, owner_ids: NDArray[np.int64]) -> Iterator[list[Message]]:
-        """The messages of each owner, in order."""
+        """Messages of each owner (anchor or item ids), in order."""
         if kind == "user":
             windows = window_items(self._dataset, owner_ids, self._max_length)
             for row in range(len(windows)):
@@ -89,7 +89,7 @@ class Requests:
     def _item(self, item: int) -> str:
         items = self._dataset.items
         fields = [f"title: {clean(items.titles[item - 1])}"] + [
-            f"{clean(name)}: {clean(', '.join(values))[:FIELD_LETTERS]}"
+            f"{clean(name)}: {clean(', '.join(values))[:FIELD_CHARACTERS]}"
             for name, values in items.attributes[item - 1].items()
         ]
         before = window_items(self._dataset, self._histories.of(item), HISTORY_ITEMS)
@@ -102,16 +102,16 @@ class Requests:
 
 
 def clean(text: str) -> str:
-    """Catalog text on one line that cannot close the marks around it: angle brackets become typographic ones."""
+    """Catalog text on one line, without angle brackets that could close the tags around it (they become ‹ and ›)."""
     return _SPACE.sub(" ", text).strip().replace("<", "‹").replace(">", "›")
 
 
 def _line(title: str, more: dict[str, list[str]]) -> str:
-    """An item in a history: its title, and a few fields that the title does not say already."""
+    """An item in a history: its title, and a few fields that the title does not contain already."""
     head = clean(title)
     said = head.lower()
     extra = [
         clean(", ".join(more[name])) for name in LINE_FIELDS if more.get(name) and more[name][0].lower() not in said
     ]
     text = f"{head or 'untitled'} ({'; '.join(extra)})" if extra else head or "untitled"
-    return text[:LINE_LETTERS]
+    return text[:LINE_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Who writes the summaries: the interface, and the providers by name."""
+"""The interface of a provider of summaries, and the answers that it returns."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answers:
-    """Some summaries, as they came; all lists have one length."""
+    """Some summaries, in order of arrival; all lists have the same length."""
 
     keys: list[str]
     texts: list[str]
     tokens_in: list[int]
     tokens_out: list[int]
     tokens_cached: list[int]
-    """Tokens of the input that the provider had in its own cache."""
+    """Input tokens that were in the endpoint's cache."""
     usd: Sequence[float | None]
-    """None where the price is unknown."""
+    """None if the price is unknown."""
     finish_reason: list[str]
     fallback: list[bool]
-    """Whether a text stands in for an answer that could not be had."""
+    """Whether a rule-based text replaces an answer that could not be obtained."""
     calls: Columns | None = None
     """HTTP attempts to report before these answers, as in `ApiCalled`."""
     note: str = ""
-    """How it goes, in a few words, for whoever watches."""
+    """Progress in a few words, for the screen."""
     run_id: str | None = None
-    """The run that sent the calls, where it is another one."""
+    """The run that sent the calls, if it is another one."""
 
     @classmethod
     def free(cls, keys: list[str], texts: list[str]) -> Answers:
-        """Answers that were made here: no tokens, no price, none of them cut short."""
+        """Answers made without a model: no tokens, no cost."""
         none = [0] * len(keys)
         return cls(
             keys=keys,
@@ -55,11 +55,16 @@ class Answers:
         )
 
     @classmethod
-    def paid(cls, answers: list[Answer], stand_ins: Mapping[str, str] | None = None, **more: Any) -> Answers:
-        """Answers of a model; where one has no text, the one that stands in for it."""
+    def paid(cls, answers: list[Answer], fallbacks: Mapping[str, str] | None = None, **more: Any) -> Answers:
+        """Answers of a model.
+
+        Args:
+            fallbacks: by key, the texts of answers that have none.
+            more: `calls`, `note` and `run_id`.
+        """
         return cls(
             keys=[answer.key for answer in answers],
-            texts=[(stand_ins or {})[a.key] if a.text is None else a.text for a in answers],
+            texts=[(fallbacks or {})[a.key] if a.text is None else a.text for a in answers],
             tokens_in=[answer.usage.tokens_in for answer in answers],
             tokens_out=[answer.usage.tokens_out for answer in answers],
             tokens_cached=[answer.usage.tokens_cached for answer in answers],
@@ -73,7 +78,7 @@ class Answers:
         return len(self.keys)
 
     def columns(self, start: int, stop: int) -> Columns:
-        """The table of `SummariesMade` for some of the answers."""
+        """Columns of the event `SummariesMade` for the answers from `start` to `stop`."""
         return {
             "key": self.keys[start:stop],
             "text": self.texts[start:stop],
@@ -91,12 +96,12 @@ class Provider(Protocol):
 
     @property
     def name(self) -> str:
-        """Who writes: `offline`, `titles`, or an endpoint's name."""
+        """`offline`, `titles`, or the name of an endpoint."""
         ...
 
     @property
     def model(self) -> str | None:
-        """The endpoint's model; none for rules."""
+        """The endpoint's model; None for a rule-based provider."""
         ...
 
     @property
@@ -106,39 +111,39 @@ class Provider(Protocol):
 
     @property
     def template(self) -> str:
-        """The prompt with its placeholders; of a provider by rule, the form of its texts."""
+        """The prompt with its placeholders; for a rule-based provider, the pattern of its texts."""
         ...
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What else the answers depend on, ready for JSON."""
+        """Everything else that answers depend on, ready for JSON."""
         ...
 
     def request_keys(self, kind: Kind, owner_ids: NDArray[np.int64]) -> list[str]:
-        """For each owner a hash of all that its answer depends on; equal requests share a key."""
+        """For each owner, a hash of everything that its answer depends on; equal requests have equal keys."""
         ...
 
     def answer(self, kind: Kind, owner_ids: NDArray[np.int64], keys: list[str]) -> Iterator[Answers]:
-        """Write the summaries of owners (with their keys) and yield them as they come, in any order.
+        """Yield the summaries of owners, with these keys, as they arrive, in any order.
 
-        A consumer may stop asking at any time: what was yielded is kept, what was not is asked for again.
+        A consumer may stop at any time: it stores what was yielded, and asks again for the rest.
         """
         ...
 
 
 @runtime_checkable
 class PaidProvider(Protocol):
-    """A provider whose answers cost something: it is asked to end before it is left."""
+    """A provider whose answers cost money: a consumer that stops calls `drain` first."""
 
     @property
-    def money(self) -> Budget:
-        """What its calls have cost, and the cap."""
+    def budget(self) -> Budget:
+        """Dollars spent and the cap."""
         ...
 
     def count_spent(self, usd: float) -> None:
-        """Count dollars that the job spent before against its cap."""
+        """Count dollars that earlier starts of the job spent against its cap."""
         ...
 
-    def wind_down(self) -> None:
-        """Ask for nothing more; `answer` goes on until what is in flight has come."""
+    def drain(self) -> None:
+        """Send no further calls; `answer` ends when those in flight have ended."""
         ...

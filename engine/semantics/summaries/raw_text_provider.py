@@ -1,4 +1,4 @@
-"""Provider `titles`: raw text instead of a summary, the ablation "w/o LLM" (paper section 4.3)."""
+"""Provider `titles`: raw item texts instead of summaries, the ablation "w/o LLM" (paper section 4.3)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEPARATOR = "; "
 
 
 class TitlesProvider:
-    """An anchor's text is its items' texts, newest first; an item's is its own."""
+    """The text of an anchor joins its items' texts, newest first; the text of an item is its own."""
 
     name = "titles"
     model: str | None = None
@@ -28,17 +28,17 @@ class TitlesProvider:
 
     def __init__(self, dataset: Dataset, *, max_length: int) -> None:
         """Args:
-        max_length: items of a prefix that are joined, its newest ones.
+        max_length: number of newest items of a prefix whose texts are joined.
         """
         self._dataset, self._max_length = dataset, max_length
         self.parameters: dict[str, Any] = {"max_length": max_length}
 
     def request_keys(self, kind: Kind, owner_ids: NDArray[np.int64]) -> list[str]:
-        """The hash of each text itself."""
+        """Hashes of the texts themselves."""
         return [content_hash([self.prompt_version, text], length=KEY_LENGTH) for text in self._texts(kind, owner_ids)]
 
     def answer(self, kind: Kind, owner_ids: NDArray[np.int64], keys: list[str]) -> Iterator[Answers]:
-        """The texts in chunks, in order of the owners."""
+        """The texts, `CHUNK` at a time, in order of the owners."""
         for start in range(0, len(keys), CHUNK):
             part = slice(start, start + CHUNK)
             yield Answers.free(keys[part], self._texts(kind, owner_ids[part]))

@@ -1,7 +1,7 @@
-"""Provider `offline`: preference paragraphs by rule, without a network and without a model.
+"""Provider `offline`: rule-based preference paragraphs, without a network and without a model.
 
-A paragraph has at most 40 words: the latest choices first, then the brands, categories and words that come back, then the words
-that set this taste apart (TF-IDF over the training items).
+A paragraph has at most 40 words: the latest items first, then brands, categories and words that recur, then the words that
+distinguish this taste (TF-IDF over the training items).
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ from engine.semantics.summaries.provider import Answers
 CHUNK = 1000
 MAX_WORDS = 40
 RECENT = 3
-"""Latest items that a paragraph names."""
+"""Number of latest items that a paragraph names."""
 GIST_WORDS = 4
-"""Words that an item is named by."""
+"""Maximum words that name an item."""
 RETURN_WORDS = 14
-"""Words kept for what comes back."""
+"""Maximum words of the sentence about what recurs."""
 RETURN_LABELS = 2
-"""Brands, and categories, of them."""
+"""Maximum brands, and maximum categories, in that sentence."""
 TELLING_WORDS = 8
+"""Maximum words with a high TF-IDF in a sentence."""
 HISTORIES = 10
-"""Training histories that an item's text looks at (paper section 3.2.2)."""
+"""Training histories that an item's text covers (paper section 3.2.2)."""
 HISTORY_ITEMS = 3
-"""Last items of each of them."""
+"""Last items of each of these histories."""
 
 
 class OfflineProvider:
-    """Writes paragraphs about prefixes and items from what training interactions and item texts say."""
+    """Paragraphs about prefixes and items, from training interactions and item texts alone."""
 
     name = "offline"
     model: str | None = None
@@ -56,7 +57,7 @@ class OfflineProvider:
         """Count the words of the training items.
 
         Args:
-            max_length: items of a prefix that a paragraph looks at, its newest ones.
+            max_length: number of newest items of a prefix that a paragraph covers.
         """
         self._dataset, self._max_length = dataset, max_length
         self._lexicon = Lexicon(dataset)
@@ -65,7 +66,7 @@ class OfflineProvider:
         self.parameters: dict[str, Any] = {"max_length": max_length, "max_words": MAX_WORDS}
 
     def request_keys(self, kind: Kind, owner_ids: NDArray[np.int64]) -> list[str]:
-        """Hashes of the items that each paragraph looks at and of the word counts behind it."""
+        """Hashes of the items that each paragraph covers and of the word counts that it uses."""
         head = content_hash([self.prompt_version, kind, self._lexicon.digest], length=64).encode()
         return [
             hashlib.sha256(head + "".join(self._lexicon.facts[item].digest for item in items).encode()).hexdigest()[
@@ -75,14 +76,14 @@ class OfflineProvider:
         ]
 
     def answer(self, kind: Kind, owner_ids: NDArray[np.int64], keys: list[str]) -> Iterator[Answers]:
-        """The paragraphs in chunks, in order of the owners."""
+        """The paragraphs, `CHUNK` at a time, in order of the owners."""
         write = self._user_text if kind == "user" else self._item_text
         for start in range(0, len(keys), CHUNK):
             part = slice(start, start + CHUNK)
             yield Answers.free(keys[part], [write(items) for items in self._items(kind, owner_ids[part])])
 
     def _items(self, kind: Kind, owner_ids: NDArray[np.int64]) -> Iterator[list[int]]:
-        """The item ids that each text depends on, in order: newest first, or the item and then its histories'."""
+        """Item ids that each text depends on: a prefix newest first, or an item followed by the items of its histories."""
         if kind == "user":
             windows = window_items(self._dataset, owner_ids, self._max_length)
             for row in range(len(windows)):
@@ -93,7 +94,7 @@ class OfflineProvider:
             yield [item, *(other for row in range(len(before)) for other in before.newest_first(row))]
 
     def _user_text(self, items: list[int]) -> str:
-        """A paragraph about a prefix, given newest first; empty where no item has text."""
+        """A paragraph about a prefix, given newest first; empty if no item has text."""
         facts = [self._lexicon.facts[item] for item in items]
         gists = [gist for gist in dict.fromkeys(self._gist(item) for item in items) if gist][:RECENT]
         back = self._returning(facts)
@@ -104,7 +105,7 @@ class OfflineProvider:
         return " ".join(part for part in (first, second, third) if part)
 
     def _item_text(self, items: list[int]) -> str:
-        """A paragraph about an item, given with the items that training histories hold right before it."""
+        """A paragraph about an item, the first of `items`; the others precede it in training histories."""
         own, before = self._lexicon.facts[items[0]], [self._lexicon.facts[item] for item in items[1:]]
         gist = self._gist(items[0])
         first = _join("", [gist], MAX_WORDS // 2)
@@ -120,7 +121,7 @@ class OfflineProvider:
         return " ".join(part for part in (first, second, third, last) if part)
 
     def _make_gist(self, item: int) -> str:
-        """An item in a few words: its brand, then the most telling words of its title in their order."""
+        """An item in a few words: its brand, then the words with the highest TF-IDF, in their order in the item."""
         facts = self._lexicon.facts[item]
         brand = facts.brands[0] if facts.brands else ""
         named = {fold(word) for word in brand.split()}
@@ -132,7 +133,7 @@ class OfflineProvider:
         return " ".join(part for part in spoken if part) or next(iter(facts.categories), "")
 
     def _returning(self, facts: list[ItemFacts]) -> list[str]:
-        """Brands, categories and words of more than one item, some of each: the most telling first, then the newest."""
+        """Brands, categories and words that occur in more than one item, some of each: highest TF-IDF first, then newest."""
         found: list[str] = []
         for labels in ([f.brands for f in facts], [f.categories for f in facts]):
             counts = Counter(label for some in labels for label in some)  # in order of the first mention: newest first
@@ -142,7 +143,7 @@ class OfflineProvider:
         return list(dict.fromkeys([*found, *words]))
 
     def _telling(self, facts: list[ItemFacts], *, said: list[str], least: int = 1) -> list[str]:
-        """Words of at least so many of the items, by TF-IDF, newest first where equal, without those already said."""
+        """Words that occur in at least `least` items and not in `said`, by TF-IDF, ties newest first."""
         counts: Counter[str] = Counter(word for f in facts for word in f.words)
         shown: dict[str, str] = {}
         for f in facts:
@@ -159,12 +160,12 @@ def _count(text: str) -> int:
 
 
 def _left(*texts: str) -> int:
-    """Words that a paragraph has room for beside these."""
+    """Number of words left in a paragraph after these texts."""
     return MAX_WORDS - sum(map(_count, texts))
 
 
 def _join(glue: str, phrases: Iterable[str], room: int) -> str:
-    """As many of the phrases, in order, as fit into so many words; one sentence."""
+    """One sentence of the phrases, in order, that fit into `room` words."""
     kept: list[str] = []
     for phrase in phrases:
         if phrase and _count(phrase) <= room:
@@ -174,6 +175,6 @@ def _join(glue: str, phrases: Iterable[str], room: int) -> str:
 
 
 def _sentence(lead: str, phrases: Iterable[str], room: int) -> str:
-    """`Lead a, b, c.` with the phrases that fit; empty where none does."""
+    """`Lead a, b, c.` with the phrases that fit into `room` words; empty if none fits."""
     body = _join(", ", phrases, room - _count(lead))
     return f"{lead} {body}" if body else ""

@@ -12,7 +12,7 @@ from sracl_tui.runs.stages.single_flight import single_flight
 from store.opening import open_store
 
 if TYPE_CHECKING:
-    from engine.semantics.llm.batch_files import Batch
+    from engine.semantics.llm.batch_files import ProviderBatch
     from sracl_tui.runs.jobs.base import JobContext
     from store.database.database import Store
 
@@ -33,7 +33,7 @@ def collect(context: JobContext) -> None:
         outcome["detail"] = f"{calls:,} requests, {texts:,} texts"
 
 
-def _collect(context: JobContext, store: Store, batch: Batch) -> tuple[int, int]:
+def _collect(context: JobContext, store: Store, batch: ProviderBatch) -> tuple[int, int]:
     """Report what a batch has answered; the number of calls and of usable texts."""
     clock, calls, texts = context.clock, 0, 0
     with single_flight(store.home, batch.payer, "summaries", report=clock.report, stop=context.stop):

@@ -14,7 +14,7 @@ from store.queries import costs
 
 if TYPE_CHECKING:
     from engine.semantics.llm.batch_client import BatchClient
-    from engine.semantics.llm.batch_files import Batch
+    from engine.semantics.llm.batch_files import ProviderBatch
     from engine.semantics.summaries.provider import Provider
 
 
@@ -39,7 +39,7 @@ def plan_batches(
         plan = BatchPlan(
             files=BatchLogs(store.home),
             run_id=run_id or "",
-            payer=lock_key or "",
+            lock_key=lock_key or "",
             recorded=recorded,
             send=send,
             wait=wait,
@@ -53,7 +53,7 @@ def plan_batches(
         )
 
 
-def client_of(store: Store, batch: Batch, run_id: str) -> BatchClient:
+def client_of(store: Store, batch: ProviderBatch, run_id: str) -> BatchClient:
     """The client of a batch's provider.
 
     Raises:
@@ -70,11 +70,11 @@ def client_of(store: Store, batch: Batch, run_id: str) -> BatchClient:
     budget = Budget(endpoint, batch.model, factor=factor)
     files, recorded = BatchLogs(store.home), partial(costs.recorded_keys, store)
     return BatchClient(
-        batch.provider, endpoint, key, budget, files=files, run_id=run_id, payer=batch.payer, recorded=recorded
+        batch.provider, endpoint, key, budget, files=files, run_id=run_id, lock_key=batch.payer, recorded=recorded
     )
 
 
-def open_now(home: Home) -> list[Batch]:
+def open_now(home: Home) -> list[ProviderBatch]:
     """Batches whose answers are not stored yet, oldest first."""
     from engine.semantics.llm.batch_files import open_batches
 
@@ -101,13 +101,13 @@ def refreshed(store: Store) -> list[dict[str, Any]]:
 
 def taken_in(home: Home) -> list[dict[str, Any]]:
     """Batches whose answers are stored, oldest first."""
-    from engine.semantics.llm.batch_files import Batch
+    from engine.semantics.llm.batch_files import ProviderBatch
 
     logs = BatchLogs(home).read(done=True)
-    return [document(Batch.read(name, known)) | {"ended": known.get("ended")} for name, known in logs.items()]
+    return [document(ProviderBatch.read(name, known)) | {"ended": known.get("ended")} for name, known in logs.items()]
 
 
-def document(batch: Batch) -> dict[str, Any]:
+def document(batch: ProviderBatch) -> dict[str, Any]:
     """A batch as `sracl llm batches` lists it, in its table and by `--json`; `hours` since it was sent."""
     return {
         "name": batch.name, "provider": batch.provider, "model": batch.model, "batch_id": batch.batch_id,

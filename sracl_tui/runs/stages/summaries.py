@@ -88,7 +88,7 @@ class _SummaryStage:
                 made[kind] = self._write(kind)
         finally:
             if isinstance(provider, PaidProvider):
-                clock.spent = provider.money.spent
+                clock.spent = provider.budget.spent
                 record_cost(clock.cost, self.counter, cached=self._known)
         return {kind: made[kind] for kind in self._owners}
 
@@ -103,7 +103,7 @@ class _SummaryStage:
             known=self._look_up,
             report=self.counter,
             stop=self._stop,
-            asked=needs.asked(kind, owners),
+            source_owners=needs.asked(kind, owners),
         )
 
     def _look_up(self, keys: list[str]) -> dict[str, str]:

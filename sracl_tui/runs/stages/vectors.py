@@ -53,7 +53,7 @@ def encode(
     lock_key = content_hash([encoder.name]) if remote else None
     with single_flight(store.home, lock_key, "vectors", report=clock.report, stop=stop):
         if remote:
-            encoder.money.spent += spent_so_far(store, clock)
+            encoder.budget.spent += spent_so_far(store, clock)
         try:
             return make(
                 encoder,
@@ -64,7 +64,7 @@ def encode(
             )
         finally:
             if remote:
-                clock.spent = encoder.money.spent
+                clock.spent = encoder.budget.spent
                 record_cost(clock.cost, counter, cached=0)
 
 

@@ -73,7 +73,7 @@ def test_a_model_that_cannot_be_fetched_is_a_clear_error(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
     encoder = build_encoder("nobody/no-such-model", [])
-    with pytest.raises(SemanticsError, match="cannot be fetched: Name or service not known") as caught:
+    with pytest.raises(SemanticsError, match="cannot be downloaded: Name or service not known") as caught:
         encoder.encode(["a"])
     assert caught.value.where == "semantics.encoder"
     assert caught.value.hint is not None

@@ -264,7 +264,9 @@ def test_every_mth_prefix_is_asked_and_those_up_to_the_next_share_its_text() -> 
         assert 0 <= anchors.positions[mine] - anchors.positions[theirs] < 3, "the nearest one, and never a later one"
     assert source_anchors(dataset, ids, "prefix").tolist() == ids.tolist()
     store, provider = Store(), CountingProvider(100)
-    made = make_summaries(provider, dataset, "user", ids, unit="every-3", known=store.texts, report=store, asked=asked)
+    made = make_summaries(
+        provider, dataset, "user", ids, unit="every-3", known=store.texts, report=store, source_owners=asked
+    )
     assert made.owner_ids.tolist() == ids.tolist()
     assert made.keys == provider.request_keys("user", asked)
     assert set(provider.asked) == set(made.keys)
