@@ -50,7 +50,7 @@ async def test_an_empty_queue_says_how_to_fill_it(home, settled):
     app = SraclApp(home)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(app, pilot, settled)
-        assert "nothing waits" in str(screen.query_one("#queue-facts", Static).content)
+        assert "nothing is queued" in str(screen.query_one("#queue-facts", Static).content)
         await pilot.press("x")
         assert [n.message for n in app._notifications] == ["There is no run under the cursor."]
 
