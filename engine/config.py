@@ -49,6 +49,8 @@ class Hash:
 
 
 class DataConfig(Section):
+    """Which interactions and item texts a run reads."""
+
     dataset: str = "demo"
     """Name of an imported dataset; `demo` is synthetic and made when it is not there."""
     max_length: int = Field(default=20, ge=1, le=1000)
@@ -62,6 +64,8 @@ class DataConfig(Section):
 
 
 class SemanticsConfig(Section):
+    """From texts to semantic vectors: summaries by an LLM, then a frozen text encoder (paper section 3.2)."""
+
     provider: str = "offline"
     """Who writes the summaries: `offline` (rules), `titles` (raw text: the paper's w/o LLM) or a named endpoint."""
     llm: str | None = None
@@ -80,6 +84,8 @@ class SemanticsConfig(Section):
 
 
 class RetrievalConfig(Section):
+    """Neighbors of prefixes and substitutes of items, by semantic similarity (paper sections 3.2.1 and 3.2.2)."""
+
     k: int = Field(default=10, ge=1, le=1000)
     """Neighbors retrieved per anchor (the paper's k)."""
     item_k: int = Field(default=10, ge=1, le=1000)
@@ -97,6 +103,8 @@ class RetrievalConfig(Section):
 
 
 class ModelConfig(Section):
+    """The sequence encoder f, called backbone."""
+
     backbone: Annotated[str, Hash(identity=backbone_names.identity_of)] = "sasrec"
     """Sequence encoder f: sasrec, gru4rec, bert4rec, an installed entry point, or your own as `path.py:Class`."""
     width: int = Field(default=64, ge=2, le=4096)
@@ -123,6 +131,8 @@ class ModelConfig(Section):
 
 
 class SynthesizerConfig(Section):
+    """Weights of the retrieved neighbors in the contrastive sample h+ (paper section 3.3)."""
+
     kind: Literal["gat", "gatv2", "dot", "mlp", "uniform", "softmax-cosine", "random", "top1", "frozen"] = "gat"
     """How the retrieved neighbors are weighed: `gat` is the paper's, the others are its controls."""
     weight_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
@@ -132,6 +142,8 @@ class SynthesizerConfig(Section):
 
 
 class LossConfig(Section):
+    """L = L_rec + alpha L_CS + beta L_IS (paper sections 3.3 to 3.5)."""
+
     alpha: float = Field(default=0.1, ge=0.0)
     """Weight of the inter-user contrast L_CS; 0 switches it off."""
     beta: float = Field(default=0.1, ge=0.0)
@@ -145,6 +157,8 @@ class LossConfig(Section):
 
 
 class TrainConfig(Section):
+    """The optimizer, the training loop and early stopping."""
+
     epochs: int = Field(default=100, ge=1)
     """Epochs at most."""
     batch: int = Field(default=256, ge=2)
@@ -174,6 +188,8 @@ class TrainConfig(Section):
 
 
 class EvaluateConfig(Section):
+    """Full ranking over all items, of one held-out target per user."""
+
     ks: tuple[int, ...] = Field(default=(5, 10, 20), min_length=1)
     """Cutoffs of HR, NDCG and MRR."""
     mask_seen: bool = False

@@ -101,6 +101,7 @@ class Dataset:
 
     @property
     def users(self) -> int:
+        """U."""
         return len(self.offsets) - 1
 
     @cached_property
