@@ -1,7 +1,7 @@
 """Importing a dataset, for the command and for the screen: options in words, the import itself, and one in a process of its own.
 
 A large source takes a while and a lot of memory, and reading it holds Python's lock; so the screen imports in a child, which
-tells its steps as JSON lines and can be stopped at any moment: a dataset is stored whole or not at all.
+reports its steps as JSON lines and can be stopped at any moment: a dataset is stored whole or not at all.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Imported:
 
 
 class ImportProcess:
-    """An import in a process of its own. `told` blocks: read it in a worker."""
+    """An import in a process of its own. `messages` blocks: iterate over it in a worker."""
 
     def __init__(self, home: Home | None, path: Path, name: str, options: ImportOptions) -> None:
         values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}

@@ -15,7 +15,7 @@ from sracl_tui.services.dataset_import import FIELDS
 from store.errors import StoreError
 
 SOURCE = "path"
-"""Where an error about the source stands."""
+"""Key of errors about the source."""
 
 
 class Draft:

@@ -92,7 +92,7 @@ class Population:
         return self._orders[name]
 
     def place_in(self, name: str, user_id: int) -> int | None:
-        """Where a user stands in an order, from 0."""
+        """Index of a user in an order, from 0."""
         place = self.place(user_id)
         return None if place is None else int(np.flatnonzero(self.order(name) == place)[0])
 

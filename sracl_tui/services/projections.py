@@ -23,7 +23,7 @@ from store.queries import runs
 GRAIN = 4096
 """Steps of an axis of a cloud."""
 SAMPLE = 500
-"""Users at most whom t-SNE places: it takes seconds for so many."""
+"""Largest number of users for t-SNE, which takes seconds for them."""
 ITERATIONS = 500
 MEASURED = 2_000
 """Vectors at most over whose pairs uniformity is taken where the run did not measure it."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 At = Literal["next", "test", "valid"]
 LEFT: dict[str, int] = {"next": 0, "test": 1, "valid": 2}
-"""Items at a history's end that are not looked at."""
+"""Items at the end of a history that are left out."""
 ROUNDS = 200
 
 

@@ -1,4 +1,4 @@
-"""Follows the journals of a few runs for a screen: read in a worker, looked at under a lock."""
+"""Follows the journals of a few runs for a screen: written by a worker, read under a lock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RunFollower:
 
     def __init__(self, home: Home, run_ids: Sequence[str]) -> None:
         self.lock = threading.Lock()
-        """To be held while the runs are looked at."""
+        """To be held while `runs` is read."""
         self.runs = {run_id: RunState() for run_id in run_ids}
         self.held = False
         """Whether the first run's process lives."""

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from engine.semantics.kinds import Kind
 
 TYPICAL_EPOCHS = 35
-"""Epochs until early stopping, where no run tells better."""
+"""Epochs until early stopping, assumed if no run of the config has finished."""
 BACKBONE_SECONDS, CONTRAST_SECONDS = 0.22e-3, 1.3e-3
-"""Per training prefix and epoch on two cores, where no run tells better."""
+"""Per training prefix and epoch on two cores, assumed if no run of the config has finished."""
 TEXTS_PER_SECOND = 80.0
 """Titles that MiniLM encodes in a second on two cores."""
 SEARCH_SECONDS = 0.4e-3

@@ -20,7 +20,7 @@ from store.queries import runs
 
 CATCH_UP_SECONDS = 30.0
 RETRY_SECONDS = 2.0
-"""After a failure the store is left alone for so long, unless somebody asks."""
+"""Time between attempts to read a store that failed."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Snapshot:
     known: bool = True
     """Whether the store was ever read."""
     alerts: tuple[Alert, ...] = ()
-    """What a person should be told of since the last look."""
+    """Alerts since the last snapshot."""
 
 
 class StoreSession:
@@ -91,7 +91,7 @@ class StoreSession:
 
     @property
     def is_stale(self) -> bool:
-        """Whether to `read` now: another state was published, somebody died, or it is time to take in what was left."""
+        """Whether to `read` now: a new state was published, a run died, or journals are due for ingestion."""
         now = time.monotonic()
         if now < self._retry_at:
             return False
@@ -116,7 +116,7 @@ class StoreSession:
                 self._trouble = ""
 
     def _catch_up(self) -> None:
-        """Open the store anew from time to time, while others go on with the one that is open."""
+        """Reopen the store at intervals; threads that use the old one finish with it."""
         if self._store is None or (time.monotonic() - self._opened < CATCH_UP_SECONDS and not self.watch.deaths):
             return
         self.watch.deaths = 0

@@ -109,7 +109,7 @@ def _neighbors(store: Store, run: dict[str, Any], anchor: dict[str, Any] | None)
 
 
 def _stored_weights(home: Home, run_id: str, anchor_id: int) -> dict[int, float]:
-    """Best weights of a prefix that represents nobody: they are in the run's folder only."""
+    """Best weights of a prefix that does not represent its user: only the run's folder has them."""
     import pyarrow.parquet as pq
 
     path = home.run_folder(run_id) / "weights.parquet"

@@ -80,7 +80,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         self.runs_known = False
         self._kept = replace(self.preferences)
         self.shows_tracebacks = False
-        """Of an error that nobody expected: on the terminal too."""
+        """Whether the traceback of an unexpected error is printed as well as logged."""
         self.keeps = True
         """Whether this start leaves its choices for the next one."""
         self.run_id: str | None = self.preferences.run or None
@@ -210,7 +210,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
             self.notify(str(reason), severity="warning", markup=False)
 
     def current_run(self) -> str:
-        """The run that a screen opens with: the one last looked at, else the newest.
+        """The run that a screen opens with: the one viewed last, else the newest.
 
         Raises:
             Unavailable: there is none.

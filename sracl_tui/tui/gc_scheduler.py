@@ -1,4 +1,4 @@
-"""Python's full garbage collections, put where nobody waits: one takes 100 to 600 ms in a process of this size."""
+"""Runs Python's full garbage collections while the app is idle: one takes 100 to 600 ms in a process of this size."""
 
 from __future__ import annotations
 

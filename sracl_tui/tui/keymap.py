@@ -1,6 +1,6 @@
 """Keys that a person has chosen: every binding has a name, and `keys.toml` gives it other keys.
 
-The file stands in the user's config folder, in the home, or in both: the home's goes over the user's.
+The file may be in the user's config folder, in the home, or in both: then the home's has precedence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the app tells of what runs do: a notification, the terminal's bell, the desktop."""
+"""Alerts of runs as notifications in the app, the terminal's bell, and desktop notifications."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Preferences:
     compare_order: str = "change"
     run_tab: str = "curves"
     run: str = ""
-    """The run last looked at."""
+    """The run that was viewed last."""
     query: str = ""
     """What stood in the SQL editor."""
 

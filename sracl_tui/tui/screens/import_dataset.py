@@ -36,7 +36,7 @@ from store.errors import StoreError
 PANES = {"files": "#file-list", "preview": "#rows", "options": "#form"}
 TITLES = {"files": "Files", "preview": "What is read", "options": "Options"}
 PAUSE = 0.25
-"""Seconds without a key before a typed path is looked at."""
+"""Seconds without a key before a typed path is read."""
 
 
 class ImportScreen(BaseScreen):

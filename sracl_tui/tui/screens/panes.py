@@ -12,7 +12,7 @@ from sracl_tui.tui.screens.base import BaseScreen
 
 
 class PanesPage(BaseScreen):
-    """Its panes have the ids of PANES; each is focused at the widget that stands there."""
+    """A screen whose panes have the ids in PANES; focusing a pane focuses its widget."""
 
     PANES: ClassVar[dict[str, str]] = {}
     """Id of a pane, and of the widget in it that takes focus."""

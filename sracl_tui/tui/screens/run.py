@@ -33,7 +33,7 @@ from store.run_states import ACTIVE, RESUMABLE
 POLL_SECONDS = 0.5
 LOSSES = {"loss": "all", "loss_rec": "L_rec", "loss_cs": "L_CS", "loss_is": "L_IS"}
 METRICS = ("", "hr@20", "ndcg@20", "hr@10", "ndcg@10", "mrr@20")
-"""Validation metrics; the first stands for the one that picks the best epoch."""
+"""Validation metrics; the first, empty, is the one that selects the best epoch."""
 PLOTS = {"both": "losses and a metric", "losses": "losses alone", "metrics": "a metric alone"}
 TABS = {"curves": "ContentTabs", "log": "#log-table", "settings": "#settings-scroll"}
 
@@ -132,7 +132,7 @@ class RunScreen(PlottedPage):
             self._reading = True
             self._read()
         if self.state in ACTIVE:
-            self._show_progress()  # the time that is left goes on
+            self._show_progress()  # the remaining time changes between events
 
     @work(thread=True, exit_on_error=False, group="tail")
     def _read(self) -> None:

@@ -38,7 +38,7 @@ def resume(home: Home, run_id: str) -> str:
     """Resume a run in a process of its own and return a message. Blocks until the run has started: call it in a worker.
 
     Raises:
-        EngineError: it cannot go on, with the process's own last words.
+        EngineError: it cannot be resumed; the message is the last line that the process printed.
         OSError: the process cannot be started.
     """
     before = len(local.launch_log(home, run_id))

@@ -39,7 +39,7 @@ class Chart(Widget):
 
         Args:
             spread: rows of `value` and `count`, by value.
-            counts: what is counted; stands in the frame of the pane, or above the chart where there is none.
+            counts: what is counted; shown in the pane's frame or, without one, above the chart.
             unit: `month` or `day` where the values are times.
             empty: text for a chart without rows.
             number: how a sum is written on the scale; none writes a count.

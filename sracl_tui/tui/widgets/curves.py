@@ -35,7 +35,7 @@ Window = tuple[float, float]
 
 
 def colors_of(app: App[Any]) -> list[tuple[int, int, int]]:
-    """Colors of lines and bars that can be told apart on the ground of the theme."""
+    """Distinguishable colors of lines on the background of the theme."""
     return [tuple(bytes.fromhex(color[1:])) for color in _COLORS[app.current_theme.dark]]  # type: ignore[misc]
 
 
@@ -111,7 +111,7 @@ class Curves(Widget):
         self._curves = [points for curve in curves[:8] if len((points := _Points.of(curve, positive=log)).x)]
         if self.window is not None and before is not None and (now := self.extent) is not None:
             new = now[1] - before[1]
-            if new > 0 and self.window[1] >= before[1]:  # who looks at the newest epochs goes on to do so
+            if new > 0 and self.window[1] >= before[1]:  # a window on the newest epochs keeps following them
                 self.window = self.window[0] + new, self.window[1] + new
         self._renew()
 
@@ -318,7 +318,7 @@ def _inside(curve: _Points, window: Window) -> _Points:
 
 
 def _legend(curves: Sequence[_Points], mark: int | None, width: int, *, most: int) -> list[list[tuple[str, str]]]:
-    """Letter, name and newest value of each curve, on at most so many lines."""
+    """Letter, name and newest value of each curve, on at most `most` lines."""
     parts = [
         (f"{LETTERS[n]} " if len(curves) > 1 else "", f"{formatting.line(c.label)} {float(c.y[-1]):.4g}", n)
         for n, c in enumerate(curves)
@@ -339,7 +339,7 @@ def _legend(curves: Sequence[_Points], mark: int | None, width: int, *, most: in
 
 
 def _letters(cells: NDArray[np.uint8], number: int, count: int) -> dict[tuple[int, int], int]:
-    """Where the letter of a curve stands on its line: every so many columns, beside those of the others."""
+    """Cells where a curve's line shows its letter, spread so that the letters of other curves fit between."""
     columns = cells.shape[1]
     every = max(count * 3, columns // 5)
     found = {}

@@ -55,7 +55,7 @@ def entries_of(folder: Path, suffixes: Collection[str]) -> tuple[list[Entry], in
                 continue
             try:
                 is_folder, size = one.is_dir(), one.stat().st_size
-            except OSError:  # a link to nowhere, or nothing that we may look at
+            except OSError:  # a broken link, or no permission
                 others += 1
                 continue
             name = one.name.lower().removesuffix(".gz")
@@ -79,7 +79,7 @@ class Files(Table):
 
     @dataclass
     class PathHighlighted(Message):
-        """The cursor stands on a file or folder; the folder itself where it stands on `..`."""
+        """The cursor has moved to a file or folder; on `..` the path is the open folder."""
 
         path: Path
 
