@@ -10,13 +10,14 @@ import typer
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
+from store.run_row import StoredRun
 from store.run_states import OPEN
 
 if TYPE_CHECKING:
     from store.database.database import Store
 
 
-def bundled(store: Store, row: dict[str, Any], out: Path | None) -> dict[str, Any]:
+def bundled(store: Store, row: StoredRun, out: Path | None) -> dict[str, Any]:
     """Write a run into one file: settings, hash of the data, summaries, neighbor lists, metrics, ranks, environment.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from engine.errors import ConfigError
 from sracl_tui import formatting
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
+from store.run_row import StoredRun
 
 if TYPE_CHECKING:
     from store.database.database import Store
@@ -81,7 +82,7 @@ def export(
         options_and_output.talk().print(text, markup=False, highlight=False)
 
 
-def _written(store: Store, rows: list[dict[str, Any]], what: What, out: Path) -> int:
+def _written(store: Store, rows: list[StoredRun], what: What, out: Path) -> int:
     if what == "results":
         return _results(store, [row["run_id"] for row in rows], out)
     return WRITERS[what](store, rows[0], out)
@@ -120,31 +121,31 @@ def _results(store: Store, run_ids: list[str], out: Path) -> int:
     return len(rows)
 
 
-def _neighbors(store: Store, run: dict[str, Any], out: Path) -> int:
+def _neighbors(store: Store, run: StoredRun, out: Path) -> int:
     from store.queries import exports
 
     return exports.neighbors(store, run, out)
 
 
-def _weights(store: Store, run: dict[str, Any], out: Path) -> int:
+def _weights(store: Store, run: StoredRun, out: Path) -> int:
     from store.queries import exports
 
     return exports.weights(store, run, out)
 
 
-def _users(store: Store, run: dict[str, Any], out: Path) -> int:
+def _users(store: Store, run: StoredRun, out: Path) -> int:
     from store.queries import exports
 
     return exports.user_vectors(store, run, out)
 
 
-def _texts(store: Store, run: dict[str, Any], out: Path) -> int:
+def _texts(store: Store, run: StoredRun, out: Path) -> int:
     from store.queries import exports
 
     return exports.text_vectors(store, run, out)
 
 
-def _items(store: Store, run: dict[str, Any], out: Path) -> int:
+def _items(store: Store, run: StoredRun, out: Path) -> int:
     import pyarrow as pa
 
     from sracl_tui.services.recommendations import recommender_of
@@ -156,7 +157,7 @@ def _items(store: Store, run: dict[str, Any], out: Path) -> int:
     return exports.embeddings(store, run, range(1, len(matrix) + 1), vectors, out)
 
 
-def _model(store: Store, run: dict[str, Any], out: Path) -> int:
+def _model(store: Store, run: StoredRun, out: Path) -> int:
     from engine.recommend import save_model
     from sracl_tui.services.recommendations import recommender_of
 
@@ -165,7 +166,7 @@ def _model(store: Store, run: dict[str, Any], out: Path) -> int:
     return len(model.item_ids)
 
 
-WRITERS: dict[str, Callable[[Store, dict[str, Any], Path], int]] = {
+WRITERS: dict[str, Callable[[Store, StoredRun, Path], int]] = {
     "neighbors": _neighbors,
     "weights": _weights,
     "users": _users,

@@ -11,6 +11,7 @@ from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 from sracl_tui.services.recommendations import At
+from store.run_row import StoredRun
 
 if TYPE_CHECKING:
     from engine.data.dataset import Dataset
@@ -65,7 +66,7 @@ def recommend(
 
 def _one(
     store: Store,
-    row: dict[str, Any],
+    row: StoredRun,
     model: Recommender,
     dataset: Dataset,
     user: str,
@@ -77,7 +78,7 @@ def _one(
     from sracl_tui.services.recommendations import history_of
     from store.queries.users import find_user
 
-    found = find_user(store, row["dataset_id"], user)
+    found = find_user(store, str(row["dataset_id"]), user)
     history = history_of(dataset, found["user_id"], at)
     if not len(history):
         raise ConfigError(f"user {found['user_id']} has no items left", where=f"--at {at}", hint="Use --at next.")
@@ -108,7 +109,7 @@ def _one(
 
 def _all(
     store: Store,
-    row: dict[str, Any],
+    row: StoredRun,
     model: Recommender,
     dataset: Dataset,
     out: Path,
@@ -133,7 +134,7 @@ def _all(
     }
 
 
-def _latency(store: Store, row: dict[str, Any], model: Recommender, dataset: Dataset, at: At) -> dict[str, Any]:
+def _latency(store: Store, row: StoredRun, model: Recommender, dataset: Dataset, at: At) -> dict[str, Any]:
     from sracl_tui.services.recommendations import history_of, latency, users_with, without_contrast
 
     alone, against = without_contrast(store, row, model)

@@ -15,6 +15,7 @@ from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 from store.home import Home
+from store.run_row import StoredRun
 
 if TYPE_CHECKING:
     from sracl_tui.runs.request import RunRequest
@@ -147,7 +148,7 @@ def _document(found: Reproduction, keep: Path | None) -> dict[str, Any]:
     }
 
 
-def _print(found: Reproduction, row: dict[str, Any]) -> None:
+def _print(found: Reproduction, row: StoredRun) -> None:
     """The checks of all users, every one that failed, and the verdict; what differs on stderr."""
     console = options_and_output.talk()
     for line in found.differences or ["code, packages, device and threads: the same"]:

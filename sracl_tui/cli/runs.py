@@ -11,6 +11,7 @@ from sracl_tui import formatting
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 from store.home import Home
+from store.run_row import ListedRun, StoredRun
 
 COLUMNS = (
     "run",
@@ -73,7 +74,7 @@ def _print_documents(home: Home, **wanted: Any) -> None:
     sys.stdout.write("]\n")
 
 
-def run_cells(row: dict[str, Any]) -> tuple[str, ...]:
+def run_cells(row: ListedRun) -> tuple[str, ...]:
     """A run as cells under COLUMNS."""
     best = f" (best {row['best_epoch']})" if row["best_epoch"] else ""
     return (
@@ -145,7 +146,7 @@ def show(
         console.print(_curve_table(curves, row["config"]["train"]["select"]))
 
 
-def _facts(row: dict[str, Any]) -> dict[str, str]:
+def _facts(row: StoredRun) -> dict[str, str]:
     from engine.config import Config
 
     changed = Config.model_validate(row["config"]).differences(Config())
@@ -272,5 +273,5 @@ def _done(document: dict[str, Any], text: str, json_: bool) -> None:
         options_and_output.out().print(text, markup=False, highlight=False)
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def _plain(row: StoredRun) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "git_patch"}

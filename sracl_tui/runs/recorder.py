@@ -1,4 +1,4 @@
-"""Keeps a run's record: its lock, journal and heartbeat, and the publishing of both into the database."""
+"""Records a run while it lives: holds its lock, writes its journal, log and heartbeat, and publishes the journal."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from store.publishing.publish import Publisher, PublishReport
 
 HEARTBEAT_SECONDS = 10.0
 END_TRIES, END_SECONDS = 20, 0.2
-"""How often and how far apart a run tries to write its end on a full disk."""
+"""Tries to write the end of a run on a full disk, and seconds between them."""
 RESERVE_BYTES = 65536
-"""Kept so that a run that a full disk ends can say so."""
+"""Size of a file that is deleted when the disk is full, so that the run can still write its end."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -38,42 +38,47 @@ class Recorder:
         """Take the run's lock and open the next segment of its journal.
 
         Args:
-            quiet: nobody is told of it: it is a part of another run.
+            listener: receives every event of the engine once it is in the journal.
+            quiet: send no alerts: the run is a part of another one.
 
         Raises:
-            StoreError: another process runs it.
+            StoreError: another process holds the lock.
         """
         self._listener = listener
         self.folder = home.run_folder(request.run_id)
         self._lock = RunLock(self.folder)
         self._lock.acquire()
-        _clear_away(self.folder)
+        _remove_temporary_files(self.folder)
         self._journal = Journal(self.folder)
         self._reserve = self.folder / ".reserve"
         with suppress(OSError):
             self._reserve.write_bytes(bytes(RESERVE_BYTES))
         self.log = RunLog(self.folder, home.path)
         self.publisher = Publisher(home, done=self._published)
-        self._said = RunState()
-        self._watchman = None if quiet else _watchman(home, request, self.write)
+        self._log_state = RunState()
+        self._alerts = None if quiet else _alert_monitor(home, request, self.write)
         self._end: tuple[str, str | None] | None = None
-        self._saying = threading.Lock()
-        self._closed = threading.Event()
-        self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._log_lock = threading.Lock()
+        self._closing = threading.Event()
+        self._heartbeat = threading.Thread(target=self._write_heartbeats, name="heartbeat", daemon=True)
 
     def _published(self, report: PublishReport) -> None:
         text = f"{report.events:,} events published in {report.seconds:.2f} s"
         self.log.write(text, event="published", events=report.events, seconds=round(report.seconds, 3))
 
     def start(self) -> None:
-        """Begin to publish and to beat."""
+        """Start the threads that publish and write heartbeats, and warn of an unreadable `alerts.toml`."""
         self.publisher.start()
-        self._pulse.start()
-        if self._watchman is not None and self._watchman.trouble:
-            self.report(Warned(message=f"alerts are as by default: {self._watchman.trouble}"))
+        self._heartbeat.start()
+        if self._alerts is not None and self._alerts.trouble:
+            self.report(Warned(message=f"alerts are as by default: {self._alerts.trouble}"))
 
     def report(self, event: Event) -> None:
-        """Take an event of the engine: journal first, then whoever listens."""
+        """Take an event of the engine: into the journal and the log, then to the listener and to the alerts.
+
+        Raises:
+            OSError: the journal cannot be written, as on a full disk.
+        """
         columns = event.columns if isinstance(event, Tabular) else None
         payload = event.payload()
         self._journal.append(event.name, payload, columns=columns, durable=event.durable)
@@ -81,26 +86,30 @@ class Recorder:
         if event.name == "stage_finished":
             self.publisher.request()
         self._listener(event)
-        if self._watchman is not None:
-            self._watchman.seen(event)
+        if self._alerts is not None:
+            self._alerts.seen(event)
 
     def write(self, event: str, /, **fields: Any) -> None:
-        """Write an event of the runner's own."""
+        """Write an event that is none of the engine's; `store.journal.event_facts.RECORDED` has its facts.
+
+        Raises:
+            OSError: the journal cannot be written, as on a full disk.
+        """
         self._journal.append(event, fields)
         self._log_event(event, fields)
 
     def _log_event(self, event: str, fields: dict[str, Any]) -> None:
-        """Into the run's log, in the words that screens use."""
+        """Write an event into the run's log, in the words that the live view uses."""
         if facts_of(event).quiet:
             return
-        with self._saying:
-            self._said.take([Line(event, time.time(), fields, None)])
-            for _, text in self._said.log:
+        with self._log_lock:
+            self._log_state.take([Line(event, time.time(), fields, None)])
+            for _, text in self._log_state.log:
                 self.log.write(text, event=event)
-            self._said.log.clear()
+            self._log_state.log.clear()
 
     def started(self) -> None:
-        """Write which process runs it, where, and with what."""
+        """Write `run_started`: process, machine, code and packages."""
         self.write(
             "run_started",
             pid=os.getpid(),
@@ -111,48 +120,52 @@ class Recorder:
         )
 
     def end(self, **fields: Any) -> None:
-        """Write how it ended; on a full disk in the room that was kept for it, and else not at all."""
+        """Write `run_ended`; on a full disk into the room that was reserved, and without room not at all.
+
+        Args:
+            fields: state and reason, and further columns of the run.
+        """
         self._end = fields["state"], fields["reason"]
-        if self._watchman is not None:
-            self._watchman.ends(fields["state"])
+        if self._alerts is not None:
+            self._alerts.ends(fields["state"])
         for _ in range(END_TRIES):
             try:
                 self.write("run_ended", **fields)
                 return
             except OSError:
                 self._reserve.unlink(missing_ok=True)
-                time.sleep(END_SECONDS)  # a publish that fails for want of room, too, gives its own back
+                time.sleep(END_SECONDS)  # a publish that fails for want of room frees what it wrote
 
     def close(self) -> None:
-        """Publish what is left and let the run go."""
-        self._closed.set()
-        if self._pulse.is_alive():
-            self._pulse.join()
+        """Stop the threads, publish the rest of the journal, release the lock and send the alert of the end."""
+        self._closing.set()
+        if self._heartbeat.is_alive():
+            self._heartbeat.join()
         self._reserve.unlink(missing_ok=True)
-        with suppress(OSError):  # on a full disk what is written is there; the next command takes it in
+        with suppress(OSError):  # on a full disk: the lines that are written stay, and the next command ingests them
             self._journal.close()
-        self.publisher.close()  # before the lock goes, so that nobody takes the run for dead
+        self.publisher.close()  # before the lock is released, so that nobody takes the run for dead
         self._lock.release()
-        if self._watchman is not None and self._end is not None:
-            self._watchman.ended(*self._end)
+        if self._alerts is not None and self._end is not None:
+            self._alerts.ended(*self._end)
         self.log.close()
 
-    def _beat(self) -> None:
-        while not self._closed.wait(HEARTBEAT_SECONDS):
-            with suppress(OSError):  # a full disk ends the run where it matters, not here
+    def _write_heartbeats(self) -> None:
+        while not self._closing.wait(HEARTBEAT_SECONDS):
+            with suppress(OSError):  # a full disk ends the run when it writes an event that matters
                 self.write("heartbeat")
-            if self._watchman is not None:
-                self._watchman.poll()
+            if self._alerts is not None:
+                self._alerts.poll()
 
 
-def _clear_away(folder: Path) -> None:
-    """Remove what a writer that was killed had not yet put in its place; only for whoever holds the run's lock."""
+def _remove_temporary_files(folder: Path) -> None:
+    """Remove temporary files that a killed writer left; the caller holds the run's lock."""
     for path in (*folder.glob(".*"), *folder.glob("*.tmp")):
         with suppress(OSError):
             path.unlink()
 
 
-def _watchman(home: Home, request: RunRequest, write: Callable[..., None]) -> AlertMonitor:
+def _alert_monitor(home: Home, request: RunRequest, write: Callable[..., None]) -> AlertMonitor:
     config = request.config
     run = {
         "run_id": request.run_id,
@@ -165,17 +178,17 @@ def _watchman(home: Home, request: RunRequest, write: Callable[..., None]) -> Al
 
 
 class StopSwitch:
-    """Set by a signal; a second one no longer waits for the checkpoint."""
+    """True after a signal that asks the run to stop; a second signal raises `KeyboardInterrupt` instead of waiting for a checkpoint."""
 
     def __init__(self, on_signal: Callable[[str], None]) -> None:
         self.signal_name: str | None = None
         self._on_signal = on_signal
-        self._telling: threading.Thread | None = None
+        self._notifying: threading.Thread | None = None
 
     def __call__(self) -> bool:
         return self.signal_name is not None
 
-    def _tell(self, name: str) -> None:
+    def _notify(self, name: str) -> None:
         with suppress(OSError):
             self._on_signal(name)
 
@@ -184,12 +197,12 @@ class StopSwitch:
             raise KeyboardInterrupt
         self.signal_name = signal.Signals(number).name
         # In a thread: the interrupted main thread may hold the journal's lock.
-        self._telling = threading.Thread(target=self._tell, args=(self.signal_name,), daemon=True)
-        self._telling.start()
+        self._notifying = threading.Thread(target=self._notify, args=(self.signal_name,), daemon=True)
+        self._notifying.start()
 
     @contextmanager
     def installed(self) -> Iterator[StopSwitch]:
-        """Listen to the signals that ask a run to stop, in the main thread."""
+        """Handle the signals that ask a run to stop while the block runs; in another thread than the main one, do nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
@@ -199,5 +212,5 @@ class StopSwitch:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            if self._telling is not None:
-                self._telling.join()
+            if self._notifying is not None:
+                self._notifying.join()

@@ -1,11 +1,15 @@
-"""A run as its journal tells it: folded line by line, so that a screen shows an event as soon as it is written."""
+"""A run as a screen follows it: its journal folded line by line, so that an event shows as soon as it is written.
+
+The run's row is folded by `store.journal.run_fold`, as for the database; here is what only a live view needs: stages,
+curves, pace and log.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,18 +17,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from sracl_tui.runs.journal_events import facts_of
 from store.journal.journal import Line
+from store.journal.run_fold import RunFold, metrics_of_all_users
+from store.run_row import SHORT_METRICS, Progress
 
 Series = dict[tuple[str, str], list[tuple[int, float]]]
 """(split, name) to (epoch, value), epochs ascending."""
 BLOCK = 64
+"""Values that `smooth` multiplies at once."""
+MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+"""What folding an event raises whose fields are not those of this version; such an event is skipped, as in the database."""
 
 
 @dataclass
 class Stage:
-    """A stage of the run."""
+    """A stage of the run, such as `summaries` or `train`."""
 
     name: str
     started: float
+    """Unix seconds."""
     done: int = 0
     total: int = 0
     seconds: float | None = None
@@ -32,7 +42,7 @@ class Stage:
     detail: str = ""
 
     def remaining(self, now: float) -> float | None:
-        """Seconds left at the pace so far; none before there is one."""
+        """Seconds left at the pace so far; none where no step is done or their number is unknown."""
         if self.seconds is not None or not self.done or not self.total:
             return None
         return (now - self.started) / self.done * (self.total - self.done)
@@ -40,36 +50,72 @@ class Stage:
 
 @dataclass
 class RunState:
-    """What the lines read so far say."""
+    """A run after the lines read so far."""
 
-    created: dict[str, Any] = field(default_factory=dict)
-    started: dict[str, Any] = field(default_factory=dict)
-    """Process, machine and time of the newest start."""
-    ended: dict[str, Any] = field(default_factory=dict)
-    dataset: str = ""
-    state: str = "queued"
-    reason: str | None = None
+    fold: RunFold = field(default_factory=RunFold)
+    """The run's row."""
     stages: dict[str, Stage] = field(default_factory=dict)
+    """By name, in the order in which they began."""
     series: Series = field(default_factory=dict)
-    epoch: int = 0
-    best_epoch: int | None = None
+    """Metrics of all users."""
     bad_epochs: int = 0
+    """Epochs since the best one."""
     step: tuple[int, int] = (0, 0)
-    """Steps done in the epoch at work, and how many it has."""
+    """Steps done in the current epoch, and how many it has."""
     step_loss: float | None = None
     """The loss of the last of these steps."""
     step_seconds: float | None = None
-    """For one step, in the epoch at work or the last one."""
+    """For one step, in the current epoch or the last one."""
     epoch_seconds: float | None = None
-    test: dict[str, float] = field(default_factory=dict)
+    """For the last epoch, with its evaluation."""
     log: list[tuple[float, str]] = field(default_factory=list)
+    """Time and text."""
     alerts: list[tuple[float, str, str]] = field(default_factory=list)
-    """What the run itself saw and a person should know: time, kind, sentence."""
+    """Time, kind and sentence of what the run itself noticed and a person should know."""
     lines: int = 0
     first_at: float = 0.0
     last_at: float = 0.0
-    _paced: tuple[float, int] | None = None
-    """Time and number of the first step of the epoch at work that was told."""
+    """Times of the first and the last line, in Unix seconds."""
+    _first_step: tuple[float, int] | None = None
+    """Time and number of the first step of the current epoch that was reported."""
+
+    @property
+    def created(self) -> dict[str, Any]:
+        """Name, settings and other columns that its creation gave; empty before that was read."""
+        return self.fold.created
+
+    @property
+    def state(self) -> str:
+        return self.fold.changed["state"]
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is in this state, where there is a reason."""
+        return self.fold.changed["reason"]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it wrote an end and did not start again since."""
+        return self.fold.changed.get("ended_at") is not None
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self.fold.changed["epoch"]
+
+    @property
+    def best_epoch(self) -> int | None:
+        return self.fold.changed["best_epoch"]
+
+    @property
+    def dataset(self) -> str:
+        """Name of its dataset; empty while that is unknown."""
+        return self.fold.changed.get("dataset_name") or ""
+
+    @property
+    def test(self) -> dict[str, float | None]:
+        """Test metrics of all users by name."""
+        return self.fold.test
 
     @property
     def epochs(self) -> int:
@@ -82,36 +128,33 @@ class RunState:
         return self.created.get("config", {}).get("train", {}).get("select", "mrr@10")
 
     def take(self, lines: Iterable[Line]) -> None:
-        """Fold further lines in."""
+        """Fold further lines in, in their order."""
         for line in lines:
             self.lines += 1
             self.first_at, self.last_at = self.first_at or line.at, line.at
-            handler = getattr(self, f"_on_{line.event}", None)
-            said = handler(line.at, **line.fields) if handler else None
-            if said is None and not facts_of(line.event).quiet:
-                said = line.event.replace("_", " ")
-            if said:
-                self.log.append((line.at, said))
+            text = None
+            with suppress(*MALFORMED):
+                self.fold.take(line)
+                handler = getattr(self, f"_on_{line.event}", None)
+                text = handler(line.at, **line.fields) if handler else None
+            if text is None and not facts_of(line.event).quiet:
+                text = line.event.replace("_", " ")
+            if text:
+                self.log.append((line.at, text))
 
     def _on_run_created(self, at: float, **fields: Any) -> str:
-        self.created = fields
         return f"created: {fields.get('preset')} preset, seed {fields.get('seed')}"
 
     def _on_run_started(self, at: float, **fields: Any) -> str:
-        self.state, self.reason = "running", None
-        self.started = {name: fields.get(name) for name in ("pid", "host", "boot_id")}
-        self.started["started_at"] = datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
         return f"process {fields.get('pid')} started on {fields.get('machine') or fields.get('host')}"
 
     def _on_dataset_used(self, at: float, **fields: Any) -> str:
-        self.dataset = fields.get("dataset_name", "")
         return f"data {self.dataset}"
 
     def _on_device_used(self, at: float, **fields: Any) -> str:
         return f"device {fields.get('device')}, {fields.get('threads')} threads"
 
     def _on_stopping(self, at: float, **fields: Any) -> str:
-        self.state = "stopping"
         return f"asked to stop ({fields.get('reason')})"
 
     def _on_warned(self, at: float, **fields: Any) -> str:
@@ -122,14 +165,11 @@ class RunState:
         return f"{fields['kind']}: {fields['text']}"
 
     def _on_run_resumed(self, at: float, **fields: Any) -> str:
-        self.epoch, self.best_epoch = fields["epoch"], fields.get("best_epoch")
         for points in self.series.values():
             points[:] = [point for point in points if point[0] <= self.epoch]
         return f"resumed after epoch {self.epoch}"
 
     def _on_run_ended(self, at: float, **fields: Any) -> str:
-        self.state, self.reason, self.ended = fields["state"], fields.get("reason"), fields
-        self.best_epoch = fields.get("best_epoch") or self.best_epoch
         return f"{self.state}{f': {self.reason}' if self.reason else ''}"
 
     def _on_stage_started(self, at: float, **fields: Any) -> str:
@@ -153,42 +193,40 @@ class RunState:
 
     def _on_step_finished(self, at: float, **fields: Any) -> None:
         self.step, self.step_loss = (fields["done"], fields["steps_per_epoch"]), fields.get("loss")
-        if not self._paced or fields["done"] <= self._paced[1]:
-            self._paced = at, fields["done"]
+        if not self._first_step or fields["done"] <= self._first_step[1]:
+            self._first_step = at, fields["done"]
         else:
-            self.step_seconds = (at - self._paced[0]) / (fields["done"] - self._paced[1])
+            self.step_seconds = (at - self._first_step[0]) / (fields["done"] - self._first_step[1])
 
     def _on_epoch_finished(self, at: float, **fields: Any) -> str:
-        self.epoch, self.bad_epochs, self.step = fields["epoch"], fields["bad_epochs"], (0, 0)
-        self.step_loss, self._paced = None, None
+        self.bad_epochs, self.step = fields["bad_epochs"], (0, 0)
+        self.step_loss, self._first_step = None, None
         self.epoch_seconds = fields["seconds"] + fields["evaluate_seconds"]
-        if fields["improved"]:
-            self.best_epoch = self.epoch
         values = {}
         for metric in fields["metrics"]:
             if metric.get("subgroup", "all") == "all" and metric["value"] is not None:
                 values[metric["split"], metric["name"]] = metric["value"]
                 self.series.setdefault((metric["split"], metric["name"]), []).append((self.epoch, metric["value"]))
         loss, score = values.get(("train", "loss")), values.get(("valid", self.select))
-        told = f"epoch {self.epoch}" + (f"  loss {loss:.4f}" if loss is not None else "")
-        told += f"  {self.select.upper()} {score:.4f}" if score is not None else ""
-        return told + f"  {fields['seconds']:.1f} s" + ("  best so far" if fields["improved"] else "")
+        text = f"epoch {self.epoch}" + (f"  loss {loss:.4f}" if loss is not None else "")
+        text += f"  {self.select.upper()} {score:.4f}" if score is not None else ""
+        return text + f"  {fields['seconds']:.1f} s" + ("  best so far" if fields["improved"] else "")
 
     def _on_evaluated(self, at: float, **fields: Any) -> str:
-        values = {m["name"]: m["value"] for m in fields["metrics"] if m.get("subgroup", "all") == "all"}
-        if fields["split"] == "test":
-            self.test = values
-        told = "  ".join(f"{n.upper()} {values[n]:.4f}" for n in ("hr@20", "ndcg@20") if values.get(n) is not None)
-        return f"{fields['split']} with the weights of epoch {fields['epoch']}: {told}"
+        values = metrics_of_all_users(fields)
+        measured = "  ".join(
+            f"{name.upper()} {values[name]:.4f}" for name in SHORT_METRICS if values.get(name) is not None
+        )
+        return f"{fields['split']} with the weights of epoch {fields['epoch']}: {measured}"
 
     @property
     def share(self) -> float:
-        """How much of the training is done, 0 to 1."""
+        """Part of the training that is done, 0 to 1."""
         within = self.step[0] / self.step[1] if self.step[1] else 0.0
         return min(1.0, (self.epoch + within) / self.epochs) if self.epochs else 0.0
 
-    def progress(self, now: float) -> dict[str, Any]:
-        """The stage at work, how many percent of it are done, and seconds left; what is not known is none."""
+    def progress(self, now: float) -> Progress:
+        """The current stage, the percentage of it that is done, and the seconds left; none for what is unknown."""
         stage = next((stage for stage in reversed(self.stages.values()) if stage.seconds is None), None)
         if stage is None or self.epoch or self.step[1]:
             left = self.remaining()
@@ -210,20 +248,19 @@ class RunState:
 
 def smooth(values: ArrayLike, strength: float) -> NDArray[np.float64]:
     """Exponential moving average, corrected for its start; strength 0 changes nothing, gaps stay gaps."""
-    found = np.array(values, dtype=np.float64)
-    good = np.isfinite(found)
-    if strength and good.any():
-        total = _decayed((1 - strength) * found[good], strength)
-        early = total[
-            : int(-40 / math.log(strength)) + 1
-        ]  # beyond that the correction is smaller than a rounding error
+    smoothed = np.array(values, dtype=np.float64)
+    finite = np.isfinite(smoothed)
+    if strength and finite.any():
+        total = _decayed((1 - strength) * smoothed[finite], strength)
+        corrected = int(-40 / math.log(strength)) + 1  # beyond that the correction is smaller than a rounding error
+        early = total[:corrected]
         early /= 1 - strength ** np.arange(1, len(early) + 1)
-        found[good] = total
-    return found
+        smoothed[finite] = total
+    return smoothed
 
 
 def _decayed(values: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
-    """The sums s(t) = factor s(t-1) + values(t), in blocks, so that a million values take no million steps."""
+    """The sums s(t) = factor s(t-1) + values(t), by blocks of `BLOCK` values instead of one by one: a million take no million steps."""
     if len(values) <= BLOCK:
         total, found = 0.0, []
         for value in values.tolist():

@@ -15,6 +15,7 @@ from sracl_tui.redaction import redact
 from sracl_tui.runs.execution.process_exit import log_lines
 from store.home import Home
 from store.queue import Queue
+from store.run_row import ListedRun
 from store.run_states import FAILED
 
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
@@ -24,7 +25,7 @@ RUNS = 3
 """Runs that ended badly whose logs are added."""
 
 
-def text_of(home: Home, facts: dict[str, Any], checks: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+def text_of(home: Home, facts: dict[str, Any], checks: list[dict[str, Any]], rows: list[ListedRun]) -> str:
     """The report: program and machine, checks, the queue, and the last runs that ended badly."""
     states: dict[str, int] = {}
     for row in rows:

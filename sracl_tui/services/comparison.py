@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from engine.config import flatten
 from engine.errors import ConfigError
 from store.database.database import Store
 from store.queries import runs
+from store.run_row import StoredRun
 
 PROTOCOL = ("data.max_length", "evaluate.mask_seen", "evaluate.ties", "evaluate.ks")
 UNCOMPARED = ("train.seed", "train.device", "train.threads", "semantics.budget")
@@ -135,26 +136,26 @@ def compare_runs(
     sets = [_seed_set(rows, label, kept, ks) for rows, label in zip(folded, labels, strict=True)]
     tests = _tests(sets, kept, ks, _pairs(sets, folded, baseline, all_pairs), notes)
     users = len(kept[first["run_id"]][0])
-    return Comparison(first["dataset_name"], split, subgroup, users, ks, settings, sets, tests, notes)
+    return Comparison(cast(str, first["dataset_name"]), split, subgroup, users, ks, settings, sets, tests, notes)
 
 
-def _dataset(chosen: list[dict[str, Any]], run_id: str) -> str:
+def _dataset(chosen: list[StoredRun], run_id: str) -> str | None:
     return next(row["dataset_id"] for row in chosen if row["run_id"] == run_id)
 
 
-def _fold(chosen: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    folded: dict[tuple[str, str], list[dict[str, Any]]] = {}
+def _fold(chosen: list[StoredRun]) -> list[list[StoredRun]]:
+    folded: dict[tuple[str, str | None], list[StoredRun]] = {}
     for row in chosen:
         folded.setdefault((row["config_hash"], row["dataset_id"]), []).append(row)
     return list(folded.values())
 
 
-def _refuse(folded: list[list[dict[str, Any]]], notes: list[str], *, force: bool) -> None:
+def _refuse(folded: list[list[StoredRun]], notes: list[str], *, force: bool) -> None:
     """Raise, or note with `force`, every reason why the sets cannot be compared fairly."""
     problems: list[str] = []
     firsts = [rows[0] for rows in folded]
     if len({row["dataset_id"] for row in firsts}) > 1:
-        problems.append(f"different data: {', '.join(sorted({row['dataset_name'] for row in firsts}))}")
+        problems.append(f"different data: {', '.join(sorted({str(row['dataset_name']) for row in firsts}))}")
     flats = [flatten(row["config"]) for row in firsts]
     for path in PROTOCOL:
         values = {str(flat[path]) for flat in flats}
@@ -171,7 +172,7 @@ def _refuse(folded: list[list[dict[str, Any]]], notes: list[str], *, force: bool
     notes += [f"forced: {problem}" for problem in problems]
 
 
-def _mask(store: Store, row: dict[str, Any], subgroup: str, split: str) -> NDArray[np.bool_] | None:
+def _mask(store: Store, row: StoredRun, subgroup: str, split: str) -> NDArray[np.bool_] | None:
     """(U + 1,) which users belong to a subgroup; none for all of them."""
     if subgroup == "all":
         return None
@@ -179,7 +180,7 @@ def _mask(store: Store, row: dict[str, Any], subgroup: str, split: str) -> NDArr
     from engine.evaluation.metrics import subgroups
     from sracl_tui.runs.dataset_access import open_dataset
 
-    dataset = open_dataset(store, row["dataset_id"])
+    dataset = open_dataset(store, cast(str, row["dataset_id"]))
     anchors = dataset.anchors.ids(ROLES.index(split))
     groups = subgroups(dataset, anchors)
     if subgroup not in groups:
@@ -197,17 +198,17 @@ def _kept(
     return (users, ranks) if mask is None else (users[mask[users]], ranks[mask[users]])
 
 
-def _differences(folded: list[list[dict[str, Any]]]) -> dict[str, list[Any]]:
+def _differences(folded: list[list[StoredRun]]) -> dict[str, list[Any]]:
     flats = [flatten(rows[0]["config"]) for rows in folded]
     paths = dict.fromkeys(path for flat in flats for path in flat if path not in UNCOMPARED)
     values = {path: [flat.get(path) for flat in flats] for path in paths}
     return {path: row for path, row in values.items() if any(value != row[0] for value in row)}
 
 
-def _labels(folded: list[list[dict[str, Any]]], settings: dict[str, list[Any]]) -> list[str]:
+def _labels(folded: list[list[StoredRun]], settings: dict[str, list[Any]]) -> list[str]:
     """What to call each set: the name its runs share, else the preset, else what differs; never the same twice."""
     labels: list[str] = []
-    presets = [rows[0]["preset"] for rows in folded]
+    presets = [str(rows[0]["preset"]) for rows in folded]
     for i, rows in enumerate(folded):
         stems = {row["name"].removesuffix(f"-{row['seed']}") for row in rows if row["name"] != row["run_id"]}
         if len(stems) == 1 and all(row["name"] != row["run_id"] for row in rows):
@@ -223,7 +224,7 @@ def _labels(folded: list[list[dict[str, Any]]], settings: dict[str, list[Any]]) 
     ]
 
 
-def _seed_set(rows: list[dict[str, Any]], label: str, kept: dict[str, Any], ks: tuple[int, ...]) -> SeedSet:
+def _seed_set(rows: list[StoredRun], label: str, kept: dict[str, Any], ks: tuple[int, ...]) -> SeedSet:
     from engine.evaluation.metrics import ranking_metrics
 
     measured = [ranking_metrics(kept[row["run_id"]][1], ks) for row in rows]
@@ -231,7 +232,7 @@ def _seed_set(rows: list[dict[str, Any]], label: str, kept: dict[str, Any], ks: 
         raise ConfigError("this subgroup has no users here", where="--subgroup")
     return SeedSet(
         label=label,
-        preset=rows[0]["preset"],
+        preset=cast(str, rows[0]["preset"]),
         config_hash=rows[0]["config_hash"],
         run_ids=[row["run_id"] for row in rows],
         seeds=[row["seed"] for row in rows],
@@ -240,7 +241,7 @@ def _seed_set(rows: list[dict[str, Any]], label: str, kept: dict[str, Any], ks: 
 
 
 def _pairs(
-    sets: list[SeedSet], folded: list[list[dict[str, Any]]], baseline: str | None, all_pairs: bool
+    sets: list[SeedSet], folded: list[list[StoredRun]], baseline: str | None, all_pairs: bool
 ) -> list[tuple[SeedSet, SeedSet]]:
     if all_pairs:
         return list(itertools.combinations(sets, 2))

@@ -10,13 +10,14 @@ from sracl_tui.services.user_inspection import entropy_of, spearman_of
 from store.database.database import Store
 from store.home import Home
 from store.queries import items, runs, users
+from store.run_row import StoredRun
 
 
 @dataclass(frozen=True)
 class ItemInspection:
     """What there is to see of an item in a run."""
 
-    run: dict[str, Any]
+    run: StoredRun
     item: dict[str, Any]
     """raw_id, title, text, interactions, users, first_ts, last_ts, and how many items there are."""
     summary: dict[str, Any] | None
@@ -62,7 +63,7 @@ def inspect_item(store: Store, run_text: str, item_id: int | None = None) -> Ite
     )
 
 
-def _most_frequent(store: Store, run: dict[str, Any]) -> int:
+def _most_frequent(store: Store, run: StoredRun) -> int:
     rows = items.search_items(store, run, "", limit=1)
     return rows[0]["item_id"] if rows else 0
 
@@ -78,7 +79,7 @@ def _weights(home: Home, run_id: str, item_id: int) -> dict[int, float]:
     return dict(zip(table["neighbor_id"].to_pylist(), table["weight"].to_pylist(), strict=True))
 
 
-def _note(run: dict[str, Any], found: list[dict[str, Any]], weighed: bool) -> str:
+def _note(run: StoredRun, found: list[dict[str, Any]], weighed: bool) -> str:
     config = run["config"]
     if config["loss"]["beta"] == 0:
         return "This run has no intra-user contrast (beta = 0): it looks for no substitutes."

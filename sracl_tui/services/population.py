@@ -6,7 +6,6 @@ Legend: U users, R users with a prefix that represents them and whose weights ar
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from engine.evaluation import geometry
 from store.database.database import Store
 from store.queries import users as user_queries
+from store.run_row import StoredRun
 
 Floats = NDArray[np.float64]
 RowIndices = NDArray[np.int64]
@@ -106,9 +106,7 @@ class Population:
         return self.raw_ids[place].as_py()
 
 
-def read_population(
-    store: Store, run: dict[str, Any], *, phase: str = "best", second_run: str | None = None
-) -> Population:
+def read_population(store: Store, run: StoredRun, *, phase: str = "best", second_run: str | None = None) -> Population:
     """Every user of a run.
 
     Args:

@@ -19,6 +19,7 @@ from engine.evaluation import geometry
 from sracl_tui.services.population import Floats, Population, RowIndices
 from store.database.database import Store
 from store.queries import runs
+from store.run_row import StoredRun
 
 GRAIN = 4096
 """Steps of an axis of a cloud."""
@@ -165,9 +166,7 @@ class Vectors:
     note: str = ""
 
 
-def vectors(
-    store: Store, run: dict[str, Any], population: Population, *, second_run: dict[str, Any] | None = None
-) -> Vectors:
+def vectors(store: Store, run: StoredRun, population: Population, *, second_run: StoredRun | None = None) -> Vectors:
     """h of every user, and beside it the synthesized h+ of the same run, or h of a second run turned to fit best.
 
     Raises:

@@ -12,6 +12,7 @@ from engine.errors import ConfigError, DataError
 from sracl_tui.runs.request import RunRequest
 from store.database.database import Store
 from store.queries import runs
+from store.run_row import StoredRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,7 @@ class Latency:
         return self.ours / self.alone
 
 
-def recommender_of(store: Store, run: dict[str, Any]) -> tuple[Recommender, Dataset]:
+def recommender_of(store: Store, run: StoredRun) -> tuple[Recommender, Dataset]:
     """The backbone of a run with its best weights, and the dataset that it was trained on.
 
     Raises:
@@ -62,7 +63,7 @@ def recommender_of(store: Store, run: dict[str, Any]) -> tuple[Recommender, Data
             f"{run['run_id']} has no trained model", where="RUN", hint="`sracl runs` lists the finished ones."
         )
     config = RunRequest.read(folder).config
-    dataset = open_dataset(store, run["dataset_id"])
+    dataset = open_dataset(store, str(run["dataset_id"]))
     model = config.model.model_copy(update={"backbone": backbone_names.kept(config.model.backbone, folder)})
     weights = checkpoint.read_weights(folder / BEST, "backbone.")
     length = config.data.max_length
@@ -120,7 +121,7 @@ def recommend_all(model: Recommender, dataset: Dataset, *, k: int, at: At, mask_
     return table.filter(pa.array(kept))
 
 
-def without_contrast(store: Store, run: dict[str, Any], model: Recommender) -> tuple[Recommender, str]:
+def without_contrast(store: Store, run: StoredRun, model: Recommender) -> tuple[Recommender, str]:
     """The same backbone trained without SRA-CL, and what it is; where no run has trained it, one with fresh weights.
 
     How long a backbone takes does not depend on its weights.

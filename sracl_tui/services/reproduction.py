@@ -24,6 +24,7 @@ from store.errors import LookupFailed
 from store.home import Home
 from store.opening import open_store
 from store.queries import datasets, runs
+from store.run_row import StoredRun
 from store.run_states import OPEN
 from store.transfer import copy
 
@@ -97,7 +98,7 @@ class Reproduction:
         return bool(self.checks) and all(check.passed for check in self.checks)
 
 
-def chosen(store: Store, text: str) -> dict[str, Any]:
+def chosen(store: Store, text: str) -> StoredRun:
     """The run that is meant, where it can be repeated.
 
     Raises:

@@ -17,8 +17,9 @@ from typing import Any
 
 from engine.config import flatten, leaf_paths
 from engine.errors import ConfigError
+from store.run_row import ListedRun, metric_column
 
-Row = dict[str, Any]
+Row = ListedRun
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -114,7 +115,7 @@ def value_of(row: Row, field: str) -> Any:
         return row.get((TEXTS | NUMBERS)[field])
     metric = _METRIC.fullmatch(field)
     if metric is not None:
-        return row.get(f"{metric['split'] or 'test'}_{metric['name']}_{metric['k']}")
+        return row.get(metric_column(metric["split"] or "test", f"{metric['name']}@{metric['k']}"))
     path = leaf_paths().get(field)
     return flatten(row.get("config") or {}).get(path) if path else None
 

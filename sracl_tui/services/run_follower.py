@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from sracl_tui.runs.execution.local import last_output
 from sracl_tui.runs.journal_events import SKIPPED_BY_LOG
@@ -69,6 +68,4 @@ class RunFollower:
             return ("failed", said) if said else None
         if live.state not in ACTIVE:
             return None
-        beat = datetime.fromtimestamp(live.last_at, UTC).replace(tzinfo=None)
-        told = {"host": None, "boot_id": None, "pid": None, **live.started}
-        return dead_state(self._home, {"run_id": self._first, "state": live.state, "heartbeat_at": beat, **told})
+        return dead_state(self._home, live.fold.process(self._first))

@@ -10,8 +10,10 @@ from typing import Any
 
 from engine.config import Config, flatten
 from sracl_tui.services.run_filter import Row as Run
+from store.run_row import SHORT_METRICS, metric_column
 
-METRICS = ("test_hr_20", "test_ndcg_20")
+METRICS = tuple(metric_column("test", name) for name in SHORT_METRICS)
+"""Columns of the metrics that the list has room for."""
 HIDDEN = ("train.seed", "train.device", "train.threads", "semantics.budget", "data.dataset")
 
 
@@ -32,7 +34,7 @@ class RunGroup:
 
     def values(self, metric: str) -> list[float]:
         """Values of a metric, of the runs that have it."""
-        return [run[metric] for run in self.runs if run.get(metric) is not None]
+        return [value for run in self.runs if (value := run.get(metric)) is not None]
 
     def mean(self, metric: str) -> float | None:
         """Mean of a metric over the runs that have it; none if no run has."""

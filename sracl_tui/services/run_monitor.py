@@ -1,7 +1,7 @@
-"""Runs at work as their journals tell it: what the list shows between two publishes.
+"""Follows living runs in their journals, so that the list of runs shows their state between two publishes.
 
-Only the journals of living runs are read, from where the last look ended. A home of ten thousand runs costs a look no
-more than one `stat` of its folder.
+Only the journals of living runs are read, each from where the last poll ended. In a home of ten thousand runs a poll costs
+one `stat` of the folder of runs beside that.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from engine.config import Config
 from sracl_tui.runs.alerts.alerts import Alert, ending
@@ -24,198 +23,195 @@ from sracl_tui.runs.run_state import RunState
 from store.errors import LookupFailed
 from store.home import Home
 from store.journal.journal import Tail, lock_held
+from store.journal.run_fold import created_columns
 from store.publishing.liveness import dead_state
+from store.run_row import ListedRun
 from store.run_states import ACTIVE, OPEN
 
-STRANGERS = 100
+MOST_UNPUBLISHED = 100
 """So many runs at most, the newest, are followed though the database does not know them: it may not be readable."""
 EXPECTED_SECONDS = 60.0
-"""A process that was asked for is waited for so long before it writes its first line."""
-_EMPTY = dict.fromkeys((
-    "reason", "preset", "group_name", "dataset_name", "best_epoch", "started_at", "heartbeat_at", "ended_at", "pid", "host",
-    "boot_id", "timings", "test_hr_20", "test_ndcg_20", "test_mrr_20", "valid_hr_20", "valid_ndcg_20", "valid_mrr_10",
-))  # fmt: skip
+"""How long a process that was asked for may take to write its first line."""
+OVERLAID = ListedRun.__required_keys__ - {"heartbeat_at"}
+"""Columns that a journal may change in the list; a heartbeat alone would have the run's line drawn again."""
 
 
 @dataclass
-class _Watched:
-    """A run that is followed."""
+class _FollowedRun:
+    """A run whose journal is read, and its row as it was last shown."""
 
     tail: Tail
     live: RunState = field(default_factory=RunState)
     since: float = field(default_factory=time.monotonic)
-    base: dict[str, Any] | None = None
-    """The published row that was laid over; none where the database does not know the run yet."""
-    over: dict[str, Any] = field(default_factory=dict)
-    row: dict[str, Any] | None = None
+    published: ListedRun | None = None
+    """The row of the database under the changes; none where the database does not know the run yet."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Columns that the journal knows better than the database."""
+    row: ListedRun | None = None
     held: bool = False
+    """Whether a process holds the run's lock."""
     dead: bool = False
-    state: str = "queued"
-    """As it was last noticed."""
+    notified_state: str = "queued"
+    """The state for which alerts were made last."""
 
 
 class RunMonitor:
-    """Follows the runs that are at work."""
+    """Lays what the journals of living runs say over the published rows."""
 
     def __init__(self, home: Home, *, clock: Callable[[], float] = time.time) -> None:
+        """Args: clock: Unix seconds."""
         self.deaths = 0
-        """Runs that died since somebody looked here."""
+        """Runs that were found dead; whoever has the database read anew sets it to 0."""
         self._home, self._clock = home, clock
         self._since = clock()
         self._alerts: list[Alert] = []
-        self._deaths: list[Alert] = []
-        self._watched: dict[str, _Watched] = {}
-        self._list: list[dict[str, Any]] = []
-        self._known: dict[str, dict[str, Any]] = {}
-        self._base: list[dict[str, Any]] | None = None
+        self._death_alerts: list[Alert] = []
+        self._followed: dict[str, _FollowedRun] = {}
+        self._list: list[ListedRun] = []
+        self._published: list[ListedRun] | None = None
+        self._by_id: dict[str, ListedRun] = {}
         self._folder_time = -1
-        self._strangers: set[str] = set()
-        self._given_up: set[str] = set()
+        self._unpublished: set[str] = set()
+        """Folders of runs that the database does not know."""
+        self._ignored: set[str] = set()
         """Folders in which nothing has happened."""
 
     def expect(self, run_id: str) -> None:
-        """Follow a run that was just started or is to go on, though its row says that it has ended."""
-        self._watched[run_id] = _Watched(Tail(self._home.run_folder(run_id), skip=SKIPPED_BY_LIST))
+        """Follow a run that was just started or resumed, though its row says that it has ended.
 
-    def overlay(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Published rows with what journals know better, runs that are not published yet first.
+        Raises:
+            LookupFailed: this cannot be the id of a run.
+        """
+        self._followed[run_id] = _FollowedRun(Tail(self._home.run_folder(run_id), skip=SKIPPED_BY_LIST))
+
+    def overlay(self, rows: list[ListedRun]) -> list[ListedRun]:
+        """Published rows with the columns that journals know better, after the runs that are not published yet.
 
         Returns:
-            A new list only where something has changed; rows that have not are the same objects.
+            A new list only where something has changed; rows that have not changed are the same objects.
         """
-        changed = rows is not self._base
+        changed = rows is not self._published
         if changed:
-            self._base, self._known = rows, {row["run_id"]: row for row in rows}
+            self._published, self._by_id = rows, {row["run_id"]: row for row in rows}
         self._find(changed)
-        for run_id, watched in list(self._watched.items()):
-            changed = self._follow(run_id, watched) or changed
+        for run_id, run in list(self._followed.items()):
+            changed = self._follow(run_id, run) or changed
         if changed:
-            fresh = sorted((run_id for run_id in self._watched if run_id not in self._known), reverse=True)
-            over = {run_id: w.row for run_id, w in self._watched.items() if w.row is not None}
+            fresh = sorted((run_id for run_id in self._followed if run_id not in self._by_id), reverse=True)
+            over = {run_id: run.row for run_id, run in self._followed.items() if run.row is not None}
             self._list = [over[run_id] for run_id in fresh if run_id in over]
             self._list += [over.get(row["run_id"], row) for row in rows] if over else rows
         return self._list
 
     def news(self) -> tuple[list[Alert], list[Alert]]:
-        """What a person should be told of since the last call; and of that, runs that died without a word."""
-        found = self._alerts, self._deaths
-        self._alerts, self._deaths = [], []
+        """All alerts since the last call, and those among them of runs that died without writing their end."""
+        found = self._alerts, self._death_alerts
+        self._alerts, self._death_alerts = [], []
         return found
 
-    def _notice(self, run_id: str, watched: _Watched, verdict: tuple[str, str] | None) -> None:
-        """Note what the run told of, and its end; what is older than this watch is no news."""
-        live = watched.live
+    def _collect_alerts(self, run_id: str, run: _FollowedRun, dead_as: tuple[str, str] | None) -> None:
+        """Collect the run's own alerts and that of its end; none of what happened before this monitor began.
+
+        Args:
+            dead_as: state and reason of a run that is dead without having written its end.
+        """
+        live = run.live
         name = live.created.get("name") or run_id
         self._alerts += [Alert(kind, run_id, name, text, {}) for at, kind, text in live.alerts if at >= self._since]
         live.alerts.clear()
-        state, reason = verdict or (live.state, live.reason)
-        if state == watched.state:
+        state, reason = dead_as or (live.state, live.reason)
+        if state == run.notified_state:
             return
-        before, watched.state = watched.state, state
+        before, run.notified_state = run.notified_state, state
         alert = ending(run_id, name, state, reason)
-        if alert is None or (verdict is None and live.last_at < self._since) or before == "killed":
+        if alert is None or (dead_as is None and live.last_at < self._since) or before == "killed":
             return
         self._alerts.append(alert)
-        if verdict is not None:
-            self._deaths.append(alert)
+        if dead_as is not None:
+            self._death_alerts.append(alert)
 
     def _find(self, changed: bool) -> None:
-        """Begin to follow runs that are at work, and folders that the database does not know."""
+        """Begin to follow living runs, and folders that the database does not know."""
         with suppress(OSError):
             at = self._home.runs.stat().st_mtime_ns
             if at != self._folder_time or changed:
                 self._folder_time = at
-                fresh = set(os.listdir(self._home.runs)) - self._known.keys()
-                self._strangers = set(heapq.nlargest(STRANGERS, fresh))  # by name, and so by time
-        active = [run_id for run_id, row in self._known.items() if row["state"] in OPEN] if changed else []
-        for run_id in (*active, *(self._strangers - self._given_up)):
-            if run_id not in self._watched:
+                fresh = set(os.listdir(self._home.runs)) - self._by_id.keys()
+                self._unpublished = set(heapq.nlargest(MOST_UNPUBLISHED, fresh))  # by name, and so by time
+        active = [run_id for run_id, row in self._by_id.items() if row["state"] in OPEN] if changed else []
+        for run_id in (*active, *(self._unpublished - self._ignored)):
+            if run_id not in self._followed:
                 try:
                     self.expect(run_id)
                 except LookupFailed:  # not a run's folder
-                    self._given_up.add(run_id)
+                    self._ignored.add(run_id)
 
-    def _follow(self, run_id: str, watched: _Watched) -> bool:
-        """Read on; whether the run's row is another one now."""
+    def _follow(self, run_id: str, run: _FollowedRun) -> bool:
+        """Read new lines of the run's journal; whether its row has changed."""
         folder = self._home.run_folder(run_id)
-        watched.held = lock_held(folder)  # before the reading: who had let go of it by then has written his last line
+        run.held = lock_held(folder)  # before reading: a process that has let go of it has written its last line
         with suppress(OSError):
-            watched.live.take(watched.tail.read())
-        watched.live.log.clear()
-        base = self._known.get(run_id)
-        if self._is_over(watched, base):
-            del self._watched[run_id]
-            self._given_up.add(run_id)
+            run.live.take(run.tail.read())
+        run.live.log.clear()
+        published = self._by_id.get(run_id)
+        if self._is_over(run, published):
+            del self._followed[run_id]
+            self._ignored.add(run_id)
             return True
-        over = self._over(run_id, watched, base)
-        if base is watched.base and over == watched.over:
+        changes = self._changes(run_id, run, published)
+        if published is run.published and changes == run.changes:
             return False
-        watched.base, watched.over = base, over
-        watched.row = {**(base or self._begun(run_id, watched.live)), **over} if over else base
+        run.published, run.changes = published, changes
+        run.row = _changed(published or self._unpublished_row(run_id, run.live), changes) if changes else published
         return True
 
-    def _is_over(self, watched: _Watched, base: dict[str, Any] | None) -> bool:
-        """Whether the database knows all there is, or nothing came."""
-        live = watched.live
-        if watched.held or time.monotonic() - watched.since < EXPECTED_SECONDS:
+    def _is_over(self, run: _FollowedRun, published: ListedRun | None) -> bool:
+        """Whether the database knows all that the journal says, or nothing was ever written."""
+        live = run.live
+        if run.held or time.monotonic() - run.since < EXPECTED_SECONDS:
             return False
-        if base is None:
+        if published is None:
             return not live.lines
-        return base["state"] not in OPEN and (not live.lines or live.state in (*ACTIVE, base["state"]))
+        return published["state"] not in OPEN and (not live.lines or live.state in (*ACTIVE, published["state"]))
 
-    def _over(self, run_id: str, watched: _Watched, base: dict[str, Any] | None) -> dict[str, Any]:
-        """What the journal knows better than the database."""
-        live = watched.live
+    def _changes(self, run_id: str, run: _FollowedRun, published: ListedRun | None) -> dict[str, Any]:
+        """Columns that the journal knows better than the database."""
+        live = run.live
         if not live.lines:
-            launched = not base and launched_request(self._home.run_folder(run_id)) is not None
-            return self._unborn(run_id, watched) if launched else {}
-        over: dict[str, Any] = {
-            **live.started,
-            "state": live.state,
-            "reason": live.reason,
-            "epoch": live.epoch,
-            "best_epoch": live.best_epoch,
-        }
-        if live.dataset:
-            over["dataset_name"] = live.dataset
+            launched = published is None and launched_request(self._home.run_folder(run_id)) is not None
+            return self._unstarted(run_id, run) if launched else {}
+        changes = {name: value for name, value in live.fold.changed.items() if name in OVERLAID} | live.fold.headline
         if live.state in ACTIVE:
-            over["heartbeat_at"] = datetime.fromtimestamp(live.last_at, UTC).replace(tzinfo=None)
-            verdict = dead_state(self._home, {"run_id": run_id, "host": None, "boot_id": None, "pid": None, **over})
-            self.deaths += verdict is not None and not watched.dead
-            watched.dead = verdict is not None
-            del over["heartbeat_at"]
-            self._notice(run_id, watched, verdict)
-            if verdict is not None:
-                over["state"], over["reason"] = verdict
+            dead_as = dead_state(self._home, live.fold.process(run_id))
+            self.deaths += dead_as is not None and not run.dead
+            run.dead = dead_as is not None
+            self._collect_alerts(run_id, run, dead_as)
+            if dead_as is not None:
+                changes["state"], changes["reason"] = dead_as
+                changes.pop("ended_at", None)  # its end stands in the database alone, which found it dead
             else:
-                over["progress"] = live.progress(self._clock())
-        elif live.ended:
-            self._notice(run_id, watched, None)
-            over["timings"] = live.ended.get("timings")
-        for name, key in (("hr@20", "test_hr_20"), ("ndcg@20", "test_ndcg_20"), ("mrr@20", "test_mrr_20")):
-            if name in live.test:
-                over[key] = live.test[name]
-        return over
+                changes["progress"] = live.progress(self._clock())
+        elif live.has_ended:
+            self._collect_alerts(run_id, run, None)
+        return changes
 
-    def _unborn(self, run_id: str, watched: _Watched) -> dict[str, Any]:
-        """A run whose process has not written a line: it is about to, or it could not."""
-        said = "" if watched.held else last_output(self._home, run_id)
-        return {"state": "failed", "reason": said} if said else {"state": "queued"}
+    def _unstarted(self, run_id: str, run: _FollowedRun) -> dict[str, Any]:
+        """State of a run without a line in its journal: its process is starting, or it could not start."""
+        error = "" if run.held else last_output(self._home, run_id)
+        return {"state": "failed", "reason": error} if error else {"state": "queued"}
 
-    def _begun(self, run_id: str, live: RunState) -> dict[str, Any]:
-        """The row of a run that the database does not know."""
+    def _unpublished_row(self, run_id: str, live: RunState) -> ListedRun:
+        """The row of a run that the database does not know: as it was created or, before that, asked for."""
         folder, created = self._home.run_folder(run_id), live.created
         if not created:
-            created = (launched_request(folder) or RunRequest(run_id=run_id, config=Config())).created()
-        at = live.first_at or (folder.stat().st_mtime if folder.exists() else self._clock())
-        made = datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
-        return {
-            **_EMPTY,
-            **created,
-            "usd": 0.0,
-            "usd_known": 0.0,
-            "run_id": run_id,
-            "state": "queued",
-            "epoch": 0,
-            "created_at": made,
-        }
+            request = launched_request(folder) or RunRequest(run_id=run_id, config=Config())
+            at = live.first_at or (folder.stat().st_mtime if folder.exists() else self._clock())
+            created = created_columns(request.created(), at)
+        columns = ListedRun.__required_keys__
+        known = {name: value for name, value in created.items() if name in columns}
+        return cast(ListedRun, dict.fromkeys(columns) | known | {"run_id": run_id, "usd": 0.0, "usd_known": 0.0})
+
+
+def _changed(row: ListedRun, changes: Mapping[str, Any]) -> ListedRun:
+    """A copy of a row with other values in some columns."""
+    return cast(ListedRun, {**row, **changes})

@@ -6,7 +6,6 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from engine.errors import ConfigError
 from sracl_tui.runs.alerts import alerts
@@ -17,6 +16,7 @@ from store.errors import StoreError
 from store.home import Home
 from store.opening import open_store
 from store.queries import runs
+from store.run_row import ListedRun
 
 CATCH_UP_SECONDS = 30.0
 RETRY_SECONDS = 2.0
@@ -27,7 +27,7 @@ RETRY_SECONDS = 2.0
 class Snapshot:
     """The runs of this moment, newest first; the same list as before where nothing has changed."""
 
-    rows: list[dict[str, Any]]
+    rows: list[ListedRun]
     trouble: str = ""
     """Why the store cannot be read now; then the rows are those that were read before."""
     known: bool = True
@@ -48,8 +48,8 @@ class StoreSession:
         self._opened = 0.0
         self._signature: tuple[int, ...] | None = None
         self._prints: dict[str, int] = {}
-        self._rows: dict[str, dict[str, Any]] = {}
-        self._list: list[dict[str, Any]] = []
+        self._rows: dict[str, ListedRun] = {}
+        self._list: list[ListedRun] = []
         self._trouble, self._retry_at = "", 0.0
 
     def store(self) -> Store:

@@ -10,6 +10,7 @@ from engine.errors import ConfigError
 from store.database.database import Store
 from store.home import Home
 from store.queries import runs, users
+from store.run_row import StoredRun
 
 PHASES = ("initial", "best", "last")
 
@@ -68,7 +69,7 @@ def inspect_user(store: Store, run_text: str, user_text: str, *, position: int |
     weights = [n["weight"] for n in found if n["weight"] is not None]
     return Inspection(
         run_id=run["run_id"],
-        dataset=run["dataset_name"],
+        dataset=str(run["dataset_name"]),
         user_id=user["user_id"],
         raw_id=user["raw_id"],
         tied=user["tied"],
@@ -94,7 +95,7 @@ def _pick(anchors: list[dict[str, Any]], position: int | None) -> dict[str, Any]
     raise ConfigError(f"this user has no prefix that ends at {position}", where="--anchor", hint=f"Positions: {there}.")
 
 
-def _neighbors(store: Store, run: dict[str, Any], anchor: dict[str, Any] | None) -> list[dict[str, Any]]:
+def _neighbors(store: Store, run: StoredRun, anchor: dict[str, Any] | None) -> list[dict[str, Any]]:
     if anchor is None or run["user_list_id"] is None:
         return []
     found = users.neighbors(store, run, anchor["anchor_id"])
@@ -141,7 +142,7 @@ def entropy_of(weights: list[float]) -> float | None:
     return -math.fsum(w * math.log(w) for w in weights if w > 0) if weights else None
 
 
-def _note(run: dict[str, Any], anchor: dict[str, Any] | None, found: list[dict[str, Any]]) -> str:
+def _note(run: StoredRun, anchor: dict[str, Any] | None, found: list[dict[str, Any]]) -> str:
     config = run["config"]
     if anchor is None:
         return "This user has no training prefix: nothing is retrieved for them."

@@ -35,6 +35,7 @@ from sracl_tui.tui.textual_internals import AppInternalsMixin
 from sracl_tui.tui.themes import THEMES
 from sracl_tui.tui.widgets.status_line import StoreStatus
 from store.home import Home
+from store.run_row import ListedRun
 from store.run_states import ACTIVE
 
 STYLES: list[str | PurePath] = [
@@ -76,7 +77,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         self.collector = GcScheduler()
         self.preferences = Preferences.read(home)
         self.status = StoreStatus(place=str(home.database))
-        self.runs: list[dict[str, Any]] = []
+        self.runs: list[ListedRun] = []
         self.runs_known = False
         self._kept = replace(self.preferences)
         self.shows_tracebacks = False
@@ -194,7 +195,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         for name in PAGES:
             page_class(name)
 
-    def row_of(self, run_id: str | None) -> dict[str, Any] | None:
+    def row_of(self, run_id: str | None) -> ListedRun | None:
         """The row of a run in the list; none if it is not listed."""
         return next((row for row in self.runs if row["run_id"] == run_id), None)
 

@@ -5,7 +5,9 @@ They import this protocol and never the app itself: the app imports the screens,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
+
+from store.run_row import ListedRun
 
 if TYPE_CHECKING:
     from textual.message_pump import MessagePump
@@ -29,7 +31,7 @@ class Navigation(Protocol):
     """The store, for worker threads."""
     preferences: Preferences
     status: StoreStatus
-    runs: list[dict[str, Any]]
+    runs: list[ListedRun]
     """Rows of all runs, newest first, with live runs as their journals have them."""
     runs_known: bool
     """Whether the store has been read at least once."""
@@ -53,7 +55,7 @@ class Navigation(Protocol):
     def refresh_runs(self, *, now: bool = False) -> None:
         """Read the journals of live runs, and the database if it has changed or `now`; returns at once."""
 
-    def row_of(self, run_id: str | None) -> dict[str, Any] | None:
+    def row_of(self, run_id: str | None) -> ListedRun | None:
         """The row of a run; none if it is not listed."""
 
     def current_run(self) -> str:

@@ -158,6 +158,8 @@ class Line:
     """The Parquet file of its table, where it has one."""
     folder: Path = Path()
     """The folder of its segment."""
+    segment: int = 1
+    """Number of its segment, thus of the start of its run."""
 
 
 def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tuple[list[Line], int, list[str]]:
@@ -178,6 +180,7 @@ def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tu
     end = data.rfind(b"\n") + 1
     lines: list[Line] = []
     problems: list[str] = []
+    segment = segment_number(path)
     for raw in data[:end].split(b"\n"):
         head = raw[:_HEAD]
         if not head.strip() or any(sign in head for sign in signs):
@@ -186,9 +189,8 @@ def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tu
             fields = json.loads(raw)
             table = fields.pop("table", None)
             fields.pop("n", None)
-            line = Line(
-                fields.pop("event"), fields.pop("at"), fields, path.parent / table if table else None, path.parent
-            )
+            event, at = fields.pop("event"), fields.pop("at")
+            line = Line(event, at, fields, path.parent / table if table else None, path.parent, segment)
         except (ValueError, KeyError, TypeError, AttributeError):
             problems.append(f"{path}: a damaged line was skipped: {raw[:80]!r}")
         else:

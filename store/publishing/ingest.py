@@ -179,7 +179,7 @@ def _ingest_all(
     for place, (segment, line) in enumerate(events, start=1):
         try:
             try:
-                projector.take(segment.source, segment.number, line)
+                projector.take(segment.source, line)
             except _MALFORMED as error:
                 warnings.append(_skipped(segment, line, error))
             if one_by_one or place == len(events):

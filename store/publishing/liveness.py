@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from store.home import Home
 from store.journal.journal import end_of, lock_held
 from store.journal.processes import boot_id
 from store.queue import Queue
+from store.run_row import RunProcess
 from store.run_states import OPEN
 
 OPEN_RUNS = (
@@ -29,13 +30,15 @@ def dead_runs(home: Home, active: list[dict[str, Any]]) -> list[tuple[str, str, 
     dead: list[tuple[str, str, str]] = []
     waiting = Queue(home).active() if any(run["state"] == "queued" for run in active) else set()
     for run in active:
-        dead_as = None if run["state"] == "queued" and run["run_id"] in waiting else dead_state(home, run)
+        dead_as = (
+            None if run["state"] == "queued" and run["run_id"] in waiting else dead_state(home, cast(RunProcess, run))
+        )
         if dead_as is not None:
             dead.append((run["run_id"], *dead_as))
     return dead
 
 
-def dead_state(home: Home, run: dict[str, Any]) -> tuple[str, str] | None:
+def dead_state(home: Home, run: RunProcess) -> tuple[str, str] | None:
     """State and reason that an open run should have because its process is dead; None while it lives or may live.
 
     Look a queued run up in the queue first: without a process it counts as killed here.

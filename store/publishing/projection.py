@@ -1,22 +1,22 @@
-"""What each event of a journal means for the tables."""
+"""Projects the events of journals onto the tables of the database."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from store.errors import StoreError
 from store.journal.journal import Line
+from store.journal.run_fold import changed_columns, created_columns, utc
 from store.publishing.run_rows import RunRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 EDITS = "edits"
-"""The source of what people change; every other source is a run."""
+"""Source of the changes that people make; every other source is a run."""
 _COLUMNS = ("text", "tokens_in", "tokens_out", "tokens_cached", "usd", "finish_reason", "fallback")
 _BEST = "(FROM incoming QUALIFY row_number() OVER (PARTITION BY key ORDER BY fallback, place) = 1) i"
 _SUMMARIES = (
@@ -24,7 +24,7 @@ _SUMMARIES = (
     f"FROM {_BEST} WHERE s.key = i.key AND s.fallback AND NOT i.fallback",
     f"INSERT INTO summaries SELECT key, {', '.join(_COLUMNS)}, $1, written_at FROM {_BEST} ON CONFLICT DO NOTHING",
 )
-"""The first answer to a request stays; one that stands in for a failed model gives way to the model's own."""
+"""The first answer to a request stays; the fallback for a failed model is replaced by the model's own answer."""
 _CALLS = (
     "INSERT INTO api_calls BY NAME SELECT $1 AS run_id, $2 AS provider, $3 AS model, "
     "* EXCLUDE (written_at, place) REPLACE (make_timestamp(CAST(sent_at * 1000000 AS BIGINT)) AS sent_at) FROM incoming",
@@ -32,7 +32,7 @@ _CALLS = (
 
 
 def read_table(line: Line, warnings: list[str]) -> pa.Table | None:
-    """The table of an event; none, with a warning, where it cannot be read."""
+    """The table of an event; none where it has none, or, with a warning, where its file cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -47,19 +47,19 @@ def read_table(line: Line, warnings: list[str]) -> pa.Table | None:
         return None
 
 
-def _utc(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
-
-
 class Projector:
-    """One event to rows: `_on_NAME` takes the event NAME, and unknown events are left alone."""
+    """Writes one event after the other into the tables of an open transaction.
+
+    The run's own row follows `store.journal.run_fold`; `_on_NAME` adds the rows that the event NAME brings to other tables.
+    Events that neither knows change nothing but the run's heartbeat.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, rows: RunRows, warnings: list[str]) -> None:
         self._connection, self._rows, self._warnings = connection, rows, warnings
         self._gathered: dict[tuple[tuple[str, ...], tuple[Any, ...]], list[pa.Table]] = {}
 
     def flush(self) -> None:
-        """Write what has gathered: answers and calls come by the hundred, a few in each event."""
+        """Write everything that was gathered: answers and calls come by the hundred, a few in each event."""
         import pyarrow as pa
 
         self._rows.flush()
@@ -71,75 +71,49 @@ class Projector:
             self._connection.unregister("incoming")
 
     def _gather(self, statements: tuple[str, ...], values: tuple[Any, ...], line: Line) -> None:
-        """Keep a table, with the time of its event, for statements that take all such tables at once."""
+        """Keep a table, with the time of its event, until `flush` runs the statements once on all tables kept for them."""
         import pyarrow as pa
 
         table = read_table(line, self._warnings)
         if table is not None:
             tables = self._gathered.setdefault((statements, values), [])
-            for name, value in (("written_at", pa.scalar(_utc(line.at), pa.timestamp("us"))), ("place", len(tables))):
+            for name, value in (("written_at", pa.scalar(utc(line.at), pa.timestamp("us"))), ("place", len(tables))):
                 table = table.append_column(name, pa.repeat(value, len(table)))
             tables.append(table)
 
-    def take(self, source: str, segment: int, line: Line) -> None:
+    def take(self, source: str, line: Line) -> None:
+        """Project an event; small changes are gathered until `flush`.
+
+        Raises:
+            KeyError: a field is missing, as it may be in a journal that another version wrote.
+            duckdb.Error: the database refuses a value.
+        """
         if source != EDITS:
-            self._rows.seen(source, _utc(line.at))
-        take = getattr(self, f"_on_{line.event}", None)
-        if take is not None:
-            take(source, segment, line)
+            if line.event == "run_created":
+                self._rows.create(source, created_columns(line.fields, line.at))
+            self._rows.update(source, changed_columns(line))
+        project = getattr(self, f"_on_{line.event}", None)
+        if project is not None:
+            project(source, line)
 
-    def _on_run_created(self, source: str, segment: int, line: Line) -> None:
-        self._rows.create(source, line.fields, _utc(line.at))
-
-    def _on_run_started(self, source: str, segment: int, line: Line) -> None:
-        self._rows.update(
-            source,
-            state="running",
-            reason=None,
-            ended_at=None,
-            exit_code=None,
-            signal=None,
-            started_at=_utc(line.at),
-            segments=segment,
-            **line.fields,
-        )
-
-    def _on_run_resumed(self, source: str, segment: int, line: Line) -> None:
-        """What an earlier segment wrote beyond the checkpoint did not happen; answers and calls did."""
+    def _on_run_resumed(self, source: str, line: Line) -> None:
+        """Numbers of steps beyond the checkpoint are measured again; answers and calls stay."""
         self.flush()
         for table in ("metrics", "user_ranks", "synthesizer_weights"):
             self._connection.execute(
                 f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [source, line.fields["step"]]
             )
-        self._rows.update(source, epoch=line.fields["epoch"], best_epoch=line.fields.get("best_epoch"))
 
-    def _on_dataset_used(self, source: str, segment: int, line: Line) -> None:
-        self._rows.update(source, **line.fields)
-
-    _on_lists_used = _on_device_used = _on_dataset_used
-
-    def _on_stopping(self, source: str, segment: int, line: Line) -> None:
-        self._rows.update(source, state="stopping", reason=line.fields.get("reason"))
-
-    def _on_run_ended(self, source: str, segment: int, line: Line) -> None:
-        values = dict(line.fields)
-        if values.get("best_epoch") is None:  # it ended before it looked: what is known stays
-            values.pop("best_epoch", None)
-        self._rows.update(source, ended_at=_utc(line.at), **values)
-
-    def _on_epoch_finished(self, source: str, segment: int, line: Line) -> None:
+    def _on_epoch_finished(self, source: str, line: Line) -> None:
         fields = line.fields
-        self._rows.update(source, epoch=fields["epoch"])
-        if fields["improved"]:
-            self._rows.update(source, best_epoch=fields["epoch"])
         seconds = [
             {"split": "train", "name": "seconds", "value": fields["seconds"], "subgroup": "all"},
             {"split": "valid", "name": "seconds", "value": fields["evaluate_seconds"], "subgroup": "all"},
         ]
-        self._rows.metrics(source, fields["epoch"], fields["step"], [*fields["metrics"], *seconds], _utc(line.at))
+        self._rows.metrics(source, fields["epoch"], fields["step"], [*fields["metrics"], *seconds], utc(line.at))
 
-    def _on_measured(self, source: str, segment: int, line: Line) -> None:
-        """Numbers that are measured once: a run that was cut off after them and resumed measures them again."""
+    def _on_measured(self, source: str, line: Line) -> None:
+        """Numbers that a run measures once; a resumed run may measure them again, which replaces them."""
         fields = line.fields
         self._rows.flush()
         for split, subgroup in {(m["split"], m["subgroup"]) for m in fields["metrics"]}:
@@ -147,10 +121,10 @@ class Projector:
                 "DELETE FROM metrics WHERE run_id = ? AND epoch = ? AND step = ? AND split = ? AND subgroup = ?",
                 [source, fields["epoch"], fields["step"], split, subgroup],
             )
-        self._rows.metrics(source, fields["epoch"], fields["step"], fields["metrics"], _utc(line.at))
+        self._rows.metrics(source, fields["epoch"], fields["step"], fields["metrics"], utc(line.at))
 
-    def _on_evaluated(self, source: str, segment: int, line: Line) -> None:
-        """Final metrics; the ones of all users on validation are already there from the best epoch."""
+    def _on_evaluated(self, source: str, line: Line) -> None:
+        """Final metrics; those of all users on validation are stored since the best epoch."""
         fields, split = line.fields, line.fields["split"]
         fresh = [m for m in fields["metrics"] if split != "valid" or m["subgroup"] != "all" or m["name"] == "n"]
         self._rows.flush()
@@ -158,7 +132,7 @@ class Projector:
             "DELETE FROM metrics WHERE run_id = ? AND split = ? AND (split = 'test' OR subgroup <> 'all' OR name = 'n')",
             [source, split],
         )
-        self._rows.metrics(source, fields["epoch"], fields["step"], fresh, _utc(line.at))
+        self._rows.metrics(source, fields["epoch"], fields["step"], fresh, utc(line.at))
         self._connection.execute("DELETE FROM user_ranks WHERE run_id = ? AND split = ?", [source, split])
         self._insert(
             line,
@@ -166,7 +140,7 @@ class Projector:
             [source, split, fields["step"]],
         )
 
-    def _on_weights_sampled(self, source: str, segment: int, line: Line) -> None:
+    def _on_weights_sampled(self, source: str, line: Line) -> None:
         fields = line.fields
         values = [source, fields["phase"], fields["epoch"], fields["step"]]
         self._connection.execute("DELETE FROM synthesizer_weights WHERE run_id = ? AND phase = ?", values[:2])
@@ -176,7 +150,7 @@ class Projector:
             values,
         )
 
-    def _on_summary_set_made(self, source: str, segment: int, line: Line) -> None:
+    def _on_summary_set_made(self, source: str, line: Line) -> None:
         f = line.fields
         if f.get("template"):
             self._connection.execute(
@@ -187,19 +161,19 @@ class Projector:
             "INSERT INTO summary_sets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             [
                 f["set_id"], f["dataset_id"], f["kind"], f["provider"], f["model"], f["prompt_version"], f["unit"],
-                json.dumps(f["parameters"]), source, _utc(line.at),
+                json.dumps(f["parameters"]), source, utc(line.at),
             ],
         )  # fmt: skip
 
-    def _on_summaries_made(self, source: str, segment: int, line: Line) -> None:
+    def _on_summaries_made(self, source: str, line: Line) -> None:
         self._gather(_SUMMARIES, (source,), line)
 
-    def _on_api_called(self, source: str, segment: int, line: Line) -> None:
-        """Calls belong to the run that sent them; another one may have collected the answers of a batch."""
+    def _on_api_called(self, source: str, line: Line) -> None:
+        """Calls belong to the run that sent them; another run may have collected the answers of a batch."""
         f = line.fields
         self._gather(_CALLS, (f.get("run_id") or source, f["provider"], f["model"]), line)
 
-    def _on_summaries_linked(self, source: str, segment: int, line: Line) -> None:
+    def _on_summaries_linked(self, source: str, line: Line) -> None:
         set_id = line.fields["set_id"]
         self._insert(
             line,
@@ -208,7 +182,7 @@ class Projector:
             [set_id, set_id],
         )
 
-    def _on_neighbors_found(self, source: str, segment: int, line: Line) -> None:
+    def _on_neighbors_found(self, source: str, line: Line) -> None:
         f = line.fields
         known = self._connection.execute("SELECT 1 FROM neighbor_lists WHERE list_id = ?", [f["list_id"]]).fetchall()
         if known:
@@ -227,21 +201,21 @@ class Projector:
                     json.dumps(f["parameters"]),
                     f["recall"],
                     source,
-                    _utc(line.at),
+                    utc(line.at),
                 ],
             )
 
-    def _on_bundle_imported(self, source: str, segment: int, line: Line) -> None:
-        from store.publishing.bundle_reader import insert_bundle
+    def _on_bundle_imported(self, source: str, line: Line) -> None:
+        from store.publishing import bundle_reader
 
         self.flush()
         try:
-            insert_bundle(self._connection, line.folder, line.fields["file"])
+            bundle_reader.insert_bundle(self._connection, line.folder, line.fields["file"])
         except StoreError as error:
             self._warnings.append(str(error))
 
-    def _on_run_tagged(self, source: str, segment: int, line: Line) -> None:
-        """Added and taken away, not set: two people may do so at once."""
+    def _on_run_tagged(self, source: str, line: Line) -> None:
+        """Tags are added and removed rather than set, since two people may change them at once."""
         f = line.fields
         self._connection.execute(
             "UPDATE runs SET tags = list_sort(list_distinct(list_filter(list_concat(tags, $1::VARCHAR[]), "
@@ -249,11 +223,11 @@ class Projector:
             [f["add"], f["remove"], f["run_id"]],
         )
 
-    def _on_run_noted(self, source: str, segment: int, line: Line) -> None:
-        self._rows.update(line.fields["run_id"], note=line.fields["note"])
+    def _on_run_noted(self, source: str, line: Line) -> None:
+        self._rows.update(line.fields["run_id"], {"note": line.fields["note"]})
 
-    def _on_run_renamed(self, source: str, segment: int, line: Line) -> None:
-        self._rows.update(line.fields["run_id"], name=line.fields["name"])
+    def _on_run_renamed(self, source: str, line: Line) -> None:
+        self._rows.update(line.fields["run_id"], {"name": line.fields["name"]})
 
     def _insert(self, line: Line, query: str, values: list[Any]) -> bool:
         table = read_table(line, self._warnings)

@@ -1,4 +1,4 @@
-"""Rows of runs and metrics, gathered while events are taken in and written in bulk."""
+"""Changes to rows of runs and new rows of metrics, gathered while events are ingested and written in bulk."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from typing import Any
 
 import duckdb
 
-_JSON = frozenset({"config", "packages", "timings"})
-_UPDATABLE = frozenset({
-    "name", "tags", "note", "dataset_id", "dataset_name", "dataset_sha256", "user_set_id", "item_set_id", "user_list_id",
-    "item_list_id", "state", "reason", "started_at", "heartbeat_at", "ended_at", "segments", "pid", "host", "boot_id",
-    "machine", "device", "threads", "code_version", "git_sha", "git_patch", "packages", "epoch", "best_epoch", "timings",
-    "peak_memory_bytes", "exit_code", "signal", "process_started",
-})  # fmt: skip
+from store.run_row import JSON_COLUMNS
+
 _METRICS = {
     "run_id": "string", "epoch": "int32", "step": "int32", "split": "string", "subgroup": "string", "name": "string",
     "value": "float64", "wall_time": "timestamp[us]",
@@ -24,45 +19,36 @@ _METRICS = {
 
 
 class RunRows:
-    """Changes to `runs` and additions to `metrics` that wait for `flush`."""
+    """Writes `runs` and `metrics`: new runs at once, everything else with `flush`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self._changes: dict[str, dict[str, Any]] = defaultdict(dict)
         self._metrics: list[tuple[Any, ...]] = []
 
-    def create(self, run_id: str, fields: dict[str, Any], at: datetime) -> None:
-        """A new run; one that is there already stays as it is."""
+    def create(self, run_id: str, columns: dict[str, Any]) -> None:
+        """Insert a run at once; one that is there already stays as it is."""
+        values = {"run_id": run_id, **_encoded(columns)}
         self._connection.execute(
-            "INSERT INTO runs (run_id, kind, name, preset, group_name, tags, note, config, config_hash, seed, state, "
-            "created_at, segments, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, 0, 0) ON CONFLICT DO NOTHING",
-            [
-                run_id, fields["kind"], fields["name"], fields["preset"], fields["group_name"], sorted(fields["tags"]),
-                fields["note"], json.dumps(fields["config"]), fields["config_hash"], fields["seed"], at,
-            ],
-        )  # fmt: skip
+            f"INSERT INTO runs ({', '.join(values)}) VALUES ({', '.join('?' * len(values))}) ON CONFLICT DO NOTHING",
+            list(values.values()),
+        )
 
-    def seen(self, run_id: str, at: datetime) -> None:
-        """A sign of life."""
-        self._changes[run_id]["heartbeat_at"] = at
-
-    def update(self, run_id: str, **values: Any) -> None:
-        """Change columns of a run; the last value wins. Names that are no column are left alone."""
-        self._changes[run_id] |= {name: value for name, value in values.items() if name in _UPDATABLE}
+    def update(self, run_id: str, columns: dict[str, Any]) -> None:
+        """Change columns of a run with the next `flush`; the last value wins."""
+        self._changes[run_id] |= columns
 
     def metrics(self, run_id: str, epoch: int, step: int, metrics: list[dict[str, Any]], at: datetime) -> None:
-        """Measured numbers."""
+        """Add measured numbers with the next `flush`."""
         for m in metrics:
             self._metrics.append((run_id, epoch, step, m["split"], m["subgroup"], m["name"], m["value"], at))
 
     def flush(self) -> None:
-        """Write what has gathered."""
+        """Write the changes and numbers that were gathered."""
         for run_id, values in self._changes.items():
             columns = ", ".join(f"{name} = ?" for name in values)
-            plain = [
-                json.dumps(value) if name in _JSON and value is not None else value for name, value in values.items()
-            ]
-            self._connection.execute(f"UPDATE runs SET {columns} WHERE run_id = ?", [*plain, run_id])
+            parameters = [*_encoded(values).values(), run_id]
+            self._connection.execute(f"UPDATE runs SET {columns} WHERE run_id = ?", parameters)
         self._changes.clear()
         if self._metrics:
             import pyarrow as pa
@@ -73,3 +59,11 @@ class RunRows:
             self._connection.execute("INSERT INTO metrics SELECT * FROM incoming")
             self._connection.unregister("incoming")
             self._metrics.clear()
+
+
+def _encoded(columns: dict[str, Any]) -> dict[str, Any]:
+    """Columns with JSON values as the text in which the database keeps them."""
+    return {
+        name: json.dumps(value) if name in JSON_COLUMNS and value is not None else value
+        for name, value in columns.items()
+    }

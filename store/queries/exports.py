@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from store.database.database import Store
 from store.errors import LookupFailed
+from store.run_row import StoredRun
 
 _RESULTS = "FROM run_results SEMI JOIN wanted USING (run_id) ORDER BY group_name, name, seed, run_id"
 _NEIGHBORS = """
@@ -78,7 +79,7 @@ def result_rows(store: Store, run_ids: Sequence[str]) -> list[dict[str, Any]]:
     return store.rows(f"SELECT * {_RESULTS}", wanted=_wanted(run_ids))
 
 
-def neighbors(store: Store, run: dict[str, Any], path: Path) -> int:
+def neighbors(store: Store, run: StoredRun, path: Path) -> int:
     """Write the neighbor lists that a run trained with: those of users' prefixes and of items.
 
     Raises:
@@ -89,7 +90,7 @@ def neighbors(store: Store, run: dict[str, Any], path: Path) -> int:
     return store.save_rows(_NEIGHBORS, [run["dataset_id"], run["user_list_id"], run["item_list_id"]], path)
 
 
-def weights(store: Store, run: dict[str, Any], path: Path) -> int:
+def weights(store: Store, run: StoredRun, path: Path) -> int:
     """Write the synthesizer's weights of every training prefix, in the state of the run's best epoch.
 
     Raises:
@@ -99,7 +100,7 @@ def weights(store: Store, run: dict[str, Any], path: Path) -> int:
     return store.save_rows(_WEIGHTS, [run["dataset_id"], run["user_list_id"]], path, weights=table)
 
 
-def user_vectors(store: Store, run: dict[str, Any], path: Path) -> int:
+def user_vectors(store: Store, run: StoredRun, path: Path) -> int:
     """Write h of each user's longest training prefix and, where the run synthesized positives, h+.
 
     Raises:
@@ -109,7 +110,7 @@ def user_vectors(store: Store, run: dict[str, Any], path: Path) -> int:
     return store.save_rows(_USERS, [run["dataset_id"]], path, vectors_of_users=table)
 
 
-def text_vectors(store: Store, run: dict[str, Any], path: Path) -> int:
+def text_vectors(store: Store, run: StoredRun, path: Path) -> int:
     """Write the texts of users' prefixes and of items with their vectors.
 
     Raises:
@@ -125,9 +126,7 @@ def text_vectors(store: Store, run: dict[str, Any], path: Path) -> int:
     return store.save_rows(_TEXTS, [run["dataset_id"], run["user_set_id"], run["item_set_id"], encoder], path)
 
 
-def embeddings(
-    store: Store, run: dict[str, Any], numbers: Sequence[int], vectors: pa.FixedSizeListArray, path: Path
-) -> int:
+def embeddings(store: Store, run: StoredRun, numbers: Sequence[int], vectors: pa.FixedSizeListArray, path: Path) -> int:
     """Write item embeddings with ids and titles.
 
     Args:
@@ -142,7 +141,7 @@ def embeddings(
     return store.save_rows(query, [run["dataset_id"]], path, embeddings=table)
 
 
-def recommendations(store: Store, run: dict[str, Any], table: pa.Table, path: Path) -> int:
+def recommendations(store: Store, run: StoredRun, table: pa.Table, path: Path) -> int:
     """Write a table of user_id, rank, item_id and score, with raw ids and titles added."""
     query = (
         "SELECT r.user_id, u.raw_id AS user_raw_id, r.rank, r.item_id, i.raw_id AS item_raw_id, i.title, r.score FROM "
@@ -156,7 +155,7 @@ def _wanted(run_ids: Sequence[str]) -> pa.Table:
     return pa.table({"run_id": pa.array(run_ids, pa.string())})
 
 
-def _table(store: Store, run: dict[str, Any], name: str) -> pa.Table:
+def _table(store: Store, run: StoredRun, name: str) -> pa.Table:
     """A Parquet file that a run left in its folder."""
     file = store.home.run_folder(run["run_id"]) / name
     if not file.is_file():

@@ -6,6 +6,7 @@ from typing import Any
 
 from store.database.database import Store
 from store.errors import LookupFailed
+from store.run_row import StoredRun
 
 
 def get_item(store: Store, dataset_id: str, item_id: int) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def get_item(store: Store, dataset_id: str, item_id: int) -> dict[str, Any]:
     return rows[0]
 
 
-def substitutes(store: Store, run: dict[str, Any], item_id: int) -> list[dict[str, Any]]:
+def substitutes(store: Store, run: StoredRun, item_id: int) -> list[dict[str, Any]]:
     """The item's neighbors by similarity, with the number of users who have each, and who have both."""
     return store.rows(
         """
@@ -59,7 +60,7 @@ def users_with_item(store: Store, dataset_id: str, item_id: int, *, limit: int =
     )
 
 
-def search_items(store: Store, run: dict[str, Any], text: str, *, limit: int = 500) -> list[dict[str, Any]]:
+def search_items(store: Store, run: StoredRun, text: str, *, limit: int = 500) -> list[dict[str, Any]]:
     """Items whose number, raw id, title or summary contains a text, best match first; all by popularity without one."""
     return store.rows(
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from store.database.database import Store
 from store.errors import LookupFailed, StoreBusy
@@ -12,19 +12,20 @@ from store.journal.journal import Journal
 from store.publishing.liveness import dead_state
 from store.publishing.publish import publish
 from store.queue import Queue
+from store.run_row import HEADLINE_METRICS, JSON_COLUMNS, ListedRun, RunProcess, StoredRun
 from store.run_states import OPEN
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_LIST = """
+_LIST = f"""
 SELECT
     r.run_id, r.kind, r.name, r.state, r.reason, r.preset, r.group_name, r.tags, r.note, r.dataset_name, r.seed,
     r.config_hash, r.config, r.epoch, r.best_epoch, r.created_at, r.started_at, r.heartbeat_at, r.ended_at, r.pid, r.host,
     r.boot_id, r.process_started, r.exit_code, r.signal, r.timings, c.usd,
     coalesce(k.usd, 0) AS usd_known,
-    v.test_hr_20, v.test_ndcg_20, v.test_mrr_20, v.valid_hr_20, v.valid_ndcg_20, v.valid_mrr_10
+    {", ".join(f"v.{column}" for column in HEADLINE_METRICS)}
 FROM runs r LEFT JOIN run_results v USING (run_id) LEFT JOIN run_costs c USING (run_id)
 LEFT JOIN (SELECT run_id, sum(usd) AS usd FROM api_calls GROUP BY run_id) k USING (run_id)
 """
@@ -32,9 +33,9 @@ LEFT JOIN (SELECT run_id, sum(usd) AS usd FROM api_calls GROUP BY run_id) k USIN
 
 def list_runs(
     store: Store, *, group: str | None = None, tag: str | None = None, limit: int | None = None
-) -> list[dict[str, Any]]:
+) -> list[ListedRun]:
     """Runs, newest first, each with its state of this moment. Rows with equal settings share one `config` object."""
-    return _many_now(store, store.rows(_listed(limit), [group, tag]))
+    return cast(list[ListedRun], _many_now(store, store.rows(_listed(limit), [group, tag])))
 
 
 def list_runs_json(
@@ -60,8 +61,8 @@ def _listed(limit: int | None) -> str:
 
 
 def list_changed(
-    store: Store, prints: Mapping[str, int], rows: Mapping[str, dict[str, Any]]
-) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+    store: Store, prints: Mapping[str, int], rows: Mapping[str, ListedRun]
+) -> tuple[dict[str, int], dict[str, ListedRun]]:
     """All runs, newest first, where an older state is known: only the rows that changed are read and decoded.
 
     Args:
@@ -77,15 +78,16 @@ def list_changed(
     query = f"SELECT * FROM ({_listed(None)}) listed" + (
         " WHERE list_contains($3, run_id)" if 2 * len(changed) < len(fresh) else ""
     )
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, ListedRun] = {}
     if changed:
         parameters = [None, None, changed] if "$3" in query else [None, None]
-        found = {row["run_id"]: row for row in _many_now(store, store.rows(query, parameters))}
+        read = cast(list[ListedRun], _many_now(store, store.rows(query, parameters)))
+        found = {row["run_id"]: row for row in read}
     known = {run_id: found.get(run_id) or rows.get(run_id) for run_id in fresh}
     return fresh, {run_id: row for run_id, row in known.items() if row is not None}
 
 
-def find_run(store: Store, text: str) -> dict[str, Any]:
+def find_run(store: Store, text: str) -> StoredRun:
     """A run by id, by the beginning of one, by name, or `last`, with every column of `runs`.
 
     `last` is the newest run, apart from those in which a semantic search encoded texts.
@@ -108,7 +110,7 @@ def find_run(store: Store, text: str) -> dict[str, Any]:
             hint="`sracl runs` lists them; `last` is the newest.",
         )
     row = store.rows("SELECT * FROM runs WHERE run_id = ?", [rows[0]["run_id"]])[0]
-    return _now(store, row, _queued(store, [row]))
+    return cast(StoredRun, _now(store, row, _queued(store, [row])))
 
 
 def _queued(store: Store, rows: Sequence[dict[str, Any]]) -> set[str]:
@@ -130,11 +132,11 @@ def _many_now(store: Store, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _now(store: Store, row: dict[str, Any], queued: set[str]) -> dict[str, Any]:
     """Decode the JSON columns, and correct the state of a run whose process is dead."""
-    for name in ("config", "packages", "timings"):
+    for name in JSON_COLUMNS:
         if isinstance(row.get(name), str):
             row[name] = json.loads(row[name])
     waits = row["state"] == "queued" and row["run_id"] in queued
-    if row["state"] in OPEN and not waits and (dead := dead_state(store.home, row)) is not None:
+    if row["state"] in OPEN and not waits and (dead := dead_state(store.home, cast(RunProcess, row))) is not None:
         row["state"], row["reason"] = dead
     return row
 
@@ -194,13 +196,13 @@ def equal_runs(store: Store, group: str) -> dict[tuple[str, int], str]:
     return {(row["config_hash"], row["seed"]): row["run_id"] for row in rows if row["state"] in ("finished", *OPEN)}
 
 
-def select_runs(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
+def select_runs(store: Store, names: Sequence[str]) -> list[StoredRun]:
     """Runs by names of groups or by what `find_run` takes, each once, in the order of the names, then of creation.
 
     Raises:
         LookupFailed: a name is neither.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, StoredRun] = {}
     for name in names:
         group = store.rows("SELECT run_id FROM runs WHERE group_name = ? ORDER BY created_at, run_id", [name])
         for run_id in [row["run_id"] for row in group] or [name]:

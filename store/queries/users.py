@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from store.database.database import Store
 from store.errors import LookupFailed
+from store.run_row import StoredRun
 
 
 def find_user(store: Store, dataset_id: str, text: str) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def target_ranks(store: Store, run_id: str, split: str) -> dict[int, int]:
     return dict(zip(found["user_id"].to_pylist(), found["rank"].to_pylist(), strict=True))
 
 
-def neighbors(store: Store, run: dict[str, Any], anchor_id: int) -> list[dict[str, Any]]:
+def neighbors(store: Store, run: StoredRun, anchor_id: int) -> list[dict[str, Any]]:
     """The anchor's neighbors by similarity, with the titles of their items, latest first, and stored weights by phase.
 
     Only anchors of the run's list have any: with unit `user`, or a pool of users, the anchor that represents the user.
@@ -107,7 +108,7 @@ def anchors_with_item(store: Store, dataset_id: str, item_id: int, anchor_ids: l
     return {anchor_id: word for anchor_id, word in found.items() if word}
 
 
-def population(store: Store, run: dict[str, Any]) -> pa.Table:
+def population(store: Store, run: StoredRun) -> pa.Table:
     """All users of a run's dataset by number: raw_id, representing anchor, its length, rank of the target on test."""
     return store.table(
         "SELECT u.user_id, u.raw_id, a.anchor_id, a.length, r.rank FROM users u "
@@ -118,7 +119,7 @@ def population(store: Store, run: dict[str, Any]) -> pa.Table:
     )
 
 
-def weighed_pairs(store: Store, run: dict[str, Any], phase: str) -> pa.Table:
+def weighed_pairs(store: Store, run: StoredRun, phase: str) -> pa.Table:
     """Columns anchor_id, rank, similarity and weight of every stored pair of anchor and neighbor in a phase."""
     return store.table(
         "SELECT w.anchor_id, n.rank::INTEGER AS rank, n.similarity, w.weight FROM synthesizer_weights w "
@@ -134,7 +135,7 @@ def weight_epochs(store: Store, run_id: str) -> dict[str, int]:
     return {row["phase"]: row["epoch"] for row in rows}
 
 
-def search_users(store: Store, run: dict[str, Any], text: str, *, limit: int = 500) -> list[dict[str, Any]]:
+def search_users(store: Store, run: StoredRun, text: str, *, limit: int = 500) -> list[dict[str, Any]]:
     """Users whose number, raw id, item titles or summary contain a text: user_id and the match, best match first."""
     return store.rows(
         """

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from sracl_tui import formatting
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.table import Column, Row
+from store.run_row import RunRow
 
 COLUMNS = (Column("name", "run", flex=True), Column("preset", "preset"), Column("state", "state"))
 
 
 def choose_second(
-    page: BaseScreen, run: dict[str, Any], second_run: str | None, title: str, answer: Callable[[str | None], None]
+    page: BaseScreen, run: RunRow, second_run: str | None, title: str, answer: Callable[[str | None], None]
 ) -> None:
     """Ask for another run of the data of `run`; `answer` gets its id, or none where the reader wants none any more."""
     others = [

@@ -22,6 +22,7 @@ from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
 from store.errors import StoreError
 from store.journal.journal import Tail
 from store.queries import costs
+from store.run_row import ListedRun
 from store.run_states import ACTIVE
 
 TABS = {"day": "Day", "run": "Run", "provider": "Provider", "model": "Model", "dataset": "Data", "gain": "Gain"}
@@ -256,7 +257,7 @@ def _table(by: str, rows: list[dict[str, Any]]) -> TableData:
     return lay_out(columns, laid)
 
 
-def _settings_of(run: dict[str, Any] | None) -> str:
+def _settings_of(run: ListedRun | None) -> str:
     """The settings of a run that its price depends on, as one would type them."""
     if run is None:
         return "dataset=demo provider=deepseek"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.binding import BindingType
 
@@ -12,6 +12,7 @@ from sracl_tui.tui.screens.find_dialog import AT_MOST, FIND_BINDINGS, NARROW, Fi
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 from store.database.database import Store
 from store.queries import items
+from store.run_row import StoredRun
 
 COLUMNS = (
     Column("number", "item", right=True),
@@ -31,7 +32,7 @@ class FindItem(FindDialog[str]):
     NO_MATCH = "No item matches."
     BINDINGS: ClassVar[list[BindingType]] = [*FIND_BINDINGS]
 
-    def __init__(self, run: dict[str, Any]) -> None:
+    def __init__(self, run: StoredRun) -> None:
         super().__init__()
         self._run = run
 
@@ -47,7 +48,7 @@ class FindItem(FindDialog[str]):
         return lay_out(COLUMNS, [_row(row) for row in rows]), description
 
 
-def _row(row: dict[str, Any]) -> Row:
+def _row(row: StoredRun) -> Row:
     cells = (
         str(row["item_id"]),
         formatting.line(title_of(row, row["item_id"])),

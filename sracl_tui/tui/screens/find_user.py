@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from textual import on
@@ -14,6 +14,7 @@ from sracl_tui.tui.screens.find_dialog import AT_MOST, FIND_BINDINGS, NARROW, Fi
 from sracl_tui.tui.widgets.table import Table, TableData
 from store.database.database import Store
 from store.queries import users
+from store.run_row import StoredRun
 
 SORTS = {
     "number": ("number",),
@@ -34,7 +35,7 @@ class FindUser(FindDialog[tuple[str, str]]):
     NO_MATCH = "No user matches."
     BINDINGS: ClassVar[list[BindingType]] = [*FIND_BINDINGS, Binding("s", "sort", "Sort")]
 
-    def __init__(self, run: dict[str, Any], population: Population, order: str) -> None:
+    def __init__(self, run: StoredRun, population: Population, order: str) -> None:
         super().__init__()
         self._run, self._population = run, population
         self._order = order

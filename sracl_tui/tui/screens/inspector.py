@@ -26,6 +26,7 @@ from sracl_tui.tui.screens.panes import PanesPage
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries import runs, users
+from store.run_row import StoredRun
 
 
 class InspectorScreen(PanesPage):
@@ -60,7 +61,7 @@ class InspectorScreen(PanesPage):
     class Measured(Message):
         """Every user of the run, with what one may sort by."""
 
-        run: dict[str, Any]
+        run: StoredRun
         second_run: str | None
         population: Population
 
@@ -93,7 +94,7 @@ class InspectorScreen(PanesPage):
         self.found: Inspection | None = None
         self._shown: InspectorScreen.UserRead | None = None
         self._laid_out_for = 0
-        self.run: dict[str, Any] | None = None
+        self.run: StoredRun | None = None
         self.population: Population | None = None
         self._wanted = user
         self._asked: tuple[str, int | None, str | None] | None = None

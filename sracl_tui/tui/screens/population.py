@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from textual import on, work
@@ -35,6 +35,7 @@ from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries import runs
 from store.queries import users as user_queries
+from store.run_row import StoredRun
 
 TABS = ("spearman", "entropy", "density", "map")
 FIRST = {"spearman": "spearman-bars", "entropy": "entropy-bars", "density": "density-raster", "map": "own-raster"}
@@ -68,7 +69,7 @@ class EveryoneScreen(BaseScreen):
     class Read(Message):
         """All users of a run, with their weights in one phase."""
 
-        run: dict[str, Any]
+        run: StoredRun
         phase: str
         whole: bool
         population: Population
@@ -97,7 +98,7 @@ class EveryoneScreen(BaseScreen):
     def __init__(self, run_id: str, user_id: int | None = None) -> None:
         super().__init__()
         self.run_id, self.user_id = run_id, user_id
-        self.run: dict[str, Any] | None = None
+        self.run: StoredRun | None = None
         self.population: Population | None = None
         self.phase = "best"
         self.second_run: str | None = None

@@ -23,6 +23,7 @@ from sracl_tui.tui.widgets.dialogs import ConfirmDialog, PromptDialog
 from sracl_tui.tui.widgets.table import Table, TableData
 from store.errors import StoreError
 from store.queries import runs as stored
+from store.run_row import ListedRun
 from store.run_states import ACTIVE, RESUMABLE
 
 
@@ -105,7 +106,7 @@ class RunsScreen(BaseScreen):
         return self.groups.get(key) if isinstance(key, str) else None
 
     @property
-    def run(self) -> dict[str, Any] | None:
+    def run(self) -> ListedRun | None:
         """The run under the cursor; of folded seeds the newest."""
         group = self.group
         return group.first if group else None
@@ -131,7 +132,7 @@ class RunsScreen(BaseScreen):
             data = self._builder.table(groups, marked=self.marked, baseline=baseline, differences=differences)
         self.post_message(self.LaidOut(data, {group.key: group for group in groups}, trouble))
 
-    def _baseline(self, rows: list[dict[str, Any]]) -> run_list.RunGroup | None:
+    def _baseline(self, rows: list[ListedRun]) -> run_list.RunGroup | None:
         """The group with the pinned run; none if no run is pinned."""
         preferences = self.sracl.preferences
         if not preferences.baseline:

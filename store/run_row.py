@@ -1,0 +1,107 @@
+"""The row of a run, with a type for each column: as the tables, the list of runs and the journals give it.
+
+The keys are the columns of `runs` and of the list's query; `docs/schema.md` says what they hold. Times are UTC without a zone.
+"""
+
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict
+
+JSON_COLUMNS = ("config", "packages", "timings")
+"""Columns that the database keeps as JSON text."""
+HEADLINE_METRICS = {
+    "test_hr_20": ("test", "hr@20"),
+    "test_ndcg_20": ("test", "ndcg@20"),
+    "test_mrr_20": ("test", "mrr@20"),
+    "valid_hr_20": ("valid", "hr@20"),
+    "valid_ndcg_20": ("valid", "ndcg@20"),
+    "valid_mrr_10": ("valid", "mrr@10"),
+}
+"""Metrics of all users that stand in a listed run: column to split and name of the metric."""
+SHORT_METRICS = ("hr@20", "ndcg@20")
+"""Test metrics shown where there is room for two."""
+
+
+def metric_column(split: str, name: str) -> str:
+    """Column of the views that holds a metric: `test_hr_20` for `hr@20` on `test`."""
+    return f"{split}_{name.replace('@', '_')}"
+
+
+class RunProcess(TypedDict):
+    """What tells whether a run's process lives."""
+
+    run_id: str
+    state: str
+    heartbeat_at: datetime | None
+    pid: int | None
+    host: str | None
+    boot_id: str | None
+
+
+class Progress(TypedDict):
+    """How far a living run is."""
+
+    stage: str
+    percent: int | None
+    left: int | None
+    """Seconds."""
+
+
+class RunRow(RunProcess):
+    """Columns that every row of a run has."""
+
+    kind: str
+    name: str
+    reason: str | None
+    preset: str | None
+    group_name: str | None
+    tags: list[str]
+    note: str
+    dataset_name: str | None
+    seed: int
+    config_hash: str
+    config: dict[str, Any]
+    epoch: int
+    best_epoch: int | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    process_started: float | None
+    exit_code: int | None
+    signal: str | None
+    timings: dict[str, float] | None
+
+
+class ListedRun(RunRow):
+    """A row of the list of runs: money and headline metrics beside the run."""
+
+    usd: float | None
+    """None where the price of a call is unknown."""
+    usd_known: float
+    test_hr_20: float | None
+    test_ndcg_20: float | None
+    test_mrr_20: float | None
+    valid_hr_20: float | None
+    valid_ndcg_20: float | None
+    valid_mrr_10: float | None
+    progress: NotRequired[Progress]
+    """Of a living run that is followed in its journal."""
+
+
+class StoredRun(RunRow):
+    """A row of the table `runs`."""
+
+    dataset_id: str | None
+    dataset_sha256: str | None
+    user_set_id: str | None
+    item_set_id: str | None
+    user_list_id: str | None
+    item_list_id: str | None
+    segments: int
+    machine: str | None
+    device: str | None
+    threads: int | None
+    code_version: str | None
+    git_sha: str | None
+    git_patch: str | None
+    packages: dict[str, str] | None
+    peak_memory_bytes: int | None
