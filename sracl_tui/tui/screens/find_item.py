@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.binding import BindingType
 
@@ -48,7 +48,7 @@ class FindItem(FindDialog[str]):
         return lay_out(COLUMNS, [_row(row) for row in rows]), description
 
 
-def _row(row: StoredRun) -> Row:
+def _row(row: dict[str, Any]) -> Row:
     cells = (
         str(row["item_id"]),
         formatting.line(title_of(row, row["item_id"])),
