@@ -127,7 +127,7 @@ def summary_text(summary: dict[str, Any] | None, *, of: str = "prefix", brief: b
         "made": f"{summary['created_at']:%Y-%m-%d %H:%M} UTC, by run {summary['run_id'] or '-'}",
     }
     for name, value in facts.items():
-        text.append(f"{name:<15}", "bold")
+        text.append(f"{name:<8} ", "bold")
         text.append(f"{formatting.line(value)}\n")
     text.rstrip()
     return text
