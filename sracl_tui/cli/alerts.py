@@ -1,4 +1,4 @@
-"""`sracl alerts`: what a person is told of, and how; and whether it works."""
+"""`sracl alerts`: the settings of notifications, and a test of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="""Being told when a run ends, fails, stalls, or its synthesizer collapses.
+    help="""Notifications when a run ends, fails or stalls, or its synthesizer collapses.
 
 \b
 alerts.toml in the home, all of it optional:
@@ -24,7 +24,7 @@ alerts.toml in the home, all of it optional:
   stall_minutes = 15
   app = true              a notification in the app
   bell = "desktop"        off, terminal, desktop (OSC 9 or 777), both
-  \\[webhook]               one POST of JSON, tried again where it fails
+  \\[webhook]               one POST of JSON, retried where it fails
   url_env = "SRACL_WEBHOOK_URL"
 The address itself may hold a secret: write SRACL_WEBHOOK_URL=https://... into .env of the home (chmod 600).
 """,
@@ -33,7 +33,7 @@ The address itself may hold a secret: write SRACL_WEBHOOK_URL=https://... into .
 
 @app.command()
 def show(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """Print what is told of and how. The address of the webhook is never shown.
+    """Print which alerts are sent, and how. The address of the webhook is never shown.
 
     \b
     Examples:
@@ -55,8 +55,8 @@ def show(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
         webhook = f"{settings.webhook.url_env}, {_missing(resolved, settings) or 'set'}"
     pairs = {
         "file": document["file"] if document["there"] else f"{document['file']} (not there: defaults)",
-        "told of": ", ".join(settings.on) or "nothing",
-        "stall": f"after {settings.stall_minutes:g} minutes without a sign",
+        "alerts": ", ".join(settings.on) or "nothing",
+        "stall": f"after {settings.stall_minutes:g} minutes without an event",
         "app": "notification" if settings.app else "off",
         "bell": settings.bell,
         "webhook": webhook,
@@ -65,7 +65,7 @@ def show(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
 
 
 def _missing(home: Home, settings: Any) -> str:
-    """Why nothing can be posted; empty where it can."""
+    """Why the webhook cannot be used; empty where it can."""
     from sracl_tui.runs.alerts import alerts
 
     try:
@@ -77,12 +77,12 @@ def _missing(home: Home, settings: Any) -> str:
 
 @app.command("test")
 def try_out(
-    kind: Annotated[str, typer.Option(help="Which kind of alert to play.")] = "finished",
+    kind: Annotated[str, typer.Option(help="Kind of the alert.")] = "finished",
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Ring the bell and post to the webhook now, and say how it went. Exit code 1: it could not be delivered.
+    """Ring the bell and post to the webhook now, and print the outcome. Exit code 1: it could not be delivered.
 
     \b
     Examples:
@@ -108,14 +108,14 @@ def try_out(
     if json_:
         options_and_output.print_json(document)
     else:
-        _say(document)
+        _print(document)
     raise typer.Exit(0 if document["webhook"] is None or document["webhook"]["delivered"] else 1)
 
 
-def _say(document: dict[str, Any]) -> None:
+def _print(document: dict[str, Any]) -> None:
     console = options_and_output.out()
     if not document["told"]:
-        console.print(f"{document['kind']} is not among what is told of (on = [...])", markup=False, highlight=False)
+        console.print(f"{document['kind']} alerts are off (on = [...])", markup=False, highlight=False)
     console.print(f"bell: {document['bell']}", markup=False, highlight=False)
     hook = document["webhook"]
     if hook is None:

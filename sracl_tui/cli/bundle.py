@@ -38,7 +38,7 @@ def import_bundle(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Take a run from another home: for lists, comparison and SQL. Its data set is not in it, only the hash.
+    """Import a run from another home, for lists, comparison and SQL. The file has the hash of the dataset, not the dataset.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`sracl compare`: runs and groups beside each other, with paired tests."""
+"""`sracl compare`: settings and metrics of runs and groups side by side, with paired tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def compare(
     ] = "valid",
     subgroup: Annotated[str, typer.Option(help="Users: all, tied, untied, short, medium, long, head, tail.")] = "all",
     baseline: Annotated[
-        str | None, typer.Option(help="Hold the others against this one. Default: preset backbone, else the first.")
+        str | None, typer.Option(help="Compare the others with this one. Default: preset backbone, else the first.")
     ] = None,
     all_pairs: Annotated[
         bool, typer.Option("--all-pairs", help="Test every pair, not only against the baseline.")
@@ -33,12 +33,14 @@ def compare(
     format_: Annotated[
         Literal["text", "csv", "md", "latex"], typer.Option("--format", help="How it is printed.")
     ] = "text",
-    force: Annotated[bool, typer.Option("--force", help="Mix data, protocols or repeated seeds all the same.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare even across datasets, protocols or repeated seeds.")
+    ] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """What differs between runs, in settings and in metrics, and whether the difference is real.
+    """Differences between runs in settings and metrics, with tests of significance.
 
     One seed each: bootstrap interval and randomization test over users. Several seeds: t over users and seeds. p-values are
     corrected for the number of tests (Holm).

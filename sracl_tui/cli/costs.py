@@ -1,4 +1,4 @@
-"""`sracl costs`: what calls to models have cost."""
+"""`sracl costs`: the costs of model calls, grouped."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def costs(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """What calls to models have cost. A price that is not known is said to be unknown, never $0.
+    """Costs of model calls. An unknown price is printed as unknown, never as $0.
 
-    `by rule` counts texts that stand in for an answer; `saved` is what the providers' prompt caches saved. `--by gain` says
-    what a run's summaries have cost per 0.01 of NDCG@20 gained over the backbone.
+    `by rule` counts rule-based texts in place of an answer; `saved` is what the providers' prompt caches saved. `--by gain` is
+    the cost of a run's summaries per 0.01 of NDCG@20 gained over the backbone.
 
     \b
     Examples:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.status import Status
 from rich.text import Text
 
-from engine.events import StageProgress
+from engine.events import Event, StageProgress
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.fetch import fetch
 from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
@@ -35,12 +36,12 @@ def import_(
     duplicates: Annotated[Literal["keep", "first", "last"], typer.Option(help=BY_KEY["duplicates"].help)] = "keep",
     ties: Annotated[Literal["source", "item", "random"], typer.Option(help=BY_KEY["ties"].help)] = "source",
     tie_seed: Annotated[int, typer.Option(min=0, help=BY_KEY["tie_seed"].help)] = 0,
-    dry_run: Annotated[bool, typer.Option(help="Read all of it, tell what would be kept, store nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Read all of it and print what would be kept; store nothing.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Read a dataset into the store: all of it or nothing. What is dropped is counted and kept with it.
+    """Import a dataset, all of it or nothing. The number of dropped interactions is stored with it.
 
     Reads Amazon reviews (2014, 2018, 2023), MovieLens and Yelp as published, RecBole atomic files (.inter, .item), CSV, TSV,
     Parquet and JSON lines with named columns, and plain `user item` lines.
@@ -75,8 +76,9 @@ def import_(
     )
     talk = options_and_output.talk()
     with talk.status("importing") as status:
-        told = lambda event: status.update(_step(event)) if isinstance(event, StageProgress) else None  # noqa: E731
-        dataset, report = import_into(resolved, path, name=name, options=options, report=told)
+        dataset, report = import_into(
+            resolved, path, name=name, options=options, report=lambda event: _show_step(status, event)
+        )
     if json_ and resolved is not None:
         with options_and_output.open_store(resolved) as store:
             options_and_output.print_json(datasets.get(store, dataset.dataset_id))
@@ -97,8 +99,9 @@ def import_(
     )
 
 
-def _step(event: StageProgress) -> Text:
-    return Text(f"{event.done + 1}/{event.total} {event.detail}")
+def _show_step(status: Status, event: Event) -> None:
+    if isinstance(event, StageProgress):
+        status.update(Text(f"{event.done + 1}/{event.total} {event.detail}"))
 
 
 app.command("fetch")(fetch)
@@ -106,7 +109,7 @@ app.command("fetch")(fetch)
 
 @app.command("list")
 def list_(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """All datasets.
+    """List the datasets.
 
     \b
     Examples:
@@ -143,7 +146,7 @@ def list_(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
 
 @app.command("show")
 def show(name: NameArgument, home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """A dataset: sizes, times, ties, text, what the import dropped, and how lengths, popularity and times are spread.
+    """Show a dataset: sizes, times, ties, text, dropped interactions, and the distributions of lengths, popularity and times.
 
     \b
     Examples:
@@ -168,7 +171,7 @@ def show(name: NameArgument, home: HomeOption = None, json_: JsonOption = False,
     for title, key in (
         ("users by interactions", "lengths"),
         ("items by interactions", "popularity"),
-        ("moments by what one user has at one time", "ties"),
+        ("timestamps by interactions of one user at one time", "ties"),
     ):
         if found[key]:
             _print_chart(console, title, [f"{bar.label} {bar.count} {bar.bar}" for bar in bars(found[key], width=wide)])
@@ -192,7 +195,7 @@ def remove(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Take a dataset out of the store. One that runs were made with stays.
+    """Remove a dataset from the store. A dataset that runs have used cannot be removed.
 
     \b
     Examples:

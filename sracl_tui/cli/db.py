@@ -1,4 +1,4 @@
-"""`sracl db`: looks after the database files."""
+"""`sracl db`: check, repair, back up and compact the database files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="rich", h
 
 @app.command()
 def check(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """Read every row and every line of the journals, and see that they fit together. Exit code 4 where they do not.
+    """Read every row and every line of the journals and check that they are consistent. Exit code 4 where they are not.
 
     \b
     Examples:
@@ -38,7 +38,7 @@ def check(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
 
 @app.command()
 def repair(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """Make damaged files anew: from the journals, and the data from a backup. What was damaged is kept beside them.
+    """Rebuild damaged files from the journals, and datasets from a backup. The damaged files are kept beside the new ones.
 
     \b
     Examples:
@@ -49,7 +49,7 @@ def repair(home: HomeOption = None, json_: JsonOption = False, debug: DebugOptio
     done = repair_home(options_and_output.home_of(home))
     if json_:
         options_and_output.print_json({"done": done})
-    for line in done or ["Nothing is damaged, and nothing was changed."]:
+    for line in done or ["Nothing is damaged; nothing was changed."]:
         options_and_output.talk().print(line, markup=False, highlight=False)
 
 
@@ -62,7 +62,7 @@ def backup(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Copy both files while runs go on, and see that the copies can be read.
+    """Copy both database files while runs continue, and check that the copies can be read.
 
     \b
     Examples:
@@ -80,7 +80,7 @@ def backup(
 
 @app.command()
 def compact(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """Write the files anew without the room that deleted rows left.
+    """Rewrite the files without the space of deleted rows.
 
     \b
     Examples:
@@ -99,12 +99,12 @@ def compact(home: HomeOption = None, json_: JsonOption = False, debug: DebugOpti
 
 @app.command()
 def sync(
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for others.")] = 30.0,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for another process that publishes.")] = 30.0,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Take in what stands in the journals, of living runs too.
+    """Publish the journals into the database, those of running runs too.
 
     \b
     Examples:

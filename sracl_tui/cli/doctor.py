@@ -1,4 +1,4 @@
-"""`sracl doctor`: where things are, and whether they work."""
+"""`sracl doctor`: paths, versions, and checks of the installation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 def doctor(
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write what a report of a bug needs, without keys or personal data."),
+        typer.Option(metavar="FILE", help="Also write a bug report, without keys or personal data."),
     ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print where everything is, and check that the store, the text encoder and the search work.
+    """Print paths and versions, and check that the store, training, the text encoder and Annoy work.
 
     \b
     Examples:

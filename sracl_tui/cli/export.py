@@ -1,4 +1,4 @@
-"""`sracl export`: what runs made, as files for other programs."""
+"""`sracl export`: results, lists, vectors and models as files for other programs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def export(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Write what runs made to a file: a table, a model, or a whole run for `sracl import-bundle`.
+    """Write results of runs to a file: a table, vectors, a model, or a whole run for `sracl import-bundle`.
 
     \b
     Examples:
@@ -61,7 +61,9 @@ def export(
 
     if out is None and not bundle:
         raise ConfigError(
-            "say where to", where="--out", hint="--out FILE; or --bundle for a whole run as one file for another home."
+            "no file is named",
+            where="--out",
+            hint="--out FILE; or --bundle for a whole run as one file for another home.",
         )
     if out is not None:
         check_out(out)
@@ -89,10 +91,10 @@ def _written(store: Store, rows: list[StoredRun], what: What, out: Path) -> int:
 
 
 def check_out(path: Path) -> None:
-    """A file that cannot be is refused before the work.
+    """Refuse a file that cannot be written, before the work begins.
 
     Raises:
-        ConfigError: its folder is not there.
+        ConfigError: its folder does not exist.
     """
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"there is no folder {path.absolute().parent}", where="--out", hint="Make it first.")

@@ -1,4 +1,4 @@
-"""`sracl data fetch`: a known data set from its publisher, into the store."""
+"""`sracl data fetch`: download a known data set from its publisher and import it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def fetch(
     name: Annotated[str | None, typer.Argument(help="Name of a known data set; none lists them.")] = None,
     as_: Annotated[str | None, typer.Option("--as", help="Name to call the dataset by. Default: its own.")] = None,
-    k_core: Annotated[int, typer.Option(min=0, help="Keep users and items with so many interactions.")] = 0,
+    k_core: Annotated[int, typer.Option(min=0, help="k-core: minimum interactions of users and items.")] = 0,
     download_only: Annotated[bool, typer.Option("--download-only", help="Do not import it.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     home: HomeOption = None,
@@ -29,7 +29,7 @@ def fetch(
 ) -> None:
     """Download a known data set from its publisher and import it. Size, licence and checksum are shown first.
 
-    A download that broke off goes on where it was. `datasets.toml` in the home adds data sets of your own.
+    An interrupted download is resumed. `datasets.toml` in the home adds data sets of your own.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def fetch(
 
 
 def _facts(entry: Known, folder: Path) -> list[dict[str, Any]]:
-    """What is known of each file now."""
+    """URL, size and checksum of each file: of the downloaded file where there is one, else as published."""
     from engine.data.download import checksum_of
 
     return [
@@ -102,12 +102,12 @@ def _fetched(entry: Known, folder: Path) -> Path:
         return fetch(entry, folder)
     with talk.status("downloading") as status:
 
-        def told(name: str, done: int, total: int | None) -> None:
+        def progress(name: str, done: int, total: int | None) -> None:
             status.update(
                 Text(f"{name}: {done / 2**20:,.1f} of {'?' if total is None else f'{total / 2**20:,.1f}'} MiB")
             )
 
-        return fetch(entry, folder, progress=told)
+        return fetch(entry, folder, progress=progress)
 
 
 def _imported(home: Any, path: Path, name: str, k_core: int) -> dict[str, Any]:

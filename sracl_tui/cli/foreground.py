@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_dataset(home: Home, name: str) -> None:
-    """A run with a misspelled dataset is no run: refuse it before it has a folder.
+    """Refuse a misspelled dataset before the run has a folder.
 
     Raises:
         LookupFailed: there is no such dataset.
@@ -114,8 +114,12 @@ def _recorded(home: Home, text: str, *, force: bool) -> RunRequest | RunResult:
 
 
 def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
-    """Run with lines or bars on stderr, and say how it went."""
-    from sracl_tui.cli.progress import Bars, Lines
+    """Run with lines or bars on stderr, and print how the run ended.
+
+    Args:
+        work: executes the request; it is given the listener of its events.
+    """
+    from sracl_tui.cli.progress import ProgressBars, ProgressLines
 
     console = options_and_output.talk()
     config = request.config
@@ -125,7 +129,7 @@ def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
         highlight=False,
     )
     bars = not headless and console.is_terminal
-    with Bars(console, epochs=config.train.epochs) if bars else nullcontext(Lines(console)) as listener:
+    with ProgressBars(console, epochs=config.train.epochs) if bars else nullcontext(ProgressLines(console)) as listener:
         result = work(listener)
     for warning in result.warnings:
         console.print(f"warning: the database was not updated: {warning}", markup=False, highlight=False)
@@ -135,5 +139,7 @@ def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
         else:
             console.print(f"[red]{escape(str(result.reason))}[/red]", highlight=False)
     elif result.state == "stopped":
-        console.print(f"stopped ({result.reason}); go on with: sracl run --resume {request.run_id}", highlight=False)
+        console.print(
+            f"stopped ({result.reason}); resume it with: sracl run --resume {request.run_id}", highlight=False
+        )
     return result

@@ -18,7 +18,7 @@ BAR = 10
 
 def inspect(
     run: RunArgument,
-    user: Annotated[str, typer.Argument(help="A user's number, or the source's own id.")],
+    user: Annotated[str, typer.Argument(help="A user's number, or the id in the source.")],
     anchor: Annotated[
         int | None, typer.Option(metavar="N", help="The prefix that ends at the user's N-th item, not the longest one.")
     ] = None,
@@ -26,7 +26,7 @@ def inspect(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """One user: items, preference summary, neighbors with similarity and learned weight.
+    """Show a user: items, preference summary, neighbors with similarity and learned weight.
 
     \b
     Examples:
@@ -62,7 +62,7 @@ def _print(console: Console, found: Inspection) -> None:
         console.print(s["text"], markup=False, highlight=False)
         price = "price unknown" if s["usd"] is None else f"${s['usd']:.4f}"
         model = f"{s['provider']}{' / ' + s['model'] if s['model'] else ''}"
-        fallback = "; stands in for a model that failed" if s["fallback"] else ""
+        fallback = "; written by rule: the model failed" if s["fallback"] else ""
         console.print(
             f"{model}, {s['prompt_version']}, {s['tokens_in']} + {s['tokens_out']} tokens, {price}{fallback}",
             style="dim",

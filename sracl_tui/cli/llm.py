@@ -40,20 +40,22 @@ def summarize(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; repeatable.")
     ] = None,
-    budget: Annotated[float | None, typer.Option(min=0, metavar="USD", help="Hard cap on what calls may cost.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; ask nothing.")] = False,
+    budget: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="Budget: calls stop before they cost more.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would cost; call nothing.")] = False,
     batch: Annotated[
-        bool, typer.Option("--batch", help="Ask by the provider's Batch API: cheaper, answered within a day.")
+        bool, typer.Option("--batch", help="Use the provider's Batch API: cheaper, answered within a day.")
     ] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="With --batch: take what is answered, send the rest, and leave.")
+        bool, typer.Option("--no-wait", help="With --batch: store what is answered, send the rest, and do not wait.")
     ] = False,
     headless: Annotated[bool, typer.Option("--headless", help="Lines instead of bars.")] = False,
     json_: JsonOption = False,
     home: HomeOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Have summaries written, and nothing else; a later `sracl run` with the same settings finds them.
+    """Write summaries and nothing else; a later `sracl run` with the same settings reuses them.
 
     \b
     Examples:
@@ -100,10 +102,10 @@ def _print_cost(result: Any) -> None:
 
     cost = result.cost
     unpriced = f" and {cost['unpriced_calls']:,} calls of unknown cost" if cost.get("unpriced_calls") else ""
-    stand_ins = f", {cost['fallbacks']:,} texts by rule stand in for answers" if cost.get("fallbacks") else ""
+    fallbacks = f", {cost['fallbacks']:,} texts by rule in place of answers" if cost.get("fallbacks") else ""
     options_and_output.talk().print(
         f"{result.request.run_id}: {cost['calls']:,} calls, {dollars(cost['usd'])}{unpriced}, "
-        f"{cost['cached']:,} summaries were there{stand_ins}, {formatting.clock(result.seconds['total'], tenths=True)}",
+        f"{cost['cached']:,} summaries reused{fallbacks}, {formatting.clock(result.seconds['total'], tenths=True)}",
         markup=False,
         highlight=False,
     )
@@ -130,7 +132,7 @@ def _print_quote(document: dict[str, Any], *, json_: bool) -> None:
 
 @app.command("list")
 def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """List the endpoints: the ready ones and those of `providers.toml` in the home.
+    """List the endpoints: the built-in ones and those of `providers.toml` in the home.
 
     \b
     Examples:
@@ -174,8 +176,8 @@ def try_endpoint(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Ask an endpoint one small question of each kind, and show what comes back. This costs a fraction of a cent,
-    and stands in `sracl costs` like all calls.
+    """Send one small prompt of each kind to an endpoint, and show the answers. It costs a fraction of a cent,
+    and is listed by `sracl costs` like all calls.
 
     \b
     Examples:

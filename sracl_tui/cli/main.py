@@ -1,4 +1,4 @@
-"""Puts the commands together. A command's module is imported when it is called, or when all of them are listed."""
+"""The commands by name. A command's module is imported when the command is called, or when all are listed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COMMANDS = {
     "alerts": "alerts.app",
     "doctor": "doctor.doctor",
 }
-"""Module in this folder and what it calls the command: a function, or a Typer with commands of its own."""
+"""Module and attribute in this folder: a function, or a Typer with subcommands."""
 SETTINGS: dict[str, dict[str, Any]] = {"sql": {"ignore_unknown_options": True}}
 """A query may begin with a comment, which looks like an option."""
 
@@ -96,7 +96,5 @@ def sracl(
 
 def main() -> None:
     """Entry point of `sracl`."""
-    gc.set_threshold(
-        50_000, 20, 50
-    )  # commands make few cycles, and thousands of rows; looking through those takes time
+    gc.set_threshold(50_000, 20, 50)  # commands create few cycles and thousands of rows; scanning the rows takes time
     app()

@@ -1,6 +1,6 @@
-"""What every command shares: options, output, and one place where an error becomes words and an exit code.
+"""What every command shares: options, output, and the one place that turns an error into a message and an exit code.
 
-stdout is data, stderr is talk. Exit codes: 0 done; 1 the run failed; 2 bad usage, config or data; 3 the money cap
+stdout is for data, stderr for messages. Exit codes: 0 done; 1 the run failed; 2 bad usage, config or data; 3 the money cap
 stopped it; 4 the store cannot be used; 130 interrupted or stopped.
 """
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDE = 4096
-"""Columns of a table that no terminal shows, so that nothing is wrapped in a pipe."""
+"""Columns of a table in a pipe, so that no cell is wrapped."""
 
 _debug = False
 _home: Home | None = None
-"""Where the command is at work, for the log of an error that nobody expected."""
+"""The home of the command, whose log takes the traceback of a bug."""
 
 
 def _set_debug(value: bool) -> bool:
@@ -50,10 +50,14 @@ RunArgument = Annotated[str, typer.Argument(help="Run id, the beginning of one, 
 
 
 class Commands(TyperGroup):
-    """A group of commands whose errors end in words and an exit code instead of a traceback."""
+    """A group of commands that report an error as a message and an exit code instead of a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
+        """Run the command.
+
+        Raises:
+            Exit: with the code of the error.
+        """
         try:
             return super().invoke(ctx)
         except (EngineError, StoreError) as error:
@@ -63,25 +67,25 @@ class Commands(TyperGroup):
             raise typer.Exit(exit_code(error)) from None
         except BrokenPipeError:
             raise
-        except OSError as error:  # a full disk, a place without permission
+        except OSError as error:  # a full disk, a folder without permission
             if _debug:
                 raise
             where = error.filename if isinstance(error.filename, str) else None
-            hint = "Nothing that was written is lost. --debug shows where it happened."
+            hint = "Nothing that was written is lost. --debug shows the traceback."
             print_error(StoreError(error.strerror or str(error), where=where, hint=hint))
             raise typer.Exit(4) from None
-        except Exception as error:  # a bug: a sentence, and where it happened in the log
+        except Exception as error:  # a bug: a sentence here, the traceback in the log
             if _debug or isinstance(error, typer.Abort) or hasattr(error, "exit_code"):  # typer's own
                 raise
             from sracl_tui.logs import crash
 
-            told = crash(_home or Home.resolve(), error, "the command has ended by an error")
-            talk().print(f"{told} --debug shows it here.", markup=False, highlight=False)
+            message = crash(_home or Home.resolve(), error, "the command has ended by an error")
+            talk().print(f"{message} --debug shows it here.", markup=False, highlight=False)
             raise typer.Exit(1) from None
 
 
 def exit_code(error: BaseException) -> int:
-    """The exit code of an error."""
+    """The exit code of an error, as listed at the top of this module."""
     if isinstance(error, BudgetReached):
         return 3
     if isinstance(error, ConfigError | DataError | LookupFailed | QueryFailed):
@@ -90,7 +94,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def print_error(error: EngineError | StoreError) -> None:
-    """Say on stderr what is wrong, where, and what to do."""
+    """Print title, place, message and hint of an error to stderr."""
     console = talk()
     console.print(f"{error.title}:", style="bold red", end=" ", markup=False)
     console.print(f"{error.where}: {error.message}" if error.where else error.message, markup=False, highlight=False)
@@ -99,7 +103,7 @@ def print_error(error: EngineError | StoreError) -> None:
 
 
 def talk() -> Console:
-    """The console for people, on stderr."""
+    """The console for messages, on stderr."""
     from rich.console import Console
 
     return Console(stderr=True, soft_wrap=True)
@@ -113,13 +117,21 @@ def out() -> Console:
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout, indented on a terminal; what JSON has no word for (NaN) becomes null."""
+    """Print one JSON document to stdout, indented on a terminal; NaN becomes null."""
     indent = 2 if sys.stdout.isatty() else None  # indenting costs ten times as much
     try:
         text = json.dumps(document, indent=indent, ensure_ascii=False, default=_number, allow_nan=False)
     except (ValueError, TypeError):
         text = json.dumps(_plain(document), indent=indent, ensure_ascii=False, default=str)
     sys.stdout.write(text + "\n")
+
+
+def print_done(document: dict[str, Any], text: str, *, json_: bool) -> None:
+    """The outcome of a command that changes something: its JSON document, or a sentence."""
+    if json_:
+        print_json(document)
+    else:
+        out().print(text, markup=False, highlight=False)
 
 
 def _number(value: Any) -> Any:
@@ -139,10 +151,10 @@ def _plain(value: Any) -> Any:
 
 
 def home_of(path: Path | None) -> Home:
-    """The home that `--home` or the environment names, made where it is not there.
+    """The home that `--home` or the environment names; a new one is created.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: it cannot be created.
     """
     global _home
     _home = home = Home.resolve(path)
@@ -153,7 +165,7 @@ def home_of(path: Path | None) -> Home:
 
 
 def _open_keys(home: Home) -> str:
-    """What is wrong with the permissions of the home's keys; they are looked at only where there are any."""
+    """Why the permissions of the home's `.env` are unsafe; empty without such a file."""
     if not (home.path / ".env").exists():
         return ""
     from sracl_tui.redaction import permission_problem
@@ -162,7 +174,7 @@ def _open_keys(home: Home) -> str:
 
 
 def open_store(home: Home, *, ingest: bool = True) -> Any:
-    """The home's store, open for reading."""
+    """Open the home's store for reading; a warning where the newest events are not in it yet."""
     from store.opening import open_store
 
     store = open_store(home, ingest=ingest)
@@ -170,14 +182,26 @@ def open_store(home: Home, *, ingest: bool = True) -> Any:
     return store
 
 
+def find_run_id(home: Home, text: str) -> str:
+    """The id of the run that a RUN argument names.
+
+    Raises:
+        LookupFailed: no run or several runs match.
+    """
+    from store.queries.runs import find_run
+
+    with open_store(home) as store:
+        return find_run(store, text)["run_id"]
+
+
 def warn_behind(behind: StoreError | None) -> None:
-    """Say that journals wait, and why."""
+    """Warn that journals are not published yet, and why."""
     if behind is not None:
         talk().print(f"warning: the newest events are not in the database yet: {behind.message}", style="yellow")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
-    """A plain table; a head that ends in `:r` is of numbers, set to the right. No cell is cut."""
+    """A table without borders; a head that ends in `:r` is aligned to the right. No cell is cut."""
     from rich.table import Table
     from rich.text import Text
 
@@ -191,7 +215,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
 
 
 def print_pairs(console: Console, pairs: dict[str, str]) -> None:
-    """Names and what they stand for, one under the other."""
+    """Print names and values, one pair per line."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""A run's progress for people: bars on a terminal, one line per step in a log. Both on stderr."""
+"""A run's progress on stderr: bars on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -32,13 +32,17 @@ def epoch_line(event: EpochFinished) -> str:
     values = {(m.split, m.name): m.value for m in event.metrics}
     valid = [f"{name.upper()} {value:.4f}" for (split, name), value in values.items() if split == "valid"]
     shown = [text for text in valid if text.startswith(("MRR@10 ", "HR@20 ", "NDCG@20 "))] or valid[:3]
-    better = "best so far" if event.improved else f"{event.bad_epochs} without gain"
+    better = (
+        "best so far"
+        if event.improved
+        else f"{event.bad_epochs} epoch{'s' * (event.bad_epochs != 1)} without improvement"
+    )
     return (
         f"epoch {event.epoch}  loss {values['train', 'loss']:.4f}  {'  '.join(shown)}  {event.seconds:.1f} s  {better}"
     )
 
 
-class Lines:
+class ProgressLines:
     """One line per stage and epoch, with the time: for logs and CI."""
 
     def __init__(self, console: Console) -> None:
@@ -48,26 +52,26 @@ class Lines:
     def __call__(self, event: Event) -> None:
         if isinstance(event, StageFinished):
             how = "reused" if event.cached else f"{event.seconds:.1f} s"
-            self._say(f"{event.stage}: {how}{f' ({event.detail})' if event.detail else ''}")
+            self._print(f"{event.stage}: {how}{f' ({event.detail})' if event.detail else ''}")
         elif isinstance(event, StageProgress) and time.monotonic() - self._last > 10:
             detail = f" ({event.detail})" if event.detail else ""
-            self._say(f"{event.stage}: {event.done:,} of {event.total:,}{detail}")
+            self._print(f"{event.stage}: {event.done:,} of {event.total:,}{detail}")
         elif isinstance(event, EpochFinished):
-            self._say(epoch_line(event))
+            self._print(epoch_line(event))
         elif isinstance(event, Warned):
-            self._say(f"warning: {event.message}")
+            self._print(f"warning: {event.message}")
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._last = time.monotonic()
         stamp = time.strftime("%H:%M:%S")
         self._console.print(f"{stamp} {text}", markup=False, highlight=False)
 
 
-class Bars:
-    """A live bar for the stage at work; finished stages and better epochs stay as lines."""
+class ProgressBars:
+    """A live bar for the running stage; finished stages and epochs stay as lines."""
 
     def __init__(self, console: Console, *, epochs: int) -> None:
-        self._lines = Lines(console)
+        self._lines = ProgressLines(console)
         self._epochs = epochs
         self._progress = Progress(
             TextColumn("{task.description}"),

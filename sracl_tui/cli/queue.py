@@ -1,4 +1,4 @@
-"""`sracl queue`: runs that wait for their turn."""
+"""`sracl queue`: runs that are executed one after the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, 
 from sracl_tui.runs.sweeps.run_options import RunOptions
 from store.home import Home
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="rich", help="Runs that wait for their turn.")
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, rich_markup_mode="rich", help="Runs that are executed one after the other."
+)
 RunsArgument = Annotated[list[str], typer.Argument(help="Run ids, beginnings of them, or names.", metavar="RUN...")]
 COLUMNS = ("place:r", "run", "name", "state", "data", "seed:r", "group", "worker", "since")
 
@@ -50,8 +52,8 @@ def add(
     budget: Annotated[
         float | None, typer.Option(min=0, metavar="USD", help="Cap on what calls of a run may cost.")
     ] = None,
-    first: Annotated[bool, typer.Option("--first", help="Before all that wait.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also where the group has an equal run already.")] = False,
+    first: Annotated[bool, typer.Option("--first", help="Before all waiting runs.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Add a run even if its group has an equal one.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -74,11 +76,11 @@ def add(
 
 
 def enqueue(home: Home, asked: RunOptions, *, first: bool, force: bool, json_: bool) -> None:
-    """Put what is asked for into the queue, each file as a run of its own, and say so.
+    """Add the requested runs to the queue, each file as a run of its own, and print their ids.
 
     Raises:
-        ConfigError: a config is not valid; then nothing is put in.
-        LookupFailed: there is no such dataset; likewise.
+        ConfigError: a config is not valid; nothing is added.
+        LookupFailed: there is no such dataset; nothing is added.
     """
     from dataclasses import replace
 
@@ -111,18 +113,18 @@ def enqueue(home: Home, asked: RunOptions, *, first: bool, force: bool, json_: b
         text = f"{request.run_id}: {request.name or request.preset}, seed {request.config.train.seed}"
         options_and_output.out().print(text, markup=False, highlight=False)
     idle = queue.paused or not queue.wanted
-    hint = "`sracl queue start` runs what waits." if idle else "The queue is at work."
+    hint = "`sracl queue start` starts them." if idle else "The queue is running."
     options_and_output.talk().print(f"{len(added)} added. {hint if added else ''}", highlight=False)
 
 
 @app.command("list")
 def list_(
-    every: Annotated[bool, typer.Option("--all", help="Also all that ended; without it, the last ten.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All ended runs; without it, the last ten.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """What is at work, what waits in which order, and what ended last.
+    """List running and queued runs in order, and the runs that ended last.
 
     \b
     Examples:
@@ -164,16 +166,16 @@ def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 def summary(found: dict[str, Any]) -> str:
-    """`3 wait, 1 at work; workers: cpu-0 (PID 7)`, and what to do where nothing moves."""
+    """`3 queued, 1 running; worker cpu-0 (PID 7)`, and the command to enter where no worker runs."""
     states = [entry["entry"] for entry in found["entries"]]
-    text = f"{states.count('waiting')} wait, {states.count('working')} at work"
+    text = f"{states.count('waiting')} queued, {states.count('working')} running"
     if found["workers"]:
         named = ", ".join(f"{slot} (PID {pid})" for slot, pid in found["workers"].items())
         text += f"; {'worker' if len(found['workers']) == 1 else 'workers'} {named}"
     if found["paused"]:
-        return f"{text}; paused: `sracl queue start` goes on."
+        return f"{text}; paused: `sracl queue start` resumes it."
     waits = states.count("waiting") + states.count("working")
-    return text + ("; no worker lives: `sracl queue start` starts one." if waits and not found["workers"] else ".")
+    return text + ("; no workers: `sracl queue start` starts one." if waits and not found["workers"] else ".")
 
 
 @app.command()
@@ -184,7 +186,7 @@ def move(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Put a waiting run at another place.
+    """Move a queued run to another place.
 
     \b
     Examples:
@@ -193,14 +195,14 @@ def move(
     from sracl_tui.runs.execution import queue as run_queue
 
     resolved = options_and_output.home_of(home)
-    run_id = _run_id(resolved, run)
+    run_id = options_and_output.find_run_id(resolved, run)
     now = run_queue.move(resolved, run_id, place)
-    _done({"run_id": run_id, "place": now}, f"{run_id} is at place {now}.", json_)
+    options_and_output.print_done({"run_id": run_id, "place": now}, f"{run_id} is at place {now}.", json_=json_)
 
 
 @app.command()
 def remove(runs: RunsArgument, home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """Take waiting runs out of the queue; they stay in the list of runs, as stopped.
+    """Remove queued runs; they stay in the list of runs, as stopped.
 
     \b
     Examples:
@@ -209,15 +211,15 @@ def remove(runs: RunsArgument, home: HomeOption = None, json_: JsonOption = Fals
     from sracl_tui.runs.execution import queue as run_queue
 
     resolved = options_and_output.home_of(home)
-    found = [_run_id(resolved, run) for run in runs]
+    found = [options_and_output.find_run_id(resolved, run) for run in runs]
     for run_id in found:
         run_queue.remove(resolved, run_id)
-    _done({"removed": found}, f"{', '.join(found)}: removed.", json_)
+    options_and_output.print_done({"removed": found}, f"{', '.join(found)}: removed.", json_=json_)
 
 
 @app.command()
 def pause(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """Start nothing new; what runs goes on.
+    """Start no further runs; running ones continue.
 
     \b
     Examples:
@@ -226,7 +228,9 @@ def pause(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
     from store.queue import Queue
 
     Queue(options_and_output.home_of(home)).pause()
-    _done({"paused": True}, "The queue is paused: what runs goes on, nothing new starts.", json_)
+    options_and_output.print_done(
+        {"paused": True}, "The queue is paused: running runs continue, no further one starts.", json_=json_
+    )
 
 
 @app.command()
@@ -238,7 +242,7 @@ def start(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Run what waits, in the background. After a restart of the machine it goes on where it was.
+    """Execute the queued runs in the background. After a restart of the machine, enter it again: interrupted runs resume.
 
     \b
     Examples:
@@ -252,8 +256,8 @@ def start(
     started = run_queue.start(resolved, workers)
     living = Queue(resolved).slots() | started
     named = ", ".join(f"{slot} (PID {pid})" for slot, pid in living.items())
-    text = f"Workers: {named}" if living else "Nothing waits: workers start when something is added."
-    _done({"workers": living, "started": list(started)}, text, json_)
+    text = f"Workers: {named}" if living else "The queue is empty: workers start when a run is added."
+    options_and_output.print_done({"workers": living, "started": list(started)}, text, json_=json_)
 
 
 @app.command(hidden=True)
@@ -263,7 +267,7 @@ def work(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Run entries until none waits: what `start` starts.
+    """Execute entries until none waits: the command of a worker process.
 
     \b
     Examples:
@@ -274,20 +278,6 @@ def work(
     from sracl_tui.runs.execution import queue as run_queue
 
     if not re.fullmatch(r"(cpu|cuda\d+)-\d+", slot):
-        raise ConfigError(f"{slot!r} is no slot", where="SLOT", hint="`sracl queue start` starts the workers.")
+        raise ConfigError(f"{slot!r} is not a slot", where="SLOT", hint="`sracl queue start` starts the workers.")
     done = run_queue.work(options_and_output.home_of(home), slot)
-    _done({"slot": slot, "runs": done}, f"{done} runs; nothing more waits.", json_)
-
-
-def _run_id(home: Home, text: str) -> str:
-    from store.queries.runs import find_run
-
-    with options_and_output.open_store(home) as store:
-        return find_run(store, text)["run_id"]
-
-
-def _done(document: dict[str, Any], text: str, json_: bool) -> None:
-    if json_:
-        options_and_output.print_json(document)
-    else:
-        options_and_output.out().print(text, markup=False, highlight=False)
+    options_and_output.print_done({"slot": slot, "runs": done}, f"{done} runs; the queue is empty.", json_=json_)

@@ -38,7 +38,7 @@ def reproduce(
     tolerance: Annotated[
         float | None, typer.Option(min=0, help="Largest difference of a metric; default: what the device allows.")
     ] = None,
-    headless: Annotated[bool, typer.Option("--headless", help="Lines instead of bars.")] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="ProgressLines instead of bars.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -114,7 +114,7 @@ def _run(scratch: Home, request: RunRequest, *, threads: int | None, headless: b
     """The second run, with lines or bars."""
     import torch
 
-    from sracl_tui.cli.progress import Bars, Lines
+    from sracl_tui.cli.progress import ProgressBars, ProgressLines
     from sracl_tui.runs.execute import execute
 
     if threads:
@@ -122,7 +122,7 @@ def _run(scratch: Home, request: RunRequest, *, threads: int | None, headless: b
     console = options_and_output.talk()
     bars = not headless and console.is_terminal
     epochs = request.config.train.epochs
-    with Bars(console, epochs=epochs) if bars else nullcontext(Lines(console)) as listener:
+    with ProgressBars(console, epochs=epochs) if bars else nullcontext(ProgressLines(console)) as listener:
         return execute(scratch, request, listener=listener)
 
 

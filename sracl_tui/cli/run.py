@@ -33,7 +33,7 @@ def run(
         list[Path] | None,
         typer.Argument(help="TOML files with settings; a later one wins.", show_default=False),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Dataset by name; `demo` is synthetic and made at need.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset by name; `demo` is synthetic and generated.")] = None,
     preset: Annotated[str | None, typer.Option(help="Settings to start from; see --presets.")] = None,
     assignments: Annotated[
         list[str] | None,
@@ -69,13 +69,15 @@ def run(
         bool, typer.Option("--queue", help="Put the runs into the queue instead; each file is a run of its own then.")
     ] = False,
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a stopped or dead run from its last checkpoint.")
+        str | None, typer.Option(metavar="RUN", help="Resume a stopped or dead run from its last checkpoint.")
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Say what is cached, what it costs and how long it may take; run nothing."),
+        typer.Option("--dry-run", help="Preview cached stages, cost and time; run nothing."),
     ] = False,
-    budget: Annotated[float | None, typer.Option(min=0, metavar="USD", help="Hard cap on what calls may cost.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="Budget: calls stop before they cost more.")
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Run even if the group has a finished equal run; with --resume, as a new run."),
@@ -92,9 +94,9 @@ def run(
     home: HomeOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Train and evaluate: data, summaries, vectors, neighbors, training, test, all kept in the store.
+    """Train and evaluate: data, summaries, vectors, neighbors, training, test, all recorded in the store.
 
-    Stages that an earlier run has done are reused. ctrl+c or `sracl stop` saves every step that was done; `--resume` goes on from there.
+    Finished stages of earlier runs are reused. ctrl+c or `sracl stop` saves every finished step; `--resume` continues from there.
 
     \b
     Examples:
@@ -106,7 +108,7 @@ def run(
       sracl run --vary k=1,5,10,20 --seeds 3        one setting over several values
       sracl run --grid alpha=0.05,0.1 --grid k=5,10 --queue
       sracl run --dataset office --dry-run          what is cached, and how long the rest may take
-      sracl run --resume last                       go on where it was stopped
+      sracl run --resume last                       continue where it was stopped
     """
     if resume is not None and (configs or assignments or preset or dataset or seed is not None or seeds):
         raise ConfigError(
@@ -157,7 +159,7 @@ def stop(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Stop a run: it finishes its step and saves, and `sracl run --resume` goes on from there.
+    """Stop a run: it finishes its step and saves; `sracl run --resume` continues from there.
 
     A run that does not react is forced to stop, then killed. A waiting run is removed from the queue.
 
@@ -184,7 +186,7 @@ def stop(
 
 
 def _dry_run_group(home: Home, requests: list[RunRequest], *, json_: bool) -> None:
-    """One line per run; stages that runs share are counted with each, so the sum is an upper bound."""
+    """One line per run; shared stages are counted for each run, so the sum is an upper bound."""
     from sracl_tui.services.run_plan import plan
 
     by_config = {request.config.config_hash(): request.config for request in requests}
@@ -204,12 +206,12 @@ def _dry_run_group(home: Home, requests: list[RunRequest], *, json_: bool) -> No
     ]
     options_and_output.out().print(options_and_output.table(("run", "preset", "minutes:r", "estimated"), cells))
     options_and_output.out().print(
-        f"{len(rows)} runs, at most about {minutes:.0f} minutes: shared stages are made once", highlight=False
+        f"{len(rows)} runs, at most about {minutes:.0f} minutes: shared stages run once", highlight=False
     )
 
 
 def _sum(dollars: list[float | None]) -> float | None:
-    """The sum; none where one of them is unknown."""
+    """The sum; none where an amount is unknown."""
     known = [value for value in dollars if value is not None]
     return sum(known) if len(known) == len(dollars) else None
 

@@ -28,18 +28,18 @@ COLUMNS = (
     "tags",
 )
 _TOGETHER = 100
-"""Documents written at once."""
+"""Documents per write to stdout."""
 
 
 def runs(
     group: Annotated[str | None, typer.Option(help="Only this group.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only so many, the newest.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="The newest N runs.")] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """All runs, newest first, with state and test metrics.
+    """List all runs, newest first, with state and test metrics.
 
     \b
     Examples:
@@ -56,7 +56,7 @@ def runs(
     with options_and_output.open_store(resolved) as store:
         rows = list_runs(store, group=group, tag=tag, limit=limit)
     if not rows:
-        options_and_output.talk().print("No runs here yet. `sracl run` makes the first one, on a synthetic demo set.")
+        options_and_output.talk().print("No runs yet. `sracl run` makes the first one, on a synthetic demo set.")
     else:
         options_and_output.out().print(options_and_output.table(COLUMNS, [run_cells(row) for row in rows]))
 
@@ -100,7 +100,7 @@ def show(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """A run: state, settings that differ from the default, curves, test metrics by subgroup, vectors and weights, times, machine.
+    """Show a run: state, settings that differ from the default, curves, test metrics by subgroup, vectors and weights, times, machine.
 
     \b
     Examples:
@@ -202,12 +202,12 @@ def _curve_table(curves: list[dict[str, Any]], select: str) -> Any:
 
 def tag(
     run: RunArgument,
-    tags: Annotated[list[str], typer.Argument(help="Tags to add; with a minus before it, to take away: -- -old.")],
+    tags: Annotated[list[str], typer.Argument(help="Tags to add; with a minus, to remove: -- -old.")],
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Add tags to a run, or take them away.
+    """Add tags to a run, or remove them.
 
     \b
     Examples:
@@ -221,12 +221,14 @@ def tag(
         remove = tuple(text[1:] for text in tags if text.startswith("-"))
         add = tuple(text.removeprefix("+") for text in tags if not text.startswith("-"))
         now = stored.tag(store, run_id, add=add, remove=remove)
-    _done({"run_id": run_id, "tags": now}, f"{run_id}: {' '.join(now) or 'no tags'}", json_)
+    options_and_output.print_done(
+        {"run_id": run_id, "tags": now}, f"{run_id}: {' '.join(now) or 'no tags'}", json_=json_
+    )
 
 
 def note(
     run: RunArgument,
-    text: Annotated[str, typer.Argument(help="The note; empty takes it away.")],
+    text: Annotated[str, typer.Argument(help="The note; empty removes it.")],
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -242,7 +244,7 @@ def note(
     with options_and_output.open_store(options_and_output.home_of(home)) as store:
         run_id = stored.find_run(store, run)["run_id"]
         stored.note(store, run_id, text)
-    _done({"run_id": run_id, "note": text}, f"{run_id}: {text or 'no note'}", json_)
+    options_and_output.print_done({"run_id": run_id, "note": text}, f"{run_id}: {text or 'no note'}", json_=json_)
 
 
 def rename(
@@ -252,7 +254,7 @@ def rename(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Give a run a name to find it by.
+    """Name a run.
 
     \b
     Examples:
@@ -263,14 +265,7 @@ def rename(
     with options_and_output.open_store(options_and_output.home_of(home)) as store:
         run_id = stored.find_run(store, run)["run_id"]
         stored.rename(store, run_id, name)
-    _done({"run_id": run_id, "name": name}, f"{run_id}: {name}", json_)
-
-
-def _done(document: dict[str, Any], text: str, json_: bool) -> None:
-    if json_:
-        options_and_output.print_json(document)
-    else:
-        options_and_output.out().print(text, markup=False, highlight=False)
+    options_and_output.print_done({"run_id": run_id, "name": name}, f"{run_id}: {name}", json_=json_)
 
 
 def _plain(row: StoredRun) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def search(
       sracl search "paper that does not bleed" --items -n 5
       sracl search "teachers" --dataset office --json
     """
-    from sracl_tui.cli.progress import Bars, Lines
+    from sracl_tui.cli.progress import ProgressBars, ProgressLines
     from sracl_tui.services import semantic_search
 
     console = options_and_output.talk()
@@ -52,7 +52,7 @@ def search(
         target = semantic_search.choose(
             store, items=items, set_id=set_id, run=run, dataset=dataset, encoder=encoder, prefixes=prefixes
         )
-        bars = Bars(console, epochs=0) if console.is_terminal else nullcontext(Lines(console))
+        bars = ProgressBars(console, epochs=0) if console.is_terminal else nullcontext(ProgressLines(console))
         try:
             with bars as listener:
                 result = semantic_search.search(store, text, target, n=n, listener=listener)

@@ -58,7 +58,7 @@ def test_the_commands_change_the_order_and_a_failure_does_not_stop_the_rest(srac
         added(sracl, place, *SHORT, "--name", name, *more)[0]
         for name, more in (("a", ()), ("b", ("--set", "lr=1e30", "--set", "batch=16")), ("c", ()))
     )
-    assert sracl("queue", "list", home=place).stderr.startswith("3 wait, 0 at work; no worker lives")
+    assert sracl("queue", "list", home=place).stderr.startswith("3 queued, 0 running; no workers")
     sracl("queue", "move", "c", "1", home=place)
     sracl("queue", "add", *SHORT, "--name", "d", "--first", home=place)
     sracl("queue", "remove", "a", home=place)

@@ -1,4 +1,4 @@
-"""Several settings over several values: every combination, or so many drawn at random."""
+"""Several settings over several values: every combination, or a number of random draws."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sracl_tui.runs.sweeps.variants import Variant
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(:log)?")
 MOST = 10_000
-"""Runs that one command makes at most."""
+"""Upper bound of the runs of one command."""
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """A setting and what it may be: the values, or the ends of a range."""
+    """A setting with its values, or with the ends of its range."""
 
     key: str
     values: tuple[Any, ...]
@@ -32,20 +32,20 @@ class _Axis:
     whole: bool = False
     log: bool = False
 
-    def draw(self, by: random.Random) -> Any:
+    def draw(self, rng: random.Random) -> Any:
         if self.range is None:
-            return by.choice(self.values)
+            return rng.choice(self.values)
         low, high = self.range
         if self.whole and not self.log:
-            return by.randint(int(low), int(high))
-        value = math.exp(by.uniform(math.log(low), math.log(high))) if self.log else by.uniform(low, high)
+            return rng.randint(int(low), int(high))
+        value = math.exp(rng.uniform(math.log(low), math.log(high))) if self.log else rng.uniform(low, high)
         return round(value) if self.whole else float(f"{value:.4g}")
 
 
 def grid(assignments: Sequence[str], trials: int | None = None) -> list[Variant]:
     """`alpha=0.05,0.1` and `k=5,10` as four variants; with `trials`, as so many draws, also from `lr=1e-4..1e-2:log`.
 
-    The same words draw the same values, so that a command that is given again finds its runs.
+    The same assignments draw the same values, so that a repeated command finds its runs.
 
     Raises:
         ConfigError: an assignment is malformed, a setting comes twice, or a range has no `trials`.
@@ -65,10 +65,10 @@ def grid(assignments: Sequence[str], trials: int | None = None) -> list[Variant]
                 f"that would be {count:,} runs", where="--grid", hint="Draw some of them with --trials N."
             )
         return [_variant(keys, values) for values in itertools.product(*(axis.values for axis in axes))]
-    by = random.Random(content_hash([*assignments], length=16))
+    rng = random.Random(content_hash([*assignments], length=16))
     drawn: dict[str, Variant] = {}
-    for _ in range(20 * trials):  # a small grid has fewer than were asked for
-        made = _variant(keys, [axis.draw(by) for axis in axes])
+    for _ in range(20 * trials):  # a small grid has fewer combinations than trials
+        made = _variant(keys, [axis.draw(rng) for axis in axes])
         drawn.setdefault(made.name, made)
         if len(drawn) == trials:
             break
@@ -98,8 +98,8 @@ def _variant(keys: Sequence[str], values: Sequence[Any]) -> Variant:
     settings: dict[str, Any] = {}
     for key, value in zip(keys, values, strict=True):
         settings |= parse_assignment(f"{key}={value}") if isinstance(value, str) else {key: value}
-    return Variant(",".join(f"{key}={_said(value)}" for key, value in zip(keys, values, strict=True)), None, settings)
+    return Variant(",".join(f"{key}={_text(value)}" for key, value in zip(keys, values, strict=True)), None, settings)
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""What a command line or a form asks for, as the runs that it means."""
+"""The options of a command line or a form, and the run requests that they describe."""
 
 from __future__ import annotations
 
