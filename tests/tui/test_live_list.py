@@ -48,7 +48,7 @@ class Night:
 
 
 def cells(app: SraclApp, run_id: str) -> dict[str, str]:
-    grid = app.screen_stack[0].query_one(Table).grid
+    grid = app.screen_stack[0].query_one(Table).data
     at = grid.index.get(run_id)
     return {} if at is None else dict(zip((c.key for c in grid.columns), grid.rows[at].cells, strict=True))
 
