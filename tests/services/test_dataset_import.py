@@ -112,8 +112,8 @@ def test_the_command_does_the_same(tmp_path):
 
 def test_a_draft_keeps_what_is_wrong_apart(source):
     draft = Draft({"abc": "log"})
-    assert draft.look_at(source)
-    assert not draft.look_at(source)
+    assert draft.set_source(source)
+    assert not draft.set_source(source)
     assert draft.name == "log-2"
     draft.set("k_core", "many")
     assert draft.values["k_core"] == 0
@@ -135,7 +135,7 @@ def test_a_draft_keeps_what_is_wrong_apart(source):
 
 def test_a_child_tells_its_steps_and_stores(tmp_path, source):
     home = Home(tmp_path / "home")
-    told = list(ImportProcess(home, source, "日本", ImportOptions(k_core=3)).told())
+    told = list(ImportProcess(home, source, "日本", ImportOptions(k_core=3)).messages())
     steps, end = told[:-1], told[-1]
     assert [step.done for step in steps if isinstance(step, Step)] == [0, 1, 2, 3, 4]
     assert isinstance(end, Imported)
@@ -143,15 +143,15 @@ def test_a_child_tells_its_steps_and_stores(tmp_path, source):
     with open_store(home) as store:
         assert datasets.get(store, "日本")["dataset_id"] == end.dataset_id
     with pytest.raises(LookupFailed, match="stored already, as '日本'"):
-        list(ImportProcess(home, source, "other", ImportOptions(k_core=3)).told())
+        list(ImportProcess(home, source, "other", ImportOptions(k_core=3)).messages())
 
 
 def test_a_child_that_only_counts_and_one_that_fails(tmp_path, source):
-    counted = list(ImportProcess(None, source, "x", ImportOptions(max_length=4)).told())[-1]
+    counted = list(ImportProcess(None, source, "x", ImportOptions(max_length=4)).messages())[-1]
     assert isinstance(counted, Imported)
     assert counted.dropped == {"interactions beyond the maximum length": 400}
     with pytest.raises(DataError, match="nothing is left") as caught:
-        list(ImportProcess(None, source, "x", ImportOptions(k_core=9_999)).told())
+        list(ImportProcess(None, source, "x", ImportOptions(k_core=9_999)).messages())
     assert (caught.value.where, caught.value.hint) == (str(source), "Lower it.")
 
 
