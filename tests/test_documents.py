@@ -49,5 +49,7 @@ def test_the_readme_begins_with_the_two_commands():
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_paths_of_the_project_exist(page):
     """A path in backquotes that begins with one of the project's folders; `a.py:1` and `a.py::test` name a place in it."""
-    for path in re.findall(r"`((?:engine|store|sracl_tui|tests|benchmarks|examples|docs)/[\w./-]+)[^`]*`", page.read_text()):
+    for path in re.findall(
+        r"`((?:engine|store|sracl_tui|tests|benchmarks|examples|docs)/[\w./-]+)[^`]*`", page.read_text()
+    ):
         assert (ROOT / path).exists(), path
