@@ -52,13 +52,13 @@ class DataConfig(Section):
     """Which interactions and item texts a run reads."""
 
     dataset: str = "demo"
-    """Name of an imported dataset; `demo` is synthetic and made when it is not there."""
+    """Name of an imported dataset; `demo` is synthetic and generated when missing."""
     max_length: int = Field(default=20, ge=1, le=1000)
     """Window: the last items of a prefix that the backbone sees (the paper's n), in items."""
     max_users: int | None = Field(default=None, ge=2)
-    """Use only the first so many users, by user id; none means all of them."""
+    """Use only the first N users, by user ID; none means all of them."""
     drop_titles: Annotated[float, Hash(contrasts_only=True)] = Field(default=0.0, ge=0.0, le=1.0)
-    """Share of items, drawn at random with a fixed seed, whose text is taken away."""
+    """Share of items, drawn at random with a fixed seed, whose text is removed."""
     swap_titles: Annotated[bool, Hash(contrasts_only=True)] = False
     """Shuffle the texts among the items with a fixed seed: a placebo for the semantic stages."""
 
@@ -69,18 +69,18 @@ class SemanticsConfig(Section):
     provider: str = "offline"
     """Who writes the summaries: `offline` (rules), `titles` (raw text: the paper's w/o LLM) or a named endpoint."""
     llm: str | None = None
-    """Model of a named endpoint; none means that the endpoint's own default is taken."""
+    """Model of a named endpoint; none uses the endpoint's default."""
     unit: str = Field(default="prefix", pattern=r"^(prefix|user|every-([2-9]|[1-9]\d+))$")
     """One summary per training prefix (`prefix`, released code), per user (`user`, paper), or per m-th prefix of a user
     (`every-m`, such as `every-4`: the prefixes up to the next one share it)."""
     prompt: str = "auto"
-    """Version of the prompt; `auto` takes the newest one for the dataset's domain."""
+    """Version of the prompt; `auto` uses the newest one for the dataset's domain."""
     encoder: str = "minilm"
     """Text encoder: `minilm`, `tfidf`, the name or folder of a sentence-transformers model, or `ENDPOINT:MODEL`."""
     vector: Literal["text", "item-mean", "collaborative"] = "text"
     """An anchor's vector: of its summary, the mean of its items' vectors, or the backbone's own (w/o semantic)."""
     budget: Annotated[float | None, Hash(never=True)] = Field(default=None, ge=0)
-    """Hard cap on what a run may spend on calls, in US dollars; none means no cap."""
+    """Budget of a run for LLM calls, in US dollars, never exceeded; none means no limit."""
 
 
 class RetrievalConfig(Section):
@@ -93,7 +93,7 @@ class RetrievalConfig(Section):
     pool: Literal["others", "train", "users", "reference"] = "others"
     """Candidates: other users' training prefixes, all training prefixes, one per other user, or all prefixes."""
     similarity: Literal["cosine", "dot"] = "cosine"
-    """How near two vectors are."""
+    """Similarity of two semantic vectors."""
     backend: Literal["exact", "annoy"] = "exact"
     """Exact search, or Annoy's approximate trees."""
     trees: int = Field(default=50, ge=1, le=1000)
@@ -160,7 +160,7 @@ class TrainConfig(Section):
     """The optimizer, the training loop and early stopping."""
 
     epochs: int = Field(default=100, ge=1)
-    """Epochs at most."""
+    """Maximum epochs."""
     batch: int = Field(default=256, ge=2)
     """Prefixes per step."""
     mode: Annotated[Literal["prefix", "sequence"], Hash(omit_default=True)] = "prefix"
@@ -170,21 +170,21 @@ class TrainConfig(Section):
     weight_decay: float = Field(default=0.0, ge=0.0)
     """Adam's L2 penalty."""
     patience: int = Field(default=10, ge=1)
-    """Stop after so many epochs in a row without a better validation score."""
+    """Stop after this many consecutive epochs without a better validation score."""
     select: str = Field(default="mrr@10", pattern=r"^(hr|ndcg|mrr)@[1-9]\d*$")
     """Validation metric that picks the best epoch."""
     select_digits: int | None = Field(default=None, ge=1, le=15)
-    """Round the score to so many digits before it is compared; none compares in full precision."""
+    """Digits to which the score is rounded before it is compared; none compares in full precision."""
     tie_improves: bool = False
     """Whether an equal score counts as better."""
     seed: Annotated[int, Hash(never=True)] = Field(default=1, ge=0)
     """Seed of initial weights, batches, dropout and draws."""
     device: Annotated[str, Hash(never=True)] = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    """`auto` takes CUDA where there is one, else the CPU."""
+    """`auto` uses CUDA if available, else the CPU."""
     threads: Annotated[int | None, Hash(never=True)] = Field(default=None, ge=1)
-    """CPU threads; none leaves torch's own choice. The same seed gives the same run for the same threads."""
+    """CPU threads; none uses torch's default. The same seed gives the same run for the same number of threads."""
     precision: Annotated[Literal["float32", "bfloat16"], Hash(omit_default=True)] = "float32"
-    """Of the products in the encoder while it trains (autocast); weights, losses, evaluation and bert4rec's own pass stay float32."""
+    """Precision of the encoder's products in training (autocast); weights, losses, evaluation and bert4rec's own pass stay float32."""
 
 
 class EvaluateConfig(Section):
@@ -193,9 +193,9 @@ class EvaluateConfig(Section):
     ks: tuple[int, ...] = Field(default=(5, 10, 20), min_length=1)
     """Cutoffs of HR, NDCG and MRR."""
     mask_seen: bool = False
-    """Whether items that the user already has are left out of the ranking."""
+    """Whether items of the user's own history are excluded from the ranking."""
     ties: Literal["worst", "best"] = "worst"
-    """Rank of a target whose score others share: after them (the paper's count) or before them."""
+    """Rank of a target with tied scores: after the others (as in the paper) or before them."""
 
 
 class Config(Section):
@@ -216,9 +216,9 @@ class Config(Section):
         return self.loss.alpha > 0 or self.loss.beta > 0
 
     def config_hash(self) -> str:
-        """Hash of all that may change the result, by the `Hash` rules of the fields.
+        """Hash of every setting that can change the result, by the `Hash` rules of the fields.
 
-        Without a contrast nothing semantic has a say: every such backbone is the same.
+        Without a contrast no semantic setting is included: all such backbones have the same hash.
         """
         return content_hash(_hashed_tree(self, self))
 

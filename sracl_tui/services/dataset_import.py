@@ -48,11 +48,11 @@ class Field:
 
 
 FIELDS = (
-    Field("name", "Name to call the dataset by."),
+    Field("name", "Name of the data set."),
     Field("k_core", "k-core: minimum interactions of every user and item, applied repeatedly.", least=0),
     Field("min_length", "Minimum interactions of a user, applied once.", least=0),
     Field("max_length", "Keep a user's newest interactions.", least=1, none=True),
-    Field("duplicates", "The same user and item again.", ("keep", "first", "last")),
+    Field("duplicates", "Repeated interactions of a user with an item.", ("keep", "first", "last")),
     Field("ties", "Order of a user's interactions at the same time.", ("source", "item", "random")),
     Field("tie_seed", "Seed of --ties random.", least=0),
     Field("user_column", "Column of the users, for tables.", none=True),
@@ -60,7 +60,7 @@ FIELDS = (
     Field("time_column", "Column of the times.", none=True),
     Field("title_column", "Column of the items' titles.", none=True),
     Field("items", "File with the items' texts, for tables.", none=True),
-    Field("format", "Reader, where it is not recognized by itself.", none=True),
+    Field("format", "Format of the file, if it is not recognized.", none=True),
 )
 BY_KEY = {field.key: field for field in FIELDS}
 _KINDS: dict[str, type[DataError] | type[StoreError]] = {
