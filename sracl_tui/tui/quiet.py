@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -34,16 +35,36 @@ async def wait_until_quiet(app: App[Any], *, seconds: float = SECONDS) -> None:
         TimeoutError: something is still pending after `seconds`; the message names it.
     """
     finished: Counter[tuple[int, str, str]] = Counter()
+    async with _deadline(app, seconds):
+        quiet = 0
+        while quiet < ROUNDS and app.is_running:
+            began = _running(app)  # one may end while messages are handled
+            await _handle_messages(app)
+            workers = [one for one in {*began, *_running(app)} if finished[_key(one)] < POLL_RUNS]
+            await _finish(workers)
+            finished.update(_key(worker) for worker in workers if worker.state is WorkerState.SUCCESS)
+            quiet = 0 if workers or _queues(app) else quiet + 1
+
+
+async def wait_until_handled(app: App[Any], *, seconds: float = SECONDS) -> None:
+    """Wait until no message is pending and everything is painted, on all open screens; workers may run.
+
+    Raises:
+        TimeoutError: as `wait_until_quiet`.
+    """
+    async with _deadline(app, seconds):
+        handled = 0
+        while handled < ROUNDS and app.is_running:
+            await _handle_messages(app)
+            handled = 0 if _queues(app) else handled + 1
+
+
+@asynccontextmanager
+async def _deadline(app: App[Any], seconds: float) -> AsyncIterator[None]:
+    """Limits the time and says what was pending at its end."""
     try:
         async with asyncio.timeout(seconds):
-            quiet = 0
-            while quiet < ROUNDS and app.is_running:
-                began = _running(app)  # one may end while messages are handled
-                await _handle_messages(app)
-                workers = [one for one in {*began, *_running(app)} if finished[_key(one)] < POLL_RUNS]
-                await _finish(workers)
-                finished.update(_key(worker) for worker in workers if worker.state is WorkerState.SUCCESS)
-                quiet = 0 if workers or _queues(app) else quiet + 1
+            yield
     except TimeoutError:
         raise TimeoutError(f"the app is not quiet after {seconds:g} s: {_pending(app)}") from None
 
@@ -74,7 +95,7 @@ async def _handle_messages(app: App[Any]) -> None:
     for screen in app.screen_stack[-1:]:
         if screen.call_after_refresh(painted.set):
             await _event(app, painted, partial(_will_paint, app, screen))
-    await app.animator.wait_for_idle()
+    await app.animator.wait_until_complete()
 
 
 def _will_paint(app: App[Any], screen: Screen[Any]) -> bool:

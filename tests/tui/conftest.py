@@ -1,54 +1,39 @@
-"""A real home, written by real runs, copied for each test that changes it."""
+"""A home with real runs, written once for all workers of a test run and copied for each test."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from sracl_tui.tui.app import SraclApp
-from sracl_tui.tui.quiet import wait_until_quiet
+from sracl_tui.tui.gc_scheduler import GcScheduler
 from store.home import Home
+from tests.support.commands import sracl_process
+from tests.support.shared_homes import written_once
 
-ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["--set", "max_users=60", "--set", "encoder=tfidf", "--set", "epochs=2", "--set", "threads=1", "--headless"]
+SMALL = ("--set", "max_users=60", "--set", "encoder=tfidf", "--set", "epochs=2", "--set", "threads=1", "--headless")
 
 
-def sracl(home: Path, *words: str) -> None:
-    environment = {**os.environ, "SRACL_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "sracl_tui.cli", *words],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(autouse=True)
+def _no_full_collection_at_the_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app begins with a full garbage collection, which is slow in the large process of the tests."""
+    if not request.path.name.startswith("test_gc_"):
+        monkeypatch.setattr(GcScheduler, "start", lambda self: None)
 
 
 @pytest.fixture(scope="session")
-def written(tmp_path_factory) -> Path:
-    home = tmp_path_factory.mktemp("tui")
-    sracl(home, "run", "--preset", "backbone", "--seeds", "2", "--group", "plain", *SMALL)
-    sracl(home, "run", "--name", "whole", *SMALL)
-    return home
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with two backbone runs and an SRA-CL run on the same part of the demo set; nobody writes into it."""
+
+    def write(folder: Path) -> None:
+        sracl_process(folder, "run", "--preset", "backbone", "--seeds", "2", "--group", "plain", *SMALL)
+        sracl_process(folder, "run", "--name", "whole", *SMALL)
+
+    return written_once(tmp_path_factory, "tui", write)
 
 
 @pytest.fixture
-def home(written, tmp_path) -> Home:
-    shutil.copytree(written, tmp_path / "home")
-    return Home(tmp_path / "home")
-
-
-async def wait(app: SraclApp, pilot) -> None:
-    """Wait for what the keys have started."""
-    await wait_until_quiet(app)
-
-
-@pytest.fixture
-def settled():
-    return wait
+def home(written: Path, tmp_path: Path) -> Home:
+    """A copy of that home."""
+    return Home(Path(shutil.copytree(written, tmp_path / "home")))

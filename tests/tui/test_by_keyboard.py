@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -26,27 +25,25 @@ from sracl_tui.tui.screens.sql import SqlScreen
 from sracl_tui.tui.screens.user_neighbor import NeighborScreen
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog
 from sracl_tui.tui.widgets.table import Table
+from tests.support.steady_pilot import SteadyPilot, drive
 
 SECONDS = 90.0
 
 
 class Person:
-    """Presses keys and looks; `app` is only read."""
+    """Presses keys, each when what the one before has started is done, and looks; `app` is only read."""
 
-    def __init__(self, app, pilot, settled) -> None:
-        self.app, self._pilot, self._settled = app, pilot, settled
+    def __init__(self, pilot: SteadyPilot) -> None:
+        self.app, self._pilot = pilot.app, pilot
 
     async def press(self, *keys: str) -> None:
         """Keys, or `'texts to type`."""
         for key in keys:
             await self._pilot.press(*(key[1:] if key.startswith("'") else (key,)))
-            await self._settled(self.app, self._pilot)
+            await self._pilot.quiet()
 
     async def wait_for(self, seen) -> None:
-        until = time.monotonic() + SECONDS
-        while not seen():
-            assert time.monotonic() < until, seen
-            await self._pilot.pause(0.2)
+        await self._pilot.until(seen, SECONDS)
 
     async def down_to(self, key: str) -> None:
         """The cursor of the form onto a row."""
@@ -65,11 +62,11 @@ def ratings(tmp_path) -> Path:
     return tmp_path / "ratings.csv"
 
 
-async def test_from_the_list_through_every_screen(home, settled, ratings, monkeypatch):
+async def test_from_the_list_through_every_screen(home, ratings, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        person = Person(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        person = Person(pilot)
         await person.press("slash", "'whole", "enter")
         assert app.screen.run["name"] == "whole"
         await look_at_users(person)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,10 @@ from store.home import Home
 from store.journal.journal import Journal, RunLock
 from store.opening import open_store
 from store.queries import costs
+from tests.support.commands import sracl_inside
+from tests.support.openai_server import Behavior, Server
+from tests.support.shared_homes import written_once
+from tests.support.steady_pilot import drive
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVIDERS = """
@@ -42,32 +43,25 @@ structured = "schema"
 
 
 def sracl(home: Path, *words: str) -> Any:
-    environment = {**os.environ, "SRACL_HOME": str(home), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    line = [sys.executable, "-P", "-m", "sracl_tui.cli", *words]
-    done = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=240)
-    assert done.returncode in (0, 3), done.stderr
-    return done
+    return sracl_inside(home, *words)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def paid(tmp_path_factory) -> Path:
     """A home with a capped job, a job of unknown price with stand-ins, and a run that trained on summaries."""
-    spec = importlib.util.spec_from_file_location("loopback", ROOT / "tests" / "llm" / "server.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["loopback"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    server = module.Server(module.Behavior(first={"500": 3, "refused": 9})).start()
-    home = tmp_path_factory.mktemp("paid")
-    (home / "providers.toml").write_text(PROVIDERS.format(url=server.url))
-    few = ("--set", "max_users=30", "--headless")
-    train = ("--set", "encoder=tfidf", "--set", "epochs=1", "--set", "threads=1", "--set", "unit=user", *few)
-    sracl(home, "summarize", "--provider", "odd", "--unit", "user", "--kind", "user", *few)
-    sracl(home, "run", "--preset", "backbone", *train)
-    sracl(home, "run", "--name", "trained", "--set", "provider=fake", *train)
-    sracl(home, "summarize", "--provider", "fake", "--budget", "0.03", *few)
-    server.stop()
-    return home
+
+    def write(home: Path) -> None:
+        server = Server(Behavior(first={"500": 3, "refused": 9})).start()
+        (home / "providers.toml").write_text(PROVIDERS.format(url=server.url))
+        few = ("--set", "max_users=30", "--headless")
+        train = ("--set", "encoder=tfidf", "--set", "epochs=1", "--set", "threads=1", "--set", "unit=user", *few)
+        sracl(home, "summarize", "--provider", "odd", "--unit", "user", "--kind", "user", *few)
+        sracl(home, "run", "--preset", "backbone", *train)
+        sracl(home, "run", "--name", "trained", "--set", "provider=fake", *train)
+        sracl(home, "summarize", "--provider", "fake", "--budget", "0.03", *few)
+        server.stop()
+
+    return written_once(tmp_path_factory, "tui-paid", write)
 
 
 @pytest.fixture
@@ -80,18 +74,18 @@ def text(app: SraclApp, name: str) -> str:
     return str(app.screen.query_one(name, Static).content)
 
 
-async def opened(app: SraclApp, pilot, settled) -> CostsScreen:
-    await settled(app, pilot)
+async def opened(app: SraclApp, pilot) -> CostsScreen:
+    await pilot.quiet()
     app.action_go("costs")
-    await settled(app, pilot)
+    await pilot.quiet()
     assert isinstance(app.screen, CostsScreen)
     return app.screen
 
 
-async def test_every_table_sums_to_what_the_command_says(home, settled):
+async def test_every_table_sums_to_what_the_command_says(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
         for by in TABS:
             told = json.loads(sracl(home.path, "costs", "--by", by, "--json").stdout)
             rows = screen.query_one(f"#{by}-table", Table).data.rows
@@ -108,17 +102,17 @@ async def test_every_table_sums_to_what_the_command_says(home, settled):
         assert app.status.usd == pytest.approx(told["usd"]), "the status line has the known dollars too"
 
 
-async def test_a_price_that_is_not_known_is_never_zero(home, settled):
+async def test_a_price_that_is_not_known_is_never_zero(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
         rows = {row.cells[0]: row.cells for row in screen.query_one("#provider-table", Table).data.rows}
         assert rows["odd"][1] == "unknown"
         assert not any("$0.00" in cell for cell in rows["odd"])
         assert rows["fake"][1].startswith("$0.0")
 
 
-async def test_a_cap_a_gain_and_the_plot_of_days(home, settled):
+async def test_a_cap_a_gain_and_the_plot_of_days(home):
     with open_store(home) as store:
         (capped,) = (row for row in costs.spending(store, "run") if row["cap"] is not None)
         (gained,) = costs.gains(store)
@@ -127,13 +121,13 @@ async def test_a_cap_a_gain_and_the_plot_of_days(home, settled):
     assert gained["usd"] > 0
     assert gained["gain"] == pytest.approx(gained["ndcg"] - gained["backbone"])
     app = SraclApp(home)
-    async with app.run_test(size=(80, 24)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(80, 24)) as pilot:
+        screen = await opened(app, pilot)
         assert f"budget left {cost_report.left_text(capped)}" in text(app, "#sums")
         assert screen.days[1] == [pytest.approx(app.status.usd)]
         assert screen.query_one("#spend-plot", Chart).display
         await pilot.press("tab", "enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, RunScreen), "a run is opened from its row"
         await pilot.press("escape")
         await pilot.press("tab", "y")
@@ -143,15 +137,15 @@ async def test_a_cap_a_gain_and_the_plot_of_days(home, settled):
         assert screen.query_one(TabbedContent).active == "run"
 
 
-async def test_the_next_run_is_priced_by_its_dry_run(home, settled):
+async def test_the_next_run_is_priced_by_its_dry_run(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        await opened(app, pilot)
         await pilot.press("p")
         assert isinstance(app.screen, PromptDialog)
         app.screen.query_one(Input).value = "provider=openai unit=every-4 max_users=30"
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         found = sracl(
             home.path, "summarize", "--provider", "openai", "--unit", "every-4", "--set", "max_users=30", "--dry-run", "--json"
         )  # fmt: skip
@@ -160,11 +154,11 @@ async def test_the_next_run_is_priced_by_its_dry_run(home, settled):
         await pilot.press("p")
         app.screen.query_one(Input).value = "provider=nobody"
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "no provider 'nobody'" in text(app, "#next")
 
 
-async def test_a_live_job_tells_its_calls_retries_and_dollars(home, settled):
+async def test_a_live_job_tells_its_calls_retries_and_dollars(home):
     with open_store(home) as store:
         capped = next(row for row in costs.spending(store, "run") if row["cap"] is not None)
     folder = home.run_folder(capped["run_id"])
@@ -177,24 +171,24 @@ async def test_a_live_job_tells_its_calls_retries_and_dollars(home, settled):
     journal.append(event.name, event.payload())
     app = SraclApp(home)
     try:
-        async with app.run_test(size=(120, 40)) as pilot:
-            screen = await opened(app, pilot, settled)
+        async with drive(app, size=(120, 40)) as pilot:
+            screen = await opened(app, pilot)
             app.runs = [row | ({"state": "running"} if row["run_id"] == capped["run_id"] else {}) for row in app.runs]
             screen._poll()
-            await settled(app, pilot)
+            await pilot.quiet()
             assert "40 of 900 summaries, 131.0 calls/s, 64 in flight, 12 retries, $0.4200" in text(app, "#live")
             app.open_run(capped["run_id"])
-            await settled(app, pilot)
+            await pilot.quiet()
             assert "12 retries, $0.4200" in text(app, "#progress")
     finally:
         journal.close()
         lock.release()
 
 
-async def test_an_empty_home_says_that_nothing_was_spent(tmp_path, settled):
+async def test_an_empty_home_says_that_nothing_was_spent(tmp_path):
     app = SraclApp(Home(tmp_path))
-    async with app.run_test(size=(80, 24)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(80, 24)) as pilot:
+        screen = await opened(app, pilot)
         assert "no call was made yet" in text(app, "#sums")
         assert not screen.query_one("#spend-plot").display
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +27,7 @@ from store.home import Home
 from store.journal.journal import Journal
 from store.opening import open_store
 from store.queries import datasets
+from tests.support.steady_pilot import drive
 
 DAY = 86_400
 TITLES = ["Red [red]pen[/red]", "日本のノート 🎉", "מחברת אדומה", "plain \x1b[31mpad\x07", "&lt;b&gt; bold"]
@@ -106,37 +105,28 @@ def sets(app) -> Table:
     return app.screen.query_one("#sets", Table)
 
 
-async def until(pilot, condition, seconds: float = 20) -> None:
-    """Wait for what a child process brings."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.05)  # a pilot waits in vain for a screen that closes meanwhile
-    await pilot.pause()
-
-
-async def opened(app, pilot, settled) -> DataScreen:
-    await settled(app, pilot)
+async def opened(app, pilot) -> DataScreen:
+    await pilot.quiet()
     await pilot.press("6")
-    await settled(app, pilot)
+    await pilot.quiet()
     assert isinstance(app.screen, DataScreen)
     return app.screen
 
 
-async def importing(app, pilot, settled, folder: Path) -> ImportScreen:
+async def importing(app, pilot, folder: Path) -> ImportScreen:
     """The import screen with its cursor on the first file of a folder."""
     app.preferences.import_folder = str(folder)
-    await opened(app, pilot, settled)
+    await opened(app, pilot)
     await pilot.press("n")
-    await settled(app, pilot)
+    await pilot.quiet()
     assert isinstance(app.screen, ImportScreen)
     return app.screen
 
 
-async def test_an_empty_home_says_what_to_do(tmp_path, settled):
+async def test_an_empty_home_says_what_to_do(tmp_path):
     app = SraclApp(Home(tmp_path))
-    async with app.run_test(size=(80, 24)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(80, 24)) as pilot:
+        screen = await opened(app, pilot)
         assert screen.query_one("#hint").display
         assert "press n" in content(app, "#hint")
         assert not screen.query_one("#panes").display
@@ -144,10 +134,10 @@ async def test_an_empty_home_says_what_to_do(tmp_path, settled):
         assert [n.message for n in app._notifications] == ["There is no data set under the cursor."]
 
 
-async def test_facts_and_plots_with_strange_texts(home, settled):
+async def test_facts_and_plots_with_strange_texts(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
         assert [row.cells[0] for row in sets(app).data.rows] == ["[red]日本 🎉", "shop"]
         facts = content(app, "#facts-text")
         assert "[red]日本 🎉" in facts
@@ -157,7 +147,7 @@ async def test_facts_and_plots_with_strange_texts(home, settled):
         assert "\x1b[31mpad" not in facts
         assert drawn(app, "lengths").split()[:2] == ["5", "12"]
         await pilot.press("j")
-        await settled(app, pilot)
+        await pilot.quiet()
         facts = content(app, "#facts-text")
         assert "1 run: night [red]" in facts
         assert "median 6, mean 6.0" in facts
@@ -168,27 +158,27 @@ async def test_facts_and_plots_with_strange_texts(home, settled):
         assert sum(int(line.split()[1]) for line in drawn(app, "popularity").splitlines()) == 5
 
 
-async def test_narrow_panes_by_key_and_mouse(home, settled):
+async def test_narrow_panes_by_key_and_mouse(home):
     app = SraclApp(home)
-    async with app.run_test(size=(80, 24)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(80, 24)) as pilot:
+        screen = await opened(app, pilot)
         assert sets(app).data.rows[0].cells[-1] == "shop.csv (csv)"
         seen = []
         for _ in range(5):
             seen.append([pane for pane in ("facts", "lengths", "popularity", "times", "ties") if shown(screen, pane)])
             await pilot.press("tab")
-            await settled(app, pilot)
+            await pilot.quiet()
         assert seen == [["facts"], ["lengths"], ["popularity"], ["times"], ["ties"]]
         assert drawn(app, "ties").startswith("timestamps by interactions\n")
         await pilot.click("#tab-times")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert screen.query_one(Tabs).active == "tab-times"
         assert shown(screen, "times")
         assert drawn(app, "times").startswith("interactions by month\n")
         await pilot.resize_terminal(40, 10)
-        await settled(app, pilot)
+        await pilot.quiet()
         await pilot.resize_terminal(120, 40)
-        await settled(app, pilot)
+        await pilot.quiet()
         assert all(shown(screen, pane) for pane in ("facts", "lengths", "ties"))
         assert len(sets(app).data.columns) == 8
 
@@ -197,110 +187,110 @@ def shown(screen, pane: str) -> bool:
     return screen.query_one(f"#{pane}").region.area > 0
 
 
-async def test_sort_filter_and_copy(home, settled):
+async def test_sort_filter_and_copy(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
         await pilot.press("s", "s", "s")  # users, items, interactions
-        await settled(app, pilot)
+        await pilot.quiet()
         assert [row.cells[0] for row in sets(app).data.rows] == ["shop", "[red]日本 🎉"]
         assert app.preferences.data_sort == "interactions"
         await pilot.press("S")
         assert sets(app).data.rows[1].cells[0] == "shop"
         await pilot.press("slash", *"日本", "enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert len(sets(app).data.rows) == 1
         await pilot.press("Y")
         assert app.clipboard == "sracl data show '[red]日本 🎉'"
         await pilot.press("y")
         assert app.clipboard == "[red]日本 🎉"
         await pilot.press("slash", *"zz")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert not sets(app).data.rows
         assert screen.disabled_reason("launch")
         await pilot.press("escape")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert len(sets(app).data.rows) == 2
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
 
 
-async def test_launch_and_runs_with_the_set(home, settled):
+async def test_launch_and_runs_with_the_set(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        await opened(app, pilot)
         await pilot.press("l")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, LaunchScreen)
         assert app.screen.config is not None
         assert app.screen.config.data.dataset == "[red]日本 🎉"
         await pilot.press("6")
-        await settled(app, pilot)
+        await pilot.quiet()
         await pilot.press("r")
         assert [n.message for n in app._notifications] == ["No run uses it."]
         await pilot.press("down", "r")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, RunsScreen)
         assert app.screen.query_one("#filter", Input).value == "data=shop"
         assert len(app.screen.query_one(Table).data.rows) == 1
 
 
-async def test_removing_asks_and_what_runs_use_stays(home, settled):
+async def test_removing_asks_and_what_runs_use_stays(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
         await pilot.press("down", "x")
         assert "Run night [red] uses it" in next(n.message for n in app._notifications)
         await pilot.press("up", "x")
         assert isinstance(app.screen, ConfirmDialog)
         assert "[red]日本 🎉" in str(app.screen.query_one(".dialog-title", Static).content)
         await pilot.press("n", "x", "y")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert [row["name"] for row in screen.sets.values()] == ["shop"]
         assert sets(app).key == next(iter(screen.sets))
         screen._remove("shop")  # a run that the list does not know yet: the store itself refuses
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "1 runs were made with 'shop'" in [n.message for n in app._notifications][-1]
         assert len(screen.sets) == 1
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-async def test_an_import_from_the_file_to_the_list(home, shop, settled, size):
+async def test_an_import_from_the_file_to_the_list(home, shop, size):
     app = SraclApp(home)
-    async with app.run_test(size=size) as pilot:
-        screen = await importing(app, pilot, settled, shop)
+    async with drive(app, size=size) as pilot:
+        screen = await importing(app, pilot, shop)
         files = screen.query_one(Files)
         assert [row.key for row in files.data.rows] == ["..", "items.csv", "shop.csv"]
         assert screen.query_one("#files").border_subtitle == "1 other files"
         assert "shop.csv" in content(app, "#what")  # of the folder, the one file with interactions
         assert "items.csv" in content(app, "#what")
         await pilot.press("down")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "column with the user ids" in content(app, "#what") or "not recognized" in content(app, "#what")
         assert screen.disabled_reason("start")
         await pilot.press("down", "enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert app.focused is screen.query_one("#form")
         assert screen.draft.name == "shop-2"
-        await until(pilot, lambda: screen.kept is not None)
+        await pilot.until(lambda: screen.kept is not None)
         assert "keeps 12 users, 5 items, 72 interactions of 72 rows" in " ".join(content(app, "#kept").split())
         screen.query_one("#form", Table).move_to("items")
         await pilot.press("enter")
         assert app.screen.query_one(Input).value == str(shop / "items.csv")  # proposed, as it lies beside
         await pilot.press("enter")
-        await until(pilot, lambda: screen.kept is not None and screen.kept.with_text == 5)
+        await pilot.until(lambda: screen.kept is not None and screen.kept.with_text == 5)
         screen.query_one("#form", Table).move_to("max_length")
         await pilot.press("enter")
         assert isinstance(app.screen, PromptDialog)
         app.screen.query_one(Input).value = "none at all"
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "max_length: must be a whole number" in screen.disabled_reason("start")
         assert "✗ must be" in screen.query_one("#form", Table).data.rows[3].cells[2]
         await pilot.press("enter")
         app.screen.query_one(Input).value = "4"
         await pilot.press("enter")
-        await until(pilot, lambda: screen.kept is not None)
+        await pilot.until(lambda: screen.kept is not None)
         assert "drops 24 interactions beyond the maximum length" in content(app, "#kept")
         await pilot.press("y")
         assert (
@@ -308,8 +298,8 @@ async def test_an_import_from_the_file_to_the_list(home, shop, settled, size):
         )
         await pilot.press("ctrl+s")
         assert isinstance(app.screen, ImportProgress)
-        await until(pilot, lambda: isinstance(app.screen, DataScreen))
-        await settled(app, pilot)
+        await pilot.until(lambda: isinstance(app.screen, DataScreen))
+        await pilot.quiet()
         assert app.screen.row["name"] == "shop-2"
         assert app.screen.row["interactions"] == 48
         assert len(app.screen_stack) == 2
@@ -317,19 +307,19 @@ async def test_an_import_from_the_file_to_the_list(home, shop, settled, size):
         assert isinstance(app.screen, RunsScreen)
 
 
-async def test_columns_are_chosen_and_errors_stand_at_their_fields(home, tmp_path, settled):
+async def test_columns_are_chosen_and_errors_stand_at_their_fields(home, tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("customer,sku,when\n" + "".join(f"c{n % 9},s{n % 4},{n}\n" for n in range(900)) + "c1,,7\n")
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await importing(app, pilot, settled, tmp_path)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await importing(app, pilot, tmp_path)
         await pilot.press("slash")
         field = screen.query_one("#path", Input)
         field.value = str(tmp_path / "lo")
-        await until(pilot, lambda: field._suggestion == str(path))
+        await pilot.until(lambda: field._suggestion == str(path))
         field.cursor_position = len(field.value)
         await pilot.press("right", "enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert field.value == str(path)
         assert app.focused is screen.query_one("#form")
         assert "there is no column with the user ids" in screen.draft.errors["user_column"]
@@ -340,7 +330,7 @@ async def test_columns_are_chosen_and_errors_stand_at_their_fields(home, tmp_pat
             await pilot.press("enter")
             assert isinstance(app.screen, ChoiceDialog)
             await pilot.press(*name, "enter")
-            await settled(app, pilot)
+            await pilot.quiet()
         assert screen.draft.errors == {}
         heads = [column.title for column in screen.query_one("#rows", Table).data.columns]
         assert heads == ["customer = user", "sku = item", "when"]
@@ -352,30 +342,30 @@ async def test_columns_are_chosen_and_errors_stand_at_their_fields(home, tmp_pat
         await pilot.press("z")
         assert screen.draft.name == "log"
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: app.screen is screen)
-        await settled(app, pilot)
+        await pilot.until(lambda: app.screen is screen)
+        await pilot.quiet()
         assert "log.csv:902" in content(app, "#what")
         assert "is empty" in content(app, "#what")
         with open_store(home) as store:
             assert len(datasets.listed(store)) == 2
 
 
-async def test_a_canceled_import_stores_nothing(home, shop, settled):
+async def test_a_canceled_import_stores_nothing(home, shop):
     app = SraclApp(home)
-    async with app.run_test(size=(80, 24)) as pilot:
-        screen = await importing(app, pilot, settled, shop)
+    async with drive(app, size=(80, 24)) as pilot:
+        screen = await importing(app, pilot, shop)
         with (home.path / "publish.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # as if a run was publishing: the last step waits for it
             await pilot.press("ctrl+s")
             assert isinstance(app.screen, ImportProgress)
             progress = app.screen
-            await until(pilot, lambda: "5 of 5: storing" in str(progress.query_one("#step", Static).content))
+            await pilot.until(lambda: "5 of 5: storing" in str(progress.query_one("#step", Static).content))
             await pilot.press("escape")
-            await until(pilot, lambda: app.screen is screen)
+            await pilot.until(lambda: app.screen is screen)
         assert [n.message for n in app._notifications] == ["Import canceled, nothing was saved."]
         with open_store(home) as store:
             assert len(datasets.listed(store)) == 2
         assert not list(home.path.glob("*.new-*"))
         await pilot.press("ctrl+s")  # what is there already is refused with a reason, at the name
-        await until(pilot, lambda: "name" in screen.draft.errors and app.screen is screen)
+        await pilot.until(lambda: "name" in screen.draft.errors and app.screen is screen)
         assert "the same content is stored already, as 'shop'" in screen.disabled_reason("start")

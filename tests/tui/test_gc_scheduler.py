@@ -6,6 +6,7 @@ import gc
 
 from sracl_tui.tui import gc_scheduler
 from sracl_tui.tui.app import SraclApp
+from tests.support.steady_pilot import drive
 
 
 def test_all_is_collected_when_nobody_waits(monkeypatch):
@@ -23,11 +24,11 @@ def test_all_is_collected_when_nobody_waits(monkeypatch):
     assert full == [1000.0 + gc_scheduler.APART_SECONDS + 1 + gc_scheduler.IDLE_SECONDS + 1]
 
 
-async def test_the_app_leaves_the_collector_as_it_was(home, settled):
+async def test_the_app_leaves_the_collector_as_it_was(home):
     before = gc.get_threshold()
     app = SraclApp(home)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(80, 24)) as pilot:
+        await pilot.quiet()
         assert gc.get_threshold() == gc_scheduler.YOUNG
         touched = app.collector._touched
         await pilot.press("j")

@@ -17,6 +17,7 @@ from sracl_tui.tui.screens.find_user import FindUser
 from sracl_tui.tui.screens.inspector import InspectorScreen
 from sracl_tui.tui.screens.user_neighbor import NeighborScreen
 from sracl_tui.tui.widgets.table import Table
+from tests.support.steady_pilot import drive
 
 
 def text(app, name: str) -> str:
@@ -24,12 +25,12 @@ def text(app, name: str) -> str:
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-async def test_a_user_with_neighbors(home, settled, size):
+async def test_a_user_with_neighbors(home, size):
     app = SraclApp(home)
-    async with app.run_test(size=size) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=size) as pilot:
+        await pilot.quiet()
         await pilot.press("i")
-        await settled(app, pilot)
+        await pilot.quiet()
         screen = app.screen
         assert isinstance(screen, InspectorScreen)
         assert screen.found is not None
@@ -41,90 +42,90 @@ async def test_a_user_with_neighbors(home, settled, size):
         items = screen.query_one("#items-table", Table).data.rows
         assert [row.sign for row in items].count("→") == 1
         await pilot.press("right_square_bracket")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert screen.found.user_id == 2
         await pilot.press("s")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "disagreement" in text(app, "#facts")
         before = screen.found.anchor["position"]
         await pilot.press("p")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert screen.found.anchor["position"] == max(1, before - 1)
 
 
-async def test_a_neighbor_is_opened_and_followed(home, settled):
+async def test_a_neighbor_is_opened_and_followed(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         await pilot.press("i")
-        await settled(app, pilot)
+        await pilot.quiet()
         inspector = app.screen
         assert isinstance(inspector, InspectorScreen)
         neighbor = inspector.neighbor
         assert neighbor is not None
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, NeighborScreen)
         assert app.screen.query_one(Table).data.rows
         await pilot.press("o")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert inspector.found is not None
         assert inspector.found.user_id == neighbor["neighbor_user_id"]
 
 
-async def test_users_are_searched(home, settled):
+async def test_users_are_searched(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         await pilot.press("i")
-        await settled(app, pilot)
+        await pilot.quiet()
         await pilot.press("slash")
         await pilot.pause()
         assert isinstance(app.screen, FindUser)
         app.screen.query_one(Input).value = "17"
-        await settled(app, pilot)
+        await pilot.quiet()
         assert app.screen.query_one(Table).key == 17
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert app.screen.found.user_id == 17
 
 
-async def test_a_backbone_run_has_no_neighbors_and_says_so(home, settled):
+async def test_a_backbone_run_has_no_neighbors_and_says_so(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         await pilot.press("down", "i")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "alpha = 0" in text(app, "#agreement")
         assert not app.screen.query_one("#neighbors-table", Table).data.rows
 
 
-async def test_enter_waits_for_the_search_that_was_typed(home, settled):
+async def test_enter_waits_for_the_search_that_was_typed(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         await pilot.press("i")
-        await settled(app, pilot)
+        await pilot.quiet()
         await pilot.press("slash", "4", "2", "enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, InspectorScreen)
         assert app.screen.found is not None
         assert app.screen.found.user_id == 42
 
 
-async def test_users_are_sorted_by_what_changed_beside_a_second_run(home, settled):
+async def test_users_are_sorted_by_what_changed_beside_a_second_run(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         rows = {row["name"]: row["run_id"] for row in app.runs}
         other = next(run_id for name, run_id in rows.items() if name != "whole")
         app.open_inspector(rows["whole"], "1", second_run=other)
-        await settled(app, pilot)
+        await pilot.quiet()
         await pilot.press("slash")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, FindUser)
         await pilot.press("down", "s", "s", "s", "s", "s", "s")
-        await settled(app, pilot)
+        await pilot.quiet()
         table = app.screen.query_one(Table)
         assert table.sorted_by == ("changed", True)
         changes = [float(row.cells[6]) for row in table.data.rows]
@@ -133,12 +134,12 @@ async def test_users_are_sorted_by_what_changed_beside_a_second_run(home, settle
         assert "60 users by change of the test target's rank" in text(app, "#found-told")
 
 
-async def test_a_hundred_thousand_users_are_written_when_they_are_drawn(home, settled):
+async def test_a_hundred_thousand_users_are_written_when_they_are_drawn(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         await pilot.press("i")
-        await settled(app, pilot)
+        await pilot.quiet()
         few = app.screen.population
         times = 2_000
         many = replace(
@@ -152,12 +153,12 @@ async def test_a_hundred_thousand_users_are_written_when_they_are_drawn(home, se
         grid = population_table(many, many.order("disagreement"))
         grid.rows._make, make = lambda at: made.append(at) or make(at), grid.rows._make
         app.push_screen(FindUser(app.screen.run, many, "number"))
-        await settled(app, pilot)
+        await pilot.quiet()
         table = app.screen.query_one(Table)
         assert len(table.data.rows) == 120_000
         table.show(grid, keep=False)
         await pilot.press("down", "end")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert table.key == many.ids[many.order("disagreement")[-1]]
         assert len(set(made)) < 200
 

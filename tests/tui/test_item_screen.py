@@ -17,6 +17,7 @@ from sracl_tui.tui.screens.inspector import InspectorScreen
 from sracl_tui.tui.screens.item import ItemScreen
 from sracl_tui.tui.screens.item_neighbor import SubstituteScreen
 from sracl_tui.tui.widgets.table import Table
+from tests.support.steady_pilot import drive
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,21 +26,21 @@ def text(app, name: str) -> str:
     return str(app.screen.query_one(name, Static).content)
 
 
-async def opened(app, pilot, settled) -> ItemScreen:
-    await settled(app, pilot)
+async def opened(app, pilot) -> ItemScreen:
+    await pilot.quiet()
     await pilot.press("i")
-    await settled(app, pilot)
+    await pilot.quiet()
     await pilot.press("I")
-    await settled(app, pilot)
+    await pilot.quiet()
     assert isinstance(app.screen, ItemScreen)
     return app.screen
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-async def test_an_item_with_its_substitutes(home, settled, size):
+async def test_an_item_with_its_substitutes(home, size):
     app = SraclApp(home)
-    async with app.run_test(size=size) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=size) as pilot:
+        screen = await opened(app, pilot)
         found = screen.found
         assert found is not None
         table = screen.query_one("#substitutes-table", Table)
@@ -56,41 +57,41 @@ async def test_an_item_with_its_substitutes(home, settled, size):
         assert 1 in [row.key[0] for row in holders.data.rows]  # the user whom we came from
         second = found.substitutes[1]["neighbor_id"]
         await pilot.press("down", "enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, SubstituteScreen)
         assert "provider" in text(app, "#substitute-summary")
         await pilot.press("o")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert screen.found is not None
         assert screen.found.item["item_id"] == second
 
 
-async def test_items_are_found_by_title_and_lead_to_their_users(home, settled):
+async def test_items_are_found_by_title_and_lead_to_their_users(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
         assert screen.found is not None
         title = screen.found.substitutes[0]["title"]
         await pilot.press("slash")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, FindItem)
         assert len(app.screen.query_one(Table).data.rows) > 20
         app.screen.query_one(Input).value = title.upper()
         await pilot.press("enter")  # before the list is there: it waits for it
-        await settled(app, pilot)
+        await pilot.quiet()
         assert app.screen is screen
         assert screen.found.item["title"] == title
         holders = screen.query_one("#holders-table", Table)
         await pilot.press("tab")
-        await settled(app, pilot)
+        await pilot.quiet()
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, InspectorScreen)
         assert app.screen.found is not None
         assert app.screen.found.user_id == holders.key[0]  # type: ignore[index]
 
 
-async def test_learned_weights_of_substitutes_stand_beside_their_similarity(home, settled):
+async def test_learned_weights_of_substitutes_stand_beside_their_similarity(home):
     words = ["--set", "item_kind=synthesize", "--set", "max_users=60", "--set", "encoder=tfidf", "--set", "epochs=2"]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "sracl_tui.cli", "run", *words, "--set", "threads=1", "--headless"],
@@ -101,8 +102,8 @@ async def test_learned_weights_of_substitutes_stand_beside_their_similarity(home
     )
     assert done.returncode == 0, done.stderr
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
         assert screen.found is not None
         kept = pq.read_table(home.run_folder(screen.run_id) / "item_weights.parquet").to_pylist()
         item = screen.found.item["item_id"]
@@ -118,14 +119,14 @@ async def test_learned_weights_of_substitutes_stand_beside_their_similarity(home
         assert f"entropy {screen.found.entropy:.3f} (uniform: 2.303)" in text(app, "#agreement")
 
 
-async def test_a_backbone_run_has_no_substitutes_and_says_so(home, settled):
+async def test_a_backbone_run_has_no_substitutes_and_says_so(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         await pilot.press("down", "i")
-        await settled(app, pilot)
+        await pilot.quiet()
         await pilot.press("I")
-        await settled(app, pilot)
+        await pilot.quiet()
         table = app.screen.query_one("#substitutes-table", Table)
         assert not table.data.rows
         assert "beta = 0" in table.render_line(1).text

@@ -16,6 +16,7 @@ from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.widgets.dialogs import HelpDialog
 from sracl_tui.tui.widgets.table import Table
 from store.home import Home
+from tests.support.steady_pilot import drive
 
 
 @pytest.fixture(autouse=True)
@@ -70,12 +71,12 @@ def test_no_two_actions_of_a_section_have_one_key():
             seen[section, key] = name
 
 
-async def test_chosen_keys_work_and_stand_in_help_and_footer(home: Home, own: Path, settled):
+async def test_chosen_keys_work_and_stand_in_help_and_footer(home: Home, own: Path):
     (own / keymap.FILE).write_text('[runs]\nmark = "f6"\nfilter = "ctrl+f"\n[app]\nhelp = "f1"\n')
     (home.path / keymap.FILE).write_text('[runs]\nmark = ["M", "f7"]\nsort = "S"\nturn = "s"\n')
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         assert told(app) == ""
         await pilot.press("space", "f6")
         assert marks(app) == 0
@@ -86,12 +87,12 @@ async def test_chosen_keys_work_and_stand_in_help_and_footer(home: Home, own: Pa
         before = app.preferences.descending
         await pilot.press("s")
         assert app.preferences.descending is not before
-        await settled(app, pilot)
+        await pilot.quiet()
         footer = "".join(strip.text for strip in app.screen._compositor.render_strips()[-1:])
         assert "^f Filter" in footer
         assert "f1 Help" in footer
         await pilot.press("f1")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, HelpDialog)
         lines = [str(line.render()) for line in app.screen.query(Static)]
         assert "M f7  Mark" in lines[-1]
@@ -99,13 +100,13 @@ async def test_chosen_keys_work_and_stand_in_help_and_footer(home: Home, own: Pa
         assert isinstance(app.focused, Input)
 
 
-async def test_what_is_wrong_is_told_once_and_the_rest_works(home: Home, settled):
+async def test_what_is_wrong_is_told_once_and_the_rest_works(home: Home):
     (home.path / keymap.FILE).write_text(
         '[runs]\nmark = "f6"\nfly = "F"\nsort = "f"\nnote = "notakey"\nclone = "j"\n[nowhere]\nx = "y"\n[app]\nleave = "x"\n'
     )
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         assert len(app._notifications) == 1
         said = told(app)
         for part in (

@@ -14,6 +14,7 @@ from store.journal.journal import Journal, RunLock, Tail
 from store.journal.processes import boot_id
 from store.opening import open_store
 from store.queries import runs
+from tests.support.steady_pilot import drive
 
 CREATED: dict[str, Any] = {
     "kind": "train",
@@ -56,16 +57,14 @@ def cells(app: SraclApp, run_id: str) -> dict[str, str]:
 async def shown(app: SraclApp, pilot, run_id: str, column: str, text: str) -> float:
     """Seconds until a cell of the list has this text."""
     begun = time.monotonic()
-    while text not in cells(app, run_id).get(column, ""):
-        assert time.monotonic() - begun < 10, f"{column}: {cells(app, run_id)}"
-        await pilot.pause(0.05)
+    await pilot.until(lambda: text in cells(app, run_id).get(column, ""), what=lambda: cells(app, run_id))
     return time.monotonic() - begun
 
 
-async def test_a_run_is_in_the_list_from_its_first_line_to_its_death(home, settled):
+async def test_a_run_is_in_the_list_from_its_first_line_to_its_death(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         before = home.database.stat().st_ino
         night = Night(home, "night-1")
         waits = [await shown(app, pilot, "night-1", "state", "● running")]
@@ -85,38 +84,33 @@ async def test_a_run_is_in_the_list_from_its_first_line_to_its_death(home, settl
         night.lock.release()
         waits.append(await shown(app, pilot, "night-1", "state", "✗ killed"))
         assert sorted(waits)[2] < 1.0, "the median: the machine may be busy for a moment"
-        deadline = time.monotonic() + 20
-        while home.database.stat().st_ino == before and time.monotonic() < deadline:
-            await pilot.pause(0.1)
+        await pilot.until(lambda: home.database.stat().st_ino != before)
         with open_store(home, ingest=False) as store:
             assert runs.find_run(store, "night-1")["state"] == "killed"
 
 
-async def test_a_run_that_goes_on_or_dies_while_watched_says_so(home, settled):
+async def test_a_run_that_goes_on_or_dies_while_watched_says_so(home):
     night = Night(home, "night-2")
     night.epoch(1, 0.1)
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         app.open_run("night-2")
-        await settled(app, pilot)
+        await pilot.quiet()
         screen = app.screen
         assert isinstance(screen, RunScreen)
         assert screen.state == "running"
         night.lock.release()
-        await pilot.pause(1.0)
-        assert "✗ killed" in str(screen.query_one("#title").render())
+        await pilot.until(lambda: "✗ killed" in str(screen.query_one("#title").render()))
         assert "ended without a word" in str(screen.query_one("#progress").render())
         night.lock.acquire()
         night.journal = Journal(night.folder)
         night.journal.append("run_started", STARTED)
         night.journal.append("run_resumed", {"epoch": 1, "step": 2, "best_epoch": 1})
-        await pilot.pause(1.0)
-        assert screen.state == "running"
+        await pilot.until(lambda: screen.state == "running")
         night.journal.append("run_ended", {"state": "finished", "reason": None, "timings": {"total": 5.0}})
         night.lock.release()
-        await pilot.pause(1.0)
-        assert screen.state == "finished"
+        await pilot.until(lambda: screen.state == "finished")
         await pilot.press("escape")
         assert await shown(app, pilot, "night-2", "state", "✓ finished") < 3
         assert cells(app, "night-2")["time"] == "5.0 s"

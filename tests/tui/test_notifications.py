@@ -12,6 +12,7 @@ from sracl_tui.runs.alerts.alerts import FILE, VARIABLE
 from sracl_tui.tui.app import SraclApp
 from store.journal.journal import Journal, RunLock
 from store.journal.processes import boot_id
+from tests.support.steady_pilot import drive
 
 SECRET = "https://chat.example/T0/s3cr3t-path"
 CREATED = {
@@ -46,20 +47,16 @@ def posted(monkeypatch, home):
     return sent
 
 
-async def test_what_runs_tell_is_shown_and_rung(home, settled, posted, monkeypatch):
+async def test_what_runs_tell_is_shown_and_rung(home, posted, monkeypatch):
     rung: list[str] = []
     monkeypatch.setattr(SraclApp, "ring", lambda self, sequence: rung.append(sequence))
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         assert not app._notifications, "what ended before is no news"
 
         async def told(count: int) -> list[tuple[str, str, str]]:
-            for _ in range(100):
-                if len(app._notifications) >= count:
-                    break
-                app.refresh_runs()
-                await pilot.pause(0.05)
+            await pilot.until(lambda: len(app._notifications) >= count)
             return [(note.title, note.message, note.severity) for note in app._notifications]
 
         bad, good, silent = (
@@ -81,18 +78,18 @@ async def test_what_runs_tell_is_shown_and_rung(home, settled, posted, monkeypat
         assert posted[0]["url"] == SECRET
         for _ in range(5):  # further looks tell nothing twice
             app.refresh_runs()
-            await pilot.pause(0.1)
+            await pilot.quiet()
         assert len(app._notifications) == 4
         assert len(posted) == 1
     assert len(rung) == 4
     assert all(sequence.endswith("\a") and "mute" in sequence for sequence in rung[3:])
 
 
-async def test_a_file_that_is_wrong_is_told_and_the_address_is_never_drawn(home, settled, posted):
+async def test_a_file_that_is_wrong_is_told_and_the_address_is_never_drawn(home, posted):
     (home.path / FILE).write_text(f'bell = "loud"\n[webhook]\nurl = "{SECRET}"\n')
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         (note,) = app._notifications
         assert "alerts.toml" in note.title
         assert "s3cr3t" not in note.message

@@ -18,6 +18,7 @@ from store.home import Home
 from store.journal.journal import Journal, RunLock
 from store.journal.processes import boot_id
 from store.publishing.publish import publish
+from tests.support.steady_pilot import drive
 
 ROOT = Path(__file__).resolve().parents[2]
 STATES = ("running", "stopping", "finished", "failed", "stopped", "killed", "lost", "queued")
@@ -61,18 +62,18 @@ def sracl_tui(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def test_all_states_marks_and_curves_are_told_apart_without_color(tmp_path, settled, monkeypatch):
+async def test_all_states_marks_and_curves_are_told_apart_without_color(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     home = Home(tmp_path)
     home.create()
     locks = [play(home, state) for state in STATES]
     publish(home)
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
-        await pilot.pause(0.6)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
+        await pilot.until(lambda: all(any(row["state"] == state for row in app.runs) for state in STATES))
         await pilot.press("space", "b")
-        await settled(app, pilot)
+        await pilot.quiet()
         strips = app.screen._compositor.render_strips()
         for strip in strips:
             for segment in strip:
@@ -93,13 +94,13 @@ async def test_all_states_marks_and_curves_are_told_apart_without_color(tmp_path
         lock.release()
 
 
-async def test_curves_have_letters_without_color(home, settled, monkeypatch):
+async def test_curves_have_letters_without_color(home, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     app = SraclApp(home)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(80, 24)) as pilot:
+        await pilot.quiet()
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         plot = app.screen.query_one("#losses", Curves)
         plot.draw("loss", [Curve(f"run {n}", np.arange(1, 9), np.full(8, float(n))) for n in range(8)])
         await pilot.pause()

@@ -19,18 +19,19 @@ from sracl_tui.tui.widgets.density_plot import DensityPlot
 from sracl_tui.tui.widgets.table import Table
 from store.opening import open_store
 from store.queries import runs
+from tests.support.steady_pilot import drive
 
 
 def text(app, name: str) -> str:
     return str(app.screen.query_one(name, Static).content)
 
 
-async def opened(app, pilot, settled) -> EveryoneScreen:
-    await settled(app, pilot)
+async def opened(app, pilot) -> EveryoneScreen:
+    await pilot.quiet()
     await pilot.press("i")
-    await settled(app, pilot)
+    await pilot.quiet()
     await pilot.press("e")
-    await settled(app, pilot)
+    await pilot.quiet()
     assert isinstance(app.screen, EveryoneScreen)
     return app.screen
 
@@ -155,86 +156,86 @@ def test_t_sne_places_a_sample(whole):
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-async def test_bars_lead_to_their_users_and_on_to_the_inspector(home, settled, size):
+async def test_bars_lead_to_their_users_and_on_to_the_inspector(home, size):
     app = SraclApp(home)
-    async with app.run_test(size=size) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=size) as pilot:
+        screen = await opened(app, pilot)
         bars, users = screen.query_one("#spearman-bars", Table), screen.query_one("#spearman-users", Table)
         assert sum(int(row.cells[2]) for row in bars.data.rows) == 60
         assert len(bars.data.rows) >= (20 if size[1] > 30 else 10)
         await pilot.press("home")
         while not int(bars.data.rows[bars.cursor].cells[2]):
             await pilot.press("down")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert len(users.data.rows) == int(bars.data.rows[bars.cursor].cells[2])
         assert "mean" in text(app, "#spearman-told")
         await pilot.press("enter", "enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, InspectorScreen)
         assert app.screen.found is not None
         assert app.screen.found.user_id == users.key
         assert app.screen.found.spearman == pytest.approx(np.nanmin(screen.population.spearman))  # type: ignore[union-attr]
         await pilot.press("e")  # back to the same screen, not a second one
-        await settled(app, pilot)
+        await pilot.quiet()
         assert app.screen is screen
         assert screen.user_id == users.key
 
 
-async def test_entropy_marks_log_k_and_has_two_ranges(home, settled):
+async def test_entropy_marks_log_k_and_has_two_ranges(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
         await pilot.press("tab")
-        await settled(app, pilot)
+        await pilot.quiet()
         bars = screen.query_one("#entropy-bars", Table)
         assert [row.cells[3] for row in bars.data.rows if row.cells[3]] == ["◂ log 10"]
         assert "log 10 = 2.303" in text(app, "#entropy-told")
         near = bars.data.rows[0].cells[0]
         await pilot.press("z")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert bars.data.rows[0].cells[0].startswith("0.0 to ")
         assert bars.data.rows[0].cells[0] != near
         before = text(app, "#entropy-told")
         await pilot.press("w", "w")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert screen.phase == "initial"
         assert "before training (epoch 0)" in text(app, "#entropy-told")
         assert text(app, "#entropy-told") != before
 
 
-async def test_density_looks_into_a_cell_by_key_and_by_mouse(home, settled):
+async def test_density_looks_into_a_cell_by_key_and_by_mouse(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
         await pilot.press("tab", "tab")
-        await settled(app, pilot)
+        await pilot.quiet()
         plot, users = screen.query_one("#density-raster", DensityPlot), screen.query_one("#density-users", Table)
         assert plot.grid is not None
         assert plot.grid.cells(*plot.plane).sum() == 600
         await pilot.press("right")  # the fullest cell first
-        await settled(app, pilot)
+        await pilot.quiet()
         assert len(plot.points()) == plot.grid.cells(*plot.plane).max()
         assert len(users.data.rows) == len(set(plot.grid.indices[plot.points()].tolist()))
         assert f"{len(plot.points())} neighbors of" in text(app, "#density-told")
         assert "1/10" in "".join(plot.render_line(y).text for y in range(plot.size.height))
         await pilot.press("n")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert len(plot.points()) >= 1
         lines, columns = np.nonzero(plot.grid.cells(*plot.plane))
         await pilot.click(plot, offset=(int(columns[0]) + 8, int(lines[0])))
-        await settled(app, pilot)
+        await pilot.quiet()
         assert plot.cell == (columns[0], lines[0])
         assert len(users.data.rows) >= 1
         await pilot.press("u")
         assert users.has_focus
 
 
-async def test_the_map_shows_both_vectors_and_where_a_cell_went(home, settled):
+async def test_the_map_shows_both_vectors_and_where_a_cell_went(home):
     app = SraclApp(home)
-    async with app.run_test(size=(80, 24)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(80, 24)) as pilot:
+        screen = await opened(app, pilot)
         await pilot.press("shift+tab")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert screen.query_one(TabbedContent).active == "map"
         own, other = screen.query_one("#own-raster", DensityPlot), screen.query_one("#other-raster", DensityPlot)
         assert own.grid is not None
@@ -243,53 +244,52 @@ async def test_the_map_shows_both_vectors_and_where_a_cell_went(home, settled):
         assert "effective rank" in text(app, "#map-told")
         assert "PCA: 2 of 64" in text(app, "#map-told")
         await pilot.press("right")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert other._marked.tolist() == own.points().tolist()
         assert len(screen.query_one("#map-users", Table).data.rows) == len(own.points())
         await pilot.press("o")
-        await settled(app, pilot)
+        await pilot.quiet()
         app.screen.query_one(Input).focus()
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "turned to fit" in text(app, "#map-told")
         assert str(screen.query_one("#other-pane").border_title).startswith("B, h in")
 
 
-async def test_a_run_without_weights_says_so_and_still_maps_its_vectors(home, settled):
+async def test_a_run_without_weights_says_so_and_still_maps_its_vectors(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         await pilot.press("down", "i")
-        await settled(app, pilot)
+        await pilot.quiet()
         await pilot.press("e")
-        await settled(app, pilot)
+        await pilot.quiet()
         screen = app.screen
         bars = screen.query_one("#spearman-bars", Table)
         assert not bars.data.rows
         assert "alpha = 0" in bars.render_line(1).text
         await pilot.press("tab", "tab")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "alpha = 0" in screen.query_one("#density-raster", DensityPlot).render_line(0).text
         await pilot.press("tab")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert screen.query_one("#own-raster", DensityPlot).grid is not None
         other = screen.query_one("#other-raster", DensityPlot)
         said = " ".join(other.render_line(y).text.strip() for y in range(other.size.height))
         assert "it makes no h+. o sets a second run beside it." in said
         (home.run_folder(screen.run_id) / "user_vectors.parquet").unlink()
         screen._map()
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "keeps no vectors" in text(app, "#map-told")
 
 
-async def test_the_palette_opens_it_from_anywhere(home, settled):
+async def test_the_palette_opens_it_from_anywhere(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         await pilot.press("ctrl+p")
-        await pilot.pause()
         await pilot.press(*"Everyone")
-        await pilot.pause(1.0)
+        await pilot.quiet()
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, EveryoneScreen)

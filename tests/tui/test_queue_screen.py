@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 from textual.widgets import Static
@@ -17,6 +16,7 @@ from sracl_tui.tui.screens.queue import QueueScreen
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog
 from sracl_tui.tui.widgets.table import Table
 from store.queue import Queue
+from tests.support.steady_pilot import drive
 
 
 @pytest.fixture(autouse=True)
@@ -38,72 +38,74 @@ def names(app) -> list[str]:
     return [row.cells[1] for row in app.screen.query_one(Table).data.rows]
 
 
-async def opened(app, pilot, settled) -> QueueScreen:
-    await settled(app, pilot)
+async def opened(app, pilot) -> QueueScreen:
+    await pilot.quiet()
     app.action_go("queue")
-    await settled(app, pilot)
+    await pilot.quiet()
     assert isinstance(app.screen, QueueScreen)
     return app.screen
 
 
-async def test_an_empty_queue_says_how_to_fill_it(home, settled):
+async def test_an_empty_queue_says_how_to_fill_it(home):
     app = SraclApp(home)
-    async with app.run_test(size=(80, 24)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(80, 24)) as pilot:
+        screen = await opened(app, pilot)
         assert "nothing is queued" in str(screen.query_one("#queue-facts", Static).content)
         await pilot.press("x")
         assert [n.message for n in app._notifications] == ["There is no run under the cursor."]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_what_waits_is_moved_removed_and_paused(home, settled, size):
+async def test_what_waits_is_moved_removed_and_paused(home, size):
     put(home, "first [red]", "second", "third")
     app = SraclApp(home)
-    async with app.run_test(size=size) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=size) as pilot:
+        screen = await opened(app, pilot)
         assert names(app) == ["first [red]", "second", "third"]
         assert "No workers: p starts them." in str(screen.query_one("#queue-facts", Static).content)
         await pilot.press("J")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert names(app) == ["second", "first [red]", "third"]
         await pilot.press("end", "t")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert names(app) == ["third", "second", "first [red]"]
         await pilot.press("x")
         await pilot.pause()
         assert isinstance(app.screen, ConfirmDialog)
         await pilot.press("y")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert [e["name"] for e in screen.found["entries"] if e["entry"] == "waiting"] == ["second", "first [red]"]
         assert {e["name"]: e["state"] for e in screen.found["entries"]}["third"] == "stopped"
         screen.query_one(Table).move_to(screen.found["entries"][-1]["run_id"])
         assert "is done" in screen.disabled_reason("top")
 
 
-async def test_p_starts_a_worker_and_a_run_ends_before_the_eyes(home, settled):
+async def test_p_starts_a_worker_and_a_run_ends_before_the_eyes(home):
     (run_id,) = put(home, "only")
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
         await pilot.press("p")
         seen = set()
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline and "finished" not in seen:
-            await pilot.pause(0.3)
-            seen |= {entry["state"] for entry in screen.found["entries"] if entry["run_id"] == run_id}
-        assert {"running", "finished"} <= seen
+
+        def finished() -> bool:
+            seen.update(entry["state"] for entry in screen.found["entries"] if entry["run_id"] == run_id)
+            return "finished" in seen
+
+        await pilot.until(finished, 90, what=lambda: seen)
+        assert "running" in seen
 
 
-async def test_a_second_p_pauses(home, settled):
+async def test_a_second_p_pauses(home):
     put(home, "a")
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
         with Queue(home).slot("cpu-0"):
             screen._read()
-            await settled(app, pilot)
+            await pilot.quiet()
             assert str(os.getpid()) in str(screen.query_one("#queue-facts", Static).content)
             await pilot.press("p")
-            await settled(app, pilot)
+            await pilot.quiet()
             assert Queue(home).paused
             assert "paused" in str(screen.query_one("#title", Static).content)

@@ -17,6 +17,7 @@ from sracl_tui.tui.widgets.table import Table
 from store.home import Home
 from store.journal.journal import Journal, RunLock
 from store.publishing.publish import publish
+from tests.support.steady_pilot import drive
 
 CREATED = {
     "kind": "train",
@@ -35,63 +36,67 @@ def table(app) -> Table:
     return app.screen.query_one(Table)
 
 
-async def test_an_empty_home_says_how_to_begin(tmp_path: Path, settled):
+async def test_an_empty_home_says_how_to_begin(tmp_path: Path):
     app = SraclApp(Home(tmp_path))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(80, 24)) as pilot:
+        await pilot.quiet()
         assert app.screen.query_one("#hint").display
         assert "0 runs" in str(app.screen.query_one("#status", Static).content)
         await pilot.press("x")
         assert [n.message for n in app._notifications] == ["There is no run under the cursor."]
 
 
-async def test_runs_are_filtered_folded_and_edited(home, settled):
+async def test_runs_are_filtered_folded_and_edited(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         assert len(table(app).data.rows) == 3
         assert "✓ finished" in table(app).data.rows[0].cells
         await pilot.press("f")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert len(table(app).data.rows) == 2
         assert "n=2" in table(app).data.rows[1].cells[3]
         await pilot.press("b")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert table(app).data.rows[1].cells[3][0] in "+-"
         await pilot.press("slash")
         app.screen.query_one("#filter", Input).value = "preset:backbone"
-        await settled(app, pilot)
+        await pilot.quiet()
         assert len(table(app).data.rows) == 1
         await pilot.press("enter", "escape", "e")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, PromptDialog)
         app.screen.query_one(Input).value = "a [bold] note"
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         app.refresh_runs()
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "a [bold] note" in [row["note"] for row in app.runs]
 
 
-async def test_a_live_run_is_followed_within_a_second(home, settled):
+async def test_a_live_run_is_followed_within_a_second(home):
     folder = home.run_folder("night-1")
     journal, lock = Journal(folder), RunLock(folder)
     lock.acquire()
     journal.append("run_created", {"run_id": "night-1", **CREATED})
     journal.append("run_started", {"pid": 1, "host": "here", "boot_id": "x"})
     app = SraclApp(home)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(80, 24)) as pilot:
+        await pilot.quiet()
         app.open_run("night-1")
-        await settled(app, pilot)
+        await pilot.quiet()
         screen = app.screen
         assert isinstance(screen, RunScreen)
         assert "● running" in str(screen.query_one("#title", Static).content)
-        metrics = [{"split": "valid", "name": "mrr@10", "value": 0.25, "subgroup": "all"}]
-        epoch = {"epoch": 1, "step": 2, "seconds": 1.0, "evaluate_seconds": 0.1, "improved": True, "bad_epochs": 0}
-        journal.append("epoch_finished", {**epoch, "metrics": metrics})
-        await pilot.pause(1.0)
-        assert screen.live.epoch == 1
+        waits = []
+        for number in (1, 2, 3):
+            begun = time.monotonic()
+            metrics = [{"split": "valid", "name": "mrr@10", "value": 0.25, "subgroup": "all"}]
+            epoch = {"step": 2, "seconds": 1.0, "evaluate_seconds": 0.1, "improved": True, "bad_epochs": 0}
+            journal.append("epoch_finished", {"epoch": number, **epoch, "metrics": metrics})
+            await pilot.until(lambda: screen.live.epoch == number)  # noqa: B023
+            waits.append(time.monotonic() - begun)
+        assert sorted(waits)[1] < 1.0, "the median: the machine may be busy for a moment"
         assert "MRR@10 0.2500" in screen.query_one("#log-table", Table).data.rows[-1].cells[1]
         await pilot.press("x")
         assert isinstance(app.screen, ConfirmDialog)
@@ -99,16 +104,15 @@ async def test_a_live_run_is_followed_within_a_second(home, settled):
         journal.append("run_ended", {"state": "failed", "reason": "no longer a number", "timings": {}})
         journal.close()
         lock.release()
-        await pilot.pause(1.0)
-        assert "✗ failed" in str(screen.query_one("#title", Static).content)
+        await pilot.until(lambda: "✗ failed" in str(screen.query_one("#title", Static).content))
 
 
-async def test_a_form_refuses_starts_and_shows_the_run(home, settled):
+async def test_a_form_refuses_starts_and_shows_the_run(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         await pilot.press("down", "c")
-        await settled(app, pilot)
+        await pilot.quiet()
         form = app.screen
         assert isinstance(form, LaunchScreen)
         assert form.changes["train.epochs"] == 2
@@ -118,23 +122,20 @@ async def test_a_form_refuses_starts_and_shows_the_run(home, settled):
         assert form.disabled_reason("start")
         form._set("model.heads", "2")
         form.action_preview()
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "to do" in str(form.query_one("#preview", Static).content)
         await pilot.press("ctrl+s")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, RunScreen)
-        deadline = time.monotonic() + 30
-        while app.screen.state != "finished" and time.monotonic() < deadline:
-            await pilot.pause(0.3)
-        assert app.screen.state == "finished"
+        await pilot.until(lambda: app.screen.state == "finished")
 
 
-async def test_help_lists_the_keys_and_q_leaves(home, settled):
+async def test_help_lists_the_keys_and_q_leaves(home):
     app = SraclApp(home)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(80, 24)) as pilot:
+        await pilot.quiet()
         await pilot.press("question_mark")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, HelpDialog)
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
@@ -145,22 +146,22 @@ async def test_help_lists_the_keys_and_q_leaves(home, settled):
     assert app.return_code == 0
 
 
-async def test_the_first_run_of_a_home_leaves_the_keys_to_the_list(written, tmp_path, settled):
+async def test_the_first_run_of_a_home_leaves_the_keys_to_the_list(written, tmp_path):
     """The field of the filter is hidden: it must not take the focus that the empty list does not."""
     home = Home(tmp_path / "new")
     app = SraclApp(home)
-    async with app.run_test(size=(100, 30)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(100, 30)) as pilot:
+        await pilot.quiet()
         assert app.runs == []
         await pilot.press("tab")
         assert not isinstance(app.focused, Input)
         shutil.copytree(written / "runs", home.runs, dirs_exist_ok=True)
         publish(home)
         app.refresh_runs()
-        await settled(app, pilot)
+        await pilot.quiet()
         await pilot.press("2")
-        await settled(app, pilot)
+        await pilot.quiet()
         await pilot.press("escape", "space")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert app.screen.marked
         assert isinstance(app.focused, Table)

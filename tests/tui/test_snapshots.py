@@ -15,10 +15,10 @@ import pytest
 
 from sracl_tui.runs.dataset_access import open_dataset
 from sracl_tui.tui.app import SraclApp
-from sracl_tui.tui.quiet import wait_until_quiet
 from store.home import Home
 from store.opening import open_store
 from store.publishing.publish import write_sql
+from tests.support.steady_pilot import SteadyPilot
 
 RECORDED = Path(__file__).parents[1] / "support" / "recorded"
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x60": (200, 60)}
@@ -121,9 +121,9 @@ def drawn(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Sr
 def leads_to(steps: tuple[str, ...]) -> Callable[[Any], Awaitable[None]]:
     """Presses the keys, and waits for what they start."""
 
-    async def lead(pilot: Any) -> None:
-        app = pilot.app
-        await wait_until_quiet(app)
+    async def lead(given: Any) -> None:
+        app, pilot = given.app, SteadyPilot(given.app)
+        await pilot.quiet()
         for step in steps:
             if step == "open":
                 app.open_run(RUN)
@@ -139,9 +139,9 @@ def leads_to(steps: tuple[str, ...]) -> Callable[[Any], Awaitable[None]]:
                 await pilot.press(*step.removeprefix("type:"))
             else:
                 await pilot.press(step)
-            await wait_until_quiet(app)
+            await pilot.quiet()
         _still(app)
-        await wait_until_quiet(app)
+        await pilot.quiet()
 
     return lead
 

@@ -20,6 +20,7 @@ from sracl_tui.tui.widgets.table import Table
 from store.errors import QueryFailed, StoreError
 from store.opening import open_store
 from store.queries.sql_words import SqlWords
+from tests.support.steady_pilot import drive
 
 VOCABULARY = {"runs": ["run_id", "name"], "metrics": ["run_id", "test_ndcg_20"], "vectors.vectors": ["sha256"]}
 
@@ -32,33 +33,31 @@ def cells(app) -> list[tuple[str, ...]]:
     return [row.cells for row in app.screen.query_one("#rows", Table).data.rows]
 
 
-async def opened(app, pilot, settled, query: str | None = None) -> SqlScreen:
-    await settled(app, pilot)
+async def opened(app, pilot, query: str | None = None) -> SqlScreen:
+    await pilot.quiet()
     app.action_go("sql")
-    await settled(app, pilot)
+    await pilot.quiet()
     screen = app.screen
     assert isinstance(screen, SqlScreen)
     if query is not None:
         screen.query_one(SqlEditor).text = query
         await pilot.press("f5")
-        await settled(app, pilot)
+        await pilot.quiet()
     return screen
 
 
-async def test_the_first_query_shows_the_runs(home, settled):
+async def test_the_first_query_shows_the_runs(home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await opened(app, pilot, settled)
+    async with drive(app, size=(120, 40)) as pilot:
+        await opened(app, pilot)
         assert sorted(row[2] for row in cells(app)) == ["backbone", "backbone", "default"]
         assert "3 rows" in told(app)
 
 
-async def test_rows_are_text_and_null_is_told_apart(home, settled):
+async def test_rows_are_text_and_null_is_told_apart(home):
     app = SraclApp(home)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await opened(
-            app, pilot, settled, "SELECT '[red]x[/]' AS a, NULL AS b, chr(27) || '[31m' AS c, 0.5 AS d, 7 AS e"
-        )
+    async with drive(app, size=(80, 24)) as pilot:
+        await opened(app, pilot, "SELECT '[red]x[/]' AS a, NULL AS b, chr(27) || '[31m' AS c, 0.5 AS d, 7 AS e")
         assert cells(app) == [("[red]x[/]", "NULL", "�[31m", "0.5", "7")]
         row = app.screen.query_one("#rows", Table).data.rows[0]
         assert row.styles[1] == "dim"
@@ -79,51 +78,51 @@ async def test_rows_are_text_and_null_is_told_apart(home, settled):
         ("ATTACH 'other.db'", "disabled"),
     ],
 )
-async def test_what_is_refused_says_why(home, settled, query, reason):
+async def test_what_is_refused_says_why(home, query, reason):
     app = SraclApp(home)
-    async with app.run_test(size=(100, 30)) as pilot:
-        screen = await opened(app, pilot, settled, query)
+    async with drive(app, size=(100, 30)) as pilot:
+        screen = await opened(app, pilot, query)
         assert reason in told(app)
         assert screen.query_one("#told").has_class("trouble")
         assert not screen.busy
         assert query_history.read(home)[0].failed
 
 
-async def test_a_query_that_takes_too_long_is_canceled(home, settled):
+async def test_a_query_that_takes_too_long_is_canceled(home):
     app = SraclApp(home)
-    async with app.run_test(size=(100, 30)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(100, 30)) as pilot:
+        screen = await opened(app, pilot)
         screen.query_one(SqlEditor).text = "SELECT count(*) FROM range(10000000) a, range(10000000) b"
         await pilot.press("f5")
         assert screen.busy
         await pilot.press("f5")  # refused, not started twice
         await pilot.press("escape")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert "canceled" in told(app)
         assert app.screen is screen, "esc cancels; it does not leave"
         await pilot.press("escape")
         assert app.screen is not screen
 
 
-async def test_more_rows_than_are_shown_are_saved_whole(home, settled, tmp_path):
+async def test_more_rows_than_are_shown_are_saved_whole(home, tmp_path):
     app = SraclApp(home)
-    async with app.run_test(size=(100, 30)) as pilot:
-        await opened(app, pilot, settled, f"SELECT range AS n FROM range({MOST + 5})")
+    async with drive(app, size=(100, 30)) as pilot:
+        await opened(app, pilot, f"SELECT range AS n FROM range({MOST + 5})")
         assert len(cells(app)) == MOST
         assert "more rows" in told(app)
         await pilot.press("ctrl+s")
         assert isinstance(app.screen, PromptDialog)
         app.screen.query_one("Input").value = str(tmp_path / "all.parquet")
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert parquet.read_table(tmp_path / "all.parquet").num_rows == MOST + 5
         assert f"{MOST + 5:,} rows are in" in told(app)
 
 
-async def test_names_complete_while_one_types(home, settled):
+async def test_names_complete_while_one_types(home):
     app = SraclApp(home)
-    async with app.run_test(size=(100, 30)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(100, 30)) as pilot:
+        screen = await opened(app, pilot)
         editor = screen.query_one(SqlEditor)
         editor.text = ""
         await pilot.press(*"FROM run_r")
@@ -140,30 +139,30 @@ async def test_names_complete_while_one_types(home, settled):
         assert editor.text == f"FROM run_results WHERE {second}"
 
 
-async def test_tables_and_history_come_back_into_the_editor(home, settled):
+async def test_tables_and_history_come_back_into_the_editor(home):
     app = SraclApp(home)
-    async with app.run_test(size=(100, 30)) as pilot:
-        screen = await opened(app, pilot, settled, "SELECT 1 AS one")
+    async with drive(app, size=(100, 30)) as pilot:
+        screen = await opened(app, pilot, "SELECT 1 AS one")
         editor = screen.query_one(SqlEditor)
         editor.text = "FROM "
         editor.move_cursor(editor.document.end)
         await pilot.press("f2", *"journal_off", "enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert editor.text.startswith("FROM journal_offsets")
         await pilot.press("f3")
         assert isinstance(app.screen, ChoiceDialog)
         await pilot.press(*"one", "enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert editor.text == "SELECT 1 AS one"
 
 
-async def test_the_query_is_there_at_the_next_start(home, settled):
+async def test_the_query_is_there_at_the_next_start(home):
     app = SraclApp(home)
-    async with app.run_test(size=(100, 30)) as pilot:
-        await opened(app, pilot, settled, "SELECT 42 AS kept")
+    async with drive(app, size=(100, 30)) as pilot:
+        await opened(app, pilot, "SELECT 42 AS kept")
     app = SraclApp(home)
-    async with app.run_test(size=(100, 30)) as pilot:
-        screen = await opened(app, pilot, settled)
+    async with drive(app, size=(100, 30)) as pilot:
+        screen = await opened(app, pilot)
         assert screen.query_one(SqlEditor).text == "SELECT 42 AS kept"
         assert cells(app) == [], "it may be expensive: nothing runs by itself"
 

@@ -18,6 +18,7 @@ from store.database.connection import open_for_writing
 from store.home import Home
 from store.opening import open_store
 from store.queries import runs
+from tests.support.steady_pilot import SteadyPilot, drive
 
 STRANGE = (
     "wide 🧑‍🚀👩‍👩‍👧 漢字",
@@ -45,83 +46,76 @@ def status(app: SraclApp) -> str:
     return str(app.screen.query_one("#status", Static).render())
 
 
-async def until(app: SraclApp, pilot, sign: str, *, seconds: float = 15.0) -> str:
+async def status_with(pilot: SteadyPilot, sign: str) -> str:
     """The status line as soon as it has this sign."""
-    for _ in range(int(seconds / 0.1)):
-        if sign in status(app):
-            return status(app)
-        await pilot.pause(0.1)
-    raise AssertionError(f"{sign!r} is not in {status(app)!r}")
+    await pilot.until(lambda: sign in status(pilot.app), what=lambda: f"{sign!r} is not in {status(pilot.app)!r}")
+    return status(pilot.app)
 
 
-async def test_a_home_that_is_missing_is_made(tmp_path: Path, settled):
+async def test_a_home_that_is_missing_is_made(tmp_path: Path):
     app = SraclApp(Home(tmp_path / "new" / "home"))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(80, 24)) as pilot:
+        await pilot.quiet()
         assert app.screen.query_one("#hint").display
         assert "0 runs" in status(app)
 
 
-async def test_a_home_that_cannot_be_made_says_why(tmp_path: Path, settled):
+async def test_a_home_that_cannot_be_made_says_why(tmp_path: Path):
     (tmp_path / "file").write_text("no folder")
     app = SraclApp(Home(tmp_path / "file" / "home"))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(app, pilot)
-        assert "this home cannot be made" in await until(app, pilot, "✗")
+    async with drive(app, size=(80, 24)) as pilot:
+        await pilot.quiet()
+        assert "this home cannot be made" in await status_with(pilot, "✗")
         assert "Name another folder with --home" in str(app.screen.query_one("#hint", Static).render())
         await pilot.press("2", "d", "q")
     assert app.return_code == 0
 
 
-async def test_a_store_that_a_person_has_open_names_the_process(home: Home, settled):
+async def test_a_store_that_a_person_has_open_names_the_process(home: Home):
     app = SraclApp(home)
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(home.database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "held\n"
-        async with app.run_test(size=(120, 40)) as pilot:
-            await settled(app, pilot)
-            assert f"process {writer.pid} has the file open for writing" in await until(app, pilot, "✗")
+        async with drive(app, size=(120, 40)) as pilot:
+            await pilot.quiet()
+            assert f"process {writer.pid} has the file open for writing" in await status_with(pilot, "✗")
             assert rows(app) == 3, "journals tell of the newest runs"
             writer.communicate("")
-            await until(app, pilot, "3 runs")
-            await settled(app, pilot)
+            await status_with(pilot, "3 runs")
+            await pilot.quiet()
             assert rows(app) == 3
 
 
-async def test_a_store_that_is_damaged_moved_or_put_back_under_the_app(home: Home, settled):
+async def test_a_store_that_is_damaged_moved_or_put_back_under_the_app(home: Home):
     whole = home.path / "whole.duckdb"
     shutil.copy(home.database, whole)
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         broken = home.path / "broken"
         broken.write_bytes(b"no database" * 1000)
         broken.replace(home.database)
-        said = await until(app, pilot, "✗")
+        said = await status_with(pilot, "✗")
         assert "showing what was read before" in said
         assert rows(app) == 3
         await pilot.press("enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert isinstance(app.screen, RunScreen), "journals are there to be read"
         assert app.screen.state == "finished"
         await pilot.press("escape", "3")
-        await settled(app, pilot)
+        await pilot.quiet()
         await pilot.press("escape", "1")
         whole.replace(home.database)
-        assert "showing" not in await until(app, pilot, "3 runs")
+        assert "showing" not in await status_with(pilot, "3 runs")
         assert rows(app) == 3
         with open_store(home) as store:
             runs.rename(store, app.runs[0]["run_id"], "seen again")
-        for _ in range(60):
-            if app.runs[0]["name"] == "seen again":
-                break
-            await pilot.pause(0.1)
-        assert app.runs[0]["name"] == "seen again"
+        await pilot.until(lambda: app.runs[0]["name"] == "seen again")
 
 
-async def test_a_database_of_a_newer_version_is_left_alone(home: Home, settled):
+async def test_a_database_of_a_newer_version_is_left_alone(home: Home):
     connection = open_for_writing(home.database)
     columns = [row[0] for row in connection.execute("DESCRIBE schema_version").fetchall()]
     connection.execute(
@@ -130,18 +124,18 @@ async def test_a_database_of_a_newer_version_is_left_alone(home: Home, settled):
     connection.close()
     before = home.database.read_bytes()
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
-        assert "schema version 999" in await until(app, pilot, "✗")
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
+        assert "schema version 999" in await status_with(pilot, "✗")
         await pilot.press("2", "3", "5")
-        await settled(app, pilot)
+        await pilot.quiet()
     assert home.database.read_bytes() == before
 
 
-async def test_a_terminal_gets_tiny_and_large_again(home: Home, settled):
+async def test_a_terminal_gets_tiny_and_large_again(home: Home):
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         for keys in (
             [],
             ["enter"],
@@ -151,22 +145,22 @@ async def test_a_terminal_gets_tiny_and_large_again(home: Home, settled):
             ["escape", "6"],
         ):
             await pilot.press(*keys)
-            await settled(app, pilot)
+            await pilot.quiet()
             before = text(app)
             for size in ((40, 10), (10, 4)):
                 await pilot.resize_terminal(*size)
-                await settled(app, pilot)
+                await pilot.quiet()
                 assert len(text(app)) == size[1]
                 assert all(len(line) <= size[0] for line in text(app))
             await pilot.press("down", "up")
             await pilot.resize_terminal(120, 40)
-            await settled(app, pilot)
+            await pilot.quiet()
             after = text(app)
             assert [line[:40] for line in after[:3]] == [line[:40] for line in before[:3]]
             assert after[-1] == before[-1]
 
 
-async def test_strange_names_tags_and_notes_are_shown_as_text(home: Home, settled):
+async def test_strange_names_tags_and_notes_are_shown_as_text(home: Home):
     with open_store(home) as store:
         ids = [row["run_id"] for row in runs.list_runs(store)]
         for run_id, name, note in zip(ids, STRANGE[:3], STRANGE[3:], strict=True):
@@ -174,8 +168,8 @@ async def test_strange_names_tags_and_notes_are_shown_as_text(home: Home, settle
             runs.note(store, run_id, note)
             runs.tag(store, run_id, add=(STRANGE[0], STRANGE[2], STRANGE[3]))
     app = SraclApp(home)
-    async with app.run_test(size=(200, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(200, 40)) as pilot:
+        await pilot.quiet()
         _harmless(app)
         assert any("[red]markup[/red]" in line for line in text(app))
         for keys in (
@@ -187,15 +181,15 @@ async def test_strange_names_tags_and_notes_are_shown_as_text(home: Home, settle
             ["escape", "t"],
         ):
             await pilot.press(*keys)
-            await settled(app, pilot)
+            await pilot.quiet()
             _harmless(app)
         await pilot.press("escape", "escape", "space", "space", "space", "5")
-        await settled(app, pilot)
+        await pilot.quiet()
         _harmless(app)
         titles = [command.title for command in app.get_system_commands(app.screen)]
         assert any("[red]" in title for title in titles)
         await pilot.press("ctrl+p", *"markup")
-        await settled(app, pilot)
+        await pilot.quiet()
         _harmless(app)
 
 
@@ -205,19 +199,19 @@ def _harmless(app: SraclApp) -> None:
     assert all(cell_len(line) == app.size.width for line in text(app))
 
 
-async def test_strange_titles_and_summaries_in_the_inspector(home: Home, settled):
+async def test_strange_titles_and_summaries_in_the_inspector(home: Home):
     connection = open_for_writing(home.database)
     for number, title in enumerate(STRANGE):
         connection.execute(f"UPDATE items SET title = ? WHERE item_id % {len(STRANGE)} = {number}", [title])
     connection.execute("UPDATE summaries SET text = ?", ["\n".join(STRANGE)])
     connection.close()
     app = SraclApp(home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(app, pilot)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
         await pilot.press("i")
-        await settled(app, pilot)
+        await pilot.quiet()
         assert any("[red]markup[/red]" in line for line in text(app))
         _harmless(app)
         await pilot.press("tab", "tab", "enter")
-        await settled(app, pilot)
+        await pilot.quiet()
         _harmless(app)
