@@ -1,15 +1,15 @@
-"""The engine's errors: each says what is wrong, where, and what to do about it."""
+"""Errors of the engine. Each has a message and, if known, the location and a hint how to fix it."""
 
 from __future__ import annotations
 
 
 class EngineError(Exception):
-    """Base of every error that the engine raises on purpose.
+    """Base of all errors that the engine raises deliberately.
 
     Attributes:
         message: what is wrong, in one or a few lines.
-        where: a file and line (`ratings.csv:17`) or a config path (`loss.alpha`), where one is known.
-        hint: what the reader can do about it.
+        where: a file and line (`ratings.csv:17`) or a config path (`loss.alpha`), if known.
+        hint: how to fix it.
     """
 
     title = "Error"
@@ -26,64 +26,64 @@ class EngineError(Exception):
 
 
 class StopRequested(Exception):
-    """A stop was requested: no error, and everything reported or saved so far is kept."""
+    """Ends a run after a requested stop, which is not an error: all reported or saved results are kept."""
 
 
 class BatchPending(StopRequested):
-    """A stop without an error: every request is with the provider as a batch, whose results can be fetched later."""
+    """Ends a run whose remaining requests were all sent as batches; their results can be collected later."""
 
     def __init__(self, requests: int) -> None:
-        super().__init__(f"{requests:,} requests are at the provider: `sracl llm batches list` shows how far they are")
+        super().__init__(f"{requests:,} requests are at the provider: `sracl llm batches list` shows their status")
 
 
 class ConfigError(EngineError):
-    """A setting that is unknown, out of range, or at odds with another; all problems at once."""
+    """Settings that are unknown, out of range or inconsistent; one error reports all problems."""
 
     title = "Config error"
 
 
 class DataError(EngineError):
-    """A file that cannot be read as interactions or items."""
+    """Invalid or unreadable interactions, items or dataset."""
 
     title = "Data error"
 
 
 class SemanticsError(EngineError):
-    """A summary or a vector that could not be made."""
+    """A summary or vector could not be created."""
 
     title = "Semantics error"
 
 
 class BudgetReached(SemanticsError):
-    """The next call could exceed the money cap; everything paid for is kept."""
+    """The next call could exceed the budget (USD); all answers received so far are kept."""
 
-    title = "Money cap"
+    title = "Budget reached"
 
     def __init__(self, cap: float, spent: float) -> None:
         super().__init__(
-            f"the cap of ${cap:g} is reached: ${spent:.4f} is spent or may have been billed",
+            f"the budget of ${cap:g} is reached: ${spent:.4f} is spent or may have been billed",
             where="semantics.budget",
-            hint="Everything that came is kept; a higher --budget goes on from there.",
+            hint="All answers received are kept. Continue with a higher --budget.",
         )
 
 
 class TrainingError(EngineError):
-    """A training that cannot continue, such as one whose loss is not finite."""
+    """Training cannot continue, for example because the loss is not finite."""
 
     title = "Training error"
 
 
 class CheckpointError(EngineError):
-    """A checkpoint that is missing, damaged, or made by another configuration."""
+    """A checkpoint is missing, damaged, or from another configuration."""
 
     title = "Checkpoint error"
 
 
 class FetchError(EngineError):
-    """A data set that could not be downloaded; the part that arrived is kept, and the next attempt resumes from it."""
+    """A download failed; the partial file is kept, and the next attempt resumes it."""
 
     title = "Download error"
 
 
 class Interrupted(StopRequested):
-    """A semantic stage was stopped on request; what it has reported is not computed again."""
+    """A stop was requested in a semantic stage; results reported before it are not computed again."""

@@ -1,4 +1,4 @@
-"""Datasets between the engine, which knows no database, and the store, which knows no model."""
+"""Converts datasets between the engine's objects and the store's records, and opens stored ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEMO = "demo"
 def to_record(
     dataset: Dataset, report: ImportReport | None = None, *, source: str = "", synthetic: bool = False
 ) -> DatasetRecord:
-    """What the store keeps of a dataset."""
+    """Convert a dataset to the record that the store saves; `report` adds source and counts of an import."""
     import numpy as np
 
     from engine.data.dataset import ROLES
@@ -59,10 +59,10 @@ def to_record(
 
 
 def from_record(record: DatasetRecord) -> Dataset:
-    """A dataset as the engine reads it.
+    """Convert a stored record to a dataset.
 
     Raises:
-        DataError: the rows are not the ones that were imported.
+        DataError: the content hash differs from that of the imported data.
     """
     from engine.data.dataset import Dataset, Items
 
@@ -78,7 +78,7 @@ def from_record(record: DatasetRecord) -> Dataset:
     )
     if dataset.sha256 != record.sha256:
         raise DataError(
-            "its rows in the database are not the ones that were imported",
+            "its rows in the database differ from the imported ones",
             where=f"dataset {record.name}",
             hint="Import it again under another name.",
         )
@@ -86,7 +86,7 @@ def from_record(record: DatasetRecord) -> Dataset:
 
 
 def open_dataset(store: Store, name: str, *, max_users: int | None = None) -> Dataset:
-    """A stored dataset; `demo` is made when it is not there, and a part of the users is stored as a dataset of its own.
+    """Open a stored dataset. `demo` is generated if missing; a subset of the first `max_users` is stored as its own dataset.
 
     Raises:
         LookupFailed: there is no such dataset.
@@ -97,11 +97,11 @@ def open_dataset(store: Store, name: str, *, max_users: int | None = None) -> Da
         stored.add(store.home, to_record(make_demo(), source="generated", synthetic=True))
     record = stored.load(store, name)
     dataset = from_record(record)
-    part = dataset.first_users(max_users)
-    if part is dataset:
+    subset = dataset.first_users(max_users)
+    if subset is dataset:
         return dataset
-    part = replace(part, name=f"{name}[:{max_users}]", options={**part.options, "max_users": max_users})
-    if stored.find(store, part.dataset_id) is None:
+    subset = replace(subset, name=f"{name}[:{max_users}]", options={**subset.options, "max_users": max_users})
+    if stored.find(store, subset.dataset_id) is None:
         source = f"the first {max_users} users of {name}"
-        stored.add(store.home, to_record(part, source=source, synthetic=record.synthetic))
-    return part
+        stored.add(store.home, to_record(subset, source=source, synthetic=record.synthetic))
+    return subset

@@ -1,4 +1,4 @@
-"""Where and with what a run is made: machine, packages, git state. Imports nothing heavy."""
+"""Describes the environment of a run: machine, packages, git state. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PACKAGES = (
 
 
 def describe() -> dict[str, Any]:
-    """What `run_started` records beside the process: code, packages and machine."""
+    """Environment fields of the event `run_started`."""
     return {"code_version": __version__, "packages": package_versions(), "machine": machine(), **git_state()}
 
 
 def package_versions() -> dict[str, str]:
-    """Installed version of every package that can change a result."""
+    """Installed versions of Python and of the packages that can affect results, or `not installed`."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -40,13 +40,13 @@ def package_versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """One line: system, processor, cores, memory."""
+    """One line with system, processor, cores and memory; `processor_of` parses it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{platform.system()} {platform.release()}, {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
 
 def processor_of(machine: str) -> str:
-    """The processor in such a line."""
+    """The processor from a line of `machine()`."""
     return ", ".join(machine.split(", ")[1:-2])
 
 
@@ -61,7 +61,7 @@ def _processor() -> str:
 
 
 def git_state() -> dict[str, str | None]:
-    """Commit and uncommitted patch of the checkout that the code runs from; nothing for an installed package."""
+    """Commit and uncommitted patch of the checkout that the code runs from; None for an installed package."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return {"git_sha": None, "git_patch": None}
@@ -79,7 +79,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def peak_memory() -> int:
-    """Most memory that this process held so far, in bytes."""
+    """Peak resident memory of this process, in bytes."""
     import resource
     import sys
 
@@ -88,5 +88,5 @@ def peak_memory() -> int:
 
 
 def host() -> str:
-    """This machine's name on the network."""
+    """Network name of this machine."""
     return platform.node()

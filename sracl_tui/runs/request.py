@@ -1,4 +1,4 @@
-"""What is asked of a run, kept as `request.json` in its folder before anything heavy is imported."""
+"""The request of a run, saved as `request.json` in its folder before any heavy import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE = "request.json"
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """One run: its settings and the words that a person gave it."""
+    """One run: its settings, name, group, tags and note."""
 
     run_id: str
     config: Config
@@ -29,7 +29,7 @@ class RunRequest:
     tags: tuple[str, ...] = ()
     note: str = ""
     job: dict[str, Any] = field(default_factory=dict)
-    """What a run of another kind than `train` works on, beside the settings."""
+    """Arguments of the job beyond the settings, for kinds other than `train`."""
 
     def created(self) -> dict[str, Any]:
         """Fields of the journal's `run_created`."""
@@ -47,7 +47,7 @@ class RunRequest:
         }
 
     def write(self, folder: Path) -> None:
-        """Keep the request in the run's folder."""
+        """Save the request in the folder of the run, atomically."""
         values = {name: value for name, value in asdict(self).items() if name != "config"}
         text = json.dumps(values | {"config": self.config.model_dump(mode="json")}, indent=1)
         with atomic_write(folder / FILE) as temporary:
@@ -55,17 +55,17 @@ class RunRequest:
 
     @classmethod
     def read(cls, folder: Path) -> RunRequest:
-        """The request that made a run's folder.
+        """Load the request of a run from its folder.
 
         Raises:
-            ConfigError: there is none, or it cannot be read.
+            ConfigError: the file is missing or invalid.
         """
         path = folder / FILE
         try:
             values = json.loads(path.read_text("utf-8"))
             return cls(**values | {"config": Config.model_validate(values["config"]), "tags": tuple(values["tags"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ConfigError(f"this run cannot be read back: {error}", where=str(path)) from None
+            raise ConfigError(f"the request of this run cannot be read: {error}", where=str(path)) from None
 
 
 def new_run_id() -> str:

@@ -1,4 +1,4 @@
-"""Whether a run may go on: with the settings, the code and the data that it began with."""
+"""Checks that a run is resumed with the settings, code and data that it started with."""
 
 from __future__ import annotations
 
@@ -11,51 +11,52 @@ from sracl_tui.runs import environment
 from sracl_tui.runs.request import RunRequest
 from store.journal.journal import read_events
 
-HINT = "Put it back as it was, or start it anew with these: sracl run --resume {} --force"
+HINT = "Restore the original state, or start a new run with the current one: sracl run --resume {} --force"
 
 
 def check(folder: Path, request: RunRequest) -> None:
-    """Refuse to go on with a run that would not be the same one any more.
+    """Check settings and code before the run is resumed.
 
     Raises:
-        ConfigError: settings or code have changed since it began; names each difference.
+        ConfigError: settings or code have changed since the run started; lists each difference.
     """
-    found = differences(folder, request)
-    if found:
+    changes = differences(folder, request)
+    if changes:
         raise ConfigError(
-            "it cannot go on, for this has changed since it began:\n" + "\n".join(f"  {line}" for line in found),
+            "the run cannot be resumed, as this has changed since it started:\n"
+            + "\n".join(f"  {line}" for line in changes),
             where=request.run_id,
             hint=HINT.format(request.run_id),
         )
 
 
 def check_data(folder: Path, used: dict[str, Any], run_id: str) -> None:
-    """The same for the data, when they are known.
+    """Check the data once they are loaded; `used` are the fields of `dataset_used`.
 
     Raises:
-        ConfigError: they are others than those it began with.
+        ConfigError: the data have changed since the run started.
     """
     for _, line in read_events(folder):
         if line.event == "dataset_used" and line.fields["dataset_sha256"] != used["dataset_sha256"]:
-            theirs, ours = line.fields["dataset_sha256"][:16], used["dataset_sha256"][:16]
+            original, current = line.fields["dataset_sha256"][:16], used["dataset_sha256"][:16]
             raise ConfigError(
-                f"it cannot go on: dataset {used['dataset_name']} was {theirs} when it began and is {ours} now",
+                f"the run cannot be resumed: dataset {used['dataset_name']} was {original} when it started and is {current} now",
                 where=run_id,
                 hint=HINT.format(run_id),
             )
 
 
 def differences(folder: Path, request: RunRequest) -> list[str]:
-    """What differs between how a run began and how it would go on; nothing for one that never began."""
-    created, started = _beginnings(folder)
-    found = []
+    """Differences in settings and code since the run started, one a line; empty for a run that has not started."""
+    created, started = _recorded_start(folder)
+    changes = []
     if created is not None and started is not None:
-        found += _settings(created, request)
-        found += _code(started)
-    return found
+        changes += _setting_differences(created, request)
+        changes += _code_differences(started)
+    return changes
 
 
-def _beginnings(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _recorded_start(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Fields of `run_created`, and of the first `run_started`."""
     created = None
     for _, line in read_events(folder):
@@ -66,29 +67,29 @@ def _beginnings(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | N
     return created, None
 
 
-def _settings(created: dict[str, Any], request: RunRequest) -> list[str]:
+def _setting_differences(created: dict[str, Any], request: RunRequest) -> list[str]:
     now, seed = request.config, request.config.train.seed
-    found = [] if created["seed"] == seed else [f"seed: {created['seed']} then, {seed} now"]
+    changes = [] if created["seed"] == seed else [f"seed: {created['seed']} then, {seed} now"]
     if created["config_hash"] == now.config_hash():
-        return found
+        return changes
     try:
         changed = now.differences(Config.model_validate(created["config"]))
-    except ValueError:  # settings that this version does not know
-        return [*found, f"config: {created['config_hash']} then, {now.config_hash()} now"]
+    except ValueError:  # unknown settings, from another version
+        return [*changes, f"config: {created['config_hash']} then, {now.config_hash()} now"]
     names = [f"{path}: {then} then, {value} now" for path, (then, value) in changed.items() if path != "train.seed"]
-    return found + (names or [f"config: {created['config_hash']} then, {now.config_hash()} now"])
+    return changes + (names or [f"config: {created['config_hash']} then, {now.config_hash()} now"])
 
 
-def _code(started: dict[str, Any]) -> list[str]:
+def _code_differences(started: dict[str, Any]) -> list[str]:
     now = environment.describe()
-    found = [
-        f"{word}: {_short(started.get(name))} then, {_short(now[name])} now"
-        for name, word in (("code_version", "version of sracl"), ("git_sha", "commit"))
+    changes = [
+        f"{label}: {_short(started.get(name))} then, {_short(now[name])} now"
+        for name, label in (("code_version", "version of sracl"), ("git_sha", "commit"))
         if started.get(name) != now[name]
     ]
     if started.get("git_patch") != now["git_patch"]:
-        found.append("uncommitted changes of the code: others than when it began")
-    return found
+        changes.append("uncommitted code changes: different from those at the start")
+    return changes
 
 
 def _short(value: Any) -> str:

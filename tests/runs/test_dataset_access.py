@@ -31,7 +31,7 @@ def test_rows_that_were_tampered_with_are_noticed(tmp_path):
     with open_store(home) as store:
         open_dataset(store, "demo")
     write_sql(home, "UPDATE items SET title = 'other' WHERE item_id = 1")
-    with open_store(home) as store, pytest.raises(DataError, match="not the ones that were imported"):
+    with open_store(home) as store, pytest.raises(DataError, match="differ from the imported ones"):
         open_dataset(store, "demo")
 
 

@@ -1,4 +1,4 @@
-"""The analysis metrics of a trained run: where its users' vectors lie, and what became of its weights."""
+"""Analysis metrics of a trained run: geometry of its user vectors, and its neighbor weights."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ SPLIT = "analysis"
 def measure(
     trainer: Trainer, folder: Path, *, own: NDArray[np.float32], samples: NDArray[np.float32] | None
 ) -> list[dict[str, Any]]:
-    """Metrics of split `analysis` at the best checkpoint, which is loaded; those that are not defined are left out.
+    """Metrics of split `analysis` at the best checkpoint, which must be loaded; undefined (not finite) values are omitted.
 
     Args:
-        folder: of the run; its journal has the weights before training, in whichever segment they were reported.
+        folder: folder of the run; its journal contains the weights before training.
         own: h (R, D) of the anchors that represent users.
-        samples: h+ (R, D) of the same; none for a run that weighs no neighbors.
+        samples: h+ (R, D) of the same anchors; None for a run without neighbor weights.
     """
     from engine.evaluation import geometry
 
     values = {"h": geometry.vector_metrics(own)}
     if samples is not None:
         neighbors, weights = trainer.weights(trainer.dataset.anchors.representing)
-        there = neighbors > 0
-        values["h_plus"] = geometry.vector_metrics(samples[there.any(axis=1)])
+        present = neighbors > 0
+        values["h_plus"] = geometry.vector_metrics(samples[present.any(axis=1)])
         values["weights"] = {
-            "spearman": geometry.spearman(_similarity(trainer), weights, there),
-            "entropy": geometry.weight_entropy(weights, there),
+            "spearman": geometry.spearman(_similarity(trainer), weights, present),
+            "entropy": geometry.weight_entropy(weights, present),
         }
-        initial = _initial_weights(folder, there)
+        initial = _initial_weights(folder, present)
         if initial is not None:
-            values["weights"]["movement"] = geometry.movement(initial, weights, there)
+            values["weights"]["movement"] = geometry.movement(initial, weights, present)
     return [
         {"split": SPLIT, "subgroup": subgroup, "name": name, "value": value}
         for subgroup, named in values.items()
@@ -50,18 +50,18 @@ def measure(
 
 
 def _similarity(trainer: Trainer) -> NDArray[np.float32]:
-    """(R, K) of the neighbors of the anchors that represent users."""
+    """Similarity (R, K) of the anchors that represent users to their neighbors."""
     import torch
 
     semantics = trainer.model.semantics
     if semantics is None:
-        raise ValueError("a run without contrasts has no neighbors")
+        raise ValueError("a run without contrastive losses has no neighbors")
     ids = torch.from_numpy(trainer.dataset.anchors.representing).to(semantics.similarity.device)
     return semantics.similarity[ids].cpu().numpy()
 
 
-def _initial_weights(folder: Path, there: NDArray[np.bool_]) -> NDArray[np.float32] | None:
-    """(R, K) weights before training, from the run's own journal: a resumed run did not compute them itself."""
+def _initial_weights(folder: Path, present: NDArray[np.bool_]) -> NDArray[np.float32] | None:
+    """(R, K) weights before training, read from the journal, as a resumed run does not compute them again."""
     import pyarrow.parquet as pq
 
     tables = [
@@ -71,9 +71,9 @@ def _initial_weights(folder: Path, there: NDArray[np.bool_]) -> NDArray[np.float
     ]
     if not tables or not tables[-1].exists():
         return None
-    reported = pq.read_table(tables[-1], columns=["weight"])["weight"].to_numpy()
-    if len(reported) != there.sum():
+    recorded = pq.read_table(tables[-1], columns=["weight"])["weight"].to_numpy()
+    if len(recorded) != present.sum():
         return None
-    weights = np.zeros(there.shape, np.float32)
-    weights[there] = reported  # in the same order: by anchor, then by place
+    weights = np.zeros(present.shape, np.float32)
+    weights[present] = recorded  # both are ordered by anchor, then by rank
     return weights

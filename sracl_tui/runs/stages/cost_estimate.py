@@ -1,4 +1,4 @@
-"""The bill before it comes: prompts by kind, how many are known, tokens, dollars and minutes. It needs no key."""
+"""Estimates calls, tokens, cost and duration of summaries and vectors before a run, without an API key."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 
 def quote(needs: Needs, store: Store, provider: Provider, *, vectors: bool = True) -> dict[str, Any]:
-    """Counts by kind and in all; `usd` has null for a price that is not known, and 0 for what is written here."""
+    """Estimate by kind and in total; `usd` is null if a price is unknown, and 0 for texts generated locally."""
     kinds = {
         kind: _quote_kind(store, provider, kind, np.unique(needs.asked(kind, owners)))
         for kind, owners in sorted(needs.summary_owners().items())
     }
-    encoding = _quote_vectors(needs, store, provider, kinds) if kinds and vectors else None
-    parts = [*kinds.values(), *([encoding] if encoding else [])]
+    vector_part = _quote_vectors(needs, store, provider, kinds) if kinds and vectors else None
+    parts = [*kinds.values(), *([vector_part] if vector_part else [])]
     priced = all(part["usd"]["high"] is not None for part in parts)
     return {
         **{name: sum(part[name] for part in kinds.values()) for name in ("prompts", "cached", "identical")},
         "tokens": sum(part["tokens"] for part in parts),
         "usd": {
-            edge: round(sum(part["usd"][edge] for part in parts), 6) if priced else None for edge in ("low", "high")
+            bound: round(sum(part["usd"][bound] for part in parts), 6) if priced else None for bound in ("low", "high")
         },
         "minutes": round(sum(part["minutes"] for part in parts), 2),
         "kinds": kinds,
-        **({"vectors": encoding} if encoding else {}),
+        **({"vectors": vector_part} if vector_part else {}),
     }
 
 
@@ -46,50 +46,50 @@ def _quote_kind(store: Store, provider: Provider, kind: Kind, owners: Any) -> di
 
     keys = provider.request_keys(kind, owners)
     distinct = list(dict.fromkeys(keys))
-    found = caches.known_summaries(store, distinct)
-    sent = at_provider(store.home, provider.name) & (set(distinct) - set(found))
+    known = caches.known_summaries(store, distinct)
+    sent = at_provider(store.home, provider.name) & (set(distinct) - set(known))
     part: dict[str, Any] = {
         "prompts": len(keys),
-        "cached": len(found),
+        "cached": len(known),
         "identical": len(keys) - len(distinct),
         "in_batches": len(sent),
-        "to_write": len(distinct) - len(found) - len(sent),
+        "to_write": len(distinct) - len(known) - len(sent),
     }
     if not isinstance(provider, EndpointProvider):
         minutes = part["to_write"] / 10_000 / 60
         return part | {"tokens": 0, "usd": {"low": 0.0, "high": 0.0}, "minutes": minutes, "basis": "written here"}
     from engine.semantics.summaries.token_estimates import Seen, estimate
 
-    letters = dict(zip(keys, map(_letters, provider.requests.messages(kind, owners)), strict=True))
-    used = costs.tokens_of(store, list(found))
-    seen = Seen(
-        answers=len(used),
-        letters=sum(letters[key] for key in used),
-        tokens_in=sum(tokens[0] for tokens in used.values()),
-        tokens_out=sum(tokens[1] for tokens in used.values()),
-        tokens_cached=sum(tokens[2] for tokens in used.values()),
+    characters = dict(zip(keys, map(_count_characters, provider.requests.messages(kind, owners)), strict=True))
+    measured_tokens = costs.tokens_of(store, list(known))
+    measured = Seen(
+        answers=len(measured_tokens),
+        letters=sum(characters[key] for key in measured_tokens),
+        tokens_in=sum(tokens[0] for tokens in measured_tokens.values()),
+        tokens_out=sum(tokens[1] for tokens in measured_tokens.values()),
+        tokens_cached=sum(tokens[2] for tokens in measured_tokens.values()),
     )
-    pace = costs.mean_call_seconds(store, provider.name, provider.model or "")
-    guess = estimate(
+    call_seconds = costs.mean_call_seconds(store, provider.name, provider.model or "")
+    estimated = estimate(
         provider,
         kind,
-        [letters[key] for key in distinct if key not in found and key not in sent],
-        seen=seen,
-        call_seconds=pace,
+        [characters[key] for key in distinct if key not in known and key not in sent],
+        seen=measured,
+        call_seconds=call_seconds,
     )
-    low, high = guess.usd or (None, None)
+    low, high = estimated.usd or (None, None)
     return part | {
-        "tokens": guess.tokens,
-        "tokens_in": round(guess.tokens_in[1]),
-        "tokens_out": round(guess.tokens_out[1]),
+        "tokens": estimated.tokens,
+        "tokens_in": round(estimated.tokens_in[1]),
+        "tokens_out": round(estimated.tokens_out[1]),
         "usd": {"low": low, "high": high},
-        "minutes": guess.seconds / 60,
-        "basis": guess.basis,
+        "minutes": estimated.seconds / 60,
+        "basis": estimated.basis,
     }
 
 
 def _quote_vectors(needs: Needs, store: Store, provider: Provider, kinds: dict[str, Any]) -> dict[str, Any] | None:
-    """What an endpoint's encoder would take; none where texts are encoded here."""
+    """Estimate for an endpoint's text encoder; None if texts are encoded locally."""
     from engine.semantics.encoders.remote import EndpointEncoder, names_endpoint
     from engine.semantics.encoders.text_vectors import text_sha256
     from engine.semantics.summaries.token_estimates import estimate_vectors
@@ -105,26 +105,27 @@ def _quote_vectors(needs: Needs, store: Store, provider: Provider, kinds: dict[s
             keys = provider.request_keys(kind, np.unique(needs.asked(kind, owners)))
             texts |= set(caches.known_summaries(store, list(dict.fromkeys(keys))).values())
             unwritten += kinds[kind]["to_write"]
-    shas = {text_sha256(text): len(text) for text in texts}
-    done = caches.known_vectors(store, encoder.name, list(shas))[0] if shas else []
-    letters = sum(shas.values()) - sum(shas[sha] for sha in done)
-    pace = costs.mean_call_seconds(store, *encoder.name.split(":", 1))
-    return {"texts": len(shas) + unwritten, "cached": len(done)} | estimate_vectors(
-        encoder, written=len(shas) - len(done), letters=letters, unwritten=unwritten, call_seconds=pace
+    lengths = {text_sha256(text): len(text) for text in texts}
+    stored = caches.known_vectors(store, encoder.name, list(lengths))[0] if lengths else []
+    characters = sum(lengths.values()) - sum(lengths[sha] for sha in stored)
+    call_seconds = costs.mean_call_seconds(store, *encoder.name.split(":", 1))
+    return {"texts": len(lengths) + unwritten, "cached": len(stored)} | estimate_vectors(
+        encoder, written=len(lengths) - len(stored), letters=characters, unwritten=unwritten, call_seconds=call_seconds
     )
 
 
-def _letters(messages: list[dict[str, str]]) -> int:
+def _count_characters(messages: list[dict[str, str]]) -> int:
     return sum(len(message["content"]) for message in messages)
 
 
 def quote_summaries(
     home: Home, config: Config, kinds: tuple[str, ...], *, vectors: bool = False, batch: bool = False
 ) -> dict[str, Any]:
-    """The document behind `sracl summarize --dry-run`; with `vectors`, what a run pays for beside the summaries too.
+    """The document of `sracl summarize --dry-run`.
 
     Args:
-        batch: asked by the provider's Batch API, at its prices.
+        vectors: include the text encoder, which a run also pays for.
+        batch: use the provider's Batch API and its prices.
 
     Raises:
         LookupFailed: there is no such dataset.
@@ -145,25 +146,25 @@ def quote_summaries(
         needs = needs_of(config, dataset, kinds)
         provider = factories.provider(needs, home)
         plan_batches(provider, store, None, None, send=batch, wait=False)
-        found = quote(needs, store, provider, vectors=vectors)
-        own = {"provider": provider.name, "model": provider.model, "prompt": provider.prompt_version}
-        return own | {"batch": _batches(provider, found) if batch else None} | found
+        estimates = quote(needs, store, provider, vectors=vectors)
+        source = {"provider": provider.name, "model": provider.model, "prompt": provider.prompt_version}
+        return source | {"batch": _batch_estimate(provider, estimates) if batch else None} | estimates
 
 
-def _batches(provider: Any, found: dict[str, Any]) -> dict[str, Any]:
-    """How many batches it takes, and how long at most."""
-    own = provider.endpoint.batch
-    files = sum(-(-part["to_write"] // own.requests) for part in found["kinds"].values())
-    return {"files": files, "window": own.window, "price_factor": own.price_factor}
+def _batch_estimate(provider: Any, estimates: dict[str, Any]) -> dict[str, Any]:
+    """Number of batches, maximum duration (`window`) and price factor."""
+    limits = provider.endpoint.batch
+    files = sum(-(-part["to_write"] // limits.requests) for part in estimates["kinds"].values())
+    return {"files": files, "window": limits.window, "price_factor": limits.price_factor}
 
 
 def dollars(usd: float | None) -> str:
-    """`$0.0123`, `$12.30`, or `unknown`."""
+    """Four decimals below 10 cents, else two: `$0.0123`, `$12.30`; `unknown` for None."""
     if usd is None:
         return "unknown"
     return f"${usd:.4f}" if 0 < usd < 0.1 else f"${usd:.2f}"
 
 
 def cost_line(usd: dict[str, float | None]) -> str:
-    """Low and high as words."""
+    """Range of an estimate: `$1.20 to $3.40`, or `unknown price`."""
     return "unknown price" if usd["high"] is None else f"{dollars(usd['low'])} to {dollars(usd['high'])}"

@@ -1,4 +1,4 @@
-"""Which summaries, vectors and neighbor lists the settings of a run ask for."""
+"""Derives from a config and a dataset which summaries, vectors and neighbor lists a run needs."""
 
 from __future__ import annotations
 
@@ -25,66 +25,66 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Needs:
-    """Which owners get summaries and vectors under a config, and the text that they are made from."""
+    """Owners that need summaries and vectors under a config, and the dataset that supplies their text."""
 
     config: Config
     dataset: Dataset
-    """As stored."""
+    """The dataset as stored, with its original titles."""
     text_dataset: Dataset
-    """The same with titles dropped or swapped, where the config says so."""
+    """The dataset with titles dropped or swapped if the config does so; otherwise `dataset` itself."""
     users: bool
     """Whether neighbors of users are needed (alpha > 0)."""
     items: bool
-    """Whether substitutes of items are needed (beta > 0)."""
+    """Whether neighbors of items are needed (beta > 0)."""
 
     @classmethod
     def of(cls, config: Config, dataset: Dataset) -> Needs:
-        """What a config needs of a dataset."""
+        """Needs of a config on a dataset; perturbs the titles as configured."""
         items = perturb_items(dataset.items, drop=config.data.drop_titles, swap=config.data.swap_titles)
         text = dataset if items is dataset.items else replace(dataset, items=items)
         return cls(config, dataset, text, users=config.loss.alpha > 0, items=config.loss.beta > 0)
 
     @property
     def textual(self) -> bool:
-        """Whether anything is read at all."""
+        """Whether the run uses text: contrastive losses are on and the vectors are not collaborative."""
         return self.config.contrasts and self.config.semantics.vector != "collaborative"
 
     @property
     def vector_anchors(self) -> Ids:
-        """Anchors that need a vector."""
+        """Anchors that need a vector, (N,): candidates of the pool and queries."""
         from engine.retrieval.neighbors import anchors_needed
 
         return anchors_needed(self.dataset, self.config.retrieval.pool, self.config.semantics.unit)
 
     @property
     def item_ids(self) -> Ids:
-        """Items with a training interaction."""
+        """Items with a training interaction, (N,); others have no neighbors."""
         return np.flatnonzero(self.dataset.train_counts > 0)
 
     def summary_owners(self) -> dict[Kind, Ids]:
-        """Owners of summaries by kind; an item-mean reads users' summaries for people only, so one per user will do."""
+        """Owners of summaries by kind. Item-mean vectors do not use user summaries, which are only displayed: one per user."""
         owners: dict[Kind, Ids] = {}
         if not self.textual:
             return owners
-        mean = self.config.semantics.vector == "item-mean"
+        item_mean = self.config.semantics.vector == "item-mean"
         if self.users:
-            owners["user"] = self.dataset.anchors.representing if mean else self.vector_anchors
-        if self.items or mean:
+            owners["user"] = self.dataset.anchors.representing if item_mean else self.vector_anchors
+        if self.items or item_mean:
             owners["item"] = self.item_ids
         return owners
 
     def asked(self, kind: Kind, owners: Ids) -> Ids:
-        """For each owner the one whose summary it has: with unit `every-m` several anchors share one."""
+        """For each owner the owner of the summary it uses; with unit `every-m` several anchors share a summary."""
         from engine.data.histories import source_anchors
 
         return source_anchors(self.dataset, owners, self.config.semantics.unit) if kind == "user" else owners
 
     def unit_of(self, kind: Kind) -> str:
-        """What a summary is of: a prefix, every m-th one, a user, or an item."""
+        """Unit that a summary of this kind describes: `prefix`, `every-m`, `user` or `item`."""
         return self.config.semantics.unit if kind == "user" else "item"
 
     def list_key(self, kind: Kind, source: str, encoder: str | None) -> dict[str, Any]:
-        """All that a neighbor list depends on, as its stored parameters."""
+        """Parameters that determine a neighbor list, stored with it; `list_id` is their hash."""
         semantics, retrieval = self.config.semantics, self.config.retrieval
         key: dict[str, Any] = {
             "vector": semantics.vector,
@@ -103,10 +103,10 @@ class Needs:
         return key
 
     def list_id(self, kind: Kind, source: str, encoder: str | None) -> str:
-        """Name of a neighbor list."""
+        """Content hash of dataset, kind and parameters, under which a neighbor list is stored and reused."""
         return content_hash([self.dataset.dataset_id, kind, self.list_key(kind, source, encoder)])
 
 
 def needs_of(config: Config, dataset: Dataset, kinds: Sequence[str]) -> Needs:
-    """What a config needs, of the given kinds of summaries only, whatever its contrasts."""
+    """Needs restricted to the given kinds of summaries, regardless of alpha and beta."""
     return replace(Needs.of(config, dataset), users="user" in kinds, items="item" in kinds)

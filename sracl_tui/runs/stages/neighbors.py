@@ -1,4 +1,4 @@
-"""Neighbor lists of a run, reused where an earlier run made them, and all of it as tensors for training.
+"""Finds the neighbor lists of a run, or reuses stored ones, and converts them to tensors for training.
 
 Legend: A anchors, V items, S size of a semantic vector, Q queries, k neighbors.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NeighborList:
-    """A list and the name that it is stored under."""
+    """Neighbors and the content hash under which they are stored."""
 
     list_id: str
     table: NeighborTable
@@ -37,29 +37,35 @@ class NeighborList:
 def find_neighbors(
     needs: Needs, vectors: Vectors, store: Store, clock: Clock, stop: Callable[[], bool]
 ) -> dict[Kind, NeighborList]:
-    """Stage `neighbors`: the lists that the config needs, by kind."""
+    """Stage `neighbors`: computes or loads the lists that the config needs, by kind."""
     lists: dict[Kind, NeighborList] = {}
     with clock.stage("neighbors") as outcome:
-        fresh: list[str] = []
+        computed: list[str] = []
         if needs.users:
-            lists["user"] = _list(needs, vectors, "user", store, clock, stop, fresh)
+            lists["user"] = _find_list(needs, vectors, "user", store, clock, stop, computed)
         if needs.items:
-            lists["item"] = _list(needs, vectors, "item", store, clock, stop, fresh)
-        outcome |= {"cached": not fresh, "detail": ", ".join(fresh)}
+            lists["item"] = _find_list(needs, vectors, "item", store, clock, stop, computed)
+        outcome |= {"cached": not computed, "detail": ", ".join(computed)}
     return lists
 
 
-def _list(
-    needs: Needs, vectors: Vectors, kind: Kind, store: Store, clock: Clock, stop: Callable[[], bool], fresh: list[str]
+def _find_list(
+    needs: Needs,
+    vectors: Vectors,
+    kind: Kind,
+    store: Store,
+    clock: Clock,
+    stop: Callable[[], bool],
+    computed: list[str],
 ) -> NeighborList:
     from engine.retrieval import neighbors
 
     retrieval = needs.config.retrieval
     list_id = needs.list_id(kind, vectors.sources[kind], vectors.encoder)
     k = retrieval.k if kind == "user" else retrieval.item_k
-    known = caches.known_neighbors(store, list_id)
-    if known is not None:
-        return NeighborList(list_id, _unfold(*known, k=k))
+    stored_rows = caches.known_neighbors(store, list_id)
+    if stored_rows is not None:
+        return NeighborList(list_id, _table_from_rows(*stored_rows, k=k))
     if kind == "user":
         unit, anchors = needs.config.semantics.unit, needs.dataset.anchors
         table = neighbors.user_neighbors(
@@ -83,16 +89,16 @@ def _list(
             columns=table.columns(),
         )
     )
-    fresh.append(
+    computed.append(
         f"{len(table.query_ids):,} {kind}s x {k}" if kind == "item" else f"{len(table.query_ids):,} anchors x {k}"
     )
     return NeighborList(list_id, table)
 
 
-def _unfold(
+def _table_from_rows(
     owner: NDArray[Any], rank: NDArray[Any], neighbor: NDArray[Any], similarity: NDArray[Any], *, k: int
 ) -> NeighborTable:
-    """Stored rows as a table again."""
+    """Build the table from stored rows; arguments are parallel columns, ranks start at 1."""
     queries, rows = np.unique(owner, return_inverse=True)
     ids, values = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
     ids[rows, rank - 1], values[rows, rank - 1] = neighbor, similarity
@@ -100,35 +106,41 @@ def _unfold(
 
 
 def as_semantics(needs: Needs, vectors: Vectors, lists: dict[Kind, NeighborList]) -> Semantics:
-    """Everything by anchor or item id. With unit `user` all prefixes of a user share the list of the longest one."""
+    """Tensors indexed by anchor or item id (row 0: padding). With unit `user`, the prefixes of a user share the vector and
+    the neighbors of the longest one.
+    """
     import torch
 
     from engine.methods.sracl import Semantics
 
     anchors, retrieval = needs.dataset.anchors, needs.config.retrieval
-    stand_in = np.arange(len(anchors) + 1)
+    source_anchors = np.arange(len(anchors) + 1)
     if needs.config.semantics.unit == "user":
-        of_user = np.zeros(needs.dataset.users + 1, np.int64)
-        of_user[anchors.user_ids[anchors.representing - 1]] = anchors.representing
-        stand_in[1:] = of_user[anchors.user_ids]
+        longest_prefix = np.zeros(needs.dataset.users + 1, np.int64)
+        longest_prefix[anchors.user_ids[anchors.representing - 1]] = anchors.representing
+        source_anchors[1:] = longest_prefix[anchors.user_ids]
     row_of = np.zeros(len(anchors) + 1, np.int64)
     row_of[vectors.anchor_ids] = np.arange(len(vectors.anchor_ids)) + 1
-    neighbors, similarity = _by_id(lists.get("user"), rows=len(anchors) + 1, k=retrieval.k)
-    substitutes, item_similarity = _by_id(lists.get("item"), rows=len(needs.dataset.items) + 1, k=retrieval.item_k)
+    neighbors, similarity = _index_by_id(lists.get("user"), rows=len(anchors) + 1, k=retrieval.k)
+    item_neighbors, item_similarity = _index_by_id(
+        lists.get("item"), rows=len(needs.dataset.items) + 1, k=retrieval.item_k
+    )
     padded = np.concatenate([np.zeros((1, vectors.items.shape[1]), np.float32), vectors.users])
     return Semantics(
         user_vectors=torch.from_numpy(padded),
-        user_rows=torch.from_numpy(row_of[stand_in]),
-        neighbors=torch.from_numpy(neighbors[stand_in]),
-        similarity=torch.from_numpy(similarity[stand_in]),
+        user_rows=torch.from_numpy(row_of[source_anchors]),
+        neighbors=torch.from_numpy(neighbors[source_anchors]),
+        similarity=torch.from_numpy(similarity[source_anchors]),
         item_vectors=torch.from_numpy(vectors.items),
-        substitutes=torch.from_numpy(substitutes),
+        substitutes=torch.from_numpy(item_neighbors),
         item_similarity=torch.from_numpy(item_similarity),
     )
 
 
-def _by_id(found: NeighborList | None, *, rows: int, k: int) -> tuple[Ids, Floats]:
+def _index_by_id(neighbor_list: NeighborList | None, *, rows: int, k: int) -> tuple[Ids, Floats]:
+    """Ids and similarities (rows, k), with zeros for ids without neighbors."""
     ids, similarity = np.zeros((rows, k), np.int64), np.zeros((rows, k), np.float32)
-    if found is not None:
-        ids[found.table.query_ids], similarity[found.table.query_ids] = found.table.ids, found.table.similarity
+    if neighbor_list is not None:
+        table = neighbor_list.table
+        ids[table.query_ids], similarity[table.query_ids] = table.ids, table.similarity
     return ids, similarity

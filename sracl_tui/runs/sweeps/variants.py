@@ -1,4 +1,4 @@
-"""Several configs as one group: the ablations, a file of variants, or one setting over several values."""
+"""Builds the runs of a group: ablations, variants from a file, or several values of one setting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ABLATIONS = Path(__file__).with_name("ablations.toml")
 
 @dataclass(frozen=True)
 class Variant:
-    """A name, and what it changes of the common settings."""
+    """Preset and settings that override the common ones, and the name of this combination."""
 
     name: str
     preset: str | None = None
@@ -26,16 +26,16 @@ class Variant:
 
 
 def read_variants(path: Path) -> tuple[list[Variant], dict[str, Any]]:
-    """The variants of a file, and the settings that stand beside them and hold for all.
+    """Variants of a file, and its other settings, which are common to all variants.
 
     Raises:
-        ConfigError: it is not a file of variants.
+        ConfigError: the file has no table `variants`.
     """
-    tree = read_config_file(path)
-    tables = tree.pop("variants", None)
+    common = read_config_file(path)
+    tables = common.pop("variants", None)
     if not isinstance(tables, dict) or not tables or not all(isinstance(table, dict) for table in tables.values()):
         raise ConfigError(
-            "no variants in it",
+            "the file has no variants",
             where=str(path),
             hint='Write them as [variants.NAME] with preset = "..." or settings below.',
         )
@@ -43,14 +43,14 @@ def read_variants(path: Path) -> tuple[list[Variant], dict[str, Any]]:
     for name, table in tables.items():
         settings = dict(table)
         variants.append(Variant(name, settings.pop("preset", None), settings))
-    return variants, tree
+    return variants, common
 
 
 def seeds_of(common: dict[str, Any]) -> tuple[list[int] | None, dict[str, Any]]:
-    """`seeds = 5` (1 to 5) or `seeds = [3, 7]` of a file, and the other settings that hold for all variants.
+    """Split `seeds = 5` (1 to 5) or `seeds = [3, 7]` from the other common settings of a file.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: `seeds` is neither a positive integer nor a list of integers from 0.
     """
     rest = {key: value for key, value in common.items() if key != "seeds"}
     match common.get("seeds"):
@@ -61,14 +61,16 @@ def seeds_of(common: dict[str, Any]) -> tuple[list[int] | None, dict[str, Any]]:
         case [*seeds] if seeds and all(isinstance(seed, int) and seed >= 0 for seed in seeds):
             return seeds, rest
         case other:
-            raise ConfigError(f"seeds is a number or a list of numbers, not {other!r}", where="seeds")
+            raise ConfigError(
+                f"seeds must be a positive integer or a list of non-negative integers, not {other!r}", where="seeds"
+            )
 
 
 def vary(assignment: str) -> list[Variant]:
-    """`k=1,5,10` as one variant per value; a value in quotes may hold a comma.
+    """Convert `k=1,5,10` to one variant per value; a quoted value may contain a comma.
 
     Raises:
-        ConfigError: it is not KEY=VALUE,VALUE.
+        ConfigError: the text is not KEY=VALUE,VALUE.
     """
     key, _, text = assignment.partition("=")
     try:
@@ -79,10 +81,12 @@ def vary(assignment: str) -> list[Variant]:
         raise ConfigError(f"{assignment!r} is not KEY=VALUE,VALUE", where="--vary", hint="Example: --vary k=1,5,10,20")
     name = key.strip()
     parts = values if any(isinstance(value, str) for value in values) else list(map(str, values))
-    return [Variant(f"{name}={part}", None, _setting(name, value)) for part, value in zip(parts, values, strict=True)]
+    return [
+        Variant(f"{name}={part}", None, _parse_setting(name, value)) for part, value in zip(parts, values, strict=True)
+    ]
 
 
-def _setting(name: str, value: Any) -> dict[str, Any]:
+def _parse_setting(name: str, value: Any) -> dict[str, Any]:
     return parse_assignment(f"{name}={value}") if isinstance(value, str) else {name: value}
 
 
@@ -98,23 +102,23 @@ def expand(
     group: str | None,
     tags: tuple[str, ...],
 ) -> list[RunRequest]:
-    """One request per variant and seed, seed by seed, so that whole rows of the table are there early.
+    """One request per variant and seed, ordered by seed, so that all variants of the first seed can be compared early.
 
-    A variant's own settings go over the common ones. The group's name is made from the content where none is given, so the same
-    command finds what it has finished before.
+    Settings of a variant override the common ones. The default group name is a hash of the configs, so that a repeated
+    command finds its finished runs.
 
     Raises:
-        ConfigError: any variant is no valid config.
+        ConfigError: the config of a variant is invalid.
     """
-    built: list[tuple[Variant, Config, str]] = []
+    configs: list[tuple[Variant, Config, str]] = []
     for variant in variants:
         merged = {**common, **settings, **variant.settings}
         config, name = load_config(
             preset=variant.preset or preset, files=files, assignments=assignments, settings=merged
         )
-        built.append((variant, config, name))
-    hashes = [config.config_hash() for _, config, _ in built]
-    group = group or f"{built[0][1].data.dataset}-variants-{content_hash(hashes, length=6)}"
+        configs.append((variant, config, name))
+    hashes = [config.config_hash() for _, config, _ in configs]
+    group = group or f"{configs[0][1].data.dataset}-variants-{content_hash(hashes, length=6)}"
     return [
         RunRequest(
             run_id=new_run_id(),
@@ -124,11 +128,11 @@ def expand(
             group=group,
             tags=tags,
         )
-        for seed in (seeds or [built[0][1].train.seed])
-        for variant, config, name in built
+        for seed in (seeds or [configs[0][1].train.seed])
+        for variant, config, name in configs
     ]
 
 
 def with_seed(config: Config, seed: int) -> Config:
-    """The same settings with another seed."""
+    """A copy of the config with another `train.seed`."""
     return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})

@@ -155,7 +155,7 @@ def test_what_is_not_there(home: Home, make_dataset: MakeDataset) -> None:
 def test_rows_that_somebody_changed_are_noticed(home: Home, make_dataset: MakeDataset) -> None:
     datasets.add(home, to_record(make_dataset()))
     write_sql(home, "UPDATE items SET title = 'mine' WHERE item_id = 1")
-    with open_store(home) as store, pytest.raises(DataError, match="not the ones that were imported"):
+    with open_store(home) as store, pytest.raises(DataError, match="differ from the imported ones"):
         open_dataset(store, "small")
 
 
