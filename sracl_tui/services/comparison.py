@@ -1,4 +1,4 @@
-"""Runs and groups beside each other: what differs in their settings, what in their metrics, and whether that is real."""
+"""Compares runs and groups: their settings, their metrics, and paired significance tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TESTED = ("hr", "ndcg")
 
 @dataclass(frozen=True)
 class SeedSet:
-    """Finished runs of one config, which differ in the seed alone."""
+    """Finished runs of one config on one dataset, which differ only in the seed."""
 
     label: str
     preset: str
@@ -31,18 +31,18 @@ class SeedSet:
     run_ids: list[str]
     seeds: list[int]
     metrics: dict[str, list[float]]
-    """By name, one value per run."""
+    """Values by metric name, one per run."""
 
     @property
     def size(self) -> int:
         return len(self.run_ids)
 
     def mean(self, metric: str) -> float:
-        """Mean over the runs."""
+        """Mean of a metric over the seeds."""
         return float(np.mean(self.metrics[metric]))
 
     def deviation(self, metric: str) -> float | None:
-        """Sample standard deviation over the runs; none for a single one."""
+        """Sample standard deviation of a metric over the seeds; None for a single seed."""
         return float(np.std(self.metrics[metric], ddof=1)) if self.size > 1 else None
 
 
@@ -50,7 +50,7 @@ class SeedSet:
 class TestResult:
     """A paired test of seed set b against a in one metric; `difference` is b minus a."""
 
-    __test__ = False  # pytest: this is no test case
+    __test__ = False  # keeps pytest from collecting the class
 
     a: str
     b: str
@@ -64,7 +64,7 @@ class TestResult:
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse` or `not shown` at a corrected p of 0.05."""
+        """`better`, `worse` or `not shown` (no significant difference), at a Holm-corrected level of 0.05."""
         if self.p_holm > 0.05:
             return "not shown"
         return "better" if self.difference > 0 else "worse"
@@ -80,13 +80,13 @@ class Comparison:
     users: int
     ks: tuple[int, ...]
     settings: dict[str, list[Any]]
-    """Settings that differ, one value per seed set."""
+    """Settings that differ: path to one value per seed set."""
     sets: list[SeedSet]
     tests: list[TestResult]
     notes: list[str]
 
     def document(self) -> dict[str, Any]:
-        """The JSON document."""
+        """The comparison as JSON-compatible values, with means, deviations and verdicts."""
         sets = [
             asdict(s)
             | {"mean": {m: s.mean(m) for m in s.metrics}, "sd": {m: s.deviation(m) for m in s.metrics}, "n": s.size}
@@ -105,55 +105,64 @@ def compare_runs(
     all_pairs: bool = False,
     force: bool = False,
 ) -> Comparison:
-    """Fold runs or groups into seed sets and test each against the baseline (the first, or preset `backbone`).
+    """Group runs by config into seed sets and test each set against the baseline.
 
     Args:
-        baseline: run id, name or label of the set that the others are held against.
-        all_pairs: test every pair instead.
-        force: mix protocols, data and repeated seeds all the same; sets of other users are then shown, not tested.
+        names: runs or groups; only training runs with ranks of `split` are used.
+        baseline: run id, name, preset or label of the baseline. Default: preset `backbone`, else the first set.
+        all_pairs: test every pair of sets instead.
+        force: allow different protocols, data and repeated seeds; sets with different users are shown but not tested.
 
     Raises:
-        ConfigError: what is asked cannot be compared fairly; all reasons at once.
+        ConfigError: the runs cannot be compared fairly; lists all reasons.
         LookupFailed: a name is neither a run nor a group.
     """
-    chosen = [row for row in runs.select_runs(store, names) if row["kind"] == "train"]
+    training_rows = [row for row in runs.select_runs(store, names) if row["kind"] == "train"]
     notes: list[str] = []
-    loaded = {row["run_id"]: runs.ranks(store, row["run_id"], split) for row in chosen}
-    left = [row["run_id"] for row in chosen if not len(loaded[row["run_id"]][0])]
-    if left:
-        notes.append(f"left out, as they have no {split} ranks (not finished): {', '.join(left)}")
-    chosen = [row for row in chosen if row["run_id"] not in left]
-    folded = _fold(chosen)
-    if not folded:
+    loaded = {row["run_id"]: runs.ranks(store, row["run_id"], split) for row in training_rows}
+    without_ranks = [row["run_id"] for row in training_rows if not len(loaded[row["run_id"]][0])]
+    if without_ranks:
+        notes.append(f"excluded, as they have no {split} ranks (not finished): {', '.join(without_ranks)}")
+    training_rows = [row for row in training_rows if row["run_id"] not in without_ranks]
+    groups = _group_by_config(training_rows)
+    if not groups:
         raise ConfigError("nothing to compare: no finished run", where="compare", hint="`sracl runs` shows the states.")
-    _refuse(folded, notes, force=force)
-    first = chosen[0]
+    _check_comparable(groups, notes, force=force)
+    first = training_rows[0]
     ks = tuple(first["config"]["evaluate"]["ks"])
-    masks = {d: _mask(store, rows[0], subgroup, split) for rows in folded for d in [rows[0]["dataset_id"]]}
-    kept = {run_id: _kept(*loaded[run_id], masks[_dataset(chosen, run_id)]) for run_id in loaded if run_id not in left}
-    settings = _differences(folded)
-    labels = _labels(folded, settings)
-    sets = [_seed_set(rows, label, kept, ks) for rows, label in zip(folded, labels, strict=True)]
-    tests = _tests(sets, kept, ks, _pairs(sets, folded, baseline, all_pairs), notes)
-    users = len(kept[first["run_id"]][0])
+    masks = {d: _subgroup_mask(store, rows[0], subgroup, split) for rows in groups for d in [rows[0]["dataset_id"]]}
+    ranks_by_run = {
+        run_id: _apply_mask(*loaded[run_id], masks[_dataset_id(training_rows, run_id)])
+        for run_id in loaded
+        if run_id not in without_ranks
+    }
+    settings = _differing_settings(groups)
+    labels = _labels(groups, settings)
+    sets = [_seed_set(rows, label, ranks_by_run, ks) for rows, label in zip(groups, labels, strict=True)]
+    tests = _paired_tests(sets, ranks_by_run, ks, _pairs(sets, groups, baseline, all_pairs), notes)
+    users = len(ranks_by_run[first["run_id"]][0])
     return Comparison(cast(str, first["dataset_name"]), split, subgroup, users, ks, settings, sets, tests, notes)
 
 
-def _dataset(chosen: list[StoredRun], run_id: str) -> str | None:
-    return next(row["dataset_id"] for row in chosen if row["run_id"] == run_id)
+def _dataset_id(rows: list[StoredRun], run_id: str) -> str | None:
+    return next(row["dataset_id"] for row in rows if row["run_id"] == run_id)
 
 
-def _fold(chosen: list[StoredRun]) -> list[list[StoredRun]]:
-    folded: dict[tuple[str, str | None], list[StoredRun]] = {}
-    for row in chosen:
-        folded.setdefault((row["config_hash"], row["dataset_id"]), []).append(row)
-    return list(folded.values())
+def _group_by_config(rows: list[StoredRun]) -> list[list[StoredRun]]:
+    groups: dict[tuple[str, str | None], list[StoredRun]] = {}
+    for row in rows:
+        groups.setdefault((row["config_hash"], row["dataset_id"]), []).append(row)
+    return list(groups.values())
 
 
-def _refuse(folded: list[list[StoredRun]], notes: list[str], *, force: bool) -> None:
-    """Raise, or note with `force`, every reason why the sets cannot be compared fairly."""
+def _check_comparable(groups: list[list[StoredRun]], notes: list[str], *, force: bool) -> None:
+    """Check that the sets have the same data and protocol, and distinct seeds.
+
+    Raises:
+        ConfigError: they do not; with `force`, the reasons are appended to `notes` instead.
+    """
     problems: list[str] = []
-    firsts = [rows[0] for rows in folded]
+    firsts = [rows[0] for rows in groups]
     if len({row["dataset_id"] for row in firsts}) > 1:
         problems.append(f"different data: {', '.join(sorted({str(row['dataset_name']) for row in firsts}))}")
     flats = [flatten(row["config"]) for row in firsts]
@@ -161,19 +170,21 @@ def _refuse(folded: list[list[StoredRun]], notes: list[str], *, force: bool) -> 
         values = {str(flat[path]) for flat in flats}
         if len(values) > 1:
             problems.append(f"different protocols: {path} is {' or '.join(sorted(values))}")
-    for rows in folded:
+    for rows in groups:
         seeds = [row["seed"] for row in rows]
-        twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-        if twice:
-            ids = ", ".join(row["run_id"] for row in rows if row["seed"] in twice)
-            problems.append(f"seed {', '.join(map(str, twice))} stands more than once in one config: {ids}")
+        repeated_seeds = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        if repeated_seeds:
+            ids = ", ".join(row["run_id"] for row in rows if row["seed"] in repeated_seeds)
+            problems.append(f"seed {', '.join(map(str, repeated_seeds))} occurs more than once in one config: {ids}")
     if problems and not force:
-        raise ConfigError("\n".join(problems), where="compare", hint="Name other runs, or --force if you know why.")
+        raise ConfigError(
+            "\n".join(problems), where="compare", hint="Choose other runs, or compare anyway with --force."
+        )
     notes += [f"forced: {problem}" for problem in problems]
 
 
-def _mask(store: Store, row: StoredRun, subgroup: str, split: str) -> NDArray[np.bool_] | None:
-    """(U + 1,) which users belong to a subgroup; none for all of them."""
+def _subgroup_mask(store: Store, row: StoredRun, subgroup: str, split: str) -> NDArray[np.bool_] | None:
+    """Mask (U + 1,) of the users in a subgroup; None for all users."""
     if subgroup == "all":
         return None
     from engine.data.dataset import ROLES
@@ -192,44 +203,44 @@ def _mask(store: Store, row: StoredRun, subgroup: str, split: str) -> NDArray[np
     return mask
 
 
-def _kept(
+def _apply_mask(
     users: NDArray[np.int32], ranks: NDArray[np.int32], mask: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return (users, ranks) if mask is None else (users[mask[users]], ranks[mask[users]])
 
 
-def _differences(folded: list[list[StoredRun]]) -> dict[str, list[Any]]:
-    flats = [flatten(rows[0]["config"]) for rows in folded]
+def _differing_settings(groups: list[list[StoredRun]]) -> dict[str, list[Any]]:
+    flats = [flatten(rows[0]["config"]) for rows in groups]
     paths = dict.fromkeys(path for flat in flats for path in flat if path not in UNCOMPARED)
     values = {path: [flat.get(path) for flat in flats] for path in paths}
     return {path: row for path, row in values.items() if any(value != row[0] for value in row)}
 
 
-def _labels(folded: list[list[StoredRun]], settings: dict[str, list[Any]]) -> list[str]:
-    """What to call each set: the name its runs share, else the preset, else what differs; never the same twice."""
+def _labels(groups: list[list[StoredRun]], settings: dict[str, list[Any]]) -> list[str]:
+    """Unique labels of the sets: the common name of the runs, else the preset, else preset and differing settings."""
     labels: list[str] = []
-    presets = [str(rows[0]["preset"]) for rows in folded]
-    for i, rows in enumerate(folded):
-        stems = {row["name"].removesuffix(f"-{row['seed']}") for row in rows if row["name"] != row["run_id"]}
-        if len(stems) == 1 and all(row["name"] != row["run_id"] for row in rows):
-            labels.append(stems.pop())
+    presets = [str(rows[0]["preset"]) for rows in groups]
+    for i, rows in enumerate(groups):
+        common_names = {row["name"].removesuffix(f"-{row['seed']}") for row in rows if row["name"] != row["run_id"]}
+        if len(common_names) == 1 and all(row["name"] != row["run_id"] for row in rows):
+            labels.append(common_names.pop())
         elif presets.count(presets[i]) == 1:
             labels.append(presets[i])
         else:
-            own = ", ".join(f"{path.split('.')[1]}={values[i]}" for path, values in settings.items())
-            labels.append(f"{presets[i]} {own}".strip())
+            differing = ", ".join(f"{path.split('.')[1]}={values[i]}" for path, values in settings.items())
+            labels.append(f"{presets[i]} {differing}".strip())
     return [
         f"{label} ({rows[0]['config_hash'][:6]})" if labels.count(label) > 1 else label
-        for label, rows in zip(labels, folded, strict=True)
+        for label, rows in zip(labels, groups, strict=True)
     ]
 
 
-def _seed_set(rows: list[StoredRun], label: str, kept: dict[str, Any], ks: tuple[int, ...]) -> SeedSet:
+def _seed_set(rows: list[StoredRun], label: str, ranks_by_run: dict[str, Any], ks: tuple[int, ...]) -> SeedSet:
     from engine.evaluation.metrics import ranking_metrics
 
-    measured = [ranking_metrics(kept[row["run_id"]][1], ks) for row in rows]
+    measured = [ranking_metrics(ranks_by_run[row["run_id"]][1], ks) for row in rows]
     if not all(measured):
-        raise ConfigError("this subgroup has no users here", where="--subgroup")
+        raise ConfigError("this subgroup has no users in these runs", where="--subgroup")
     return SeedSet(
         label=label,
         preset=cast(str, rows[0]["preset"]),
@@ -241,7 +252,7 @@ def _seed_set(rows: list[StoredRun], label: str, kept: dict[str, Any], ks: tuple
 
 
 def _pairs(
-    sets: list[SeedSet], folded: list[list[StoredRun]], baseline: str | None, all_pairs: bool
+    sets: list[SeedSet], groups: list[list[StoredRun]], baseline: str | None, all_pairs: bool
 ) -> list[tuple[SeedSet, SeedSet]]:
     if all_pairs:
         return list(itertools.combinations(sets, 2))
@@ -249,12 +260,12 @@ def _pairs(
     if baseline is not None:
         named = [
             s
-            for s, rows in zip(sets, folded, strict=True)
+            for s, rows in zip(sets, groups, strict=True)
             if s.label == baseline or any(baseline in (row["run_id"], row["name"], row["preset"]) for row in rows)
         ]
         if len(named) != 1:
             raise ConfigError(
-                f"{len(named)} sets fit {baseline!r}",
+                f"{len(named)} sets match {baseline!r}",
                 where="--baseline",
                 hint=f"Sets: {'; '.join(s.label for s in sets)}.",
             )
@@ -262,23 +273,23 @@ def _pairs(
     return [(base, other) for other in sets if other is not base]
 
 
-def _tests(
+def _paired_tests(
     sets: list[SeedSet],
-    kept: dict[str, Any],
+    ranks_by_run: dict[str, Any],
     ks: tuple[int, ...],
     pairs: list[tuple[SeedSet, SeedSet]],
     notes: list[str],
 ) -> list[TestResult]:
-    """Paired tests of every pair in every tested metric, their p values corrected together (Holm)."""
+    """Test every pair in every tested metric; the p-values are corrected together (Holm)."""
     from engine.evaluation.significance import compare, holm
 
     raw: list[tuple[SeedSet, SeedSet, Any]] = []
     for a, b in pairs:
-        users = [kept[run_id][0] for run_id in [*a.run_ids, *b.run_ids]]
+        users = [ranks_by_run[run_id][0] for run_id in [*a.run_ids, *b.run_ids]]
         if not all(np.array_equal(users[0], other) for other in users):
-            notes.append(f"{b.label} and {a.label} have other users: not tested")
+            notes.append(f"{b.label} and {a.label} have different users: not tested")
             continue
-        found = compare([kept[r][1] for r in a.run_ids], [kept[r][1] for r in b.run_ids], ks=ks)
+        found = compare([ranks_by_run[r][1] for r in a.run_ids], [ranks_by_run[r][1] for r in b.run_ids], ks=ks)
         raw += [(a, b, one) for one in found if one.metric.startswith(TESTED)]
     if pairs and all(s.size == 1 for s in sets):
         notes.append(
@@ -297,19 +308,19 @@ def _tests(
 
 @dataclass(frozen=True)
 class RankChanges:
-    """Ranks of every user's target in two seed sets, and the change between them."""
+    """Target ranks of all users in two seed sets a and b, and the change from a to b."""
 
     users: NDArray[np.int32]
     before: NDArray[np.float64]
-    """(U,) mean rank in a over its seeds."""
+    """(U,) mean rank over the seeds of a."""
     after: NDArray[np.float64]
-    """(U,) mean rank in b."""
+    """(U,) mean rank over the seeds of b."""
     gain: NDArray[np.float64]
-    """(U,) change of 1 / log2(1 + rank), what a user adds to an NDCG without a cut; above 0 where b is better."""
+    """(U,) change of 1 / log2(1 + rank), the contribution of a user to NDCG without a cutoff; positive if b is better."""
 
 
 def rank_changes(store: Store, a: Sequence[str], b: Sequence[str], *, split: str) -> RankChanges | None:
-    """Compare user by user, biggest change first; none where the two sides did not rank the same users."""
+    """Changes by user, largest first; None if the two sides did not rank the same users."""
     sides = [[runs.ranks(store, run_id, split) for run_id in side] for side in (a, b)]
     users = sides[0][0][0]
     if not len(users) or not all(np.array_equal(users, found[0]) for side in sides for found in side):

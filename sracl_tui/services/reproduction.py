@@ -1,7 +1,7 @@
-"""Runs a finished run again in a scratch home, and holds what comes out against what was recorded.
+"""Repeats a finished run in a temporary home, and compares its results with the recorded ones.
 
-The data are the same by their hash, the summaries are the stored ones, the seed is the same. Neighbor lists are found
-and the training is done anew, on the device and the threads of the first time where this machine has them.
+The data (checked by hash), the stored summaries and the seed are the same. The neighbor lists and the training are
+computed again, on the original device and number of threads if this machine has them.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from engine.data.dataset import Dataset
 
 ROUNDING, USERS = 0.001, 3.0
-"""Allowed where the last bits may differ: 0.001, or what so many users can make of a mean (docs/reliability.md)."""
+"""Tolerance where rounding may differ: 0.001, or the effect of this many users on a mean (docs/reliability.md)."""
 REDRAWN = 0.002, 0.1
-"""Allowed where a GPU draws other random numbers than a CPU, as with another seed: 0.002, or a tenth of the value."""
+"""Tolerance between CPU and GPU, whose random numbers differ as with another seed: 0.002, or a tenth of the value."""
 VECTOR_TOLERANCE = 1e-4
-"""Of a component: a text encoder rounds differently in other batches of texts."""
+"""Per component: the rounding of a text encoder depends on how texts are batched."""
 SAMPLE = 200
-"""Texts that are encoded again to see whether the encoder still gives the same vectors."""
+"""Number of texts encoded again to check that the encoder still returns the same vectors."""
 NUMERIC = ("torch", "numpy")
-"""Packages whose version can change the last bit of a result."""
+"""Packages whose version can change the rounding of results."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """A number of the original run, that of the reproduction, and the tolerance."""
+    """Comparison of one number of the original run with that of the repeated run."""
 
     what: tuple[str, str, str]
     """Split, subgroup and name."""
@@ -64,11 +64,11 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether it is within the tolerance; what is not a number is only where it was none before."""
+        """Whether the difference is within the tolerance; NaN passes only if both numbers are NaN."""
         return self.difference <= self.tolerance
 
     def document(self) -> dict[str, Any]:
-        """All fields as JSON-compatible values."""
+        """The check as JSON-compatible values; an infinite difference is null."""
         split, subgroup, name = self.what
         difference = self.difference if math.isfinite(self.difference) else None
         text = {"split": split, "subgroup": subgroup, "metric": name, "then": self.then, "now": self.now}
@@ -77,69 +77,70 @@ class Check:
 
 @dataclass
 class Reproduction:
-    """Differences of environment, checked numbers, and notes."""
+    """Result of repeating a run: differences in the environment, checks and notes."""
 
     run_id: str
     expects: str
-    """`equal` bits, as device, threads, processor and libraries are the same; `rounding`, or other `draws`."""
+    """Expected agreement: `equal` (bit-identical: same device, threads, processor and libraries), `rounding` (these differ)
+    or `draws` (other random numbers: CPU and GPU)."""
     differences: list[str]
-    """What differs from the first time, each in a line."""
+    """Differences from the original run in code, packages, machine and settings, one a line."""
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def exact(self) -> bool:
-        """Whether every bit must be the same."""
+        """Whether results must be bit-identical."""
         return self.expects == "equal"
 
     @property
     def passed(self) -> bool:
-        """Whether every number is within its tolerance."""
+        """Whether there are checks and all of them pass."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
 
 def chosen(store: Store, text: str) -> StoredRun:
-    """The run that is meant, where it can be repeated.
+    """Find a run that can be repeated, by id, name or `last`.
 
     Raises:
         LookupFailed: there is no such run.
-        ConfigError: it has not finished, or trains nothing.
+        ConfigError: the run has not finished, or is not a training run.
     """
     row = runs.find_run(store, text)
     run_id, state = row["run_id"], row["state"]
     if state in OPEN:
         raise ConfigError(
-            f"it is {state}", where=run_id, hint=f"Wait until it has ended, or stop it: sracl stop {run_id}"
+            f"the run is {state}", where=run_id, hint=f"Wait until it has ended, or stop it: sracl stop {run_id}"
         )
     if row["kind"] != "train":
         raise ConfigError(
-            f"it is a run of kind {row['kind']}", where=run_id, hint="Only trainings have metrics to compare."
+            f"the run is of kind {row['kind']}", where=run_id, hint="Only training runs have metrics to compare."
         )
     if state != "finished":
         raise ConfigError(
-            f"it is {state}: there is no result to compare with",
+            f"the run is {state} and has no final result to compare with",
             where=run_id,
-            hint=f"Let it end first: sracl run --resume {run_id}",
+            hint=f"Finish it first: sracl run --resume {run_id}",
         )
     return row
 
 
 def request_of(row: Mapping[str, Any], *, device: str | None = None, threads: int | None = None) -> RunRequest:
-    """The same settings, on the device and the threads of the first time, or on others where these are named.
+    """Request with the settings of a run, on its device and number of threads unless others are given.
 
     Raises:
-        ConfigError: this version does not know a setting.
+        ConfigError: a setting is unknown to this version.
     """
     try:
         config = Config.model_validate(row["config"])
     except ValueError as error:
         raise ConfigError(
-            f"its settings mean nothing to this version of sracl: {error}",
+            f"this version of sracl cannot read its settings: {error}",
             where=row["run_id"],
-            hint=f"It was made with version {row['code_version']}: use that one.",
+            hint=f"Use version {row['code_version']}, which recorded the run.",
         ) from None
     train = {"device": device or _device(row), "threads": threads or row["threads"] or config.train.threads}
-    semantics = config.semantics.model_copy(update={"budget": None})  # nothing is paid for
+    semantics = config.semantics.model_copy(update={"budget": None})  # no paid calls are made
     config = config.model_copy(update={"train": config.train.model_copy(update=train), "semantics": semantics})
     needs_sets = config.contrasts and config.semantics.vector != "collaborative"
     job = {stored_semantics.JOB: stored_semantics.sets_of(row)} if needs_sets else {}
@@ -147,7 +148,7 @@ def request_of(row: Mapping[str, Any], *, device: str | None = None, threads: in
 
 
 def _device(row: Mapping[str, Any]) -> str:
-    """The device of the first time, where this machine has one like it."""
+    """`cuda` if the run used a GPU and this machine has one, else `cpu`."""
     if not str(row["device"]).startswith("cuda"):
         return "cpu"
     import torch
@@ -156,37 +157,39 @@ def _device(row: Mapping[str, Any]) -> str:
 
 
 def prepare(store: Store, row: Mapping[str, Any], request: RunRequest, scratch: Home, *, encode: bool) -> list[Check]:
-    """Bring data, summaries and vectors into a scratch home; what the encoder gives for some of the texts now.
+    """Copy data, summaries and vectors into a temporary home; returns the check of the encoder on a sample of texts.
 
     Args:
-        encode: leave the vectors behind that cost nothing, so that all texts are encoded again.
+        encode: do not copy locally encoded vectors, so that all texts are encoded again.
 
     Raises:
-        LookupFailed: data, summaries or paid vectors of the run are not here.
+        LookupFailed: data, summaries or paid vectors of the run are missing.
     """
     from engine.semantics.encoders.remote import names_endpoint
     from engine.semantics.encoders.text_vectors import text_sha256
 
     scratch.create()
-    _bring_data(store, row, request, scratch)
+    _copy_dataset(store, row, request, scratch)
     sets = request.job.get(stored_semantics.JOB)
     if not sets:
         return []
-    by_kind = {kind: copy.set_rows(store, set_id)[2] for kind, set_id in sets.items()}
-    missing = {kind: sum(text is None for text in texts) for kind, texts in by_kind.items()}
-    if not all(by_kind.values()) or any(missing.values()):
-        message = ", ".join(f"{count:,} of {len(by_kind[kind]):,} {kind} summaries" for kind, count in missing.items())
+    texts_by_kind = {kind: copy.set_rows(store, set_id)[2] for kind, set_id in sets.items()}
+    missing = {kind: sum(text is None for text in texts) for kind, texts in texts_by_kind.items()}
+    if not all(texts_by_kind.values()) or any(missing.values()):
+        message = ", ".join(
+            f"{count:,} of {len(texts_by_kind[kind]):,} {kind} summaries" for kind, count in missing.items()
+        )
         raise LookupFailed(
-            f"its summaries are not all stored: {message} are missing",
+            f"some of its summaries are not stored: {message} are missing",
             where=row["run_id"],
-            hint="They come back from the journals of the runs that made them: sracl db repair. Else run it anew.",
+            hint="Restore them from the journals of the runs that wrote them: sracl db repair. Otherwise start a new run.",
         )
     copy.copy_sets(store, scratch, list(sets.values()))
     mean = request.config.semantics.vector == "item-mean"
-    flat = [text or "" for kind, texts in by_kind.items() if kind == "item" or not mean for text in texts]
-    listed = row["user_list_id"] or row["item_list_id"]
-    encoder = copy.encoder_of(store, listed) if listed else None
-    texts = sorted({text for text in flat if text.strip()})
+    all_texts = [text or "" for kind, texts in texts_by_kind.items() if kind == "item" or not mean for text in texts]
+    list_id = row["user_list_id"] or row["item_list_id"]
+    encoder = copy.encoder_of(store, list_id) if list_id else None
+    texts = sorted({text for text in all_texts if text.strip()})
     paid = names_endpoint(request.config.semantics.encoder)
     if encoder is None or (encode and not paid):
         return []
@@ -195,13 +198,17 @@ def prepare(store: Store, row: Mapping[str, Any], request: RunRequest, scratch: 
         raise LookupFailed(
             f"{len(texts) - copied:,} of {len(texts):,} vectors of {encoder} are not stored",
             where=row["run_id"],
-            hint="They are not paid for again. `sracl db repair` takes them from the journals, where those are there.",
+            hint="They are not paid for again. `sracl db repair` restores them if their journals still exist.",
         )
     return [] if paid else _encoder_check(store, request, encoder, texts)
 
 
-def _bring_data(store: Store, row: Mapping[str, Any], request: RunRequest, scratch: Home) -> None:
-    """Store the data of that very hash in the scratch home, under the name that the settings use."""
+def _copy_dataset(store: Store, row: Mapping[str, Any], request: RunRequest, scratch: Home) -> None:
+    """Copy the dataset with the recorded hash into the temporary home, under the name in the settings.
+
+    Raises:
+        LookupFailed: no dataset here has that hash.
+    """
     from dataclasses import replace
 
     from sracl_tui.runs.dataset_access import from_record, open_dataset, to_record
@@ -212,21 +219,21 @@ def _bring_data(store: Store, row: Mapping[str, Any], request: RunRequest, scrat
         whole: Dataset = replace(from_record(record), name=name)
         datasets.add(scratch, to_record(whole, source=record.source, synthetic=record.synthetic))
         return
-    here = datasets.find(store, name)
-    if here is None and name == DEMO:
-        with open_store(scratch) as made:
-            if open_dataset(made, name, max_users=request.config.data.max_users).sha256 == sha:
+    local = datasets.find(store, name)
+    if local is None and name == DEMO:
+        with open_store(scratch) as scratch_store:
+            if open_dataset(scratch_store, name, max_users=request.config.data.max_users).sha256 == sha:
                 return
-    there = "there is none of that name here" if here is None else f"{name} is {here['sha256'][:16]} here"
+    current = "there is no dataset of that name" if local is None else f"{name} is now {local['sha256'][:16]}"
     raise LookupFailed(
-        f"it was made from data {sha[:16]} ({row['dataset_name']}), and {there}",
+        f"the run used data {sha[:16]} ({row['dataset_name']}), but {current}",
         where=row["run_id"],
-        hint=f"Import the files of that time with the same options: sracl data import PATH --name {name}-then",
+        hint=f"Import the original files with the same options: sracl data import PATH --name {name}-then",
     )
 
 
 def _encoder_check(store: Store, request: RunRequest, encoder: str, texts: list[str]) -> list[Check]:
-    """Encode some texts again: the largest difference of a component from the stored vectors."""
+    """Encode a sample of texts again and check the largest difference of a component from the stored vectors."""
     from engine.semantics.encoders.registry import build_encoder
     from engine.semantics.encoders.text_vectors import text_sha256
     from store.queries.caches import known_vectors
@@ -253,87 +260,88 @@ def compare(
     checks: list[Check],
     tolerance: float | None = None,
 ) -> Reproduction:
-    """Every metric then and now; with equal bits to be expected also epochs, ranks, and the analysis of the vectors.
+    """Check every metric of the repeated run; if bit-identical, also epochs, ranks and analysis metrics.
 
     Args:
-        tolerance: goes over the one that the device allows.
+        checks: those of `prepare`.
+        tolerance: overrides the tolerance that follows from the differences.
     """
-    with open_store(scratch) as again:
-        here = runs.find_run(again, row["run_id"])
-        differences, expects = _differences(row, here)
-        found = Reproduction(row["run_id"], expects, differences, list(checks))
-        strict = found.exact and tolerance is None
+    with open_store(scratch) as scratch_store:
+        repeated = runs.find_run(scratch_store, row["run_id"])
+        differences, expects = _differences(row, repeated)
+        report = Reproduction(row["run_id"], expects, differences, list(checks))
+        strict = report.exact and tolerance is None
         if strict:
             for name in ("best_epoch", "epoch"):
-                found.checks.append(Check(("run", "all", name), row[name], here[name], 0.0))
-        then, now = copy.metrics_of(store, row["run_id"]), copy.metrics_of(again, row["run_id"])
+                report.checks.append(Check(("run", "all", name), row[name], repeated[name], 0.0))
+        then, now = copy.metrics_of(store, row["run_id"]), copy.metrics_of(scratch_store, row["run_id"])
         for what in dict.fromkeys([*then, *now]):
             if what[0] != "analysis" or strict:
-                allowed = _allowed(what, then, expects) if tolerance is None else tolerance
-                found.checks.append(Check(what, then.get(what), now.get(what), allowed))
-        _compare_ranks(store, again, found, strict=strict)
-        _compare_lists(store, again, row, here, found)
-    return found
+                limit = _tolerance(what, then, expects) if tolerance is None else tolerance
+                report.checks.append(Check(what, then.get(what), now.get(what), limit))
+        _compare_ranks(store, scratch_store, report, strict=strict)
+        _compare_neighbor_lists(store, scratch_store, row, repeated, report)
+    return report
 
 
-def _allowed(what: tuple[str, str, str], then: Mapping[tuple[str, str, str], float], expects: str) -> float:
-    """How far a metric may be off: not at all, by what rounding does, or by what other random numbers do."""
+def _tolerance(what: tuple[str, str, str], then: Mapping[tuple[str, str, str], float], expects: str) -> float:
+    """Tolerance of a metric: 0 for `equal` results and numbers of users, else by the expected agreement."""
     if expects == "equal" or what[2] == "n":
         return 0.0
-    one = USERS / max(then.get((what[0], what[1], "n")) or 1.0, 1.0)
+    effect_of_users = USERS / max(then.get((what[0], what[1], "n")) or 1.0, 1.0)
     if expects == "rounding":
-        return max(ROUNDING, one)
-    least, share = REDRAWN
-    return max(least, share * abs(then.get(what) or 0.0), one)
+        return max(ROUNDING, effect_of_users)
+    absolute, relative = REDRAWN
+    return max(absolute, relative * abs(then.get(what) or 0.0), effect_of_users)
 
 
-def _compare_ranks(store: Store, again: Store, found: Reproduction, *, strict: bool) -> None:
+def _compare_ranks(store: Store, scratch_store: Store, report: Reproduction, *, strict: bool) -> None:
     for split in ("valid", "test"):
-        (users, then), (others, now) = (runs.ranks(each, found.run_id, split) for each in (store, again))
+        (users, then), (others, now) = (runs.ranks(each, report.run_id, split) for each in (store, scratch_store))
         same = np.array_equal(users, others)
         differ = int((then != now).sum()) if same else len(users)
         if strict:
-            found.checks.append(Check((split, "all", "users whose rank differs"), 0, differ, 0.0))
+            report.checks.append(Check((split, "all", "users whose rank differs"), 0, differ, 0.0))
         else:
-            found.notes.append(f"{split}: {differ:,} of {len(users):,} users have another rank")
+            report.notes.append(f"{split}: {differ:,} of {len(users):,} users have a different rank")
 
 
-def _compare_lists(
-    store: Store, again: Store, row: Mapping[str, Any], here: Mapping[str, Any], found: Reproduction
+def _compare_neighbor_lists(
+    store: Store, scratch_store: Store, row: Mapping[str, Any], repeated: Mapping[str, Any], report: Reproduction
 ) -> None:
     for kind in ("user", "item"):
-        list_id, other_id = row[f"{kind}_list_id"], here[f"{kind}_list_id"]
+        list_id, other_id = row[f"{kind}_list_id"], repeated[f"{kind}_list_id"]
         if list_id is not None and other_id is not None:
-            differ, owners = copy.differing_lists(store, again, list_id, other_id)
-            found.notes.append(f"neighbors: {differ:,} of {owners:,} {kind} lists differ")
+            differ, owners = copy.differing_lists(store, scratch_store, list_id, other_id)
+            report.notes.append(f"neighbors: {differ:,} of {owners:,} {kind} lists differ")
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], str]:
-    """What differs between the two runs, in lines, and what may be expected of them all the same."""
-    found = []
-    for name, word in (("code_version", "version of sracl"), ("git_sha", "commit")):
+    """Differences between the two runs, one a line, and the agreement to expect (`Reproduction.expects`)."""
+    changes = []
+    for name, label in (("code_version", "version of sracl"), ("git_sha", "commit")):
         if then[name] != now[name]:
-            found.append(f"{word}: {_short(then[name])} then, {_short(now[name])} now")
+            changes.append(f"{label}: {_short(then[name])} then, {_short(now[name])} now")
     if (then["git_patch"] or None) != (now["git_patch"] or None):
-        found.append("uncommitted changes of the code: others than then")
+        changes.append("uncommitted code changes: different from those of the original run")
     if then["config_hash"] != now["config_hash"]:
-        found.append(f"config hash: {then['config_hash']} then, {now['config_hash']} now")
+        changes.append(f"config hash: {then['config_hash']} then, {now['config_hash']} now")
     packages = {name: (then["packages"] or {}).get(name) for name in now["packages"]}
     changed = {name: version for name, version in now["packages"].items() if packages[name] != version}
-    found += [f"{name}: {packages[name]} then, {version} now" for name, version in changed.items()]
-    bits = {name for name in changed if name in NUMERIC}
-    for name, word in (("device", "device"), ("threads", "threads")):
+    changes += [f"{name}: {packages[name]} then, {version} now" for name, version in changed.items()]
+    rounding = {name for name in changed if name in NUMERIC}
+    for name, label in (("device", "device"), ("threads", "threads")):
         if then[name] != now[name]:
-            found.append(f"{word}: {then[name]} then, {now[name]} now")
-            bits.add(name)
+            changes.append(f"{label}: {then[name]} then, {now[name]} now")
+            rounding.add(name)
     processors = environment.processor_of(then["machine"] or ""), environment.processor_of(now["machine"] or "")
     if processors[0] != processors[1]:
-        found.append(f"processor: {processors[0]} then, {processors[1]} now")
-        bits.add("processor")
+        changes.append(f"processor: {processors[0]} then, {processors[1]} now")
+        rounding.add("processor")
     kinds = {str(device).partition(":")[0] for device in (then["device"], now["device"])}
     if len(kinds) > 1:
-        return found, "draws"
-    return found, "rounding" if bits or kinds != {"cpu"} else "equal"
+        return changes, "draws"
+    return changes, "rounding" if rounding or kinds != {"cpu"} else "equal"
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Follows the journals of a few runs for a screen: written by a worker, read under a lock."""
+"""Follows the journals of a few runs for a screen: a worker thread updates the state, the screen reads it under a lock."""
 
 from __future__ import annotations
 
@@ -13,59 +13,60 @@ from store.journal.journal import Tail, lock_held
 from store.publishing.liveness import dead_state
 from store.run_states import ACTIVE
 
-TOGETHER = 200
-"""Lines that are folded in at once: so short is the time for which the screen may have to wait."""
+LINES_PER_UPDATE = 200
+"""Journal lines applied per lock, which limits how long the screen has to wait."""
 
 
 class RunFollower:
-    """The first run, and others whose curves are drawn with it."""
+    """State of the run on screen (the first one) and of other runs whose curves are drawn with it."""
 
     def __init__(self, home: Home, run_ids: Sequence[str]) -> None:
         self.lock = threading.Lock()
-        """To be held while `runs` is read."""
+        """Hold it while reading `runs`."""
         self.runs = {run_id: RunState() for run_id in run_ids}
         self.held = False
-        """Whether the first run's process lives."""
+        """Whether the process of the first run is alive (it holds the lock of the run)."""
         self.verdict: tuple[str, str] | None = None
-        """State and reason of the first run, where its journal does not know that it is dead."""
+        """State and reason of the first run if its process died without recording that in the journal."""
         self._home, self._first = home, run_ids[0]
         self._tails = {run_id: Tail(home.run_folder(run_id), skip=SKIPPED_BY_LOG) for run_id in run_ids}
 
     @property
     def state(self) -> str:
-        """State of the first run now."""
+        """Current state of the first run."""
         return self.verdict[0] if self.verdict else self.runs[self._first].state
 
     @property
     def reason(self) -> str | None:
-        """Why it is in this state, where there is a reason."""
+        """Reason of the state of the first run, if there is one."""
         return self.verdict[1] if self.verdict else self.runs[self._first].reason
 
     def read(self) -> bool:
-        """Take in what is new; whether there was anything. Only one thread at a time may do so.
+        """Apply new journal lines; returns whether anything changed. Call it from one thread at a time.
 
         Raises:
             OSError: a journal cannot be read.
         """
         before = self.held, self.verdict
-        held = lock_held(self._home.run_folder(self._first))  # first: who has let go by then has written his last line
-        fresh = False
+        # before reading the journal: a process that has released its lock has written its last line
+        held = lock_held(self._home.run_folder(self._first))
+        has_lines = False
         for run_id, tail in self._tails.items():
             lines = tail.read()
-            for start in range(0, len(lines), TOGETHER):
+            for start in range(0, len(lines), LINES_PER_UPDATE):
                 with self.lock:
-                    self.runs[run_id].take(lines[start : start + TOGETHER])
-            fresh = fresh or bool(lines)
+                    self.runs[run_id].take(lines[start : start + LINES_PER_UPDATE])
+            has_lines = has_lines or bool(lines)
         with self.lock:
-            self.held, self.verdict = held, None if held else self._judge()
-        return fresh or (self.held, self.verdict) != before
+            self.held, self.verdict = held, None if held else self._dead_state()
+        return has_lines or (self.held, self.verdict) != before
 
-    def _judge(self) -> tuple[str, str] | None:
-        """What became of a run without a living process."""
+    def _dead_state(self) -> tuple[str, str] | None:
+        """State and reason of the first run, whose process is dead; None if the journal has them or nothing is known."""
         live = self.runs[self._first]
         if not live.lines:
-            said = last_output(self._home, self._first)
-            return ("failed", said) if said else None
+            output = last_output(self._home, self._first)
+            return ("failed", output) if output else None
         if live.state not in ACTIVE:
             return None
         return dead_state(self._home, live.fold.process(self._first))

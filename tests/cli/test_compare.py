@@ -89,7 +89,7 @@ def test_what_is_not_comparable_is_refused_with_every_reason(sracl, group):
     sracl("run", *QUICK, "--preset", "backbone", "--name", "again", "--headless", home=group)
     text = sracl("compare", "g", "short", "again", home=group, code=2).stderr
     assert "max_length" in text
-    assert "seed 1 stands more than once" in text
+    assert "seed 1 occurs more than once" in text
     assert "forced" in " ".join(compare(sracl, group, "g", "short", "again", "--force")["notes"])
 
 
@@ -99,7 +99,7 @@ def test_other_data_are_shown_but_not_tested(sracl, group):
     assert "different data" in sracl("compare", "g", "fewer", home=group, code=2).stderr
     found = compare(sracl, group, "alpha=0.05-1", "fewer", "--force")
     assert found["tests"] == []
-    assert any("other users" in note for note in found["notes"])
+    assert any("different users" in note for note in found["notes"])
 
 
 @pytest.mark.parametrize("format_", ["csv", "md", "latex"])

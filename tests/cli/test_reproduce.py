@@ -77,7 +77,7 @@ def test_a_number_that_is_another_one_fails_and_is_named_and_the_second_run_can_
     assert not found.exact
     assert {"threads: 8 then, 1 now"} <= set(found.differences)
     assert any("Another Processor" in line for line in found.differences)
-    assert "valid: 1 of 80 users have another rank" in found.notes
+    assert "valid: 1 of 80 users have a different rank" in found.notes
     assert [check.what for check in strict.checks if not check.passed] == [("test", "all", "hr@10")]
     assert {check.tolerance for check in found.checks if check.what[1] == "all"} == {0.0, 3 / 80}, "n, and the others"
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_repeated_says_why_and_what_to_do(place):
         f"UPDATE runs SET dataset_id = 'feed', dataset_sha256 = 'feed' || dataset_sha256 WHERE run_id = '{run_id}'",
     )
     other = reproduce(place, "full", code=2).stderr
-    assert "made from data feed" in other
+    assert "used data feed" in other
     assert "demo is " in other
     assert "sracl data import" in other
 
