@@ -1,4 +1,4 @@
-"""`sracl-tui`: the terminal app."""
+"""`sracl-tui`: options and entry point of the terminal app."""
 
 from __future__ import annotations
 
@@ -24,27 +24,28 @@ def _version(value: bool) -> None:
 @cli.callback(invoke_without_command=True)
 def start(
     once: Annotated[
-        bool, typer.Option("--once", help="Print one frame of the first screen as text, --size large, and leave.")
+        bool, typer.Option("--once", help="Print one frame of the first screen as text, in the given --size, and exit.")
     ] = False,
     keys: Annotated[
-        bool, typer.Option("--keys", help="Print a keys.toml with every action and its keys, and leave.")
+        bool, typer.Option("--keys", help="Print a keys.toml with every action and its keys, and exit.")
     ] = False,
     screenshot: Annotated[
-        str | None, typer.Option(metavar="SCREEN", help="Draw runs, run, inspector or launch as SVG and leave.")
+        str | None,
+        typer.Option(metavar="SCREEN", help="Save a screen (runs, run, inspector or launch) as SVG and exit."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="File for the SVG.")] = Path("sracl.svg"),
-    size: Annotated[str, typer.Option(metavar="COLUMNSxLINES", help="Size of the drawn terminal.")] = "120x40",
-    run: Annotated[
-        str | None, typer.Option(help="Id of the run that a drawn screen shows; default: the newest.")
-    ] = None,
-    theme: Annotated[str | None, typer.Option(help="sracl-dark, sracl-light, or any theme of Textual.")] = None,
+    out: Annotated[Path, typer.Option(help="Path of the SVG file.")] = Path("sracl.svg"),
+    size: Annotated[
+        str, typer.Option(metavar="COLUMNSxLINES", help="Terminal size for --once and --screenshot.")
+    ] = "120x40",
+    run: Annotated[str | None, typer.Option(help="ID of the run shown in the screenshot. Default: the newest.")] = None,
+    theme: Annotated[str | None, typer.Option(help="sracl-dark, sracl-light, or any Textual theme.")] = None,
     home: HomeOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Browse runs in the terminal. Closing it stops nothing.
+    """Browse runs in the terminal. Closing the app does not stop any run.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`sracl llm batches`: what is at a provider by its Batch API."""
+"""`sracl llm batches`: list, collect, cancel and drop the batches sent to a provider's Batch API."""
 
 from __future__ import annotations
 
@@ -17,20 +17,27 @@ if TYPE_CHECKING:
     from store.home import Home
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, rich_markup_mode="rich", help="Requests that are at a provider as a batch."
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Batches of requests sent to a provider's Batch API.",
 )
-NamesArgument = Annotated[list[str], typer.Argument(metavar="BATCH...", help="Names, or beginnings of them.")]
+NamesArgument = Annotated[
+    list[str], typer.Argument(metavar="BATCH...", help="Batch names, or the beginnings of names.")
+]
 HEADS = ("batch", "provider", "model", "state", "requests:r", "done:r", "hours:r", "$ at most:r", "run")
 
 
 @app.command("list")
 def list_batches(
-    done: Annotated[bool, typer.Option("--done", help="Those that have been taken in, as they were.")] = False,
+    done: Annotated[
+        bool, typer.Option("--done", help="List closed batches instead, without asking the provider.")
+    ] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """List the batches that are at a provider and how far they are, as the provider says.
+    """List the open batches, with the status that the provider reports.
 
     \b
     Examples:
@@ -46,9 +53,7 @@ def list_batches(
         options_and_output.print_json({"batches": rows})
         return
     if not rows:
-        options_and_output.out().print(
-            "no batch was taken in yet" if done else "no batch is at a provider", highlight=False
-        )
+        options_and_output.out().print("no closed batches" if done else "no open batches", highlight=False)
         return
     cells = [
         (
@@ -66,16 +71,17 @@ def list_batches(
 @app.command("collect")
 def collect(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[BATCH...]", help="Names, or beginnings of them; all without one.")
+        list[str] | None,
+        typer.Argument(metavar="[BATCH...]", help="Batch names, or the beginnings of names. Default: all."),
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Lines instead of bars.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Take in the answers of batches that have ended; a later job finds them. Nothing is sent.
+    """Store the answers of batches that have ended, so that later jobs reuse them. Nothing is sent.
 
-    A job that waits for them takes them in itself, and so does the next one that needs them.
+    This is rarely needed: a job that waits for a batch, or needs its answers, collects it too.
 
     \b
     Examples:
@@ -86,7 +92,7 @@ def collect(
     from sracl_tui.runs.stages.llm_batches import open_now
 
     resolved = options_and_output.home_of(home)
-    before = {batch.name: batch for batch in (_named(resolved, names) if names else open_now(resolved))}
+    before = {batch.name: batch for batch in (_find_batches(resolved, names) if names else open_now(resolved))}
     if before:
         config, preset = load_config()
         request = RunRequest(
@@ -95,13 +101,13 @@ def collect(
         result = watched(request, lambda listener: execute(resolved, request, listener=listener), headless)
         if result.exit_code:
             raise typer.Exit(result.exit_code)
-    left = {batch.name for batch in open_now(resolved)}
-    taken = {name: len(batch.requests) for name, batch in before.items() if name not in left}
+    still_open = {batch.name for batch in open_now(resolved)}
+    collected = {name: len(batch.requests) for name, batch in before.items() if name not in still_open}
     if json_:
-        options_and_output.print_json({"taken_in": taken, "left": [name for name in before if name in left]})
+        options_and_output.print_json({"taken_in": collected, "left": [name for name in before if name in still_open]})
         return
     options_and_output.out().print(
-        f"{len(taken)} of {len(before)} batches taken in, {sum(taken.values()):,} requests", highlight=False
+        f"{len(collected)} of {len(before)} batches collected, {sum(collected.values()):,} requests", highlight=False
     )
 
 
@@ -112,7 +118,7 @@ def cancel(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Ask a provider to end batches. What it has answered by then is paid for: collect it.
+    """Ask the provider to cancel batches. Requests answered by then are billed: collect them.
 
     \b
     Examples:
@@ -122,7 +128,7 @@ def cancel(
 
     resolved = options_and_output.home_of(home)
     with options_and_output.open_store(resolved) as store:
-        states = {batch.name: client_of(store, batch, "").cancel(batch) for batch in _named(resolved, names)}
+        states = {batch.name: client_of(store, batch, "").cancel(batch) for batch in _find_batches(resolved, names)}
     if json_:
         options_and_output.print_json({"batches": states})
         return
@@ -133,14 +139,14 @@ def cancel(
 @app.command("forget")
 def forget(
     names: NamesArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Yes, the answers are given up.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm that the answers are discarded.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Give up batches that can no longer be reached, such as those of a lost account: their prompts are asked for again.
+    """Drop batches that can no longer be reached, such as those of a closed account. Later jobs send their prompts again.
 
-    What they cost is not in `api_calls` then.
+    The cost of a dropped batch is not recorded in `api_calls`.
 
     \b
     Examples:
@@ -150,13 +156,13 @@ def forget(
     from store.llm_batches import BatchLogs
 
     resolved = options_and_output.home_of(home)
-    found = _named(resolved, names)
+    found = _find_batches(resolved, names)
     if not yes:
         total = sum(len(batch.requests) for batch in found)
         raise ConfigError(
             f"{total:,} requests may have been paid for",
             where="forget",
-            hint="Give them up with --yes, or collect them.",
+            hint="Discard them with --yes, or collect them.",
         )
     files = BatchLogs(resolved)
     for batch in found:
@@ -165,14 +171,14 @@ def forget(
     if json_:
         options_and_output.print_json({"forgotten": [batch.name for batch in found]})
         return
-    options_and_output.out().print(f"{len(found)} batches given up", highlight=False)
+    options_and_output.out().print(f"{len(found)} batches dropped", highlight=False)
 
 
-def _named(home: Home, names: list[str]) -> list[ProviderBatch]:
-    """The batches that are meant.
+def _find_batches(home: Home, names: list[str]) -> list[ProviderBatch]:
+    """The open batches with these names or beginnings of names.
 
     Raises:
-        LookupFailed: there is no such batch, or there are several.
+        LookupFailed: a name fits no batch, or several.
     """
     from sracl_tui.runs.stages.llm_batches import open_now
     from store.llm_batches import BatchLogs

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def fetch(
-    name: Annotated[str | None, typer.Argument(help="Name of a known data set; none lists them.")] = None,
-    as_: Annotated[str | None, typer.Option("--as", help="Name to call the dataset by. Default: its own.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of a known data set. Default: list all.")] = None,
+    as_: Annotated[str | None, typer.Option("--as", help="Name of the imported dataset. Default: NAME.")] = None,
     k_core: Annotated[int, typer.Option(min=0, help="k-core: minimum interactions of users and items.")] = 0,
-    download_only: Annotated[bool, typer.Option("--download-only", help="Do not import it.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    download_only: Annotated[bool, typer.Option("--download-only", help="Do not import the files.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Download a known data set from its publisher and import it. Size, licence and checksum are shown first.
 
-    An interrupted download is resumed. `datasets.toml` in the home adds data sets of your own.
+    An interrupted download is resumed. Add your own data sets in `datasets.toml` in the home.
 
     \b
     Examples:
@@ -42,46 +42,48 @@ def fetch(
     resolved = options_and_output.home_of(home)
     entries = known(resolved.path / OWN)
     if name is None:
-        _list(entries, json_=json_)
+        _print_known(entries, json_=json_)
         return
     entry = entries.get(name)
     if entry is None:
         raise ConfigError(f"there is no known data set {name!r}", where="NAME", hint=f"Known: {', '.join(entries)}.")
     folder = resolved.cache / "data" / name
-    facts = _facts(entry, folder)
-    talk = options_and_output.talk()
+    file_facts = _file_facts(entry, folder)
+    console = options_and_output.talk()
     options_and_output.print_pairs(
-        talk, {"data set": f"{entry.name}: {entry.what}", "licence": entry.licence, "page": entry.page}
+        console, {"data set": f"{entry.name}: {entry.what}", "licence": entry.licence, "page": entry.page}
     )
-    for fact in facts:
-        size = "size unknown" if fact["bytes"] is None else f"{fact['bytes']:,} bytes"
-        talk.print(
-            f"  {fact['url']}\n    {size}, checksum {fact['checksum'] or 'unknown'}", markup=False, highlight=False
+    for file_fact in file_facts:
+        size = "size unknown" if file_fact["bytes"] is None else f"{file_fact['bytes']:,} bytes"
+        console.print(
+            f"  {file_fact['url']}\n    {size}, checksum {file_fact['checksum'] or 'unknown'}",
+            markup=False,
+            highlight=False,
         )
     if not entry.files:
         raise ConfigError(
-            "it cannot be downloaded directly",
+            "this data set cannot be downloaded directly",
             where=name,
             hint=f"Get it from {entry.page}, then: sracl data import PATH --name {name}",
         )
     if not yes:
         typer.confirm("Download it?", abort=True, err=True)
-    path = _fetched(entry, folder)
-    document: dict[str, Any] = {"name": name, "path": str(path), "files": _facts(entry, folder)}
+    path = _download(entry, folder)
+    document: dict[str, Any] = {"name": name, "path": str(path), "files": _file_facts(entry, folder)}
     if not download_only:
-        document["dataset"] = _imported(resolved, path, as_ or name, k_core)
+        document["dataset"] = _import(resolved, path, as_ or name, k_core)
     if json_:
         options_and_output.print_json(document)
         return
-    for fact in document["files"]:
-        talk.print(f"  {Path(fact['url']).name}: {fact['checksum']}", markup=False, highlight=False)
+    for file_fact in document["files"]:
+        console.print(f"  {Path(file_fact['url']).name}: {file_fact['checksum']}", markup=False, highlight=False)
     options_and_output.out().print(
         f"{name}: {document.get('dataset', {}).get('text', path)}", markup=False, highlight=False
     )
 
 
-def _facts(entry: Known, folder: Path) -> list[dict[str, Any]]:
-    """URL, size and checksum of each file: of the downloaded file where there is one, else as published."""
+def _file_facts(entry: Known, folder: Path) -> list[dict[str, Any]]:
+    """URL, size and checksum of each file: as measured if the file is downloaded, else as published."""
     from engine.data.download import checksum_of
 
     return [
@@ -94,13 +96,13 @@ def _facts(entry: Known, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _fetched(entry: Known, folder: Path) -> Path:
+def _download(entry: Known, folder: Path) -> Path:
     from engine.data.download import fetch
 
-    talk = options_and_output.talk()
+    console = options_and_output.talk()
     if not sys.stderr.isatty():
         return fetch(entry, folder)
-    with talk.status("downloading") as status:
+    with console.status("downloading") as status:
 
         def progress(name: str, done: int, total: int | None) -> None:
             status.update(
@@ -110,7 +112,7 @@ def _fetched(entry: Known, folder: Path) -> Path:
         return fetch(entry, folder, progress=progress)
 
 
-def _imported(home: Any, path: Path, name: str, k_core: int) -> dict[str, Any]:
+def _import(home: Any, path: Path, name: str, k_core: int) -> dict[str, Any]:
     from engine.data.importing import ImportOptions
     from sracl_tui.services.dataset_import import import_into
 
@@ -123,11 +125,11 @@ def _imported(home: Any, path: Path, name: str, k_core: int) -> dict[str, Any]:
     return {"name": name, "dataset_id": dataset.dataset_id, "format": report.format, "text": text}
 
 
-def _list(entries: dict[str, Known], *, json_: bool) -> None:
+def _print_known(entries: dict[str, Known], *, json_: bool) -> None:
     if json_:
         options_and_output.print_json(
             [{"name": e.name, "what": e.what, "licence": e.licence, "page": e.page} for e in entries.values()]
         )
         return
     cells = [(e.name, e.what, e.licence) for e in entries.values()]
-    options_and_output.out().print(options_and_output.table(("name", "what it is", "licence"), cells))
+    options_and_output.out().print(options_and_output.table(("name", "description", "licence"), cells))

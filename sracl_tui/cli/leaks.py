@@ -1,4 +1,4 @@
-"""`sracl leaks`: what each candidate pool would give away."""
+"""`sracl leaks`: share of neighbors that leak targets or held-out interactions, per candidate pool."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def leaks(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Retrieve neighbors by every pool and count what they give away: own prefixes, own targets, held-out prefixes.
+    """Retrieve neighbors from every candidate pool and measure leakage: own prefixes, own targets, held-out prefixes.
 
     \b
     Examples:
@@ -51,8 +51,8 @@ def leaks(
         console = options_and_output.out()
         console.print(options_and_output.table(heads, rows))
         console.print(
-            "own prefixes: neighbors of the anchor's own user. own target: anchors with a neighbor that holds their target. "
-            "held-out prefixes: neighbors that are no training prefix.",
+            "own prefixes: neighbors of the anchor's own user. own target: anchors with a neighbor that contains their target. "
+            "held-out prefixes: neighbors that are not training prefixes.",
             style="dim",
             highlight=False,
         )

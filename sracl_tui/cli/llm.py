@@ -1,4 +1,4 @@
-"""`sracl summarize`, `sracl prompts` and `sracl llm`: summaries by models."""
+"""`sracl summarize`, `sracl prompts` and `sracl llm`: LLM summaries, their prompts and endpoints."""
 
 from __future__ import annotations
 
@@ -22,59 +22,61 @@ from sracl_tui.services.estimate_text import kind_line, vectors_line
 if TYPE_CHECKING:
     from engine.semantics.kinds import Kind
 
-app = typer.Typer(no_args_is_help=True, help="Endpoints that speak OpenAI's chat completions.")
+app = typer.Typer(no_args_is_help=True, help="Endpoints with an OpenAI-compatible chat completions API.")
 app.add_typer(batches.app, name="batches")
-prompts_app = typer.Typer(no_args_is_help=True, help="Versions of the prompts.")
+prompts_app = typer.Typer(no_args_is_help=True, help="Prompt versions.")
 
 
 def summarize(
     dataset: Annotated[str, typer.Option(help="Dataset by name.")] = "demo",
     provider: Annotated[
-        str, typer.Option(help="Endpoint: see `sracl llm list`; `offline` and `titles` cost nothing.")
+        str, typer.Option(help="Endpoint: see `sracl llm list`; `offline` and `titles` are free.")
     ] = "offline",
     kind: Annotated[str, typer.Option(help="user, item or both.")] = "both",
     unit: Annotated[
-        str | None, typer.Option(help="prefix, user, or every-4: one per training prefix, per user, per 4th prefix.")
+        str | None,
+        typer.Option(help="prefix, user or every-4: one summary per training prefix, per user, or per 4th prefix."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model, where it is not the endpoint's own default.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model. Default: that of the endpoint.")] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; repeatable.")
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="Budget: calls stop before they cost more.")
+        float | None, typer.Option(min=0, metavar="USD", help="Budget: calls stop before it is exceeded.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would cost; call nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate the cost; no calls.")] = False,
     batch: Annotated[
         bool, typer.Option("--batch", help="Use the provider's Batch API: cheaper, answered within a day.")
     ] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="With --batch: store what is answered, send the rest, and do not wait.")
+        bool, typer.Option("--no-wait", help="With --batch: store the available answers, send the rest, and exit.")
     ] = False,
     headless: Annotated[bool, typer.Option("--headless", help="Lines instead of bars.")] = False,
     json_: JsonOption = False,
     home: HomeOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Write summaries and nothing else; a later `sracl run` with the same settings reuses them.
+    """Write summaries only; a later `sracl run` with the same settings reuses them.
 
     \b
     Examples:
-      sracl summarize --dataset office --provider deepseek --dry-run      what it would cost; needs no key
-      sracl summarize --dataset office --provider deepseek --budget 5     stops before it could cost more
-      sracl summarize --dataset office --provider openai --batch          for half the price, within a day
+      sracl summarize --dataset office --provider deepseek --dry-run      estimate the cost; needs no key
+      sracl summarize --dataset office --provider deepseek --budget 5     stops before the budget is exceeded
+      sracl summarize --dataset office --provider openai --batch          half the price, within a day
       sracl summarize --provider llamacpp --model any --unit user --set max_users=300
     """
     from sracl_tui.runs.jobs import summarize as summarize_job
 
     if no_wait and not batch:
-        raise ConfigError("there is nothing to wait for without --batch", where="--no-wait")
+        raise ConfigError("this option needs --batch", where="--no-wait")
 
     if kind not in (*summarize_job.KINDS, "both"):
         raise ConfigError(f"there is no kind {kind!r}", where="--kind", hint="Kinds: user, item, both.")
     kinds = summarize_job.KINDS if kind == "both" else (kind,)
-    given = {"dataset": dataset, "provider": provider, "unit": unit, "llm": model, "budget": budget}
+    overrides = {"dataset": dataset, "provider": provider, "unit": unit, "llm": model, "budget": budget}
     config, preset = load_config(
-        assignments=tuple(assignments or ()), settings={key: value for key, value in given.items() if value is not None}
+        assignments=tuple(assignments or ()),
+        settings={key: value for key, value in overrides.items() if value is not None},
     )
     resolved = options_and_output.home_of(home)
     check_dataset(resolved, config.data.dataset)
@@ -102,7 +104,7 @@ def _print_cost(result: Any) -> None:
 
     cost = result.cost
     unpriced = f" and {cost['unpriced_calls']:,} calls of unknown cost" if cost.get("unpriced_calls") else ""
-    fallbacks = f", {cost['fallbacks']:,} texts by rule in place of answers" if cost.get("fallbacks") else ""
+    fallbacks = f", {cost['fallbacks']:,} rule-based texts in place of answers" if cost.get("fallbacks") else ""
     options_and_output.talk().print(
         f"{result.request.run_id}: {cost['calls']:,} calls, {dollars(cost['usd'])}{unpriced}, "
         f"{cost['cached']:,} summaries reused{fallbacks}, {formatting.clock(result.seconds['total'], tenths=True)}",
@@ -118,15 +120,15 @@ def _print_quote(document: dict[str, Any], *, json_: bool) -> None:
         options_and_output.print_json(document)
         return
     console = options_and_output.out()
-    asked = " ".join(filter(None, (document["provider"], document["model"])))
-    pairs = {"asks": f"{asked}, prompt {document['prompt']}"}
+    endpoint = " ".join(filter(None, (document["provider"], document["model"])))
+    pairs = {"endpoint": f"{endpoint}, prompt {document['prompt']}"}
     pairs |= {kind: kind_line(part) for kind, part in document["kinds"].items()}
     if "vectors" in document:
         pairs["vectors"] = vectors_line(document["vectors"])
-    when = f"about {document['minutes']:.1f} minutes at the set limits"
+    duration = f"about {document['minutes']:.1f} minutes at the configured limits"
     if document["batch"] is not None:
-        when = f"within {document['batch']['window']}, by {document['batch']['files']:,} batches"
-    pairs |= {"cost": cost_line(document["usd"]), "time": when}
+        duration = f"within {document['batch']['window']}, in {document['batch']['files']:,} batches"
+    pairs |= {"cost": cost_line(document["usd"]), "time": duration}
     options_and_output.print_pairs(console, pairs)
 
 
@@ -161,23 +163,23 @@ def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: De
         return
     heads = ("name", "address", "model", "key", "$ per million in:r", "cached:r", "out:r")
     rows = []
-    for d in documents:
-        price = d["usd_per_million"]
+    for entry in documents:
+        price = entry["usd_per_million"]
         shown = ["unknown"] * 3 if price is None else [f"{price[name]:g}" for name in ("in", "cached", "out")]
-        rows.append((d["name"], d["base_url"], d["model"] or "-", d["key"], *shown))
+        rows.append((entry["name"], entry["base_url"], entry["model"] or "-", entry["key"], *shown))
     options_and_output.out().print(options_and_output.table(heads, rows))
 
 
 @app.command("test")
 def try_endpoint(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Endpoint, as in `sracl llm list`.")],
-    model: Annotated[str | None, typer.Option(help="Model, where it is not the endpoint's own default.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model. Default: that of the endpoint.")] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Send one small prompt of each kind to an endpoint, and show the answers. It costs a fraction of a cent,
-    and is listed by `sracl costs` like all calls.
+    """Send one small prompt of each kind to an endpoint, and show the answers. The cost, a fraction of a cent, is
+    included in `sracl costs`.
 
     \b
     Examples:
@@ -194,15 +196,15 @@ def try_endpoint(
     dataset = make_demo()
     config = SemanticsConfig(provider=name, llm=model)
     provider = EndpointProvider.build(config, dataset, max_length=10, home=resolved.path)
-    few = provider.endpoint.limits.model_copy(update={"attempts": 2})
-    provider.endpoint = provider.endpoint.model_copy(update={"limits": few})
+    test_limits = provider.endpoint.limits.model_copy(update={"attempts": 2})
+    provider.endpoint = provider.endpoint.model_copy(update={"limits": test_limits})
     found: list[dict[str, Any]] = []
-    asked: tuple[tuple[Kind, Any], ...] = (
+    test_owners: tuple[tuple[Kind, Any], ...] = (
         ("user", dataset.anchors.representing[:1]),
         ("item", dataset.train_counts.nonzero()[0][:1]),
     )
     with AdhocCalls(resolved, "llm test") as ledger:
-        for kind, owners in asked:
+        for kind, owners in test_owners:
             started = time.perf_counter()
             calls = 0
             for answers in provider.answer(kind, owners, provider.request_keys(kind, owners)):
@@ -218,9 +220,11 @@ def try_endpoint(
                             "seconds": round(time.perf_counter() - started, 3),
                         }
                     )  # fmt: skip
-    good = all(not answer["fallback"] for answer in found)
+    all_usable = all(not answer["fallback"] for answer in found)
     if json_:
-        options_and_output.print_json({"endpoint": name, "model": provider.model, "works": good, "answers": found})
+        options_and_output.print_json(
+            {"endpoint": name, "model": provider.model, "works": all_usable, "answers": found}
+        )
     else:
         console = options_and_output.out()
         for answer in found:
@@ -232,7 +236,7 @@ def try_endpoint(
                 style="dim",
                 highlight=False,
             )
-    raise typer.Exit(0 if good else 1)
+    raise typer.Exit(0 if all_usable else 1)
 
 
 @app.command("install")
@@ -245,32 +249,32 @@ def install(home: HomeOption = None, json_: JsonOption = False, debug: DebugOpti
     """
     from sracl_tui.services import local_llm
 
-    left = local_llm.missing()
-    if left:
+    missing_packages = local_llm.missing()
+    if missing_packages:
         options_and_output.talk().print(
-            f"installs {', '.join(left)} into {sys.executable}", markup=False, highlight=False
+            f"installing {', '.join(missing_packages)} into {sys.executable}", markup=False, highlight=False
         )
         local_llm.install()
     if json_:
-        options_and_output.print_json({"installed": list(local_llm.PACKAGES), "new": left})
+        options_and_output.print_json({"installed": list(local_llm.PACKAGES), "new": missing_packages})
     else:
         options_and_output.out().print("installed; start it with: sracl llm serve", markup=False, highlight=False)
 
 
 @app.command("serve")
 def serve(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback.")] = 8080,
-    parallel: Annotated[int, typer.Option(min=1, max=64, help="Answers written at the same time.")] = 4,
-    context: Annotated[int, typer.Option(min=512, help="Tokens of a prompt and its answer.")] = 2048,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on localhost.")] = 8080,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Number of answers generated in parallel.")] = 4,
+    context: Annotated[int, typer.Option(min=512, help="Context length: tokens of a prompt and its answer.")] = 2048,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Of the processor: fewer than its cores where others use it too.")
+        int | None, typer.Option(min=1, help="CPU threads; choose fewer than the cores on a shared machine.")
     ] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="A model of your own, in GGUF format.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Another model, in GGUF format.")] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Serve a language model on loopback until ctrl+c; the endpoint `llamacpp` asks it.
+    """Serve a language model on localhost until ctrl+c; it is the endpoint `llamacpp`.
 
     \b
     Examples:
@@ -286,7 +290,7 @@ def serve(
         options_and_output.print_json({"url": url, "model": model, "file": str(path)})
     else:
         options_and_output.out().print(
-            f"{model} answers at {url} until ctrl+c. In another shell, such as:\n"
+            f"{model} is served at {url} until ctrl+c. In another shell, for example:\n"
             f"  sracl llm test llamacpp --model {model}\n"
             f"  sracl run --set provider=llamacpp --set llm={model} --set unit=user --set prompt=small-1",
             markup=False,
@@ -303,7 +307,7 @@ def serve(
 
 @prompts_app.command("list")
 def list_prompts(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """List the versions of the prompts, those in the home's folder `prompts` too.
+    """List the prompt versions, built-in ones and those in the folder `prompts` of the home.
 
     \b
     Examples:
@@ -322,15 +326,17 @@ def list_prompts(home: HomeOption = None, json_: JsonOption = False, debug: Debu
 
 @prompts_app.command("show")
 def show_prompt(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Version, or `auto` for the dataset's domain.")] = "auto",
-    dataset: Annotated[str, typer.Option(help="Dataset to fill it in from.")] = "demo",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Prompt version, or `auto`: the newest for the domain of the dataset.")
+    ] = "auto",
+    dataset: Annotated[str, typer.Option(help="Dataset whose user and item fill in the prompt.")] = "demo",
     user: Annotated[int, typer.Option(min=1, help="User whose longest training prefix is shown.")] = 1,
-    item: Annotated[int, typer.Option(min=1, help="Item that is shown.")] = 1,
+    item: Annotated[int, typer.Option(min=1, help="Item whose prompt is shown.")] = 1,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Show a prompt filled in, for one user and one item, exactly as it would be sent.
+    """Show the prompts of one user and one item, filled in exactly as they would be sent.
 
     \b
     Examples:
@@ -353,14 +359,14 @@ def show_prompt(
         missing = dataset == "demo" and datasets.find(store, dataset) is None
         data = make_demo() if missing else open_dataset(store, dataset)
     anchors = data.anchors
-    own = [int(anchor) for anchor in anchors.representing if anchors.user_ids[anchor - 1] == user]
-    if not own or item > len(data.items):
+    user_anchors = [int(anchor) for anchor in anchors.representing if anchors.user_ids[anchor - 1] == user]
+    if not user_anchors or item > len(data.items):
         raise LookupFailed(f"there is no user {user} with a training prefix, or no item {item}, in {dataset}")
     prompt = choose_prompt(name, data, resolved.path)
     endpoint = Endpoint(base_url="http://127.0.0.1/v1")
     requests = Requests(data, prompt, endpoint, "model", max_length=DataConfig().max_length)
     shown = {
-        "user": next(requests.messages("user", np.array(own))),
+        "user": next(requests.messages("user", np.array(user_anchors))),
         "item": next(requests.messages("item", np.array([item]))),
     }
     if json_:

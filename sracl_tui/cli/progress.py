@@ -1,4 +1,4 @@
-"""A run's progress on stderr: bars on a terminal, lines in a log."""
+"""Shows the progress of a run on stderr: bars on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def epoch_line(event: EpochFinished) -> str:
     values = {(m.split, m.name): m.value for m in event.metrics}
     valid = [f"{name.upper()} {value:.4f}" for (split, name), value in values.items() if split == "valid"]
     shown = [text for text in valid if text.startswith(("MRR@10 ", "HR@20 ", "NDCG@20 "))] or valid[:3]
-    better = (
+    status = (
         "best so far"
         if event.improved
         else f"{event.bad_epochs} epoch{'s' * (event.bad_epochs != 1)} without improvement"
     )
     return (
-        f"epoch {event.epoch}  loss {values['train', 'loss']:.4f}  {'  '.join(shown)}  {event.seconds:.1f} s  {better}"
+        f"epoch {event.epoch}  loss {values['train', 'loss']:.4f}  {'  '.join(shown)}  {event.seconds:.1f} s  {status}"
     )
 
 
 class ProgressLines:
-    """One line per stage and epoch, with the time: for logs and CI."""
+    """Prints a line with the time per stage and epoch, and at most every 10 s within a stage: for logs and CI."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -51,8 +51,8 @@ class ProgressLines:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StageFinished):
-            how = "reused" if event.cached else f"{event.seconds:.1f} s"
-            self._print(f"{event.stage}: {how}{f' ({event.detail})' if event.detail else ''}")
+            duration = "reused" if event.cached else f"{event.seconds:.1f} s"
+            self._print(f"{event.stage}: {duration}{f' ({event.detail})' if event.detail else ''}")
         elif isinstance(event, StageProgress) and time.monotonic() - self._last > 10:
             detail = f" ({event.detail})" if event.detail else ""
             self._print(f"{event.stage}: {event.done:,} of {event.total:,}{detail}")
@@ -63,12 +63,12 @@ class ProgressLines:
 
     def _print(self, text: str) -> None:
         self._last = time.monotonic()
-        stamp = time.strftime("%H:%M:%S")
-        self._console.print(f"{stamp} {text}", markup=False, highlight=False)
+        timestamp = time.strftime("%H:%M:%S")
+        self._console.print(f"{timestamp} {text}", markup=False, highlight=False)
 
 
 class ProgressBars:
-    """A live bar for the running stage; finished stages and epochs stay as lines."""
+    """Shows a bar for the running stage; finished stages and epochs remain as lines."""
 
     def __init__(self, console: Console, *, epochs: int) -> None:
         self._lines = ProgressLines(console)
@@ -93,28 +93,28 @@ class ProgressBars:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StageStarted):
-            self._begin(event.stage, event.total or None)
+            self._start_bar(event.stage, event.total or None)
         elif isinstance(event, StageProgress) and self._task is not None:
             name = f"{event.stage} ({event.detail})" if event.detail else event.stage
             self._progress.update(self._task, description=name, completed=event.done, total=event.total)
         elif isinstance(event, StageFinished):
-            self._end()
+            self._remove_bar()
         elif isinstance(event, StepFinished):
             self._task = self._progress.add_task("") if self._task is None else self._task
             self._progress.update(
                 self._task,
-                description=f"epoch {event.epoch} of at most {self._epochs}, loss {event.loss:.3f}",
+                description=f"epoch {event.epoch} of up to {self._epochs}, loss {event.loss:.3f}",
                 completed=event.done,
                 total=event.steps_per_epoch,
             )
         if isinstance(event, StageFinished | EpochFinished | Warned):
             self._lines(event)
 
-    def _begin(self, stage: str, total: int | None) -> None:
-        self._end()
+    def _start_bar(self, stage: str, total: int | None) -> None:
+        self._remove_bar()
         self._task = self._progress.add_task(stage, total=total)
 
-    def _end(self) -> None:
+    def _remove_bar(self) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._task = None

@@ -1,4 +1,4 @@
-"""`sracl recommend`: the next items of a user, or of all users into a file."""
+"""`sracl recommend`: top-k items for one user, or for all users as a file."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 def recommend(
     run: RunArgument,
-    user: Annotated[str | None, typer.Argument(help="A user's number, or the source's own id.")] = None,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="So many items.")] = 20,
+    user: Annotated[str | None, typer.Argument(help="User number, or the user's ID in the source data.")] = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Number of items.")] = 20,
     at: Annotated[
-        At, typer.Option(help="From all items of a user, or from those before the test or validation item.")
+        At, typer.Option(help="Input history: all items of the user, or those before the test or validation item.")
     ] = "next",
-    new_only: Annotated[bool, typer.Option("--new-only", help="Leave out what the user already has.")] = False,
-    all_: Annotated[bool, typer.Option("--all", help="For every user, into a file.")] = False,
+    new_only: Annotated[bool, typer.Option("--new-only", help="Exclude items that are in the user's history.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Recommend to every user; needs --out.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="With --all: a .parquet, .csv or .json file.")] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """What a run's model recommends. Only its backbone is used: no language model, no text, no neighbors.
+    """Recommend items with the model of a run. Inference uses its backbone alone: no language model, text or neighbors.
 
-    The time per user is printed beside that of the same backbone trained without SRA-CL.
+    The inference time per user is printed next to that of the same backbone trained without SRA-CL.
 
     \b
     Examples:
@@ -48,23 +48,23 @@ def recommend(
     from store.queries import runs
 
     if all_ == (user is not None) or all_ != (out is not None):
-        raise ConfigError("name a user, or give --all and --out FILE", where="recommend")
+        raise ConfigError("give either a user, or both --all and --out FILE", where="recommend")
     with options_and_output.open_store(options_and_output.home_of(home)) as store:
         from sracl_tui.services.recommendations import recommender_of
 
         row = runs.find_run(store, run)
         model, dataset = recommender_of(store, row)
         if user is None and out is not None:
-            document = _all(store, row, model, dataset, out, k=k, at=at, new_only=new_only)
+            document = _recommend_to_all(store, row, model, dataset, out, k=k, at=at, new_only=new_only)
         else:
-            document = _one(store, row, model, dataset, user or "", k=k, at=at, new_only=new_only)
+            document = _recommend_to_user(store, row, model, dataset, user or "", k=k, at=at, new_only=new_only)
     if json_:
         options_and_output.print_json(document)
     else:
         _print(document)
 
 
-def _one(
+def _recommend_to_user(
     store: Store,
     row: StoredRun,
     model: Recommender,
@@ -78,10 +78,14 @@ def _one(
     from sracl_tui.services.recommendations import history_of
     from store.queries.users import find_user
 
-    found = find_user(store, str(row["dataset_id"]), user)
-    history = history_of(dataset, found["user_id"], at)
+    matched_user = find_user(store, str(row["dataset_id"]), user)
+    history = history_of(dataset, matched_user["user_id"], at)
     if not len(history):
-        raise ConfigError(f"user {found['user_id']} has no items left", where=f"--at {at}", hint="Use --at next.")
+        raise ConfigError(
+            f"user {matched_user['user_id']} has no items before that position",
+            where=f"--at {at}",
+            hint="Use --at next.",
+        )
     ids, scores = model.top([history], k=k, mask_seen=new_only)
     seen = set(history.tolist())
     items = [
@@ -96,18 +100,17 @@ def _one(
         for rank, (item, score) in enumerate(zip(ids[0].tolist(), scores[0].tolist(), strict=True), 1)
         if score != float("-inf")
     ]
-    took = _latency(store, row, model, dataset, at)
     return {
         "run_id": row["run_id"],
-        "user_id": found["user_id"],
-        "raw_id": found["raw_id"],
+        "user_id": matched_user["user_id"],
+        "raw_id": matched_user["raw_id"],
         "history": len(history),
         "items": items,
-        "latency": took,
+        "latency": _latency(store, row, model, dataset, at),
     }
 
 
-def _all(
+def _recommend_to_all(
     store: Store,
     row: StoredRun,
     model: Recommender,
@@ -137,17 +140,23 @@ def _all(
 def _latency(store: Store, row: StoredRun, model: Recommender, dataset: Dataset, at: At) -> dict[str, Any]:
     from sracl_tui.services.recommendations import history_of, latency, users_with, without_contrast
 
-    alone, against = without_contrast(store, row, model)
-    found: Latency = latency(model, alone, against, [history_of(dataset, u, at) for u in users_with(dataset, at)[:100]])
-    return {"ms": found.ours, "backbone_ms": found.alone, "ratio": found.ratio, "against": found.against}
+    backbone, backbone_source = without_contrast(store, row, model)
+    histories = [history_of(dataset, u, at) for u in users_with(dataset, at)[:100]]
+    measured: Latency = latency(model, backbone, backbone_source, histories)
+    return {
+        "ms": measured.ours,
+        "backbone_ms": measured.alone,
+        "ratio": measured.ratio,
+        "against": measured.against,
+    }
 
 
 def _print(document: dict[str, Any]) -> None:
-    took = document["latency"]
+    timing = document["latency"]
     if "items" in document:
         heads = ("#:r", "score:r", "item", "title", "")
         cells = [
-            (str(i["rank"]), f"{i['score']:.3f}", i["raw_id"], i["title"], "has it" if i["seen"] else "")
+            (str(i["rank"]), f"{i['score']:.3f}", i["raw_id"], i["title"], "seen" if i["seen"] else "")
             for i in document["items"]
         ]
         options_and_output.out().print(options_and_output.table(heads, cells))
@@ -160,8 +169,8 @@ def _print(document: dict[str, Any]) -> None:
         text = f"{document['rows']:,} rows for {document['users']:,} users are in {document['path']}"
         options_and_output.talk().print(text, markup=False, highlight=False)
     options_and_output.talk().print(
-        f"{took['ms']:.2f} ms per user on one thread; the backbone without SRA-CL {took['backbone_ms']:.2f} ms "
-        f"({took['against']}): ratio {took['ratio']:.2f}",
+        f"{timing['ms']:.2f} ms per user on one thread; the backbone without SRA-CL {timing['backbone_ms']:.2f} ms "
+        f"({timing['against']}): ratio {timing['ratio']:.2f}",
         markup=False,
         highlight=False,
     )

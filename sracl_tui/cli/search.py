@@ -1,4 +1,4 @@
-"""`sracl search`: users or items whose summary means what a text says."""
+"""`sracl search`: semantic search for users or items by their summaries."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ if TYPE_CHECKING:
 
 
 def search(
-    text: Annotated[str, typer.Argument(help="What the summary should mean.", metavar="TEXT")],
-    items: Annotated[bool, typer.Option("--items", help="Search items, not users.")] = False,
+    text: Annotated[str, typer.Argument(help="Query text.", metavar="TEXT")],
+    items: Annotated[bool, typer.Option("--items", help="Search items instead of users.")] = False,
     set_id: Annotated[
-        str | None, typer.Option("--set-id", metavar="ID", help="This summary set, or the beginning of its id.")
+        str | None, typer.Option("--set-id", metavar="ID", help="ID of a summary set, or the beginning of one.")
     ] = None,
     run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="The summaries of this run.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The newest summaries of this dataset.")] = None,
     prefixes: Annotated[
-        bool, typer.Option("--prefixes", help="All prefixes that have a summary, not only each user's longest.")
+        bool, typer.Option("--prefixes", help="Search all prefixes with a summary, not only the longest of each user.")
     ] = False,
     encoder: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Text encoder. Default: the run's own, else minilm.")
+        str | None, typer.Option(metavar="NAME", help="Text encoder. Default: that of the run, else minilm.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Show so many.")] = 10,
+    n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Number of results.")] = 10,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Find the users, or items, whose summary means what a text says. Default: the newest run's summaries.
+    """Find the users, or items, whose summaries are closest in meaning to a text.
 
-    Texts that no run has encoded are encoded first and kept. From 2,000 texts on, an Annoy index is built once and kept
-    under cache/ in the home, with its measured recall; fewer are compared one by one.
+    Default: the summaries of the newest run.
+
+    Summaries without a stored vector are encoded first, and the vectors are stored. For 2,000 texts or more, an Annoy
+    index is built once and kept under cache/ in the home, with its measured recall; fewer texts are searched exactly.
 
     \b
     Examples:
@@ -57,7 +59,7 @@ def search(
             with bars as listener:
                 result = semantic_search.search(store, text, target, n=n, listener=listener)
         except semantic_search.SearchStopped:
-            console.print("stopped; what is encoded is kept, and searching again goes on from there")
+            console.print("stopped; the vectors so far are kept, and the next search continues from there")
             raise typer.Exit(130) from None
     for warning in result.warnings:
         console.print(f"warning: {warning}", markup=False, highlight=False)
@@ -82,14 +84,14 @@ def _print(result: SearchResult) -> None:
     console.print(options_and_output.table(heads, cells))
     index = result.index
     recall = index.get("recall")
-    how = (
+    method = (
         "every text compared"
         if index["method"] == "exact"
         else f"Annoy, recall@10 {'unknown' if recall is None else f'{recall:.4f}'}"
     )
     model = f" / {result.model}" if result.model else ""
     console.print(
-        f"{result.texts:,} texts of {result.dataset} by {result.provider}{model}, set {result.set_id}; {result.encoder}; {how}; "
+        f"{result.texts:,} texts of {result.dataset} by {result.provider}{model}, set {result.set_id}; {result.encoder}; {method}; "
         f"{1000 * result.seconds['search']:.1f} ms",
         style="dim",
         markup=False,

@@ -1,4 +1,4 @@
-"""`sracl sql`: the database from the command line."""
+"""`sracl sql`: run SQL on the database, and print or save the rows."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 
 def sql(
     query: Annotated[
-        str | None, typer.Argument(help="SQL; without it, read from standard input.", show_default=False)
+        str | None, typer.Argument(help="SQL. Default: read from standard input.", show_default=False)
     ] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the SQL from a file.")] = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Change the store: on a copy, published when all went well.")
+        bool,
+        typer.Option("--write", help="Allow changes: made on a copy, which is published if all statements succeed."),
     ] = False,
     format_: Annotated[
-        Literal["table", "csv", "json"], typer.Option("--format", help="How rows are printed.")
+        Literal["table", "csv", "json"], typer.Option("--format", help="Output format of the rows.")
     ] = "table",
-    out: Annotated[
-        Path | None, typer.Option(help="Write the rows to a .csv, .parquet or .json file, however many they are.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all rows to a .csv, .parquet or .json file.")] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Ask the database. Works while runs write; tables and columns are in docs/schema.md.
+    """Query the database, also while runs write to it. docs/schema.md lists tables and columns.
 
     \b
     Examples:
@@ -45,7 +44,7 @@ def sql(
     text = file.read_text("utf-8") if file is not None else query if query is not None else sys.stdin.read()
     resolved = options_and_output.home_of(home)
     if write and out is not None:
-        raise ConfigError("--write changes rows, --out saves them: give one", where="--out")
+        raise ConfigError("--write and --out cannot be combined", where="--out")
     if out is not None:
         with options_and_output.open_store(resolved) as store:
             rows = store.save_sql(text, out)

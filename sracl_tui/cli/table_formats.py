@@ -1,4 +1,4 @@
-"""Tables for papers and spreadsheets: CSV, Markdown, LaTeX."""
+"""Renders tables for papers and spreadsheets as CSV, Markdown or LaTeX."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LATEX = {
 
 
 def render(heads: Sequence[str], rows: Sequence[Sequence[str]], *, format_: Format) -> str:
-    """A table as text, with a line break at its end."""
+    """The table as text that ends with a line break; in Markdown and LaTeX all columns but the first are right-aligned."""
     if format_ == "csv":
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -24,12 +24,12 @@ def render(heads: Sequence[str], rows: Sequence[Sequence[str]], *, format_: Form
         return buffer.getvalue()
     if format_ == "md":
         lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
-        return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
-    body = "".join(" & ".join(map(_escaped, row)) + r" \\" + "\n" for row in rows)
-    head = " & ".join(map(_escaped, heads)) + r" \\"
+        return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |\n" for row in lines)
+    body = "".join(" & ".join(map(_escape_latex, row)) + r" \\" + "\n" for row in rows)
+    head = " & ".join(map(_escape_latex, heads)) + r" \\"
     columns = "l" + "r" * (len(heads) - 1)
     return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head}\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
 
 
-def _escaped(text: str) -> str:
+def _escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)

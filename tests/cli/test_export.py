@@ -260,10 +260,10 @@ def test_recommend_all_users(sracl, home, query):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("full",), "name a user"),
-        (("full", "3", "--all", "--out", "none.parquet"), "name a user"),
+        (("full",), "give either a user"),
+        (("full", "3", "--all", "--out", "none.parquet"), "give either a user"),
         (("full", "99999"), "there is no user"),
-        (("full", "--all"), "name a user"),
+        (("full", "--all"), "give either a user"),
     ],
 )
 def test_what_cannot_be_recommended(sracl, home, words, said):

@@ -347,7 +347,7 @@ def test_cancel_collect_and_forget_from_the_command_line(serve, tmp_path) -> Non
     def listed(*more: str) -> list[dict[str, Any]]:
         return json.loads(sracl_inside(home, "llm", "batches", "list", "--json", *more).stdout)["batches"]
 
-    assert "no batch is at a provider" in sracl_inside(home, "llm", "batches", "list").stdout
+    assert "no open batches" in sracl_inside(home, "llm", "batches", "list").stdout
     sracl_inside(home, "summarize", *few, "--batch", "--no-wait")
     large, small = (row["name"] for row in listed())
     assert json.loads(sracl_inside(home, "llm", "batches", "collect", "--json").stdout) == {
@@ -357,7 +357,7 @@ def test_cancel_collect_and_forget_from_the_command_line(serve, tmp_path) -> Non
     sracl_inside(home, "llm", "batches", "cancel", large)
     assert [row["status"] for row in listed()] == ["cancelled", "in_progress"]
     assert (
-        "1 of 2 batches taken in, 25 requests" in sracl_inside(home, "llm", "batches", "collect", "--headless").stdout
+        "1 of 2 batches collected, 25 requests" in sracl_inside(home, "llm", "batches", "collect", "--headless").stdout
     )
     assert server.billed["calls"] == 12, "what was answered when it was cancelled"
     assert "may have been paid for" in sracl_inside(home, "llm", "batches", "forget", small, code=2).stderr
