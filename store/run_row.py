@@ -71,6 +71,11 @@ class RunRow(RunProcess):
     timings: dict[str, float] | None
 
 
+def dataset_of(run: RunRow) -> str:
+    """Name of a run's data set: of the one that it read, else the one that its config asks for; empty where neither is known."""
+    return run["dataset_name"] or run["config"].get("data", {}).get("dataset", "")
+
+
 class ListedRun(RunRow):
     """A row of the list of runs: money and headline metrics beside the run."""
 

@@ -11,7 +11,7 @@ from sracl_tui import formatting
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 from store.home import Home
-from store.run_row import ListedRun, StoredRun
+from store.run_row import ListedRun, StoredRun, dataset_of
 
 COLUMNS = (
     "run",
@@ -82,7 +82,7 @@ def run_cells(row: ListedRun) -> tuple[str, ...]:
         "" if row["name"] == row["run_id"] else row["name"],
         formatting.state(row["state"]),
         row["preset"] or "",
-        row["dataset_name"] or row["config"]["data"]["dataset"],
+        dataset_of(row),
         str(row["seed"]),
         f"{row['epoch']}{best}",
         formatting.decimal(row["test_hr_20"]),

@@ -11,6 +11,7 @@ from sracl_tui import formatting
 from sracl_tui.services.run_filter import Row as Run
 from sracl_tui.services.run_list import METRICS, RunGroup, differing_settings
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
+from store.run_row import dataset_of
 from store.run_states import ACTIVE
 
 WELCOME = (
@@ -87,7 +88,7 @@ def _row(group: RunGroup, marked: Collection[str], baseline: RunGroup | None, di
     cells = (
         formatting.line(run["name"] + (f" x{len(group.runs)}" if group.folded else "")),
         state,
-        formatting.line(run["dataset_name"] or run["config"]["data"]["dataset"]),
+        formatting.line(dataset_of(run)),
         *metrics,
         _epoch(group),
         _time(group),

@@ -25,6 +25,7 @@ from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries import datasets
 from store.queries.dataset_statistics import statistics
+from store.run_row import dataset_of
 
 if TYPE_CHECKING:
     from sracl_tui.services.run_filter import Row as Run
@@ -191,8 +192,7 @@ class DataScreen(BaseScreen):
 
     def runs_of(self, row: dict[str, Any]) -> list[Run]:
         """The runs that use a data set, or will as soon as they have read it."""
-        used = (run["dataset_name"] or run["config"]["data"]["dataset"] for run in self.sracl.runs)
-        return [run for run, name in zip(self.sracl.runs, used, strict=True) if name == row["name"]]
+        return [run for run in self.sracl.runs if dataset_of(run) == row["name"]]
 
     @property
     def row(self) -> dict[str, Any] | None:
