@@ -14,6 +14,8 @@ from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.worker import Worker, WorkerCancelled, WorkerFailed, WorkerState
 
+from sracl_tui.tui.textual_internals import resize_is_pending
+
 SECONDS = 60.0
 """How long to wait before it is an error."""
 ROUNDS = 2
@@ -91,6 +93,8 @@ def _queues(app: App[Any]) -> list[MessagePump]:
 async def _handle_messages(app: App[Any]) -> None:
     """Wait until all messages that are in queues now are handled, and what they changed is painted."""
     await _answers(app, _nodes(app))
+    while resize_is_pending(app) and app.is_running:
+        await asyncio.sleep(CHECK_SECONDS)
     painted = asyncio.Event()
     for screen in app.screen_stack[-1:]:
         if screen.call_after_refresh(painted.set):

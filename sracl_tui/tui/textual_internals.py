@@ -28,6 +28,11 @@ def key_name(character: str) -> str:
     return _character_to_key(character)
 
 
+def resize_is_pending(app: App[Any]) -> bool:
+    """Whether the app knows a new size of the terminal that it has not passed on to its screens (it waits for the last of several)."""
+    return app._resize_event is not None
+
+
 def screen_lines(screen: Screen[Any]) -> list[str]:
     """The text of each line of a screen as it is painted, without colors."""
     return [strip.text for strip in screen._compositor.render_strips()]

@@ -8,6 +8,8 @@ import time
 
 import pytest
 from textual.app import App, ComposeResult
+from textual.events import Resize
+from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
@@ -143,6 +145,17 @@ async def test_at_the_deadline_it_says_what_still_runs_and_does_not_cancel_it():
         go_on.set()
         await wait_until_quiet(app)
         assert worker.result is True
+
+
+async def test_a_new_size_of_the_terminal_is_laid_out():
+    """Textual passes a size on after a while only, in case that another one comes."""
+    app = Busy()
+    async with app.run_test(size=(80, 24)):
+        await wait_until_quiet(app)
+        for size in (Size(40, 10), Size(100, 30)):
+            app.post_message(Resize(size, size))
+            await wait_until_quiet(app)
+            assert app.screen.size == size
 
 
 async def test_an_app_that_has_ended_is_quiet():

@@ -27,7 +27,13 @@ PARTS = [
     (App, "_fatal_error"),
     (MessagePump, "_close_messages_no_wait"),
 ]
-SET_BY_INIT = [(Screen, "_compositor"), (Screen, "_dirty_widgets"), (App, "_driver"), (App, "_exit_renderables")]
+SET_BY_INIT = [
+    (Screen, "_compositor"),
+    (Screen, "_dirty_widgets"),
+    (App, "_driver"),
+    (App, "_exit_renderables"),
+    (App, "_resize_event"),
+]
 
 
 def lacks(owner: object, name: str) -> str:
