@@ -115,7 +115,7 @@ class RunState:
     @property
     def test(self) -> dict[str, float | None]:
         """Test metrics of all users by name."""
-        return self.fold.test
+        return {name: value for name, value in self.fold.test.items() if value is not None}
 
     @property
     def epochs(self) -> int:

@@ -106,7 +106,7 @@ class RunFold:
     )
     """Columns that events have changed since."""
     test: dict[str, float | None] = field(default_factory=dict)
-    """Test metrics of all users by name, such as `hr@20`."""
+    """Test metrics of all users by name, such as `hr@20`; None where a resumed run is to measure one again."""
     _test_step: int = 0
 
     def take(self, line: Line) -> None:
@@ -122,7 +122,9 @@ class RunFold:
         if line.event == "evaluated" and line.fields["split"] == "test":
             self.test, self._test_step = metrics_of_all_users(line.fields), line.fields["step"]
         elif line.event == "run_resumed" and self._test_step > line.fields["step"]:
-            self.test = {}  # what lay beyond the checkpoint did not happen
+            self.test = dict.fromkeys(
+                self.test
+            )  # beyond the checkpoint: to be measured again, also where it was published
 
     @property
     def row(self) -> dict[str, Any]:

@@ -93,3 +93,25 @@ def test_an_event_with_other_fields_is_skipped_by_the_live_view_too(place: Home)
     state.take(line for _, line in read_events(place.run_folder(run_id)))
     assert [text for _, text in state.log][-3:] == ["epoch finished", "evaluated", "asked to stop (SIGINT)"]
     lock.release()
+
+
+def test_test_metrics_beyond_the_checkpoint_go_from_the_list_though_they_were_published(place: Home) -> None:
+    run_id = "beyond"
+    folder = place.run_folder(run_id)
+    lock = RunLock(folder)
+    lock.acquire()
+    monitor = RunMonitor(place)
+    monitor.overlay([])
+    metrics = [{"split": "test", "subgroup": "all", "name": "hr@20", "value": 0.5}]
+    journal = Journal(folder)
+    append_all(journal, run_id, [("run_created", CREATED, None), ("run_started", STARTED, None)])
+    journal.append("measured", {"epoch": 2, "step": 20, "metrics": []})
+    journal.append("evaluated", {"split": "test", "epoch": 2, "step": 20, "metrics": metrics})
+    publish(place)
+    assert seen(monitor.overlay(listed(place)), run_id)["test_hr_20"] == 0.5
+    journal.append("run_resumed", {"epoch": 1, "step": 10, "best_epoch": 1})
+    journal.close()
+    assert seen(monitor.overlay(listed(place)), run_id)["test_hr_20"] is None
+    publish(place)
+    assert seen(listed(place), run_id)["test_hr_20"] is None
+    lock.release()
