@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
-from engine import backbone_names
+from engine.extension_points import BACKBONES, SYNTHESIZERS
+from engine.registry import Registry
 
 
 class Section(BaseModel):
@@ -46,6 +48,16 @@ class Hash:
             or (self.contrasts_only and not config.contrasts)
             or config.model.backbone in self.ignored_by
         )
+
+
+@dataclass(frozen=True)
+class Named:
+    """Annotates a setting that names an entry of a registry: one of ours, an entry point, or a file made absolute."""
+
+    registry: Registry
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.registry.absolute, handler(source))
 
 
 class DataConfig(Section):
@@ -105,7 +117,7 @@ class RetrievalConfig(Section):
 class ModelConfig(Section):
     """The sequence encoder f, called backbone."""
 
-    backbone: Annotated[str, Hash(identity=backbone_names.identity_of)] = "sasrec"
+    backbone: Annotated[str, Named(BACKBONES), Hash(identity=BACKBONES.identity_of)] = "sasrec"
     """Sequence encoder f: sasrec, gru4rec, bert4rec, an installed entry point, or your own as `path.py:Class`."""
     width: int = Field(default=64, ge=2, le=4096)
     """Size of the item embeddings and hidden states (the paper's d)."""
@@ -124,17 +136,13 @@ class ModelConfig(Section):
     mask: Annotated[float, Hash(ignored_by=("sasrec", "gru4rec"))] = Field(default=0.2, gt=0.0, lt=1.0)
     """Probability that an item of a training sequence is masked (bert4rec only)."""
 
-    @field_validator("backbone")
-    @classmethod
-    def _absolute(cls, name: str) -> str:
-        return backbone_names.absolute(name)
-
 
 class SynthesizerConfig(Section):
     """Weights of the retrieved neighbors in the contrastive sample h+ (paper section 3.3)."""
 
-    kind: Literal["gat", "gatv2", "dot", "mlp", "uniform", "softmax-cosine", "random", "top1", "frozen"] = "gat"
-    """How the retrieved neighbors are weighed: `gat` is the paper's, the others are its controls."""
+    kind: Annotated[str, Named(SYNTHESIZERS), Hash(identity=SYNTHESIZERS.identity_of)] = "gat"
+    """How the retrieved neighbors are weighed: `gat` is the paper's, the others are its controls; or your own as
+    `path.py:Class`."""
     weight_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """Dropout rate of the weights in training (released code only); not applied to `random` and `top1`."""
     item_kind: Literal["draw", "synthesize"] = "draw"
@@ -270,7 +278,29 @@ def leaf_paths() -> dict[str, str]:
 
 
 def choices(path: str) -> tuple[Any, ...]:
-    """The values that a setting may take, where it is a closed list; else ()."""
+    """The values that a setting may take, where it is a closed list; the entries that are installed, where it names one of
+    a registry (a file is possible beside them); else ().
+    """
     section, leaf = leaf_paths()[path].split(".")
+    registry = registries().get(f"{section}.{leaf}")
+    if registry is not None:
+        return () if registry.open else tuple(registry.names())
     annotation: Any = getattr(Config(), section).__class__.model_fields[leaf].annotation
     return get_args(annotation) if getattr(annotation, "__origin__", None) is Literal else ()
+
+
+@cache
+def registries() -> dict[str, Registry]:
+    """The registry of every setting that names an entry of one, by the setting's full path."""
+    found: dict[str, Registry] = {}
+    for section in Config.model_fields:
+        fields = type(getattr(Config(), section)).model_fields
+        for leaf, field in fields.items():
+            found |= {f"{section}.{leaf}": extra.registry for extra in field.metadata if isinstance(extra, Named)}
+    return found
+
+
+def named_entries(config: Config) -> list[tuple[str, Registry, str]]:
+    """Path, registry and entry of every setting that names an entry of a registry."""
+    values = flatten(config.model_dump(include={path.split(".")[0] for path in registries()}))
+    return [(path, registry, values[path]) for path, registry in registries().items()]

@@ -9,8 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine import backbone_names
-from engine.config import Config, leaf_paths
+from engine.config import Config, leaf_paths, registries
 from engine.errors import ConfigError
 
 
@@ -99,11 +98,12 @@ def build_config(*trees: dict[str, Any]) -> Config:
 
 def _validated(tree: dict[str, Any], problems: list[str]) -> Config:
     """The config of a nested tree; raises with its problems and those found before."""
+    problems = [*problems, *_unknown_names(tree)]
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
         raise _config_error([*problems, *(_explain(e) for e in error.errors())]) from None
-    problems = [*problems, *_contradictions(config)]
+    problems += _contradictions(config)
     if problems:
         raise _config_error(problems)
     return config
@@ -144,12 +144,22 @@ def _explain(error: Any) -> str:
     return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"
 
 
+def _unknown_names(tree: dict[str, Any]) -> list[str]:
+    """Names that no registry has, one message each."""
+    problems: list[str] = []
+    for path, registry in registries().items():
+        section, leaf = path.split(".")
+        values = tree.get(section)
+        name = values.get(leaf) if isinstance(values, dict) else None
+        if isinstance(name, str) and (problem := registry.problem_of(registry.absolute(name))) is not None:
+            problems.append(f"{path}: {problem}")
+    return problems
+
+
 def _contradictions(config: Config) -> list[str]:
     """Settings that are valid alone and not together, one message each."""
     model, evaluate, train, retrieval = config.model, config.evaluate, config.train, config.retrieval
     problems: list[str] = []
-    if (problem := backbone_names.problem_of(model.backbone)) is not None:
-        problems.append(f"model.backbone: {problem}")
     if model.width % model.heads:
         problems.append(f"model.heads: {model.heads} does not divide model.width = {model.width}")
     if any(k < 1 for k in evaluate.ks) or len(set(evaluate.ks)) != len(evaluate.ks):

@@ -21,12 +21,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine import backbone_names
 from engine.config import ModelConfig
 from engine.data.batching.windows import pack_histories
 from engine.errors import CheckpointError, ConfigError, DataError
+from engine.extension_points import BACKBONES
 from engine.models.backbone import Backbone
 from engine.models.registry import build_backbone
+from engine.registry import split_file
 
 FORMAT = "sracl-model-1"
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
@@ -135,13 +136,13 @@ def save_model(recommender: Recommender, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise CheckpointError("the folder is not empty", where=str(folder), hint="Name a new one.")
-        parts = backbone_names.split_file(recommender.model.backbone)
+        parts = split_file(recommender.model.backbone)
         if parts is not None:
-            (folder / backbone_names.KEPT).write_bytes(parts[0].read_bytes())
+            (folder / BACKBONES.kept).write_bytes(parts[0].read_bytes())
         tensors = {name: value.detach().cpu().contiguous() for name, value in recommender.backbone.state_dict().items()}
         save_file(tensors, folder / WEIGHTS, {"format": FORMAT})
         model = recommender.model.model_dump(mode="json")
-        model["backbone"] = f"{backbone_names.KEPT}:{parts[1]}" if parts else model["backbone"]
+        model["backbone"] = f"{BACKBONES.kept}:{parts[1]}" if parts else model["backbone"]
         document = {
             "format": FORMAT,
             "model": model,
@@ -172,15 +173,15 @@ def load_model(folder: Path | str, *, own_code: bool = False) -> Recommender:
             raise ValueError(f"its format is {document['format']!r}")
         weights = load_file(folder / WEIGHTS)
         values = dict(document["model"])
-        own = backbone_names.split_file(values["backbone"])
+        own = split_file(values["backbone"])
         if own is not None:
-            values["backbone"] = f"{folder.resolve() / backbone_names.KEPT}:{own[1]}"
+            values["backbone"] = f"{folder.resolve() / BACKBONES.kept}:{own[1]}"
         model = ModelConfig.model_validate(values)
         items, titles, max_length = document["items"], document["titles"], int(document["max_length"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"not a model of ours: {error}", where=str(folder)) from None
     if own is not None and not own_code:
         hint = "Read it, and say own_code=True."
-        raise ConfigError(f"its backbone is code of its own, {backbone_names.KEPT}", where=str(folder), hint=hint)
+        raise ConfigError(f"its backbone is code of its own, {BACKBONES.kept}", where=str(folder), hint=hint)
     backbone = build(weights, model, max_length=max_length, items=len(items), where=folder / WEIGHTS)
     return Recommender(backbone, model, max_length, items, titles, document["about"])

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import SynthesizerConfig
+from engine.extension_points import SYNTHESIZERS
 from engine.models.dropout import dropout
 
 COSINE_TEMPERATURE = 0.1
@@ -25,8 +26,6 @@ XAVIER_GAIN = 1.414
 class Synthesizer(nn.Module):
     """Weights of neighbors, from the anchor's and the neighbors' semantic vectors."""
 
-    name: ClassVar[str]
-    """What `synthesizer.kind` calls it."""
     learned: ClassVar[bool] = False
     """Whether training changes its weights of the neighbors."""
     one_hot: ClassVar[bool] = False
@@ -52,7 +51,6 @@ class Synthesizer(nn.Module):
 class GAT(Synthesizer):
     """s_j = LeakyReLU_0.2(a^T [W^T x_u || W^T x_j]) (paper section 3.3). Static attention: see docs/method.md."""
 
-    name = "gat"
     learned = True
 
     def __init__(self, size: int, width: int, weight_dropout: float) -> None:
@@ -70,7 +68,6 @@ class GAT(Synthesizer):
 class Frozen(GAT):
     """`gat` as it was initialized, never trained."""
 
-    name = "frozen"
     learned = False
 
     def __init__(self, size: int, width: int, weight_dropout: float) -> None:
@@ -81,7 +78,6 @@ class Frozen(GAT):
 class GATv2(Synthesizer):
     """s_j = a^T LeakyReLU_0.2(W [x_u || x_j]): the order of the neighbors may depend on the anchor."""
 
-    name = "gatv2"
     learned = True
 
     def __init__(self, size: int, width: int, weight_dropout: float) -> None:
@@ -97,7 +93,6 @@ class GATv2(Synthesizer):
 class ScaledDot(Synthesizer):
     """s_j = (W_q x_u) . (W_k x_j) / sqrt(D)."""
 
-    name = "dot"
     learned = True
 
     def __init__(self, size: int, width: int, weight_dropout: float) -> None:
@@ -112,7 +107,6 @@ class ScaledDot(Synthesizer):
 class MLP(Synthesizer):
     """s_j = g(x_u) . g(x_j) / sqrt(D) with g(x) = W_2 GELU(W_1 x): the paper's non-linear adapter."""
 
-    name = "mlp"
     learned = True
 
     def __init__(self, size: int, width: int, weight_dropout: float) -> None:
@@ -130,16 +124,12 @@ class MLP(Synthesizer):
 class Uniform(Synthesizer):
     """All neighbors alike."""
 
-    name = "uniform"
-
     def scores(self, anchor: Tensor, neighbors: Tensor, similarity: Tensor) -> Tensor:
         return torch.zeros_like(similarity)
 
 
 class SoftmaxCosine(Synthesizer):
     """Softmax of the similarity / 0.1."""
-
-    name = "softmax-cosine"
 
     def scores(self, anchor: Tensor, neighbors: Tensor, similarity: Tensor) -> Tensor:
         return similarity / COSINE_TEMPERATURE
@@ -148,7 +138,6 @@ class SoftmaxCosine(Synthesizer):
 class RandomPick(Synthesizer):
     """One neighbor at random, anew in every step (the paper's w/o learn.); outside training its expectation, 1 / K."""
 
-    name = "random"
     one_hot = True
 
     def scores(self, anchor: Tensor, neighbors: Tensor, similarity: Tensor) -> Tensor:
@@ -163,7 +152,6 @@ class RandomPick(Synthesizer):
 class Top1(Synthesizer):
     """The most similar neighbor alone."""
 
-    name = "top1"
     one_hot = True
 
     def scores(self, anchor: Tensor, neighbors: Tensor, similarity: Tensor) -> Tensor:
@@ -183,17 +171,14 @@ def _one_hot(scores: Tensor, mask: Tensor) -> Tensor:
     return F.one_hot(best, scores.shape[1]) * mask.to(scores.dtype)
 
 
-SYNTHESIZERS: dict[str, type[Synthesizer]] = {
-    kind.name: kind for kind in (GAT, GATv2, ScaledDot, MLP, Uniform, SoftmaxCosine, RandomPick, Top1, Frozen)
-}
-"""By the name in `synthesizer.kind`, which has to list it too (engine/config.py)."""
-
-
 def build_synthesizer(config: SynthesizerConfig, *, size: int, width: int) -> Synthesizer:
     """The synthesizer that the config names.
 
     Args:
         size: of the semantic vectors.
         width: of the backbone; also the size of the projections.
+
+    Raises:
+        ConfigError: one that is not ours cannot be imported, is no `Synthesizer`, or cannot be built.
     """
-    return SYNTHESIZERS[config.kind](size, width, config.weight_dropout)
+    return SYNTHESIZERS.build(config.kind, size, width, config.weight_dropout)

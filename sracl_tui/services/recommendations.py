@@ -51,7 +51,7 @@ def recommender_of(store: Store, run: StoredRun) -> tuple[Recommender, Dataset]:
         ConfigError: the run has no best weights.
         CheckpointError: they are damaged.
     """
-    from engine import backbone_names
+    from engine.extension_points import BACKBONES
     from engine.recommend import Recommender, build
     from engine.training import checkpoint
     from engine.training.trainer import BEST
@@ -64,7 +64,7 @@ def recommender_of(store: Store, run: StoredRun) -> tuple[Recommender, Dataset]:
         )
     config = RunRequest.read(folder).config
     dataset = open_dataset(store, str(run["dataset_id"]))
-    model = config.model.model_copy(update={"backbone": backbone_names.kept(config.model.backbone, folder)})
+    model = config.model.model_copy(update={"backbone": BACKBONES.kept_in(config.model.backbone, folder)})
     weights = checkpoint.read_weights(folder / BEST, "backbone.")
     length = config.data.max_length
     backbone = build(weights, model, max_length=length, items=len(dataset.items), where=folder / BEST)

@@ -413,6 +413,8 @@ def test_content_hash_is_of_the_canonical_form():
 def test_choices():
     assert choices("loss.direction") == ("symmetric", "one-way")
     assert choices("loss.alpha") == ()
+    assert choices("kind") == ("gat", "gatv2", "dot", "mlp", "uniform", "softmax-cosine", "random", "top1", "frozen")
+    assert choices("model.backbone") == ("sasrec", "gru4rec", "bert4rec")
 
 
 def test_config_survives_json():

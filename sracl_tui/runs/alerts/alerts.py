@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError
 from engine.config import Section
 from engine.errors import ConfigError
 from engine.events import Event, WeightsSeen
+from engine.extension_points import SYNTHESIZERS
 from engine.semantics.llm.endpoints import read_dotenv
 from sracl_tui.redaction import redact
 from sracl_tui.runs.alerts import terminal_bell
@@ -36,8 +37,6 @@ KINDS: tuple[Kind, ...] = ("nan", "collapse", "stall", "budget", "failed", "fini
 VARIABLE = "SRACL_WEBHOOK_URL"
 ONE, EQUAL = 0.05, 0.999
 """Entropy over log k: below ONE nearly all weight is on one neighbor, above EQUAL the weights are uniform."""
-LEARNED = frozenset({"gat", "gatv2", "dot", "mlp"})
-"""Synthesizers that learn their weights: only these can collapse."""
 NO_NUMBER = "no longer a number"
 """Part of the reason of a run whose loss became NaN."""
 
@@ -227,7 +226,7 @@ class AlertMonitor:
         write: appends an event to the run's journal.
         """
         self._home, self._run, self._write, self._clock = home, run, write, clock
-        self._learned = synthesizer in LEARNED
+        self._synthesizer = synthesizer
         self._sent: set[str] = set()
         self._moved = clock()
         self._last: WeightsSeen | None = None
@@ -242,7 +241,7 @@ class AlertMonitor:
         """Take in an event of the run: it is alive, and its weights may have collapsed."""
         self._moved = self._clock()
         self._sent.discard("stall")
-        if isinstance(event, WeightsSeen) and self._learned:
+        if isinstance(event, WeightsSeen) and SYNTHESIZERS.load(self._synthesizer).learned:  # others cannot collapse
             self._last = event
             if event.high < ONE:
                 self._once(

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from engine import backbone_names
+from engine.config import named_entries
 from engine.data.dataset import TRAIN
 from engine.training.trainer import LAST, PREVIOUS, Trainer
 from sracl_tui.runs.jobs.analysis_metrics import measure
@@ -59,7 +59,8 @@ def _semantics(context: JobContext, store: Store, dataset: Dataset) -> Semantics
 
 def _trainer(context: JobContext, dataset: Dataset, semantics: Semantics | None) -> Trainer:
     config, recorder = context.request.config, context.recorder
-    backbone_names.keep(config.model.backbone, recorder.folder)
+    for _, registry, name in named_entries(config):
+        registry.keep(name, recorder.folder)
     trainer = Trainer(config, dataset, semantics, folder=recorder.folder, report=recorder.report, stop=context.stop)
     recorder.write("device_used", device=str(trainer.device), threads=torch.get_num_threads())
     return trainer

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from engine import backbone_names
+from engine import registry
 from engine.config import ModelConfig
 from engine.config_files import build_config
 from engine.data.batching.windows import Windows
 from engine.data.dataset import TRAIN
 from engine.errors import ConfigError
+from engine.extension_points import BACKBONES
 from engine.methods.sracl import SRACL
 from engine.models import bert4rec
-from engine.models.registry import backbone_class, build_backbone
+from engine.models.registry import build_backbone
 from tests.support.commands import ROOT
 
 EXAMPLE = ROOT / "examples" / "own_backbone.py"
@@ -27,7 +29,7 @@ NAMES = ["sasrec", "gru4rec", "bert4rec", "own"]
 N, WIDTH = 6, 8
 
 
-def build(name, items=24, max_length=N, **settings):
+def build(name, items=24, max_length=N, **settings) -> Any:
     torch.manual_seed(3)
     values = {"backbone": name, "width": WIDTH, "inner": 12, "dropout": 0.0, "attention_dropout": 0.0} | settings
     model = build_backbone(ModelConfig.model_validate(values), items=items, max_length=max_length).double()
@@ -278,10 +280,10 @@ def test_training_learns_what_follows_and_gives_the_same_twice(run, make_dataset
 
 
 def test_an_entry_point_is_looked_up(monkeypatch):
-    point = importlib.metadata.EntryPoint("decay", "engine.models.gru4rec:GRU4Rec", backbone_names.GROUP)
-    monkeypatch.setattr(backbone_names, "entry_points", lambda group, name="decay": [point] if name == "decay" else [])
+    point = importlib.metadata.EntryPoint("decay", "engine.models.gru4rec:GRU4Rec", BACKBONES.group)
+    monkeypatch.setattr(registry, "entry_points", lambda group, name="decay": [point] if name == "decay" else [])
     assert build_config({"backbone": "decay"}).model.backbone == "decay"
-    assert backbone_class("decay").__name__ == "GRU4Rec"
+    assert BACKBONES.load("decay").__name__ == "GRU4Rec"
     with pytest.raises(ConfigError, match="there are sasrec, gru4rec, bert4rec, decay"):
         build_config({"backbone": "other"})
 
@@ -346,7 +348,7 @@ class New(Own):
 def test_a_file_with_the_former_names_of_flags_and_methods_is_still_understood(tmp_path, make_dataset):
     path = tmp_path / "former.py"
     path.write_text(FORMER)
-    own, heir, new = (backbone_class(f"{path}:{name}") for name in ("Own", "Heir", "New"))
+    own, heir, new = (BACKBONES.load(f"{path}:{name}") for name in ("Own", "Heir", "New"))
     assert (own.has_own_loss, own.accepts_padding, own.causal) == (True, True, True)
     assert (heir.has_own_loss, heir.accepts_padding) == (False, True)
     assert not new.has_own_loss  # its own name wins

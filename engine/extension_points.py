@@ -1,0 +1,41 @@
+"""Every kind of part that a setting names, and our entries of it. Imports none of them.
+
+A new part of ours is its file and a line here; one of your own is its file alone (docs/extending.md).
+"""
+
+from __future__ import annotations
+
+from engine.registry import Registry
+
+BACKBONES = Registry(
+    kind="backbone",
+    where="model.backbone",
+    group="sracl.backbones",
+    base="engine.models.backbone:Backbone",
+    ours={
+        "sasrec": "engine.models.sasrec:SASRec",
+        "gru4rec": "engine.models.gru4rec:GRU4Rec",
+        "bert4rec": "engine.models.bert4rec:BERT4Rec",
+    },
+    example="examples/own_backbone.py is one that works.",
+)
+
+_SYNTHESIZERS = "engine.models.synthesizers"
+SYNTHESIZERS = Registry(
+    kind="synthesizer",
+    where="synthesizer.kind",
+    group="sracl.synthesizers",
+    base=f"{_SYNTHESIZERS}:Synthesizer",
+    ours={
+        "gat": f"{_SYNTHESIZERS}:GAT",
+        "gatv2": f"{_SYNTHESIZERS}:GATv2",
+        "dot": f"{_SYNTHESIZERS}:ScaledDot",
+        "mlp": f"{_SYNTHESIZERS}:MLP",
+        "uniform": f"{_SYNTHESIZERS}:Uniform",
+        "softmax-cosine": f"{_SYNTHESIZERS}:SoftmaxCosine",
+        "random": f"{_SYNTHESIZERS}:RandomPick",
+        "top1": f"{_SYNTHESIZERS}:Top1",
+        "frozen": f"{_SYNTHESIZERS}:Frozen",
+    },
+    example="docs/extending.md has one that works.",
+)
