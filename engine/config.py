@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from engine.extension_points import BACKBONES, SYNTHESIZERS
+from engine.extension_points import BACKBONES, BACKENDS, SYNTHESIZERS
 from engine.registry import Registry
 
 
@@ -106,8 +106,8 @@ class RetrievalConfig(Section):
     """Candidates: other users' training prefixes, all training prefixes, one per other user, or all prefixes."""
     similarity: Literal["cosine", "dot"] = "cosine"
     """Similarity of two semantic vectors."""
-    backend: Literal["exact", "annoy"] = "exact"
-    """Exact search, or Annoy's approximate trees."""
+    backend: Annotated[str, Named(BACKENDS), Hash(identity=BACKENDS.identity_of)] = "exact"
+    """Exact search, Annoy's approximate trees (`annoy`), or your own as `path.py:Class`."""
     trees: int = Field(default=50, ge=1, le=1000)
     """Annoy: number of trees."""
     search_k: int = Field(default=20_000, ge=1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from engine.config import Config, leaf_paths, registries
+from engine.config import Config, RetrievalConfig, leaf_paths, registries
 from engine.errors import ConfigError
+from engine.extension_points import BACKENDS
 
 
 def preset_names() -> list[str]:
@@ -166,11 +167,26 @@ def _contradictions(config: Config) -> list[str]:
         problems.append(f"evaluate.ks: cutoffs must be positive and different, not {list(evaluate.ks)}")
     if int(train.select.split("@")[1]) not in evaluate.ks:
         problems.append(f"train.select: {train.select} is not measured; evaluate.ks is {list(evaluate.ks)}")
-    if retrieval.backend == "annoy" and retrieval.similarity == "dot":
-        problems.append("retrieval.backend: annoy searches by cosine here; use exact with dot")
+    if retrieval.similarity != RetrievalConfig().similarity:  # every backend searches by the default
+        searched = _similarities(retrieval.backend, problems)
+        if retrieval.similarity not in searched:
+            problems.append(
+                f"retrieval.backend: {retrieval.backend} searches by {' or '.join(searched)} here; "
+                f"use exact with {retrieval.similarity}"
+            )
     if config.semantics.unit == "user" and config.semantics.vector == "text" and retrieval.pool != "users":
         problems.append("retrieval.pool: with semantics.unit = user the pool is `users`: one text per user")
     return problems
+
+
+def _similarities(backend: str, problems: list[str]) -> tuple[str, ...]:
+    """What a backend searches by; where it cannot be loaded, all, and the problem is noted."""
+    try:
+        if BACKENDS.problem_of(backend) is None:
+            return BACKENDS.load(backend).similarities
+    except ConfigError as error:
+        problems.append(f"retrieval.backend: {error.message}")
+    return get_args(RetrievalConfig.model_fields["similarity"].annotation)
 
 
 def load_config(

@@ -20,6 +20,15 @@ BACKBONES = Registry(
     example="examples/own_backbone.py is one that works.",
 )
 
+BACKENDS = Registry(
+    kind="backend",
+    where="retrieval.backend",
+    group="sracl.retrieval",
+    base="engine.retrieval.backend:Backend",
+    ours={"exact": "engine.retrieval.backends:Exact", "annoy": "engine.retrieval.backends:Annoy"},
+    example="docs/extending.md has one that works.",
+)
+
 _SYNTHESIZERS = "engine.models.synthesizers"
 SYNTHESIZERS = Registry(
     kind="synthesizer",

@@ -1,4 +1,4 @@
-"""Approximate top-k with Annoy's random-projection trees, and how much of the exact result it finds.
+"""Approximate top-k with Annoy's random-projection trees, and their file.
 
 Legend: Q queries, C candidates, S size of a vector, k neighbors.
 """
@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from engine.retrieval.topk import ExactSearch, dots, first_k
+from engine.config import RetrievalConfig
+from engine.retrieval.backend import Index
 
 SEED = 1
-SAMPLE = 200
-"""Queries on which the recall is measured."""
 CHUNK = 2048
 """Queries between two reports."""
 
@@ -31,8 +31,8 @@ def annoy_search(
     trees: int,
     search_k: int,
     step: Callable[[int], None] = lambda done: None,
-) -> tuple[NDArray[np.int64], NDArray[np.float32], float | None]:
-    """Columns (Q, k), -1 where there are fewer; their cosine (Q, k); and the recall measured on a sample of queries.
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Columns (Q, k), -1 where there are fewer, and their cosine (Q, k).
 
     Deterministic: the trees are seeded and built by one thread. A query retrieves as many more as it must skip; one that
     still finds fewer than k is searched exactly.
@@ -44,6 +44,10 @@ def annoy_search(
         search_k: nodes that a query inspects.
         step: called after each chunk with the number of queries done; what it raises ends the search.
     """
+    import torch
+
+    from engine.retrieval.topk import ExactSearch
+
     index = build_trees(candidates, trees)
     best = np.full((len(queries), k), -1, np.int64)
     similarity = np.zeros((len(queries), k), np.float32)
@@ -57,11 +61,10 @@ def annoy_search(
             )
             best[part], similarity[part] = _ranked(list(found), candidates, queries[part], skip[part], k=k)
             step(part.stop)
-    exact = ExactSearch(candidates, k=k)
     short = np.flatnonzero((best >= 0).sum(axis=1) < np.minimum(k, len(candidates) - lengths))
     if len(short):
-        best[short], similarity[short] = exact(queries[short], skip[short])
-    return best, similarity, measured_recall(exact, queries, skip, best, similarity)
+        best[short], similarity[short] = ExactSearch(candidates, k=k)(queries[short], skip[short])
+    return best, similarity
 
 
 def build_trees(candidates: NDArray[np.float32], trees: int) -> Any:
@@ -85,6 +88,8 @@ def _ranked(
     k: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The k best of the candidates that the trees returned (a list per query), without those to skip."""
+    from engine.retrieval.topk import dots, first_k
+
     rows = np.repeat(np.arange(len(found)), [len(columns) for columns in found])
     columns = np.array([column for some in found for column in some], np.int64)
     kept = (columns < skip[rows, 0]) | (columns >= skip[rows, 1])
@@ -92,20 +97,38 @@ def _ranked(
     return first_k(rows, columns, dots(queries, candidates, rows, columns), count=len(found), k=k)
 
 
-def measured_recall(
-    exact: ExactSearch,
-    queries: NDArray[np.float32],
-    skip: NDArray[np.int64],
-    best: NDArray[np.int64],
-    similarity: NDArray[np.float32],
-) -> float | None:
-    """Share of the exact neighbors that were found; one that is as similar as the last exact one counts as found."""
-    generator = np.random.default_rng(SEED)
-    sample = np.sort(generator.choice(len(queries), min(SAMPLE, len(queries)), replace=False))
-    columns, scores = exact(queries[sample], skip[sample])
-    mask = columns >= 0
-    if not mask.any():
-        return None
-    last = np.where(mask, scores, np.inf).min(axis=1, keepdims=True)
-    right = (best[sample] >= 0) & (similarity[sample] >= last)
-    return float(right.sum() / mask.sum())
+class AnnoyTrees(Index):
+    """Annoy's index in a memory-mapped file, of which only what is read is loaded."""
+
+    suffix = ".ann"
+    settings = ("trees",)
+
+    def __init__(self, index: Any, trees: int) -> None:
+        self._index, self._trees = index, trees
+
+    @classmethod
+    def build(cls, units: NDArray[np.float32], config: RetrievalConfig) -> AnnoyTrees:
+        return cls(build_trees(units, config.trees), config.trees)
+
+    @classmethod
+    def open(cls, path: Path, dimension: int) -> AnnoyTrees:
+        from annoy import AnnoyIndex
+
+        index = AnnoyIndex(dimension, "angular")
+        index.load(str(path))
+        return cls(index, index.get_n_trees())
+
+    @classmethod
+    def library(cls) -> str:
+        return f"annoy {version('annoy')}"
+
+    def save(self, path: Path) -> None:
+        self._index.save(str(path))
+
+    def nearest(self, query: NDArray[np.float32], k: int, search_k: int) -> NDArray[np.int64]:
+        """Rows; at least `k` nodes of every tree are inspected."""
+        rows = self._index.get_nns_by_vector(query.tolist(), k, max(search_k, k * self._trees))
+        return np.array(rows, np.int64)
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.array([self._index.get_item_vector(int(row)) for row in rows], np.float64)

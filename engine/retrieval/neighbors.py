@@ -15,6 +15,7 @@ from engine.config import RetrievalConfig
 from engine.data.dataset import TRAIN, Dataset
 from engine.errors import Interrupted
 from engine.events import Columns, Report, StageProgress
+from engine.retrieval.backends import build_backend
 
 STAGE = "neighbors"
 
@@ -163,7 +164,6 @@ def _search(
 ) -> NeighborTable:
     """Search candidates (C, S) with ids (C,) for the queries (Q,) whose vector (Q, S) is not zero."""
     # Imported here so that a reader of neighbor lists does not load torch.
-    from engine.retrieval.backends import BACKENDS
     from engine.retrieval.topk import normalized
 
     def step(done: int) -> None:
@@ -176,7 +176,7 @@ def _search(
     asking = np.flatnonzero(vectors.any(axis=1))
     total = len(asking)
     step(0)
-    found = BACKENDS[config.backend](candidates, vectors[asking], skip[asking], k=k, config=config, step=step)
+    found = build_backend(config).find(candidates, vectors[asking], skip[asking], k=k, step=step)
     table, similarity = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
     table[asking] = np.append(ids, 0)[found.columns]  # column -1 means none
     similarity[asking] = found.similarity

@@ -1,4 +1,4 @@
-"""An Annoy index in a memory-mapped file, with its measured recall in a JSON file of the same name.
+"""A backend's index in a file, with its measured recall in a JSON file of the same name.
 
 Legend: C vectors, S size of a vector, k results.
 """
@@ -10,15 +10,15 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import content_hash
+from engine.config import RetrievalConfig, content_hash
 from engine.files import atomic_write
+from engine.retrieval.backend import Index
 
 TREES = 50
 SEARCH_K = 20_000
@@ -46,39 +46,38 @@ class IndexFacts:
     """C"""
     dimension: int
     """S"""
-    trees: int
+    settings: dict[str, Any]
+    """What the index was built with."""
     search_k: int
+    """Effort of a query."""
     recall: float | None
     """Share of the true 10 nearest that are found, on a sample of the vectors, each left out of its own neighbors."""
     seconds: float
     """That it took to build and to measure."""
     sha256: str
     """Of the index's file."""
-    annoy: str
-    """Version of the library."""
+    library: str
+    """Name and version of what wrote it."""
 
 
 class SavedIndex:
-    """An index in a file, of which only what is read is loaded into memory."""
+    """An index in a file, of which a library may load only what is read."""
 
-    def __init__(self, path: Path, facts: IndexFacts) -> None:
-        """Map it.
+    def __init__(self, path: Path, facts: IndexFacts, kind: type[Index]) -> None:
+        """Open it.
 
         Raises:
-            OSError: the file is not an index of that dimension.
+            OSError, ValueError: the file is not an index of that kind and dimension.
         """
-        from annoy import AnnoyIndex
-
         self.facts = facts
-        self._index = AnnoyIndex(facts.dimension, "angular")
-        self._index.load(str(path))
+        self._index = kind.open(path, facts.dimension)
 
     def nearest(self, query: NDArray[np.float32], k: int) -> Found:
         """The k rows with the largest cosine to a query (S,), fewer where there are fewer."""
         facts = self.facts
-        rows = self._index.get_nns_by_vector(query.tolist(), min(k, facts.count), max(facts.search_k, k * facts.trees))
-        vectors = np.array([self._index.get_item_vector(row) for row in rows], np.float64).reshape(-1, facts.dimension)
-        return _sorted(np.array(rows, np.int64), _cosines(vectors, query))
+        rows = self._index.nearest(query, min(k, facts.count), facts.search_k)
+        vectors = self._index.vectors(rows).reshape(-1, facts.dimension)
+        return _sorted(rows, _cosines(vectors, query))
 
 
 def exact_nearest(vectors: NDArray[np.float32], query: NDArray[np.float32], k: int) -> Found:
@@ -87,13 +86,13 @@ def exact_nearest(vectors: NDArray[np.float32], query: NDArray[np.float32], k: i
     return rows[:k], cosines[:k]
 
 
-def open_index(path: Path, fingerprint: str) -> SavedIndex | None:
-    """The index saved at a path; none where it is missing, damaged, of another Annoy version, or of other vectors."""
+def open_index(path: Path, fingerprint: str, kind: type[Index]) -> SavedIndex | None:
+    """The index saved at a path; none where it is missing, damaged, of another library or version, or of other vectors."""
     try:
         facts = IndexFacts(**json.loads(_facts_path(path).read_text("utf-8")))
-        if facts.fingerprint != fingerprint or facts.annoy != version("annoy") or facts.sha256 != _sha256(path):
+        if facts.fingerprint != fingerprint or facts.library != kind.library() or facts.sha256 != _sha256(path):
             return None
-        return SavedIndex(path, facts)
+        return SavedIndex(path, facts, kind)
     except (OSError, ValueError, TypeError):
         return None
 
@@ -102,6 +101,7 @@ def build_index(
     path: Path,
     vectors: NDArray[np.float32],
     fingerprint: str,
+    kind: type[Index],
     *,
     trees: int = TREES,
     search_k: int | None = None,
@@ -109,22 +109,21 @@ def build_index(
 ) -> SavedIndex:
     """Index vectors (C, S), none of them zero, measure the recall, and save both; an older index is replaced at the end.
 
-    Seeded and built by one thread: the same vectors give the same file.
-
     Args:
-        search_k: nodes that a query inspects at first; none means the larger of SEARCH_K and SEARCH_SHARE of C.
+        trees: for a kind of index that has them.
+        search_k: effort of a query at first (of Annoy, nodes that it inspects); none means the larger of SEARCH_K and SEARCH_SHARE of C.
         doublings: how often it may be doubled to reach TARGET.
 
     Raises:
         OSError: it cannot be written.
     """
-    from engine.retrieval.annoy_index import build_trees
     from engine.retrieval.topk import normalized
 
     started = time.perf_counter()
     units = normalized(vectors)
     search_k = max(SEARCH_K, int(SEARCH_SHARE * len(units))) if search_k is None else search_k
-    index = build_trees(units, trees)
+    config = RetrievalConfig(trees=trees)
+    index = kind.build(units, config)
     recall_at = _recall_of(index, units)
     recall = recall_at(search_k)
     for _ in range(doublings):
@@ -134,21 +133,21 @@ def build_index(
         recall = recall_at(search_k)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        index.save(str(temporary))
+        index.save(temporary)
         facts = IndexFacts(
             fingerprint=fingerprint,
             count=len(units),
             dimension=units.shape[1],
-            trees=trees,
+            settings={name: getattr(config, name) for name in kind.settings},
             search_k=search_k,
             recall=recall,
             seconds=round(time.perf_counter() - started, 3),
             sha256=_sha256(temporary),
-            annoy=version("annoy"),
+            library=kind.library(),
         )
     with atomic_write(_facts_path(path)) as temporary:
         temporary.write_text(json.dumps(asdict(facts), indent=1), "utf-8")
-    return SavedIndex(path, facts)
+    return SavedIndex(path, facts, kind)
 
 
 def fingerprint_of(encoder: str, sha256s: list[str]) -> str:
@@ -156,7 +155,7 @@ def fingerprint_of(encoder: str, sha256s: list[str]) -> str:
     return content_hash([encoder, sha256s], length=32)
 
 
-def _recall_of(index: Any, units: NDArray[np.float32]) -> Callable[[int], float | None]:
+def _recall_of(index: Index, units: NDArray[np.float32]) -> Callable[[int], float | None]:
     """Recall on a seeded sample, as a function of `search_k`: the exact result is found once."""
     from engine.retrieval.topk import ExactSearch, dots
 
@@ -170,7 +169,7 @@ def _recall_of(index: Any, units: NDArray[np.float32]) -> Callable[[int], float 
             return None
         hits = 0
         for row, least in zip(rows.tolist(), last, strict=True):
-            found = np.array(index.get_nns_by_item(row, SAMPLE_K + 1, search_k), np.int64)
+            found = index.nearest(units[row], min(SAMPLE_K + 1, len(units)), search_k)
             found = found[found != row][:SAMPLE_K]
             # One that is as similar as the last exact one is as good as it.
             hits += int((dots(units, units, np.full(len(found), row), found) >= least).sum())

@@ -28,6 +28,10 @@ def search(
     encoder: Annotated[
         str | None, typer.Option(metavar="NAME", help="Text encoder. Default: that of the run, else minilm.")
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Search backend that keeps the index of many texts. Default: annoy."),
+    ] = None,
     n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Number of results.")] = 10,
     home: HomeOption = None,
     json_: JsonOption = False,
@@ -38,7 +42,8 @@ def search(
     Default: the summaries of the newest run.
 
     Summaries without a stored vector are encoded first, and the vectors are stored. For 2,000 texts or more, an Annoy
-    index is built once and kept under cache/ in the home, with its measured recall; fewer texts are searched exactly.
+    index is built once and kept under cache/ in the home, with its measured recall; fewer texts are searched exactly,
+    and all are with --backend exact.
 
     \b
     Examples:
@@ -57,7 +62,9 @@ def search(
         bars = ProgressBars(console, epochs=0) if console.is_terminal else nullcontext(ProgressLines(console))
         try:
             with bars as listener:
-                result = semantic_search.search(store, text, target, n=n, listener=listener)
+                result = semantic_search.search(
+                    store, text, target, n=n, backend=backend or semantic_search.BACKEND, listener=listener
+                )
         except semantic_search.SearchStopped:
             console.print("stopped; the vectors so far are kept, and the next search continues from there")
             raise typer.Exit(130) from None
@@ -87,7 +94,7 @@ def _print(result: SearchResult) -> None:
     method = (
         "every text compared"
         if index["method"] == "exact"
-        else f"Annoy, recall@10 {'unknown' if recall is None else f'{recall:.4f}'}"
+        else f"{'Annoy' if index['method'] == 'annoy' else index['method']}, recall@10 {'unknown' if recall is None else f'{recall:.4f}'}"
     )
     model = f" / {result.model}" if result.model else ""
     console.print(

@@ -19,6 +19,7 @@ from engine.config import content_hash
 from engine.config_files import load_config
 from engine.errors import ConfigError
 from engine.events import Report, StageFinished, StageStarted, ignore
+from engine.extension_points import BACKENDS
 from sracl_tui.runs.jobs.encode import ENCODER, set_encoder
 from sracl_tui.runs.request import RunRequest, new_run_id
 from store.database.database import Store
@@ -28,11 +29,14 @@ from store.queries import caches, datasets, runs
 from store.queries import text_search as stored
 
 if TYPE_CHECKING:
+    from engine.retrieval.backend import Index
     from engine.retrieval.saved_index import SavedIndex
     from engine.semantics.encoders.encoder import Encoder
 
 SMALL = 2000
 """Fewer texts are compared one by one: an index would be no faster."""
+BACKEND = "annoy"
+"""Keeps the index unless another backend is named."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class SearchResult:
     texts: int
     """Distinct texts that were searched."""
     index: dict[str, Any]
-    """`method` (`annoy` or `exact`); of Annoy: recall, trees, search_k, and whether it was `built` just now."""
+    """`method` (`exact`, or the backend); of an index: recall, search_k, what it was built with (Annoy: trees), and
+    whether it was `built` just now."""
     seconds: dict[str, float]
     """To get the vectors or the index, to encode the query, to search."""
     hits: list[dict[str, Any]]
@@ -127,13 +132,15 @@ def choose(
     return Target(found, encoder or found["encoder"] or ENCODER, prefixes)
 
 
-def search(store: Store, text: str, target: Target, *, n: int = 10, listener: Report = ignore) -> SearchResult:
+def search(
+    store: Store, text: str, target: Target, *, n: int = 10, backend: str = BACKEND, listener: Report = ignore
+) -> SearchResult:
     """The n users (or prefixes, or items) whose summary is nearest to a text by the cosine of their vectors.
 
     Owners with the same summary stand together, the lower id first.
 
     Raises:
-        ConfigError: the text says nothing to the encoder.
+        ConfigError: the text says nothing to the encoder, or there is no such backend.
         LookupFailed: all summaries of the set are empty.
         SearchStopped: the encoding was asked to stop.
     """
@@ -151,7 +158,7 @@ def search(store: Store, text: str, target: Target, *, n: int = 10, listener: Re
     with _Timer(seconds, "encode"):
         query = _encode(store, encoder, text)
     with _Timer(seconds, "index"):
-        nearest, index = _searcher(store, target, encoder, shas, listener)
+        nearest, index = _searcher(store, target, encoder, shas, backend, listener)
     with _Timer(seconds, "search"):
         rows, cosines = nearest(query, n)
     hits = _hits(store, found, owner_ids, rows_of_owners, rows, cosines, n=n)
@@ -192,37 +199,42 @@ def _encode(store: Store, encoder: Encoder, text: str) -> NDArray[np.float32]:
 
 
 def _searcher(
-    store: Store, target: Target, encoder: Encoder, shas: list[str], listener: Report
+    store: Store, target: Target, encoder: Encoder, shas: list[str], backend: str, listener: Report
 ) -> tuple[Callable[[NDArray[np.float32], int], Any], dict[str, Any]]:
     """What finds rows of `shas`, and what it is: the index of an earlier search, a new one, or no index at all."""
     from engine.retrieval import saved_index as saved
 
-    if len(shas) < SMALL:
+    backend = BACKENDS.absolute(backend)
+    kind = BACKENDS.load(backend).index()
+    if kind is None or len(shas) < SMALL:
         vectors = _vectors(store, target, encoder, shas, listener)
         return lambda query, n: saved.exact_nearest(vectors, query, n), {"method": "exact"}
     fingerprint = saved.fingerprint_of(encoder.name, shas)
-    path = _index_path(store, target, encoder)
-    index = saved.open_index(path, fingerprint)
+    path = _index_path(store, target, encoder, backend, kind.suffix)
+    index = saved.open_index(path, fingerprint, kind)
     built = index is None
     if index is None:
-        index = _build(path, _vectors(store, target, encoder, shas, listener), fingerprint, listener)
+        index = _build(path, _vectors(store, target, encoder, shas, listener), fingerprint, kind, listener)
     facts = index.facts
-    described = {"method": "annoy", "recall": facts.recall, "trees": facts.trees, "search_k": facts.search_k}
+    described = {"method": BACKENDS.label_of(backend), "recall": facts.recall, **facts.settings}
+    described["search_k"] = facts.search_k
     return index.nearest, described | {"built": built, "seconds": facts.seconds, "path": str(path)}
 
 
-def _index_path(store: Store, target: Target, encoder: Encoder) -> Path:
-    """One file per set, encoder and choice of prefixes."""
-    set_id = target.found["set_id"]
-    return store.home.cache / "search" / f"{set_id}-{content_hash([encoder.name, target.prefixes], length=8)}.ann"
+def _index_path(store: Store, target: Target, encoder: Encoder, backend: str, suffix: str) -> Path:
+    """One file per set, encoder, choice of prefixes, and backend."""
+    which = [encoder.name, target.prefixes, *([BACKENDS.label_of(backend)] if backend != BACKEND else [])]
+    return store.home.cache / "search" / f"{target.found['set_id']}-{content_hash(which, length=8)}{suffix}"
 
 
-def _build(path: Path, vectors: NDArray[np.float32], fingerprint: str, listener: Report) -> SavedIndex:
+def _build(
+    path: Path, vectors: NDArray[np.float32], fingerprint: str, kind: type[Index], listener: Report
+) -> SavedIndex:
     from engine.retrieval.saved_index import build_index
 
     listener(StageStarted(stage="index"))
     try:
-        index = build_index(path, vectors, fingerprint)
+        index = build_index(path, vectors, fingerprint, kind)
     except OSError as error:
         raise StoreError(
             f"the index cannot be written: {error}", where=str(path), hint="Look at disk space and permissions."

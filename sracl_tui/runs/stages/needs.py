@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from engine.config import Config, content_hash
 from engine.data.dataset import Dataset
 from engine.data.perturb import perturb_items
+from engine.extension_points import BACKENDS
+from engine.retrieval.backends import build_backend
 
 if TYPE_CHECKING:
     from engine.semantics.kinds import Kind
@@ -91,11 +93,10 @@ class Needs:
             "source": source,
             "encoder": encoder,
             "similarity": retrieval.similarity,
-            "backend": retrieval.backend,
+            "backend": BACKENDS.label_of(retrieval.backend),
             "k": retrieval.k if kind == "user" else retrieval.item_k,
         }
-        if retrieval.backend == "annoy":
-            key |= {"trees": retrieval.trees, "search_k": retrieval.search_k}
+        key |= build_backend(retrieval).parameters()
         if kind == "user":
             key |= {"pool": retrieval.pool, "unit": semantics.unit}
             if semantics.vector != "text":

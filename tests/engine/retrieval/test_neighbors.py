@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.config import RetrievalConfig, choices
+from engine.config import RetrievalConfig
 from engine.data.dataset import TRAIN, Dataset, Items
 from engine.errors import Interrupted
 from engine.events import Event, StageProgress, ignore
-from engine.retrieval.backends import BACKENDS
 from engine.retrieval.leaks import LeakReport, leak_table
 from engine.retrieval.neighbors import NeighborTable, anchors_needed, item_neighbors, user_neighbors
 
@@ -187,10 +186,6 @@ def many_users(seed: int, users: int) -> tuple[Dataset, NDArray[np.float32], NDA
     centers = rng.normal(size=(12, 24))
     vectors = (centers[rng.integers(0, 12, len(ids))] + rng.normal(size=(len(ids), 24)) * 0.6).astype(np.float32)
     return dataset, vectors, ids
-
-
-def test_every_backend_of_the_config_is_registered() -> None:
-    assert set(BACKENDS) == set(choices("backend"))
 
 
 def test_annoy_is_near_the_exact_result_and_repeats() -> None:
