@@ -12,7 +12,7 @@ import torch
 from engine.config import EvaluateConfig
 from engine.data.batching.windows import Windows
 from engine.data.dataset import TEST
-from engine.evaluation.ranking import rank_targets
+from engine.evaluation.ranking import rank_and_list, rank_targets
 from engine.models.sasrec import SASRec
 
 
@@ -41,12 +41,18 @@ def _sorted_ranks(model: SASRec, windows: Windows, ids: np.ndarray) -> np.ndarra
 
 
 @pytest.mark.benchmark(group="full ranking, Beauty, 22,363 users x 12,101 items")
-@pytest.mark.parametrize("way", ["ours", "plain"])
+@pytest.mark.parametrize("way", ["ours", "ours, with lists of 20", "plain"])
 def test_ranking(benchmark, beauty, config, way):
     dataset, windows, ids, settings = beauty
     model = _model(config, dataset)
     if way == "ours":
         ranks = benchmark.pedantic(rank_targets, (model, windows, dataset, ids, settings), rounds=5, warmup_rounds=1)
+    elif way == "ours, with lists of 20":
+        wanted = {"k": 20}
+        ranks, lists = benchmark.pedantic(
+            rank_and_list, (model, windows, dataset, ids, settings), wanted, rounds=5, warmup_rounds=1
+        )
+        assert lists.shape == (len(ids), 20)
     else:
         ranks = benchmark.pedantic(_sorted_ranks, (model, windows, ids), rounds=1)
     assert len(ranks) == len(ids)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from engine.extension_points import BACKBONES, BACKENDS, SYNTHESIZERS
+from engine.metric_registry import DEFAULT as DEFAULT_METRICS
 from engine.registry import Registry
 
 
@@ -179,8 +180,8 @@ class TrainConfig(Section):
     """Adam's L2 penalty."""
     patience: int = Field(default=10, ge=1)
     """Stop after this many consecutive epochs without a better validation score."""
-    select: str = Field(default="mrr@10", pattern=r"^(hr|ndcg|mrr)@[1-9]\d*$")
-    """Validation metric that picks the best epoch."""
+    select: str = Field(default="mrr@10", pattern=r"^[a-z]\w*(@[1-9]\d*)?$")
+    """Validation metric that picks the best epoch: any metric of docs/metrics.md, with its cutoff; it is measured too."""
     select_digits: int | None = Field(default=None, ge=1, le=15)
     """Digits to which the score is rounded before it is compared; none compares in full precision."""
     tie_improves: bool = False
@@ -199,7 +200,9 @@ class EvaluateConfig(Section):
     """Full ranking over all items, of one held-out target per user."""
 
     ks: tuple[int, ...] = Field(default=(5, 10, 20), min_length=1)
-    """Cutoffs of HR, NDCG and MRR."""
+    """Cutoffs of the metrics."""
+    metrics: Annotated[tuple[str, ...], Hash(never=True)] = Field(default=DEFAULT_METRICS, min_length=1)
+    """Metrics that are measured (docs/metrics.md), such as map, coverage, gini, popularity; the last three on test alone."""
     mask_seen: bool = False
     """Whether items of the user's own history are excluded from the ranking."""
     ties: Literal["worst", "best"] = "worst"

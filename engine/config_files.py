@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from engine import metric_registry
 from engine.config import Config, RetrievalConfig, leaf_paths, registries
 from engine.errors import ConfigError
 from engine.extension_points import BACKENDS
@@ -159,14 +160,13 @@ def _unknown_names(tree: dict[str, Any]) -> list[str]:
 
 def _contradictions(config: Config) -> list[str]:
     """Settings that are valid alone and not together, one message each."""
-    model, evaluate, train, retrieval = config.model, config.evaluate, config.train, config.retrieval
+    model, evaluate, retrieval = config.model, config.evaluate, config.retrieval
     problems: list[str] = []
     if model.width % model.heads:
         problems.append(f"model.heads: {model.heads} does not divide model.width = {model.width}")
     if any(k < 1 for k in evaluate.ks) or len(set(evaluate.ks)) != len(evaluate.ks):
         problems.append(f"evaluate.ks: cutoffs must be positive and different, not {list(evaluate.ks)}")
-    if int(train.select.split("@")[1]) not in evaluate.ks:
-        problems.append(f"train.select: {train.select} is not measured; evaluate.ks is {list(evaluate.ks)}")
+    problems += _metric_problems(config)
     if retrieval.similarity != RetrievalConfig().similarity:  # every backend searches by the default
         searched = _similarities(retrieval.backend, problems)
         if retrieval.similarity not in searched:
@@ -187,6 +187,25 @@ def _similarities(backend: str, problems: list[str]) -> tuple[str, ...]:
     except ConfigError as error:
         problems.append(f"retrieval.backend: {error.message}")
     return get_args(RetrievalConfig.model_fields["similarity"].annotation)
+
+
+def _metric_problems(config: Config) -> list[str]:
+    """Metrics that cannot be measured, and a selection by one that is not, one message each."""
+    evaluate, select = config.evaluate, config.train.select
+    known = [(name, metric_registry.problem_of(name)) for name in evaluate.metrics]
+    problems = [f"evaluate.metrics: {problem}" for _, problem in known if problem is not None]
+    if len(set(evaluate.metrics)) != len(evaluate.metrics):
+        problems.append(f"evaluate.metrics: metrics must be different, not {list(evaluate.metrics)}")
+    name, k = metric_registry.split_name(select)
+    if (problem := metric_registry.problem_of(name)) is not None:
+        problems.append(f"train.select: {problem}")
+    elif metric_registry.definition_of(select) is None:
+        problems.append(
+            f"train.select: {name} {'takes no cutoff' if k else 'needs a cutoff, such as'} {name}{'' if k else '@10'}"
+        )
+    elif k and k not in evaluate.ks:
+        problems.append(f"train.select: {select} is not measured; evaluate.ks is {list(evaluate.ks)}")
+    return problems
 
 
 def load_config(

@@ -1,16 +1,19 @@
-"""HR, NDCG and MRR at cutoffs, from the ranks of the targets: one target per user.
+"""The metrics of engine/metric_registry.py, from the ranks of the targets (one target per user) and from recommended lists.
 
-A rank counts from 1. HR@K = share of ranks up to K; NDCG@K = mean of 1 / log2(rank + 1) over them (else 0; the ideal
-is 1); MRR@K = mean of 1 / rank over them (else 0).
+Legend: U users, B anchors, V items.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import Dataset
 from engine.events import Metric
+from engine.metric_registry import DEFAULT, RecommendedLists, find, full_names, split_name
 
 HEAD_SHARE = 0.2
 """Head items: the most popular fifth of the items with training interactions."""
@@ -18,18 +21,27 @@ SHORT, LONG = 5, 10
 """Histories up to SHORT items are short, those over LONG items long."""
 
 
-def gains(ranks: NDArray[np.integer], k: int) -> dict[str, NDArray[np.float64]]:
-    """Per-user contributions (U,) to `hr@k`, `ndcg@k` and `mrr@k`; a metric is the mean of its row."""
-    hit = ranks <= k
-    return {
-        f"hr@{k}": hit.astype(np.float64),
-        f"ndcg@{k}": np.where(hit, 1.0 / np.log2(ranks + 1.0), 0.0),
-        f"mrr@{k}": np.where(hit, 1.0 / ranks, 0.0),
-    }
+def gains(
+    ranks: NDArray[np.integer], ks: Sequence[int], names: Sequence[str] = DEFAULT
+) -> dict[str, NDArray[np.float64]]:
+    """Contributions (U,) of each user to the metrics that have one, by full name; a metric is the mean of its row.
+
+    Raises:
+        ConfigError: an installed metric cannot be imported.
+    """
+    found: dict[str, NDArray[np.float64]] = {}
+    for full in full_names(names, ks):
+        name, k = split_name(full)
+        metric = find(name)
+        if metric is not None and metric.of_ranks is not None:
+            found[full] = np.asarray(metric.of_ranks(ranks, k), np.float64)
+    return found
 
 
-def ranking_metrics(ranks: NDArray[np.integer], ks: tuple[int, ...]) -> dict[str, float]:
-    """Every metric at every cutoff for ranks (U,); nothing for no ranks.
+def ranking_metrics(
+    ranks: NDArray[np.integer], ks: tuple[int, ...], names: Sequence[str] = DEFAULT
+) -> dict[str, float]:
+    """Every metric that is computed from ranks (U,), at every cutoff; nothing for no ranks.
 
     Raises:
         ValueError: a rank is below 1.
@@ -38,7 +50,23 @@ def ranking_metrics(ranks: NDArray[np.integer], ks: tuple[int, ...]) -> dict[str
         return {}
     if ranks.min() < 1:
         raise ValueError(f"ranks count from 1, not {ranks.min()}")
-    return {name: float(values.mean()) for k in ks for name, values in gains(ranks, k).items()}
+    return {name: float(values.mean()) for name, values in gains(ranks, ks, names).items()}
+
+
+def list_metrics(lists: RecommendedLists, ks: Sequence[int], names: Sequence[str] = DEFAULT) -> dict[str, float]:
+    """Every metric that is computed from recommended lists, at every cutoff; an undefined value is left out."""
+    found: dict[str, float] = {}
+    for full in full_names(names, ks):
+        name, k = split_name(full)
+        metric = find(name)
+        if metric is not None and metric.of_lists is not None:
+            found[full] = float(metric.of_lists(lists, k))
+    return {full: value for full, value in found.items() if math.isfinite(value)}
+
+
+def needs_lists(names: Sequence[str]) -> bool:
+    """Whether any of the metrics is computed from recommended lists."""
+    return any(metric.of_lists is not None for name in names if (metric := find(name)) is not None)
 
 
 def subgroups(dataset: Dataset, anchor_ids: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
@@ -70,14 +98,24 @@ def head_items(dataset: Dataset) -> NDArray[np.bool_]:
 
 
 def grouped_metrics(
-    ranks: NDArray[np.integer], masks: dict[str, NDArray[np.bool_]], *, split: str, ks: tuple[int, ...]
+    ranks: NDArray[np.integer],
+    masks: dict[str, NDArray[np.bool_]],
+    *,
+    split: str,
+    ks: tuple[int, ...],
+    names: Sequence[str] = DEFAULT,
+    lists: RecommendedLists | None = None,
 ) -> tuple[Metric, ...]:
-    """Metrics of each subgroup that has users, with its number of users as `n`."""
+    """Metrics of each subgroup that has users, with its number of users as `n`; those of `lists` have all users alone."""
     measured: list[Metric] = []
     for subgroup, mask in masks.items():
         if mask.any():
-            values = ranking_metrics(ranks[mask], ks) | {"n": float(mask.sum())}
+            values = ranking_metrics(ranks[mask], ks, names) | {"n": float(mask.sum())}
             measured += [
                 Metric(split=split, subgroup=subgroup, name=name, value=value) for name, value in values.items()
             ]
+    if lists is not None:
+        measured += [
+            Metric(split=split, name=name, value=value) for name, value in list_metrics(lists, ks, names).items()
+        ]
     return tuple(measured)

@@ -1,4 +1,4 @@
-"""Full ranking over all items, in chunks. Legend: B users of a chunk, V items, D width."""
+"""Full ranking over all items, in chunks. Legend: B users, V items, D width, K items of a list."""
 
 from __future__ import annotations
 
@@ -43,9 +43,29 @@ def rank_targets(
     Raises:
         TrainingError: a score is not a number.
     """
+    return rank_and_list(backbone, windows, dataset, anchor_ids, config, k=0)[0]
+
+
+@torch.no_grad()
+def rank_and_list(
+    backbone: Backbone,
+    windows: Windows,
+    dataset: Dataset,
+    anchor_ids: NDArray[np.int64],
+    config: EvaluateConfig,
+    *,
+    k: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """`rank_targets`, and the best items (B, min(k, V)) by the same scores, in the same pass.
+
+    Of equal scores the lower id comes first, except for which of them are still among the k. Masked items are left out, with
+    0 in their place at the end.
+    """
     hidden = encode(backbone, windows, anchor_ids)
+    k = min(k, len(dataset.items))
     chunk = max(1, SCORES_AT_ONCE // len(dataset.items))
     ranks: list[Tensor] = []
+    lists = np.zeros((len(anchor_ids), k), np.int32)
     for start in range(0, len(anchor_ids), chunk):
         ids = anchor_ids[start : start + chunk]
         scores = backbone.scores(hidden[start : start + chunk])  # (B, V)
@@ -59,7 +79,17 @@ def rank_targets(
             scores.scatter_(1, target, own)
         above = scores >= own if config.ties == "worst" else scores > own
         ranks.append((above.sum(1) + (config.ties == "best")).cpu())
-    return torch.cat(ranks).numpy().astype(np.int32)
+        if k:
+            lists[start : start + chunk] = _best(scores, k)
+    return torch.cat(ranks).numpy().astype(np.int32), lists
+
+
+def _best(scores: Tensor, k: int) -> NDArray[np.int32]:
+    """Ids of the k items (B, K) with the highest of the scores (B, V); 0 where the score is minus infinity."""
+    values, places = (found.cpu().numpy() for found in scores.topk(k))
+    order = np.lexsort((places, -values))
+    ids = np.where(values > -math.inf, places + 1, 0)
+    return np.take_along_axis(ids, order, axis=1).astype(np.int32)
 
 
 def _seen(dataset: Dataset, anchor_ids: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.evaluation.metrics import gains
+from engine.metric_registry import DEFAULT, find, full_names, split_name
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -37,20 +38,20 @@ class Difference:
     p_value: float
     """Two-sided; null hypothesis: no difference."""
     method: str
-    """`users` (bootstrap and randomization over users) or `users and seeds` (t)."""
+    """`users` (bootstrap and randomization over users), `users, t` (a metric without a cutoff) or `users and seeds` (t)."""
 
 
-def metric_names(ks: Sequence[int]) -> list[str]:
-    """Names in the order of the columns of `gain_matrix`: `hr@5`, `ndcg@5`, `mrr@5`, `hr@10`, ..."""
-    return [f"{name}@{k}" for k in ks for name in ("hr", "ndcg", "mrr")]
+def metric_names(ks: Sequence[int], names: Sequence[str] = DEFAULT) -> list[str]:
+    """Full names in the order of the columns of `gain_matrix`: `hr@5`, `ndcg@5`, `mrr@5`, `hr@10`, ...
+
+    Metrics that users have no values of are left out.
+    """
+    return [full for full in full_names(names, ks) if (metric := find(split_name(full)[0])) and metric.per_user]
 
 
-def gain_matrix(ranks: NDArray[np.integer], ks: Sequence[int]) -> NDArray[np.float64]:
+def gain_matrix(ranks: NDArray[np.integer], ks: Sequence[int], names: Sequence[str] = DEFAULT) -> NDArray[np.float64]:
     """(U, M) contribution of each user to each metric."""
-    columns: dict[str, NDArray[np.float64]] = {}
-    for k in ks:
-        columns |= gains(ranks, k)
-    return np.stack([columns[name] for name in metric_names(ks)], axis=1)
+    return np.stack(list(gains(ranks, ks, names).values()), axis=1)
 
 
 def compare(
@@ -58,14 +59,16 @@ def compare(
     b: Sequence[NDArray[np.integer]],
     *,
     ks: Sequence[int],
+    names: Sequence[str] = DEFAULT,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[Difference]:
-    """Test every metric of b against a, given the ranks (U,) of the same users in the same order, one array per seed.
+    """Test every metric that users have values of, b against a, given the ranks (U,) of the same users in the same order, one array per seed.
 
     With one run per side: percentile bootstrap for the interval, randomization (the two outcomes of each user swapped
     with probability 1/2) for the p-value, (1 + resamples as extreme) / (1 + resamples). Otherwise t over users and seeds;
-    a side with a single seed then adds no variance of seeds, which the caller should report.
+    a side with a single seed then adds no variance of seeds, which the caller should report. A metric without a cutoff,
+    in which no two users need be alike, takes t over users in place of the resamples.
 
     Raises:
         ValueError: a side has no ranks, or the numbers of users differ.
@@ -74,8 +77,11 @@ def compare(
     if not a or not b or len(sizes) != 1 or 0 in sizes:
         raise ValueError(f"both sides need ranks of the same users, not {sorted(sizes)}")
     if len(a) == len(b) == 1:
-        return _by_resampling(a[0], b[0], ks=ks, resamples=resamples, seed=seed)
-    return _by_variance(a, b, ks=ks)
+        cut = [name for name in names if (metric := find(name)) and metric.cutoff]
+        plain = [name for name in names if name not in cut]
+        found = _by_resampling(a[0], b[0], ks=ks, names=cut, resamples=resamples, seed=seed)
+        return found + _by_variance(a, b, ks=ks, names=plain, method="users, t")
+    return _by_variance(a, b, ks=ks, names=names, method="users and seeds")
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -89,12 +95,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _by_resampling(
-    a: NDArray[np.integer], b: NDArray[np.integer], *, ks: Sequence[int], resamples: int, seed: int
+    a: NDArray[np.integer],
+    b: NDArray[np.integer],
+    *,
+    ks: Sequence[int],
+    names: Sequence[str],
+    resamples: int,
+    seed: int,
 ) -> list[Difference]:
+    if not (columns := metric_names(ks, names)):
+        return []
     users, rank_limit = len(a), max(ks) + 1
     cells = np.minimum(a, rank_limit) * (rank_limit + 1) + np.minimum(b, rank_limit)  # (U,)
     rank_pairs, counts = np.unique(cells, return_counts=True)  # (C,)
-    deltas = gain_matrix(rank_pairs % (rank_limit + 1), ks) - gain_matrix(rank_pairs // (rank_limit + 1), ks)  # (C, M)
+    after, before = rank_pairs % (rank_limit + 1), rank_pairs // (rank_limit + 1)
+    deltas = gain_matrix(after, ks, names) - gain_matrix(before, ks, names)  # (C, M)
     observed = counts @ deltas / users  # (M,)
     rng = np.random.default_rng(seed)
     resampled = rng.multinomial(users, counts / users, size=resamples) @ deltas / users  # (R, M)
@@ -106,17 +121,24 @@ def _by_resampling(
     p = (1 + (np.abs(swapped) >= np.abs(observed) - tolerance).sum(0)) / (1 + resamples)
     return [
         Difference(name, float(observed[i]), float(low[i]), float(high[i]), float(p[i]), "users")
-        for i, name in enumerate(metric_names(ks))
+        for i, name in enumerate(columns)
     ]
 
 
 def _by_variance(
-    a: Sequence[NDArray[np.integer]], b: Sequence[NDArray[np.integer]], *, ks: Sequence[int]
+    a: Sequence[NDArray[np.integer]],
+    b: Sequence[NDArray[np.integer]],
+    *,
+    ks: Sequence[int],
+    names: Sequence[str],
+    method: str,
 ) -> list[Difference]:
+    if not (columns := metric_names(ks, names)):
+        return []
     from scipy.stats import t as student_t
 
     users = len(a[0])
-    sides = [np.stack([gain_matrix(ranks, ks) for ranks in side]) for side in (a, b)]  # (seeds, U, M) each
+    sides = [np.stack([gain_matrix(ranks, ks, names) for ranks in side]) for side in (a, b)]  # (seeds, U, M) each
     delta = sides[1].mean(0) - sides[0].mean(0)  # (U, M)
     observed = delta.mean(0)
     variance_terms = [(delta.var(0, ddof=1) / users, users - 1)] if users > 1 else []
@@ -126,7 +148,7 @@ def _by_variance(
     variance = np.sum([term for term, _ in variance_terms], axis=0)  # (M,)
     satterthwaite = np.sum([term**2 / degrees for term, degrees in variance_terms], axis=0)
     found: list[Difference] = []
-    for i, name in enumerate(metric_names(ks)):
+    for i, name in enumerate(columns):
         difference, se = float(observed[i]), float(np.sqrt(variance[i]))
         if se == 0:
             p, margin = (1.0 if difference == 0 else 0.0), 0.0
@@ -136,5 +158,5 @@ def _by_variance(
                 2 * float(student_t.sf(abs(difference) / se, degrees)),
                 se * float(student_t.ppf((1 + LEVEL) / 2, degrees)),
             )
-        found.append(Difference(name, difference, difference - margin, difference + margin, p, "users and seeds"))
+        found.append(Difference(name, difference, difference - margin, difference + margin, p, method))
     return found

@@ -21,9 +21,9 @@ from engine.data.batching.shared_windows import SharedWindows
 from engine.data.batching.windows import Windows
 from engine.data.dataset import TEST, TRAIN, VALID, Dataset
 from engine.errors import CheckpointError, StopRequested, TrainingError
+from engine.evaluation.evaluator import Evaluator
 from engine.evaluation.geometry import entropy_spread
-from engine.evaluation.metrics import grouped_metrics, ranking_metrics, subgroups
-from engine.evaluation.ranking import encode, rank_targets
+from engine.evaluation.ranking import encode
 from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, Warned, WeightsSampled, WeightsSeen
 from engine.methods.sracl import SRACL, Losses, Semantics
 from engine.models.cpu import prepare
@@ -108,6 +108,7 @@ class Trainer:
         window = config.data.max_length
         self.windows = PaddedWindows(dataset, window, self.device) if padded else Windows(dataset, window)
         self._training_windows = self._choose_windows()
+        self._evaluator = Evaluator(config, dataset, self.windows)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self._optimizer = Adam(trained, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
         self.state = LoopState(
@@ -245,9 +246,9 @@ class Trainer:
         started = time.perf_counter() - self.state.seconds
         sums, step = self._steps(epoch, started)
         trained = time.perf_counter()
-        scores = ranking_metrics(self._ranks(self._valid), self.config.evaluate.ks)
+        scores = self._evaluator.validate(self.model.backbone, self._valid)
         evaluated = time.perf_counter()
-        improved = self._update_best(scores[self.config.train.select], epoch, step)
+        improved = self._update_best(self._evaluator.score(scores), epoch, step)
         names = ("loss", "loss_rec", "loss_cs", "loss_is")
         metrics = [Metric(split="train", name=name, value=value) for name, value in zip(names, sums, strict=True)]
         metrics += [Metric(split="valid", name=name, value=value) for name, value in scores.items()]
@@ -347,15 +348,10 @@ class Trainer:
         )
         return better
 
-    def _ranks(self, anchor_ids: NDArray[np.int64]) -> NDArray[np.int32]:
-        return rank_targets(self.model.backbone, self.windows, self.dataset, anchor_ids, self.config.evaluate)
-
     def _evaluate(self, split: str, anchor_ids: NDArray[np.int64]) -> dict[str, float]:
         """Measure a split with the weights that are loaded, by subgroup, and report it with every rank."""
         started = time.perf_counter()
-        ranks = self._ranks(anchor_ids)
-        masks = subgroups(self.dataset, anchor_ids)
-        metrics = grouped_metrics(ranks, masks, split=split, ks=self.config.evaluate.ks)
+        ranks, metrics = self._evaluator.measure(self.model.backbone, anchor_ids, split)
         self.evaluate_seconds += time.perf_counter() - started
         self._report(
             Evaluated(

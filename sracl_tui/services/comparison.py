@@ -17,7 +17,7 @@ from store.queries import runs
 from store.run_row import StoredRun
 
 PROTOCOL = ("data.max_length", "evaluate.mask_seen", "evaluate.ties", "evaluate.ks")
-UNCOMPARED = ("train.seed", "train.device", "train.threads", "semantics.budget")
+UNCOMPARED = ("train.seed", "train.device", "train.threads", "semantics.budget", "evaluate.metrics")
 TESTED = ("hr", "ndcg")
 
 

@@ -14,7 +14,7 @@ from store.run_row import SHORT_METRICS, metric_column
 
 METRICS = tuple(metric_column("test", name) for name in SHORT_METRICS)
 """Columns of the metrics that the list has room for."""
-HIDDEN = ("train.seed", "train.device", "train.threads", "semantics.budget", "data.dataset")
+HIDDEN = ("train.seed", "train.device", "train.threads", "semantics.budget", "data.dataset", "evaluate.metrics")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from engine.methods.sracl import Semantics
 from engine.models.sasrec import SASRec
 from engine.training import checkpoint
 from engine.training.trainer import BEST, LAST, Trainer, TrainResult
+from tests.support import installed_metrics
 
 DAY = 86_400
 SMALL = {
@@ -308,3 +309,11 @@ def run(prepare: Callable[..., Run]) -> Callable[..., Run]:
         return made
 
     return make
+
+
+@pytest.fixture
+def install_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Install a module of this code whose attributes are metrics, by the names of their entry points."""
+    yield lambda code, **names: installed_metrics.install(tmp_path, monkeypatch, code, **names)
+    monkeypatch.undo()
+    installed_metrics.forget()

@@ -23,7 +23,7 @@ from engine.config_files import (
 from engine.errors import ConfigError
 
 FIELDS = flatten(Config().model_dump(mode="json"))
-UNHASHED = {"train.seed", "train.device", "train.threads", "semantics.budget"}
+UNHASHED = {"train.seed", "train.device", "train.threads", "semantics.budget", "evaluate.metrics"}
 PRESETS = {
     "default": {},
     "paper": {
@@ -52,7 +52,13 @@ DEFAULTS = {
 
 def another(path: str):
     """A valid value of a setting that is not its default."""
-    special = {"model.heads": 4, "evaluate.ks": [5, 10], "train.select": "hr@5", "train.device": "cpu"}
+    special = {
+        "model.heads": 4,
+        "evaluate.ks": [5, 10],
+        "evaluate.metrics": ["hr"],
+        "train.select": "hr@5",
+        "train.device": "cpu",
+    }
     special |= {"semantics.unit": "user", "model.width": 32, "model.backbone": "gru4rec"}
     if path in special:
         return special[path]

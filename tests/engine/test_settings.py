@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from engine.config import Config, flatten
+from engine.evaluation import evaluator
 from engine.events import EpochFinished
 from engine.models.backbone import Backbone
-from engine.training import trainer
 
 CONSTANT = {"lr": 1e-12, "epochs": 4, "patience": 2}
 """Validation stays as it is."""
@@ -44,6 +44,7 @@ COUNTS = {
     "train.tie_improves": (True, "epochs", CONSTANT),
     "train.seed": (2, "losses", {}),
     "evaluate.ks": ([5, 10], "names", {}),
+    "evaluate.metrics": (["hr", "mrr"], "names", {}),
     "evaluate.mask_seen": (True, "ranks", {}),
     "evaluate.ties": ("best", "ranks", {}),
 }
@@ -82,7 +83,7 @@ def rising(monkeypatch):
         ranks[backbone] = ranks.get(backbone, 10) - 1
         return np.full(len(ids), ranks[backbone], np.int32)
 
-    monkeypatch.setattr(trainer, "rank_targets", rank)
+    monkeypatch.setattr(evaluator, "rank_targets", rank)
 
 
 FIXTURES = {"evaluate.ties": "rounded", "train.select": "rising", "train.select_digits": "rising"}

@@ -54,7 +54,7 @@ def test_ranks_below_one_are_refused(rank):
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=30), st.integers(1, 50))
 def test_metrics_are_the_mean_of_the_gains_of_each_user(ranks, k):
-    metrics, each = ranking_metrics(np.array(ranks), (k,)), gains(np.array(ranks), k)
+    metrics, each = ranking_metrics(np.array(ranks), (k,)), gains(np.array(ranks), (k,))
     assert set(metrics) == set(each) == {f"hr@{k}", f"ndcg@{k}", f"mrr@{k}"}
     for name, values in each.items():
         assert len(values) == len(ranks)

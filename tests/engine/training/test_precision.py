@@ -55,7 +55,7 @@ def test_only_the_encoder_is_narrow_and_only_while_it_trains(prepare, world, mon
     }
     assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
     seen.clear()
-    made.trainer._ranks(made.trainer._valid)
+    made.trainer._evaluator.validate(made.trainer.model.backbone, made.trainer._valid)
     assert seen["layer"] == [torch.float32]
 
 
