@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from engine.extension_points import BACKBONES, BACKENDS, SYNTHESIZERS
+from engine.extension_points import BACKBONES, BACKENDS, ENCODERS, PROVIDERS, SYNTHESIZERS
 from engine.metric_registry import DEFAULT as DEFAULT_METRICS
 from engine.registry import Registry
 
@@ -79,8 +79,9 @@ class DataConfig(Section):
 class SemanticsConfig(Section):
     """From texts to semantic vectors: summaries by an LLM, then a frozen text encoder (paper section 3.2)."""
 
-    provider: str = "offline"
-    """Who writes the summaries: `offline` (rules), `titles` (raw text: the paper's w/o LLM) or a named endpoint."""
+    provider: Annotated[str, Named(PROVIDERS), Hash(identity=PROVIDERS.identity_of)] = "offline"
+    """Who writes the summaries: `offline` (rules), `titles` (raw text: the paper's w/o LLM), a named endpoint, or your own
+    as `path.py:Class`."""
     llm: str | None = None
     """Model of a named endpoint; none uses the endpoint's default."""
     unit: str = Field(default="prefix", pattern=r"^(prefix|user|every-([2-9]|[1-9]\d+))$")
@@ -88,8 +89,9 @@ class SemanticsConfig(Section):
     (`every-m`, such as `every-4`: the prefixes up to the next one share it)."""
     prompt: str = "auto"
     """Version of the prompt; `auto` uses the newest one for the dataset's domain."""
-    encoder: str = "minilm"
-    """Text encoder: `minilm`, `tfidf`, the name or folder of a sentence-transformers model, or `ENDPOINT:MODEL`."""
+    encoder: Annotated[str, Named(ENCODERS), Hash(identity=ENCODERS.identity_of)] = "minilm"
+    """Text encoder: `minilm`, `tfidf`, the name or folder of a sentence-transformers model, `ENDPOINT:MODEL`, or your own
+    as `path.py:Class`."""
     vector: Literal["text", "item-mean", "collaborative"] = "text"
     """An anchor's vector: of its summary, the mean of its items' vectors, or the backbone's own (w/o semantic)."""
     budget: Annotated[float | None, Hash(never=True)] = Field(default=None, ge=0)

@@ -29,6 +29,33 @@ BACKENDS = Registry(
     example="docs/extending.md has one that works.",
 )
 
+PROVIDERS = Registry(
+    kind="provider",
+    where="semantics.provider",
+    group="sracl.providers",
+    base="engine.semantics.summaries.provider:RuleProvider",
+    ours={
+        "offline": "engine.semantics.summaries.rule_provider:OfflineProvider",
+        "titles": "engine.semantics.summaries.raw_text_provider:TitlesProvider",
+    },
+    example="docs/extending.md has one that works.",
+    open=True,  # endpoints
+)
+"""Providers that ask no model. Their names are reserved: no endpoint may have one."""
+
+ENCODERS = Registry(
+    kind="encoder",
+    where="semantics.encoder",
+    group="sracl.encoders",
+    base="engine.semantics.encoders.encoder:TextEncoder",
+    ours={
+        "minilm": "engine.semantics.encoders.local:MiniLM",
+        "tfidf": "engine.semantics.encoders.local:TfidfEncoder",
+    },
+    example="docs/extending.md has one that works.",
+    open=True,  # sentence-transformers models, and those of endpoints
+)
+
 _SYNTHESIZERS = "engine.models.synthesizers"
 SYNTHESIZERS = Registry(
     kind="synthesizer",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.config import Config
+from engine.extension_points import ENCODERS
 from sracl_tui.runs.dataset_access import DEMO, open_dataset
 from sracl_tui.runs.stages import factories
 from sracl_tui.runs.stages.cost_estimate import quote
@@ -66,20 +67,18 @@ def _semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> lis
     from engine.semantics.summaries.make import set_id_of
 
     config, provider = needs.config, factories.provider(needs, store.home)
-    missing_texts, sets = 0, {}
+    missing_texts, sets, encoder = 0, {}, ENCODERS.label_of(config.semantics.encoder)
     prompts |= quote(needs, store, provider)
     for kind, owners in needs.summary_owners().items():
         distinct = list(dict.fromkeys(provider.request_keys(kind, needs.asked(kind, owners))))
         found = caches.known_summaries(store, distinct)
         sets[kind] = set_id_of(provider, needs.text_dataset, kind, unit=needs.unit_of(kind), owner_ids=owners)
         if kind == "item" or config.semantics.vector == "text":
-            missing_texts += len(distinct) - _encoded(store, config.semantics.encoder, list(found.values()))
+            missing_texts += len(distinct) - _encoded(store, encoder, list(found.values()))
     open_prompts = prompts["prompts"] - prompts["identical"] - prompts["cached"]
     mean = config.semantics.vector == "item-mean"
     kinds: tuple[tuple[Kind, bool], ...] = (("user", needs.users), ("item", needs.items))
-    lists = {
-        kind: needs.list_id(kind, sets["item" if mean else kind], config.semantics.encoder) for kind, on in kinds if on
-    }
+    lists = {kind: needs.list_id(kind, sets["item" if mean else kind], encoder) for kind, on in kinds if on}
     open_lists = [kind for kind, list_id in lists.items() if caches.known_neighbors(store, list_id) is None]
     anchors = len(needs.dataset.anchors.ids(0)) if "user" in open_lists else 0
     search = anchors * SEARCH_SECONDS * max(1.0, anchors / 40_000)

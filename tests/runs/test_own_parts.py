@@ -12,17 +12,23 @@ from engine.config import RetrievalConfig
 from engine.config_files import build_config, load_config
 from engine.errors import ConfigError, SemanticsError
 from engine.events import Event, StageFinished
+from engine.extension_points import ENCODERS, PROVIDERS
 from engine.retrieval.backends import build_backend
+from engine.semantics.encoders.registry import build_encoder, needs_corpus
+from engine.semantics.encoders.remote import names_endpoint
+from engine.semantics.encoders.text_vectors import text_sha256
 from sracl_tui.runs.execute import execute
 from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.runs.stages.needs import Needs
 from sracl_tui.services import semantic_search
+from sracl_tui.services.run_plan import plan
 from store.home import Home
 from store.opening import open_store
+from store.queries.caches import known_vectors
 from store.queries.runs import find_run
 from tests.support.installed import install
 
-SMALL = ("max_users=40", "encoder=tfidf", "epochs=1", "threads=1", "k=4", "item_k=4")
+SMALL = ("max_users=25", "encoder=tfidf", "epochs=1", "threads=1", "k=4", "item_k=4")
 
 BACKEND = '''
 import json
@@ -177,3 +183,93 @@ def test_a_backend_says_by_what_it_searches(tmp_path: Path) -> None:
     path.write_text("1 / 0")
     with pytest.raises(ConfigError, match=r"retrieval.backend: .* cannot be imported: ZeroDivisionError"):
         build_config({"backend": f"{path}:Projected", "similarity": "dot"})
+
+
+ENCODER = '''
+import numpy as np
+from engine.semantics.encoders.encoder import TextEncoder
+
+class Letters(TextEncoder):
+    """Counts of letters."""
+
+    def encode(self, texts):
+        return np.array([[text.lower().count(letter) for letter in "aeiourstln"] for text in texts], np.float32).reshape(-1, 10)
+'''
+PROVIDER = '''
+from engine.data.histories import window_items
+from engine.semantics.summaries.provider import RuleProvider
+
+class Newest(RuleProvider):
+    """The newest item's title alone."""
+
+    def texts(self, kind, owner_ids):
+        titles = self.dataset.items.titles
+        if kind == "item":
+            return [titles[item - 1] for item in owner_ids.tolist()]
+        windows = window_items(self.dataset, owner_ids, self.max_length)
+        return [titles[windows.newest_first(row)[0] - 1] for row in range(len(windows))]
+'''
+
+
+def test_an_encoder_and_a_provider_of_ones_own_give_a_run_its_vectors_and_texts(
+    home: Home, tmp_path: Path, monkeypatch
+) -> None:
+    encoder, provider = tmp_path / "encoder.py", tmp_path / "provider.py"
+    encoder.write_text(ENCODER)
+    provider.write_text(PROVIDER)
+    named = (f"encoder={encoder}:Letters", f"provider={provider}:Newest")
+    row, cached, error = run(home, *named)
+    assert error is None
+    assert (cached["summaries"], cached["vectors"]) == (False, False)
+    label = ENCODERS.label_of(f"{encoder}:Letters")
+    assert label.startswith("Letters@")
+    (summary_set,) = stored(home, "SELECT * FROM summary_sets WHERE set_id = ?", row["item_set_id"])
+    assert (summary_set["provider"], summary_set["model"]) == (PROVIDERS.label_of(f"{provider}:Newest"), None)
+    texts = stored(
+        home, "SELECT text FROM summary_links JOIN summaries USING (key) WHERE set_id = ?", row["item_set_id"]
+    )
+    titles = {item["title"] for item in stored(home, "SELECT title FROM items")}
+    assert {text["text"] for text in texts} <= titles
+    some = next(text["text"] for text in texts if "e" in text["text"])
+    with open_store(home) as store:
+        _, vectors = known_vectors(store, label, [text_sha256(some)])
+        target = semantic_search.choose(store)
+        assert semantic_search.search(store, some, target, n=1).encoder == label
+        plans = plan(home, RunRequest.read(home.run_folder(row["run_id"])).config)
+    assert vectors[0].tolist() == [some.lower().count(letter) for letter in "aeiourstln"]
+    assert [stage["cached"] for stage in plans["stages"]] == [True, True, True, True, False]
+    folder = home.run_folder(row["run_id"])
+    assert (folder / "own_encoder.py").read_text() == ENCODER
+    assert (folder / "own_provider.py").read_text() == PROVIDER
+    encoder.write_text(ENCODER.replace("aeiou", "bcdfg"))
+    again, cached, _ = run(home, *named)
+    assert (cached["summaries"], cached["vectors"]) == (True, False), "other code, other vectors"
+    assert again["config_hash"] != row["config_hash"]
+    points = {"sracl.encoders:letters": "Letters", "sracl.providers:newest": "Newest"}
+    install(tmp_path / "site", monkeypatch, module="sracl_words", code=ENCODER + PROVIDER, points=points)
+    third, _, error = run(home, "encoder=letters", "provider=newest")
+    assert error is None
+    assert third["user_list_id"] not in (None, row["user_list_id"])
+    (summary_set,) = stored(home, "SELECT * FROM summary_sets WHERE set_id = ?", third["user_set_id"])
+    assert summary_set["provider"] == "newest"
+
+
+def test_an_encoder_that_is_fitted_to_the_texts_has_a_name_for_each_corpus(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        ENCODER.replace("class Letters(TextEncoder):", "class Letters(TextEncoder):\n    needs_corpus = True\n")
+    )
+    name = f"{path}:Letters"
+    names = [build_encoder(name, corpus).name for corpus in (["a", "b"], ["b", "a", "a"], ["a"])]
+    assert names[0] == names[1] != names[2]
+    assert [needs_corpus(each) for each in (name, "tfidf", "minilm", "openai:x")] == [True, True, False, False]
+    assert [names_endpoint(each) for each in (name, "openai:x")] == [False, True]
+
+
+def test_a_broken_encoder_ends_a_run_before_a_summary_is_written(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("import nothing_of_this_name\n")
+    _, cached, error = run(home, f"encoder={path}:Broken", "provider=titles", "max_length=7")
+    assert isinstance(error, ConfigError)
+    assert "ModuleNotFoundError" in error.message
+    assert set(cached) == {"import"}

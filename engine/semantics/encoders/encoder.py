@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,40 @@ class Encoder(Protocol):
             SemanticsError: the model cannot be loaded.
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderContext:
+    """What an encoder may use besides its name."""
+
+    corpus: Sequence[str] = ()
+    """Training texts, for an encoder with `needs_corpus`."""
+    home: Path | None = None
+    """Folder with `providers.toml` and `.env`."""
+    budget: float | None = None
+    """Dollars that the calls of an endpoint may cost; None sets no cap."""
+
+
+class TextEncoder(ABC):
+    """An encoder that runs on this machine."""
+
+    name: str = ""
+    """As in `Encoder`; of one that is not ours, what the setting names, with the hash of its file and of its corpus."""
+    needs_corpus: ClassVar[bool] = False
+    """Whether it is fitted to the training texts: these are then read from the store also where all vectors are known."""
+
+    def __init__(self, context: EncoderContext) -> None:
+        """Cheap: a model is loaded with the first texts, so that a run whose vectors are stored loads none."""
+        self.context = context
+
+    @property
+    def dimension(self) -> int | None:
+        """S; None until the model is loaded."""
+        return None
+
+    @abstractmethod
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Vectors (N, S), with the same S for every call; (0, S) for no texts."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.config import content_hash
 from engine.errors import SemanticsError
+from engine.semantics.encoders.encoder import EncoderContext, TextEncoder
 
 BATCH = 16
 """Texts per forward pass; larger batches pad short texts more (on the CPU, faster than 32 and 64)."""
@@ -26,13 +27,14 @@ HUB_SECONDS = 10.0
 """Timeout of the question whether the model hub has a model."""
 
 
-class SentenceEncoder:
-    """A sentence-transformers model; `minilm` is all-MiniLM-L6-v2, whose weights are installed with the package."""
+class SentenceEncoder(TextEncoder):
+    """A sentence-transformers model."""
 
     def __init__(self, name: str, *, source: str | None) -> None:
         """Args:
         source: a model's name or folder; None means the installed all-MiniLM-L6-v2.
         """
+        super().__init__(EncoderContext())
         self.name = name
         self._source = source
         self._model: Any = None
@@ -71,14 +73,22 @@ class SentenceEncoder:
         return self._model
 
 
-class TfidfEncoder:
+class MiniLM(SentenceEncoder):
+    """all-MiniLM-L6-v2, whose weights are installed with the package."""
+
+    def __init__(self, context: EncoderContext) -> None:
+        super().__init__("minilm", source=None)
+
+
+class TfidfEncoder(TextEncoder):
     """TF-IDF with truncated SVD (latent semantic analysis): needs no model, for quick tests."""
 
-    def __init__(self, corpus: Sequence[str]) -> None:
-        """Args:
-        corpus: training texts; vocabulary and SVD are fitted to them.
-        """
-        self._corpus = sorted({text for text in corpus if text.strip()})
+    needs_corpus = True
+
+    def __init__(self, context: EncoderContext) -> None:
+        """Vocabulary and SVD are fitted to the corpus, with the first texts."""
+        super().__init__(context)
+        self._corpus = sorted({text for text in context.corpus if text.strip()})
         self.name = f"tfidf-{content_hash(self._corpus)}"
         self._size: int | None = None
         self._words: Any = None

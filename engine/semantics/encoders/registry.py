@@ -1,35 +1,15 @@
-"""Builds the text encoder that `semantics.encoder` names: a name of ours, `ENDPOINT:MODEL`, or a sentence-transformers model."""
+"""Builds the text encoder that `semantics.encoder` names: an entry of `ENCODERS`, `ENDPOINT:MODEL`, or a sentence-transformers model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from engine.semantics.encoders.encoder import Encoder
-from engine.semantics.encoders.local import SentenceEncoder, TfidfEncoder
+from engine.config import content_hash
+from engine.extension_points import ENCODERS
+from engine.semantics.encoders.encoder import Encoder, EncoderContext, TextEncoder
+from engine.semantics.encoders.local import SentenceEncoder
 from engine.semantics.encoders.remote import EndpointEncoder, names_endpoint
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderContext:
-    """What a builder may use besides the name."""
-
-    corpus: Sequence[str] = ()
-    """Training texts: `tfidf` takes its vocabulary from them."""
-    home: Path | None = None
-    """Folder with `providers.toml` and `.env`."""
-    budget: float | None = None
-    """Dollars that the calls of an endpoint may cost; None sets no cap."""
-
-
-Builder = Callable[[str, EncoderContext], Encoder]
-
-BUILDERS: dict[str, Builder] = {
-    "minilm": lambda name, context: SentenceEncoder(name, source=None),
-    "tfidf": lambda name, context: TfidfEncoder(context.corpus),
-}
-"""By exact name; a new encoder adds one line here."""
 
 
 def build_encoder(
@@ -41,22 +21,30 @@ def build_encoder(
         corpus, home, budget: see `EncoderContext`.
 
     Raises:
-        ConfigError: there is no such endpoint, or a budget is set and the price is unknown.
+        ConfigError: there is no such endpoint, a budget is set and the price is unknown, or an encoder that is not ours
+            cannot be built.
     """
-    context = EncoderContext(corpus=corpus, home=home, budget=budget)
-    return _builder_of(name)(name, context)
-
-
-def _builder_of(name: str) -> Builder:
-    if name in BUILDERS:
-        return BUILDERS[name]
-    return _endpoint if names_endpoint(name) else _sentence_transformer
-
-
-def _endpoint(name: str, context: EncoderContext) -> Encoder:
-    return EndpointEncoder(name, home=context.home, cap=context.budget)
-
-
-def _sentence_transformer(name: str, context: EncoderContext) -> Encoder:
+    if ENCODERS.has(name):
+        encoder: TextEncoder = ENCODERS.build(name, EncoderContext(corpus=corpus, home=home, budget=budget))
+        if name not in ENCODERS.ours:
+            encoder.name = _stored_name(name, encoder, corpus)
+        return encoder
+    if names_endpoint(name):
+        return EndpointEncoder(name, home=home, cap=budget)
     folder = Path(name).expanduser()
     return SentenceEncoder.of_folder(folder) if folder.is_dir() else SentenceEncoder(name, source=name)
+
+
+def needs_corpus(name: str) -> bool:
+    """Whether the vectors of an encoder depend on the training texts.
+
+    Raises:
+        ConfigError: it is not ours and cannot be imported.
+    """
+    return ENCODERS.has(name) and ENCODERS.load(name).needs_corpus
+
+
+def _stored_name(name: str, encoder: TextEncoder, corpus: Sequence[str]) -> str:
+    """Key of the vector cache: other code, and another corpus where it counts, are another encoder."""
+    label = encoder.name if encoder.name and ENCODERS.entry_point(name) else ENCODERS.label_of(name)
+    return f"{label}-{content_hash(sorted(set(corpus)))}" if encoder.needs_corpus else label

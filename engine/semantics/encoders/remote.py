@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from engine.config import content_hash
 from engine.errors import ConfigError, SemanticsError
 from engine.events import Columns
+from engine.extension_points import ENCODERS
 from engine.semantics.encoders.encoder import Encoded
 from engine.semantics.kinds import KEY_LENGTH
 from engine.semantics.llm.answer_format import Message
@@ -36,7 +37,7 @@ TEXTS_AT_ONCE = 64
 
 def names_endpoint(name: str) -> bool:
     """Whether an encoder's name has the form `ENDPOINT:MODEL`, such as `openai:text-embedding-3-small`."""
-    return ":" in name and not Path(name).expanduser().is_dir()
+    return ":" in name and not ENCODERS.has(name) and not Path(name).expanduser().is_dir()
 
 
 class EndpointEncoder:

@@ -16,10 +16,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from engine.config import Section
 from engine.config_files import merge
 from engine.errors import ConfigError
+from engine.extension_points import PROVIDERS
 
 FILE = "providers.toml"
-RESERVED = frozenset({"offline", "titles"})
-"""Names of the providers without an endpoint (`summaries/registry.py`); no endpoint may have them."""
 
 
 class PriceTable(Section):
@@ -146,10 +145,11 @@ def read_endpoints(home: Path | None) -> dict[str, Endpoint]:
     own = _read(path) if path is not None and path.exists() else {}
     problems: list[str] = []
     found: dict[str, Endpoint] = {}
+    reserved = PROVIDERS.names() if own else []
     for name in [*READY, *(name for name in own if name not in READY)]:
         entry = own.get(name, {})
-        if name in RESERVED or not isinstance(entry, Mapping):
-            problems.append(f"{name}: {'this name is reserved' if name in RESERVED else 'must be a table, [NAME]'}")
+        if name in reserved or not isinstance(entry, Mapping):
+            problems.append(f"{name}: {'this name is reserved' if name in reserved else 'must be a table, [NAME]'}")
             continue
         try:
             found[name] = Endpoint.model_validate(merge(READY.get(name, {}), dict(entry)))
@@ -189,7 +189,7 @@ def find_endpoint(name: str, home: Path | None) -> Endpoint:
         raise ConfigError(
             f"there is no provider {name!r}",
             where="semantics.provider",
-            hint=f"Without a network: offline, titles. Endpoints: {', '.join(found)}; add others to {FILE} in the home (docs/llm.md).",
+            hint=f"Without a network: {', '.join(PROVIDERS.names())}. Endpoints: {', '.join(found)}; add others to {FILE} in the home (docs/llm.md).",
         )
     return found[name]
 

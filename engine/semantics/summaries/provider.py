@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config import content_hash
+from engine.data.dataset import Dataset
 from engine.events import Columns
-from engine.semantics.kinds import Kind
+from engine.semantics.kinds import KEY_LENGTH, Kind
 from engine.semantics.llm.budget import Budget
 
 if TYPE_CHECKING:
@@ -147,3 +150,41 @@ class PaidProvider(Protocol):
     def drain(self) -> None:
         """Send no further calls; `answer` ends when those in flight have ended."""
         ...
+
+
+class RuleProvider(ABC):
+    """A provider that asks no model: a text for each prefix and item, made here and without cost."""
+
+    name: str = ""
+    """Recorded with its summaries; of one that is not ours, what the setting names, with a file's hash."""
+    model: str | None = None
+    prompt_version: str = "own-1"
+    """Version of the rules."""
+    template: str = "written by its own code"
+    """Pattern of the texts, as people are shown it."""
+    chunk: ClassVar[int] = 1000
+    """Texts that are yielded, and stored, at once."""
+
+    def __init__(self, dataset: Dataset, *, max_length: int) -> None:
+        """Args:
+        max_length: number of newest items of a prefix that a text covers.
+        """
+        self.dataset, self.max_length = dataset, max_length
+        self.parameters: dict[str, Any] = {"max_length": max_length}
+
+    @abstractmethod
+    def texts(self, kind: Kind, owner_ids: NDArray[np.int64]) -> list[str]:
+        """A text for each owner: the prefix of an anchor (kind `user`) or an item; empty where there is nothing to say.
+
+        The same dataset has to give the same texts.
+        """
+
+    def request_keys(self, kind: Kind, owner_ids: NDArray[np.int64]) -> list[str]:
+        """Hashes of the texts themselves."""
+        return [content_hash([self.prompt_version, text], length=KEY_LENGTH) for text in self.texts(kind, owner_ids)]
+
+    def answer(self, kind: Kind, owner_ids: NDArray[np.int64], keys: list[str]) -> Iterator[Answers]:
+        """The texts, `chunk` at a time, in order of the owners."""
+        for start in range(0, len(keys), self.chunk):
+            part = slice(start, start + self.chunk)
+            yield Answers.free(keys[part], self.texts(kind, owner_ids[part]))

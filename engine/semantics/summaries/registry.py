@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from engine.config import SemanticsConfig
 from engine.data.dataset import Dataset
 from engine.errors import ConfigError
+from engine.extension_points import PROVIDERS
 from engine.semantics.summaries.llm_provider import EndpointProvider
-from engine.semantics.summaries.provider import Provider
-from engine.semantics.summaries.raw_text_provider import TitlesProvider
-from engine.semantics.summaries.rule_provider import OfflineProvider
-
-BUILDERS: dict[str, Callable[[Dataset, int], Provider]] = {
-    "offline": lambda dataset, max_length: OfflineProvider(dataset, max_length=max_length),
-    "titles": lambda dataset, max_length: TitlesProvider(dataset, max_length=max_length),
-}
-"""Providers without an endpoint; their names are `RESERVED` among endpoints. Any other name is an endpoint's."""
+from engine.semantics.summaries.provider import Provider, RuleProvider
 
 
 def build_provider(config: SemanticsConfig, dataset: Dataset, *, max_length: int, home: Path | None = None) -> Provider:
@@ -28,10 +20,10 @@ def build_provider(config: SemanticsConfig, dataset: Dataset, *, max_length: int
         home: folder with `providers.toml`, `.env` and `prompts`; None allows the built-in endpoints and prompts only.
 
     Raises:
-        ConfigError: the name is unknown, or a setting has no effect with this provider.
+        ConfigError: the name is unknown, one that is not ours cannot be built, or a setting has no effect with this
+            provider.
     """
-    build = BUILDERS.get(config.provider)
-    if build is None:
+    if not PROVIDERS.has(config.provider):
         return EndpointProvider.build(config, dataset, max_length=max_length, home=home)
     if config.llm is not None:
         raise ConfigError(
@@ -39,7 +31,8 @@ def build_provider(config: SemanticsConfig, dataset: Dataset, *, max_length: int
             where="semantics.llm",
             hint="Leave it out, or name an endpoint as semantics.provider.",
         )
-    provider = build(dataset, max_length)
+    provider: RuleProvider = PROVIDERS.build(config.provider, dataset, max_length=max_length)
+    provider.name = PROVIDERS.label_of(config.provider)
     if config.prompt not in ("auto", provider.prompt_version):
         raise ConfigError(
             f"provider {config.provider!r} has no prompt {config.prompt!r}",

@@ -10,7 +10,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,8 @@ from engine.data.dataset import Dataset
 from engine.data.histories import item_histories, window_items
 from engine.semantics.kinds import KEY_LENGTH, Kind
 from engine.semantics.summaries.lexicon import ItemFacts, Lexicon, fold
-from engine.semantics.summaries.provider import Answers
+from engine.semantics.summaries.provider import RuleProvider
 
-CHUNK = 1000
 MAX_WORDS = 40
 RECENT = 3
 """Number of latest items that a paragraph names."""
@@ -40,11 +38,10 @@ HISTORY_ITEMS = 3
 """Last items of each of these histories."""
 
 
-class OfflineProvider:
+class OfflineProvider(RuleProvider):
     """Paragraphs about prefixes and items, from training interactions and item texts alone."""
 
     name = "offline"
-    model: str | None = None
     prompt_version = "offline-1"
     template = (
         "user: Lately {newest}; before that {item before}; earlier {item before}. Keeps returning to {what recurs}. "
@@ -59,11 +56,11 @@ class OfflineProvider:
         Args:
             max_length: number of newest items of a prefix that a paragraph covers.
         """
-        self._dataset, self._max_length = dataset, max_length
+        super().__init__(dataset, max_length=max_length)
         self._lexicon = Lexicon(dataset)
         self._histories = item_histories(dataset, limit=HISTORIES)
         self._gist = lru_cache(maxsize=None)(self._make_gist)
-        self.parameters: dict[str, Any] = {"max_length": max_length, "max_words": MAX_WORDS}
+        self.parameters["max_words"] = MAX_WORDS
 
     def request_keys(self, kind: Kind, owner_ids: NDArray[np.int64]) -> list[str]:
         """Hashes of the items that each paragraph covers and of the word counts that it uses."""
@@ -75,22 +72,19 @@ class OfflineProvider:
             for items in self._items(kind, owner_ids)
         ]
 
-    def answer(self, kind: Kind, owner_ids: NDArray[np.int64], keys: list[str]) -> Iterator[Answers]:
-        """The paragraphs, `CHUNK` at a time, in order of the owners."""
+    def texts(self, kind: Kind, owner_ids: NDArray[np.int64]) -> list[str]:
         write = self._user_text if kind == "user" else self._item_text
-        for start in range(0, len(keys), CHUNK):
-            part = slice(start, start + CHUNK)
-            yield Answers.free(keys[part], [write(items) for items in self._items(kind, owner_ids[part])])
+        return [write(items) for items in self._items(kind, owner_ids)]
 
     def _items(self, kind: Kind, owner_ids: NDArray[np.int64]) -> Iterator[list[int]]:
         """Item ids that each text depends on: a prefix newest first, or an item followed by the items of its histories."""
         if kind == "user":
-            windows = window_items(self._dataset, owner_ids, self._max_length)
+            windows = window_items(self.dataset, owner_ids, self.max_length)
             for row in range(len(windows)):
                 yield windows.newest_first(row)
             return
         for item in owner_ids.tolist():
-            before = window_items(self._dataset, self._histories.of(item), HISTORY_ITEMS)
+            before = window_items(self.dataset, self._histories.of(item), HISTORY_ITEMS)
             yield [item, *(other for row in range(len(before)) for other in before.newest_first(row))]
 
     def _user_text(self, items: list[int]) -> str:

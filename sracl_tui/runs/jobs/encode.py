@@ -51,8 +51,8 @@ def encode_set(context: JobContext) -> None:
 
 
 def set_encoder(store: Store, name: str, corpus: list[str]) -> Encoder:
-    """The encoder of a set's run; `tfidf` is fitted on the texts of the sets named by `corpus`, as it was in that run."""
-    from engine.semantics.encoders.registry import build_encoder
+    """The encoder of a set's run; one that needs a corpus is fitted on the texts of the sets named by `corpus`, as it was in that run."""
+    from engine.semantics.encoders.registry import build_encoder, needs_corpus
 
-    texts = list(stored.texts(store, corpus).values()) if name == "tfidf" else []
+    texts = list(stored.texts(store, corpus).values()) if needs_corpus(name) else []
     return build_encoder(name, texts, home=store.home.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from engine.extension_points import ENCODERS
 from store.home import Home
 
 if TYPE_CHECKING:
@@ -50,12 +51,15 @@ def encoder_factory(needs: Needs, home: Home) -> Callable[[Sequence[str]], Encod
 
 
 def check_encoder(needs: Needs, home: Home) -> None:
-    """Find out what is wrong with an endpoint's encoder before any summary is paid for.
+    """Find out what is wrong with an encoder before any summary is paid for.
 
     Raises:
-        ConfigError: its endpoint is not known, or has no key.
+        ConfigError: its endpoint is not known, or has no key; or it is not ours and cannot be imported.
     """
     from engine.semantics.encoders.remote import names_endpoint
 
-    if names_endpoint(needs.config.semantics.encoder):
+    name = needs.config.semantics.encoder
+    if names_endpoint(name):
         encoder(needs, home, [])
+    elif ENCODERS.has(name) and name not in ENCODERS.ours:
+        ENCODERS.load(name)
