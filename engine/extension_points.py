@@ -56,6 +56,27 @@ ENCODERS = Registry(
     open=True,  # sentence-transformers models, and those of endpoints
 )
 
+_READERS = "engine.data.readers"
+READERS = Registry(
+    kind="format",
+    where="--format",
+    group="sracl.readers",
+    base=f"{_READERS}.base:Reader",
+    ours={
+        "recbole": f"{_READERS}.recbole:RecBole",
+        "movielens": f"{_READERS}.movielens:MovieLens",
+        "amazon": f"{_READERS}.json_lines:Amazon",
+        "yelp": f"{_READERS}.json_lines:Yelp",
+        "csv": f"{_READERS}.table:Csv",
+        "tsv": f"{_READERS}.table:Tsv",
+        "parquet": f"{_READERS}.table:Parquet",
+        "jsonl": f"{_READERS}.json_lines:AnyJsonLines",
+        "sequences": f"{_READERS}.sequences:Sequences",
+    },
+    example="docs/extending.md has one that works.",
+)
+"""In the order in which they are tried, after installed ones."""
+
 _SYNTHESIZERS = "engine.models.synthesizers"
 SYNTHESIZERS = Registry(
     kind="synthesizer",

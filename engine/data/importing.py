@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import Dataset, Items
-from engine.data.readers import READERS, read_source
+from engine.data.readers import read_source
 from engine.data.readers.base import Catalog, Coded, Raw, Wanted
 from engine.errors import DataError
 from engine.events import Report, StageFinished, StageProgress, StageStarted, Warned, ignore
+from engine.extension_points import READERS
 
-FORMATS: tuple[str, ...] = tuple(READERS)
-"""Names of the formats that can be read."""
 REPEATED = "repeated interactions"
 OUTSIDE_CORE = "interactions outside the k-core"
 TOO_SHORT = "interactions of users below the minimum length"
@@ -43,7 +42,7 @@ class ImportOptions:
     """Options of reading and filtering a source; by default nothing is dropped."""
 
     format: str | None = None
-    """One of `FORMATS`; none detects it."""
+    """A name of `READERS` (engine/extension_points.py), or `path.py:Class`; none detects it."""
     user_column: str | None = None
     """None takes the first usual name: user_id, user, userId, reviewerID, uid."""
     item_column: str | None = None
@@ -134,10 +133,9 @@ def _step(report: Report, done: int, detail: str) -> None:
 
 def check_options(options: ImportOptions) -> None:
     """Raises DataError about an option that is out of range."""
-    if options.format is not None and options.format not in READERS:
-        raise DataError(
-            f"there is no format {options.format!r}", where="--format", hint=f"Formats: {', '.join(FORMATS)}."
-        )
+    problem = None if options.format is None else READERS.problem_of(options.format)
+    if problem is not None:
+        raise DataError(problem, where="--format")
     longest = options.max_length
     for value, least, flag in (
         (options.k_core, 0, "--k-core"),

@@ -45,7 +45,7 @@ def preview(path: Path, *, options: ImportOptions = ImportOptions(), rows: int =
         found = locate(path, format=options.format, wanted=wanted_of(options))
         head = found.reader.head(found.file, found.wanted, rows)
         items = found.wanted.items or head.items
-        texts = items_head(items, rows) if items is not None else None
+        texts = items_head(items, rows, found.reader) if items is not None else None
         size = found.file.stat().st_size
     except OSError as error:
         raise unreadable(error, path) from None
@@ -56,7 +56,7 @@ def preview(path: Path, *, options: ImportOptions = ImportOptions(), rows: int =
         title = names_only(items, texts.names).pick(options.title_column, USUAL_TITLE, "--title-column")
     warnings, candidate = list(found.warnings), None
     if items is None and title is None:
-        candidate = None if path.is_dir() else items_in(path.parent, path, found.wanted)[0]
+        candidate = None if path.is_dir() else items_in(path.parent, path, found.wanted, found.reader)[0]
         which = f"{candidate.name} may have some" if candidate else "name a file with item texts"
         warnings.append(f"no item has text; {which}: --items")
     if head.roles.time is None:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.data.readers import endings
 from engine.errors import ConfigError, DataError, EngineError
 from engine.events import Event, Report, StageProgress, ignore
 from store.errors import LookupFailed, StoreError
@@ -69,7 +70,6 @@ _KINDS: dict[str, type[DataError] | type[StoreError]] = {
     "DataError": DataError,
 }
 _FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
-_ENDINGS = re.compile(r"(\.(inter|csv|tsv|txt|parquet|pq|jsonl?|ndjson|jl|dat|data))?(\.gz)?$", re.IGNORECASE)
 _ODD = re.compile(r"[^\w.-]+")
 
 
@@ -106,7 +106,9 @@ def place_of(error: EngineError | StoreError) -> str | None:
 
 def name_for(path: Path, taken: set[str]) -> str:
     """A name after the file or folder, that no dataset has yet."""
-    stem = _ENDINGS.sub("", path.name)
+    stem = re.sub(r"\.gz$", "", path.name, flags=re.IGNORECASE)
+    ending = Path(stem).suffix
+    stem = stem.removesuffix(ending) if ending.lower() in endings() else stem
     name = _ODD.sub("-", stem).strip("-.") or "data"
     numbered = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
     return next(one for one in numbered if one not in taken)

@@ -10,6 +10,7 @@ from engine.data.importing import ImportOptions
 from engine.data.preview import Preview
 from engine.data.readers.base import Head
 from engine.errors import ConfigError, EngineError
+from engine.extension_points import READERS
 from sracl_tui.services import dataset_import
 from sracl_tui.services.dataset_import import FIELDS
 from store.errors import StoreError
@@ -112,9 +113,7 @@ class Draft:
         if dataset_import.BY_KEY[key].choices:
             return list(dataset_import.BY_KEY[key].choices)
         if key == "format":
-            from engine.data.importing import FORMATS
-
-            return ["", *FORMATS]
+            return ["", *READERS.names()]
         head = self.head(texts=key == "title_column")
         return ["", *dict.fromkeys(head.names)] if head is not None and key.endswith("_column") else []
 

@@ -1,33 +1,58 @@
-"""The registry of readers, and how a path becomes interactions."""
+"""How a path becomes interactions: which reader reads which file."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from engine.data.readers.base import Catalog, Head, Raw, Reader, Wanted
-from engine.data.readers.json_lines import AMAZON, ANY, YELP, JsonLines
-from engine.data.readers.movielens import MovieLens
-from engine.data.readers.recbole import RecBole
-from engine.data.readers.sequences import Sequences
-from engine.data.readers.table import TABLES, table_of
+from engine.data.readers.table import table_of
 from engine.data.readers.text import first_line, stem_of, suffix_of
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
+from engine.extension_points import READERS
 
-_ALL: tuple[Reader, ...] = (
-    RecBole(),
-    MovieLens(),
-    JsonLines(AMAZON),
-    JsonLines(YELP),
-    *TABLES.values(),
-    JsonLines(ANY),
-    Sequences(),
-)
-READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}
-"""Every format by name, in the order in which they are tried."""
 
-ENDINGS = frozenset(suffix for reader in _ALL for suffix in reader.suffixes)
-"""Endings of files that may hold interactions, without `.gz`."""
+def readers() -> dict[str, Reader]:
+    """Every format by name, in the order in which they are tried: installed ones, then ours.
+
+    One that is installed and cannot be imported is left out; naming it gives the reason.
+    """
+    return _readers(tuple(sys.path))
+
+
+@lru_cache(maxsize=1)  # reading the metadata of all installed packages takes longer than recognizing a file
+def _readers(path: tuple[str, ...]) -> dict[str, Reader]:
+    found: dict[str, Reader] = {}
+    for name in sorted(READERS.names(), key=lambda name: name in READERS.ours):
+        try:
+            reader: Reader = READERS.build(name)
+        except ConfigError:
+            continue
+        if name not in READERS.ours:
+            reader.name = name
+        found[name] = reader
+    return found
+
+
+def reader_named(name: str) -> Reader:
+    """The reader of a format: one of ours, an installed one, or `path.py:Class`.
+
+    Raises:
+        ConfigError: there is none, or it cannot be built.
+    """
+    known = readers().get(name)
+    if known is not None:
+        return known
+    reader: Reader = READERS.build(READERS.absolute(name))
+    reader.name = READERS.label_of(READERS.absolute(name))
+    return reader
+
+
+def endings() -> frozenset[str]:
+    """Endings of files that may hold interactions, without `.gz`."""
+    return frozenset(suffix for reader in readers().values() for suffix in reader.suffixes)
 
 
 @dataclass(frozen=True)
@@ -46,15 +71,16 @@ def locate(path: Path, *, format: str | None, wanted: Wanted) -> Source:
 
     Raises:
         DataError: the file does not exist, or the folder has no file, or several, with interactions.
+        ConfigError: the format is not ours, and its reader cannot be built.
         OSError: a folder cannot be listed.
     """
-    readers = [READERS[format]] if format else list(READERS.values())
+    allowed = [reader_named(format)] if format else list(readers().values())
     if not path.is_dir():
-        return Source(_reader_of(path, readers, wanted), path, wanted)
-    reader, file = _choose(path, readers, wanted)
+        return Source(_reader_of(path, allowed, wanted), path, wanted)
+    reader, file = _choose(path, allowed, wanted)
     if wanted.items is not None:
         return Source(reader, file, wanted)
-    items, warnings = items_in(path, file, wanted)
+    items, warnings = items_in(path, file, wanted, reader)
     return Source(reader, file, replace(wanted, items=items), warnings)
 
 
@@ -66,12 +92,13 @@ def read_source(path: Path, *, format: str | None, wanted: Wanted) -> tuple[Raw,
 
     Raises:
         DataError: the file does not exist or has bad rows, or the folder has no file, or several, with interactions.
+        ConfigError: the format is not ours, and its reader cannot be built.
     """
     try:
         found = locate(path, format=format, wanted=wanted)
         raw = found.reader.read(found.file, found.wanted)
         if found.wanted.items is not None:
-            catalog = read_items(found.wanted.items, found.wanted, only=set(raw.items.values))
+            catalog = read_items(found.wanted.items, found.wanted, found.reader, only=set(raw.items.values))
             raw = replace(raw, catalog=catalog)
     except OSError as error:
         raise unreadable(error, path) from None
@@ -83,31 +110,38 @@ def unreadable(error: OSError, path: Path) -> DataError:
     return DataError(f"not readable: {error.strerror or error}", where=str(error.filename or path))
 
 
-def read_items(path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
+def read_items(path: Path, wanted: Wanted, reader: Reader | None = None, *, only: set[str] | None = None) -> Catalog:
     """A file with items' texts, read by the first reader that accepts it, else as a table: CSV or TSV by its first line.
 
     Args:
+        reader: that of the interactions, which is tried first.
         only: ids whose texts are needed; other items may be returned without text.
 
     Raises:
         DataError: it is not there, cannot be read, or has no item ids.
     """
-    return _items_reader(path).read_items(path, wanted, only=only)
+    return _items_reader(path, reader).read_items(path, wanted, only=only)
 
 
-def items_head(path: Path, count: int) -> Head:
-    """The first `count` rows of a file with items' texts.
+def items_head(path: Path, count: int, reader: Reader | None = None) -> Head:
+    """The first `count` rows of a file with items' texts; `reader` as in `read_items`.
 
     Raises:
         DataError: it is not there, or cannot be read.
     """
-    return _items_reader(path).items_head(path, count)
+    return _items_reader(path, reader).items_head(path, count)
 
 
-def _items_reader(path: Path) -> Reader:
+def _items_reader(path: Path, own: Reader | None) -> Reader:
     """The reader of a file that was named as one of items' texts."""
     _check_file(path)
-    return next((reader for reader in READERS.values() if reader.reads_items(path)), None) or table_of(path)
+    return next((reader for reader in _with(own) if reader.reads_items(path)), None) or table_of(path)
+
+
+def _with(own: Reader | None) -> list[Reader]:
+    """Every reader, and before them one that was named by its file."""
+    known = list(readers().values())
+    return known if own is None or own in known else [own, *known]
 
 
 def _check_file(path: Path) -> None:
@@ -119,13 +153,13 @@ def _check_file(path: Path) -> None:
         raise DataError("the file is empty", where=str(path))
 
 
-def _reader_of(path: Path, readers: list[Reader], wanted: Wanted) -> Reader:
+def _reader_of(path: Path, allowed: list[Reader], wanted: Wanted) -> Reader:
     """The reader of a file: the only one allowed, else the first that recognizes it, else the one with its ending."""
     _check_file(path)
-    if len(readers) == 1:
-        return readers[0]
-    found = _recognizer(path, readers, wanted)
-    plain = [reader for reader in readers if not reader.published]
+    if len(allowed) == 1:
+        return allowed[0]
+    found = _recognizer(path, allowed, wanted)
+    plain = [reader for reader in allowed if not reader.published]
     found = found or next((reader for reader in plain if suffix_of(path) in reader.suffixes), None)
     if found is None:
         line = first_line(path)
@@ -133,28 +167,28 @@ def _reader_of(path: Path, readers: list[Reader], wanted: Wanted) -> Reader:
         raise DataError(
             f"not recognized; its first line is {shown!r}",
             where=f"{path}:1",
-            hint=f"Name the format with --format ({', '.join(READERS)}), and columns with unusual names.",
+            hint=f"Name the format with --format ({', '.join(readers())}), and columns with unusual names.",
         )
     return found
 
 
-def _recognizer(path: Path, readers: list[Reader], wanted: Wanted) -> Reader | None:
+def _recognizer(path: Path, allowed: list[Reader], wanted: Wanted) -> Reader | None:
     """The first reader that recognizes a file; `.inter` is RecBole's alone, even where its header is wrong."""
-    owners = [reader for reader in READERS.values() if reader.exclusive and suffix_of(path) in reader.suffixes]
-    candidates = [reader for reader in readers if reader in owners] if owners else readers
+    owners = [reader for reader in readers().values() if reader.exclusive and suffix_of(path) in reader.suffixes]
+    candidates = [reader for reader in allowed if reader in owners] if owners else allowed
     return next((reader for reader in candidates if reader.recognizes(path, wanted)), None)
 
 
-def _choose(folder: Path, readers: list[Reader], wanted: Wanted) -> tuple[Reader, Path]:
+def _choose(folder: Path, allowed: list[Reader], wanted: Wanted) -> tuple[Reader, Path]:
     """The file of a folder that holds the interactions, and its reader."""
-    files = [file for file in _files(folder) if any(suffix_of(file) in reader.suffixes for reader in readers)]
-    first = ((_recognizer(file, readers, wanted), file) for file in files)
+    files = [file for file in _files(folder) if any(suffix_of(file) in reader.suffixes for reader in allowed)]
+    first = ((_recognizer(file, allowed, wanted), file) for file in files)
     found = [(reader, file) for reader, file in first if reader is not None]
     found = [pair for pair in found if pair[0].published] or found
     if len(found) > 1:
         found = [pair for pair in found if stem_of(pair[1]) == folder.resolve().name.lower()] or found
     if not found and len(files) == 1:  # its reader's error explains what is wrong with it
-        found = [(_reader_of(files[0], readers, wanted), files[0])]
+        found = [(_reader_of(files[0], allowed, wanted), files[0])]
     if len(found) == 1:
         return found[0]
     if not found:
@@ -171,14 +205,14 @@ def _choose(folder: Path, readers: list[Reader], wanted: Wanted) -> tuple[Reader
     )
 
 
-def items_in(folder: Path, file: Path, wanted: Wanted) -> tuple[Path | None, list[str]]:
-    """The table of items in a folder, where there is one only, and a warning where there are several."""
-    if any(reader.exclusive and suffix_of(file) in reader.suffixes for reader in READERS.values()):
+def items_in(folder: Path, file: Path, wanted: Wanted, reader: Reader) -> tuple[Path | None, list[str]]:
+    """The items' texts beside a file that `reader` reads, where one file only has some, and a warning where several do."""
+    if any(reader.exclusive and suffix_of(file) in reader.suffixes for reader in readers().values()):
         return None, []
     found = [
         other
         for other in _files(folder)
-        if other != file and any(reader.recognizes_items(other, wanted) for reader in READERS.values())
+        if other != file and any(reader.recognizes_items(other, wanted) for reader in _with(reader))
     ]
     if len(found) > 1:
         names = ", ".join(other.name for other in found)

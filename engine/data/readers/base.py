@@ -95,7 +95,7 @@ class Raw:
 
 
 class Reader(ABC):
-    """One format. A new one is a file with such a class, and a line in the registry (`engine/data/readers/__init__.py`)."""
+    """One format; it is built without arguments."""
 
     name: str
     """What `--format` calls it."""

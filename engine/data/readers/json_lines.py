@@ -10,7 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -72,13 +72,14 @@ ANY = Profile(name="jsonl", user=USUAL_USER, item=USUAL_ITEM, time=USUAL_TIME)
 
 
 class JsonLines(Reader):
-    """Reads interactions of one publisher."""
+    """Reads interactions with the field names of a profile."""
 
     suffixes: tuple[str, ...] = SUFFIXES
+    profile: ClassVar[Profile]
 
-    def __init__(self, profile: Profile) -> None:
-        self.name, self.profile = profile.name, profile
-        self.published = bool(profile.marks)
+    def __init__(self) -> None:
+        self.name = self.profile.name
+        self.published = bool(self.profile.marks)
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         row = first_row(path)
@@ -137,6 +138,24 @@ class JsonLines(Reader):
                 if other != path and other.is_file():
                     return other
         return None
+
+
+class Amazon(JsonLines):
+    """Reviews of 2014, 2018 and 2023."""
+
+    profile = AMAZON
+
+
+class Yelp(JsonLines):
+    """Reviews of the Yelp Open Dataset."""
+
+    profile = YELP
+
+
+class AnyJsonLines(JsonLines):
+    """Lines with the usual names of users and items, or with named ones."""
+
+    profile = ANY
 
 
 def _split(path: Path) -> tuple[str, str]:

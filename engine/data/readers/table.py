@@ -6,7 +6,7 @@ import csv
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -87,9 +87,7 @@ class Table(Reader):
 class Delimited(Table):
     """CSV and TSV: quoted cells as in RFC 4180."""
 
-    def __init__(self, name: str, delimiter: str) -> None:
-        self.name, self.delimiter = name, delimiter
-        self.suffixes = (f".{name}",)
+    delimiter: ClassVar[str]
 
     def names(self, path: Path) -> list[str]:
         cells = next(csv.reader([first_line(path)], delimiter=self.delimiter), [])
@@ -100,6 +98,22 @@ class Delimited(Table):
 
     def begin(self, path: Path, count: int) -> Head:
         return head_of(path, self.delimiter, quoting=True, count=count)
+
+
+class Csv(Delimited):
+    """Cells between commas."""
+
+    name = "csv"
+    suffixes = (".csv",)
+    delimiter = ","
+
+
+class Tsv(Delimited):
+    """Cells between tabs."""
+
+    name = "tsv"
+    suffixes = (".tsv",)
+    delimiter = "\t"
 
 
 class Parquet(Table):
@@ -173,7 +187,7 @@ def _has(names: list[str], named: str | None, usual: tuple[str, ...]) -> bool:
     return not {name.lower() for name in names}.isdisjoint(name.lower() for name in usual)
 
 
-TABLES: dict[str, Table] = {table.name: table for table in (Delimited("csv", ","), Delimited("tsv", "\t"), Parquet())}
+TABLES: dict[str, Table] = {table.name: table for table in (Csv(), Tsv(), Parquet())}
 
 
 def table_of(path: Path) -> Table:

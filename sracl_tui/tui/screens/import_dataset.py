@@ -18,7 +18,7 @@ from textual.widgets import Input, Static, Tab, Tabs
 
 from engine.data.importing import ImportOptions
 from engine.data.preview import Preview, glance, preview
-from engine.data.readers import ENDINGS
+from engine.data.readers import endings
 from engine.data.readers.base import Head
 from engine.errors import EngineError
 from sracl_tui import formatting
@@ -96,12 +96,12 @@ class ImportScreen(BaseScreen):
             placeholder="path of a file or folder; right completes it",
             id="path",
             compact=True,
-            suggester=Paths(ENDINGS),
+            suggester=Paths(endings()),
         )
         yield Tabs(*(Tab(title, id=f"tab-{name}") for name, title in TITLES.items()))
         with Horizontal(id="panes"):
             with Vertical(id="files", classes="pane"):
-                yield Files(ENDINGS, id="file-list")
+                yield Files(endings(), id="file-list")
             with Container(id="right"):
                 with Vertical(id="preview", classes="pane"):
                     yield Static("", id="what", markup=False)

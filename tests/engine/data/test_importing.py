@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from engine.data.dataset import TRAIN
 from engine.data.importing import (
-    FORMATS,
     OUTSIDE_CORE,
     REPEATED,
     TOO_OLD,
@@ -27,6 +26,7 @@ from engine.data.importing import (
 )
 from engine.errors import DataError, StopRequested
 from engine.events import StageFinished, StageProgress, StageStarted, Warned
+from engine.extension_points import READERS
 from tests.support.commands import ROOT
 
 REAL = ROOT / ".." / "shared" / "data"
@@ -254,7 +254,17 @@ def test_every_step_is_told_and_may_be_the_last(tmp_path):
 
 
 def test_formats():
-    assert set(FORMATS) == {"recbole", "movielens", "amazon", "yelp", "csv", "tsv", "parquet", "jsonl", "sequences"}
+    assert set(READERS.ours) == {
+        "recbole",
+        "movielens",
+        "amazon",
+        "yelp",
+        "csv",
+        "tsv",
+        "parquet",
+        "jsonl",
+        "sequences",
+    }
 
 
 ROWS = st.lists(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import re
 from pathlib import Path
 
@@ -11,10 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.data.readers import READERS, items_head, read_items, read_source
+from engine.data.importing import ImportOptions, import_dataset
+from engine.data.preview import preview
+from engine.data.readers import endings, items_head, read_items, read_source, readers
 from engine.data.readers.base import Catalog, Coded, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.catalog import clean
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
+from engine.extension_points import READERS
+from sracl_tui.services.dataset_import import name_for
+from tests.support.installed import install
 
 MICRO = 1_000_000
 INTER = "user_id:token\titem_id:token\ttimestamp:float\n7\ta\t100\n7\tb\t200\n9\ta\t150.5\n"
@@ -61,8 +67,8 @@ def fails(path, where, words, format=None, **wanted):
 
 
 def test_registry_names():
-    assert list(READERS) == ["recbole", "movielens", "amazon", "yelp", "csv", "tsv", "parquet", "jsonl", "sequences"]
-    assert all(reader.name == name for name, reader in READERS.items())
+    assert list(readers()) == ["recbole", "movielens", "amazon", "yelp", "csv", "tsv", "parquet", "jsonl", "sequences"]
+    assert all(reader.name == name for name, reader in readers().items())
 
 
 def test_recbole_with_its_items(make):
@@ -505,19 +511,54 @@ class Pairs(Reader):
         return Catalog(ids=ids, titles=titles, attributes=[{} for _ in ids], source=str(path))
 
 
-def test_a_new_format_with_a_file_of_items_is_one_class_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(READERS, "pairs", Pairs())
-    (tmp_path / "log.pairs").write_text("u>i\nv>j")
-    (tmp_path / "things.titles").write_text("i=Pen\nj=Ink")
-    raw, format = read_source(tmp_path, format=None, wanted=Wanted())
-    assert format == "pairs"
-    assert raw.catalog is not None
-    assert dict(zip(raw.catalog.ids, raw.catalog.titles, strict=True)) == {"i": "Pen", "j": "Ink"}
-    assert items_head(tmp_path / "things.titles", 1).rows == [["i", "Pen"]]
+PAIRS = f"""
+from pathlib import Path
+import numpy as np
+from engine.data.readers.base import Catalog, Coded, Head, Raw, Reader, Roles, Wanted
+
+{inspect.getsource(Pairs)}
+"""
+
+
+@pytest.mark.parametrize("way", ["installed", "file"])
+def test_a_format_of_ones_own_with_a_file_of_items_is_one_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "log.pairs").write_text("u>i\nv>j\n" * 3)
+    (folder / "things.titles").write_text("i=Pen\nj=Ink")
+    (folder / "other.csv").write_text("user,item\na,b\n")
+    (tmp_path / "mine.py").write_text(PAIRS)
+    format, name = f"{tmp_path / 'mine.py'}:Pairs", READERS.label_of(f"{tmp_path / 'mine.py'}:Pairs")
+    if way == "installed":
+        install(
+            tmp_path / "site", monkeypatch, module="sracl_pairs", code=PAIRS, points={"sracl.readers:pairs": "Pairs"}
+        )
+        format, name = None, "pairs"
+        assert ".pairs" in endings()
+        assert items_head(folder / "things.titles", 1).rows == [["i", "Pen"]]
+        assert name_for(folder / "log.pairs", set()) == "log"
+    dataset, report = import_dataset(folder, name="shop", options=ImportOptions(format=format, k_core=0))
+    assert (report.format, dataset.options["format"]) == (name, name)
+    assert dataset.items.raw_ids == ["i", "j"]
+    assert dataset.items.titles == ["Pen", "Ink"]
+    assert preview(folder, options=ImportOptions(format=format)).format == name
+
+
+def test_a_format_that_cannot_be_read_by_its_class_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("user,item\na,b\n")
+    install(tmp_path / "site", monkeypatch, module="sracl_broken", code="1 / 0", points={"sracl.readers:bad": "Bad"})
+    assert read_source(path, format=None, wanted=Wanted())[1] == "csv", "others do not need it"
+    with pytest.raises(ConfigError, match="bad cannot be imported: ZeroDivisionError"):
+        read_source(path, format="bad", wanted=Wanted())
+    with pytest.raises(DataError, match=r"there is no file .*none\.py"):
+        import_dataset(path, name="x", options=ImportOptions(format=f"{tmp_path}/none.py:Own"))
 
 
 def test_a_format_without_files_of_items_says_so(tmp_path: Path):
     path = tmp_path / "items.txt"
     path.write_text("1 2\n")
     with pytest.raises(DataError, match="the format sequences has no files of item texts"):
-        READERS["sequences"].read_items(path, Wanted())
+        readers()["sequences"].read_items(path, Wanted())
