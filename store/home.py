@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from store.errors import LookupFailed, StoreError
+from store.process_state import Handle, ProcessState, Unknown
 
 VARIABLE = "SRACL_HOME"
 """The environment variable that names the home."""
@@ -17,11 +19,18 @@ _DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
 """Names that no folder can have on Windows, with or without an extension: a home may be copied there."""
 
 
+def _no_executors(handle: Handle) -> ProcessState:
+    return Unknown()
+
+
 @dataclass(frozen=True)
 class Home:
     """The paths of one home; none of them has to exist yet."""
 
     path: Path
+    ask_executor: Callable[[Handle], ProcessState] = field(default=_no_executors, compare=False, repr=False)
+    """What an executor other than the local one says about a run. The store knows no executor; who opens the home may pass
+    this in, and without it the heartbeats of such runs decide."""
 
     @classmethod
     def resolve(cls, path: Path | None = None) -> Home:

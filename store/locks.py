@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import time
 from pathlib import Path
 from types import TracebackType
@@ -56,14 +57,17 @@ class FileLock:
             os.close(file)
 
     def write_holder(self, text: str | None = None) -> None:
-        """Write who holds the lock into its file: this process's PID, or `text`, whose first word is the PID.
+        """Write who holds the lock into its file.
+
+        Args:
+            text: PID, start of the process and machine, by words; by default of this process, without its start.
 
         Raises:
             OSError: the disk is full.
         """
         if self._file is not None:
             os.ftruncate(self._file, 0)
-            os.pwrite(self._file, (text or str(os.getpid())).encode(), 0)
+            os.pwrite(self._file, (text or f"{os.getpid()} nan {host()}").encode(), 0)
 
     def __enter__(self) -> FileLock:
         self.acquire(wait=None)
@@ -104,6 +108,18 @@ def held(path: Path) -> bool:
     finally:
         os.close(file)
     return False
+
+
+def holder_name(path: Path) -> str:
+    """`process 7`, or `process 7 on machine HOST` where that is another one, for messages."""
+    words = holder_words(path)
+    machine = words[2] if len(words) > 2 else host()
+    return f"process {holder_pid(path) or 'unknown'}" + (f" on machine {machine}" if machine != host() else "")
+
+
+def host() -> str:
+    """Network name of this machine, by which locks tell which of several machines with one file system holds them."""
+    return platform.node()
 
 
 def holder_words(path: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """The queue of a home: one file per entry, which a worker claims by renaming it.
 
-`queue/waiting/ORDER-RUN.json` becomes `queue/working/SLOT/RUN.json` when the worker of a slot claims it, and
+`queue/waiting/ORDER-RUN.json` becomes `queue/working/SLOT@HOST/RUN.json` when the worker of a slot claims it, and
 `queue/done/RUN.json` when its run has ended. The name alone says which run it is and where it stands, so a full disk
 or a torn file loses no entry. A worker holds the lock of its slot: entries in a slot whose lock is free were left by a dead
 worker.
@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,14 @@ from typing import Any, Literal
 from store.atomic_write import atomic_write
 from store.errors import LookupFailed, StoreBusy, StoreError
 from store.home import Home
-from store.locks import FileLock, held, holder_pid
+from store.locks import FileLock, held, holder_name, holder_pid, host
 
 EntryState = Literal["working", "waiting", "done"]
 _WAITING = re.compile(r"(\d{12})-(.+)\.json")
 _GAP = 1000
 """Distance of two neighbors in the order, so that an entry can move without renaming the others."""
+CLAIM_SECONDS = 60.0
+"""How long after a claim on another machine its run may take to give a sign of life."""
 KEPT = 200
 """Ended entries that stay in the list; older ones are removed."""
 
@@ -136,15 +138,20 @@ class Queue:
                     return
         raise self._not_waiting(run_id)
 
-    def claim(self, slot: str) -> QueueEntry | None:
-        """Claim the next entry for a slot, first those that a dead worker left; None when nothing waits, or in a pause."""
-        folder = self.working / slot
+    def claim(self, slot: str, *, lives: Callable[[str], bool] = lambda run_id: False) -> QueueEntry | None:
+        """Claim the next entry for a slot, first those that a dead worker left; None when nothing waits, or in a pause.
+
+        Args:
+            lives: whether a run lives, by id: asked about runs that workers of other machines claimed, as their locks may
+                not be seen here.
+        """
+        folder = self.working / _full(slot)
         folder.mkdir(parents=True, exist_ok=True)
-        self._adopt(slot)
+        self._adopt(folder.name, lives)
         while True:
             if self.paused:
                 return None
-            left = self._entries_in(folder, "working", slot)
+            left = self._entries_in(folder, "working", folder.name)
             if left:
                 return self._count_claim(min(left, key=lambda entry: entry.run_id))
             waiting = self._waiting(read=False)
@@ -188,8 +195,13 @@ class Queue:
         (self._folder / "paused").unlink(missing_ok=True)
 
     def slots(self) -> dict[str, int]:
-        """PID of the living worker of each slot that has one (0 where it is unknown)."""
-        return {path.stem: holder_pid(path) or 0 for path in sorted(self.working.glob("*.lock")) if held(path)}
+        """PID of the living worker of each slot that has one (0 where it is unknown); `SLOT@HOST` for other machines."""
+        return {_short(path.stem): holder_pid(path) or 0 for path in sorted(self.working.glob("*.lock")) if held(path)}
+
+    def works_elsewhere(self) -> bool:
+        """Whether there are workers, but none of this machine."""
+        found = self.slots()
+        return bool(found) and all("@" in slot for slot in found)
 
     @contextmanager
     def slot(self, name: str) -> Iterator[None]:
@@ -199,18 +211,20 @@ class Queue:
             StoreBusy: another worker holds it.
         """
         self.create()
-        lock = FileLock(self.working / f"{name}.lock")
+        lock = FileLock(self.working / f"{_full(name)}.lock")
         if not lock.acquire(wait=1.0):  # a probe by `slots` takes it for an instant
             pid = holder_pid(lock.path) or 0
-            raise StoreBusy(f"process {pid} works on slot {name} of the queue", pid=pid, where=str(lock.path))
+            raise StoreBusy(
+                f"{holder_name(lock.path)} works on slot {name} of the queue", pid=pid, where=str(lock.path)
+            )
         try:
             lock.write_holder()
             yield
         finally:
             lock.release()
 
-    def _adopt(self, slot: str) -> None:
-        """Move the entries of dead workers' slots to this slot."""
+    def _adopt(self, slot: str, lives: Callable[[str], bool]) -> None:
+        """Move the entries of dead workers' slots to this slot; of another machine's, those that have been idle for a while."""
         for folder in self.working.iterdir():
             if folder.name == slot or not folder.is_dir() or not any(folder.iterdir()):
                 continue
@@ -218,7 +232,8 @@ class Queue:
             if lock.acquire():
                 try:
                     for path in folder.iterdir():
-                        self._rename(path, self.working / slot / path.name)
+                        if "@" not in _short(folder.name) or (_idle(path) and not lives(path.stem)):
+                            self._rename(path, self.working / slot / path.name)
                 finally:
                     lock.release()
 
@@ -269,7 +284,9 @@ class Queue:
         self, folder: Path, state: EntryState, slot: str | None = None, *, read: bool = True
     ) -> list[QueueEntry]:
         return [
-            QueueEntry(path.stem, state, path, slot=slot, **(_file_fields(path) if read else {}))
+            QueueEntry(
+                path.stem, state, path, slot=_short(slot) if slot else None, **(_file_fields(path) if read else {})
+            )
             for path in _sorted_files(folder)
             if path.suffix == ".json"
         ]
@@ -280,6 +297,23 @@ class Queue:
         return LookupFailed(
             f"run {run_id} is {how or 'just being claimed'}", hint="`sracl queue list` shows what waits."
         )
+
+
+def _full(slot: str) -> str:
+    """Name of a slot's folder and lock: workers of two machines that share a home have slots of their own."""
+    return slot if "@" in slot else f"{slot}@{host()}"
+
+
+def _short(name: str) -> str:
+    """Name of a slot for people: without the machine where it is this one."""
+    return name.removesuffix(f"@{host()}")
+
+
+def _idle(path: Path) -> bool:
+    """Whether an entry's file was not changed for CLAIM_SECONDS, so that its run should have begun."""
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime > CLAIM_SECONDS
+    return False
 
 
 def mirror(connection: Any, home: Home) -> None:

@@ -110,3 +110,5 @@ class StoredRun(RunRow):
     git_patch: str | None
     packages: dict[str, str] | None
     peak_memory_bytes: int | None
+    executor: str
+    handle: str | None

@@ -17,7 +17,7 @@ from engine.errors import ConfigError
 from sracl_tui.cli.main import app
 from sracl_tui.runs.execute import execute
 from sracl_tui.runs.execution import queue
-from sracl_tui.runs.execution.local import launched_request
+from sracl_tui.runs.execution.launch import launched_request
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.services import local_llm
 from sracl_tui.tui.app import SraclApp

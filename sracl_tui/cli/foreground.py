@@ -89,7 +89,7 @@ def resume_run(home: Home, text: str, *, headless: bool, budget: float | None, f
 
 def _launched(home: Home, text: str) -> RunRequest | None:
     """The request of a run that the app launched, where `text` is the whole id of one that has not begun."""
-    from sracl_tui.runs.execution.local import launched_request
+    from sracl_tui.runs.execution.launch import launched_request
 
     try:
         return launched_request(home.run_folder(text))

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from engine.errors import BudgetReached, ConfigError, DataError, EngineError
+from sracl_tui.runs.execution.registry import with_executors
 from store.errors import LookupFailed, QueryFailed, StoreError
 from store.home import Home
 
@@ -157,7 +158,7 @@ def home_of(path: Path | None) -> Home:
         StoreError: it cannot be created.
     """
     global _home
-    _home = home = Home.resolve(path)
+    _home = home = with_executors(Home.resolve(path))
     home.create()
     if trouble := _open_keys(home):
         talk().print(f"warning: {trouble}", style="yellow", markup=False, highlight=False)

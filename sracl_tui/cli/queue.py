@@ -160,7 +160,7 @@ def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
         entry["dataset"] or "",
         "" if entry["seed"] is None else str(entry["seed"]),
         entry["group"] or "",
-        f"{worker} (gone)" if worker and entry["worker"] is None else worker,
+        f"{worker} (gone)" if worker and entry["gone"] else worker,
         since,
     )
 
@@ -262,7 +262,7 @@ def start(
 
 @app.command(hidden=True)
 def work(
-    slot: Annotated[str, typer.Argument(help="Device and number, such as cpu-0.")],
+    slot: Annotated[str, typer.Argument(help="Slot of the executor, such as cpu-0.")],
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -277,7 +277,7 @@ def work(
 
     from sracl_tui.runs.execution import queue as run_queue
 
-    if not re.fullmatch(r"(cpu|cuda\d+)-\d+", slot):
+    if not re.fullmatch(r"[a-z]\w*-\d+", slot):
         raise ConfigError(f"{slot!r} is not a slot", where="SLOT", hint="`sracl queue start` starts the workers.")
     done = run_queue.work(options_and_output.home_of(home), slot)
     options_and_output.print_done({"slot": slot, "runs": done}, f"{done} runs; the queue is empty.", json_=json_)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,6 +14,7 @@ from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 from store.home import Home
+from store.journal.processes import is_abandoned, owned_name
 from store.run_row import StoredRun
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _scratch_home(home: Home, run_id: str, keep: Path | None) -> Iterator[Home]:
         return
     folder = home.cache / SCRATCH
     _remove_stale_homes(folder)
-    own_folder = folder / f"{run_id}.{os.getpid()}"
+    own_folder = folder / owned_name(run_id)
     try:
         yield Home(own_folder)
     finally:
@@ -106,8 +106,7 @@ def _scratch_home(home: Home, run_id: str, keep: Path | None) -> Iterator[Home]:
 def _remove_stale_homes(folder: Path) -> None:
     """Delete the temporary homes of processes that were killed."""
     for leftover in folder.glob("*.*"):
-        pid = leftover.name.rpartition(".")[2]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if is_abandoned(leftover.name):
             shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -179,7 +179,7 @@ def stop(
     if json_:
         options_and_output.print_json({"run_id": run_id, "pid": done.pid, "ended": done.ended, "how": done.how})
         return
-    text = f"asked to stop (PID {done.pid})"
+    text = f"asked to stop ({done.process})"
     if done.ended:
         text = "stopped" if done.how.startswith("asked") else done.how
     options_and_output.talk().print(f"{run_id}: {text}.", highlight=False)

@@ -85,8 +85,3 @@ def peak_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def host() -> str:
-    """Network name of this machine."""
-    return platform.node()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -20,7 +19,9 @@ from sracl_tui.runs.request import RunRequest
 from sracl_tui.runs.run_state import RunState
 from store.home import Home
 from store.journal.journal import Journal, Line, RunLock
-from store.journal.processes import boot_id, start_of
+from store.journal.processes import own_facts, own_id
+from store.journal.submission import executing_handle
+from store.publishing.liveness import check_free
 from store.publishing.publish import Publisher, PublishReport
 
 HEARTBEAT_SECONDS = 10.0
@@ -42,10 +43,11 @@ class Recorder:
             quiet: send no alerts: the run is a part of another one.
 
         Raises:
-            StoreError: another process holds the lock.
+            StoreError: another process holds the lock, or the run is executed elsewhere.
         """
         self._listener = listener
         self.folder = home.run_folder(request.run_id)
+        check_free(home, request.run_id)
         self._lock = RunLock(self.folder)
         self._lock.acquire()
         _remove_temporary_files(self.folder)
@@ -58,6 +60,8 @@ class Recorder:
         self._log_state = RunState()
         self._alerts = None if quiet else _alert_monitor(home, request, self.write)
         self._end: tuple[str, str | None] | None = None
+        self._named = False
+        """Whether the journal has this start's handle."""
         self._log_lock = threading.Lock()
         self._closing = threading.Event()
         self._heartbeat = threading.Thread(target=self._write_heartbeats, name="heartbeat", daemon=True)
@@ -112,12 +116,18 @@ class Recorder:
         """Write `run_started`: process, machine, code and packages."""
         self.write(
             "run_started",
-            pid=os.getpid(),
-            host=environment.host(),
-            boot_id=boot_id(),
-            process_started=start_of(os.getpid()),
+            **self._handle(),
+            **own_facts(),
             **environment.describe(),
         )
+
+    def _handle(self) -> dict[str, str | None]:
+        """Executor and handle of this run, once both are known: a process may begin before its executor has named it."""
+        if self._named:
+            return {}
+        handle = executing_handle(self.folder, own_id())
+        self._named = handle.id is not None
+        return {"executor": handle.executor, "handle": handle.id}
 
     def end(self, **fields: Any) -> None:
         """Write `run_ended`; on a full disk into the room that was reserved, and without room not at all.
@@ -153,7 +163,7 @@ class Recorder:
     def _write_heartbeats(self) -> None:
         while not self._closing.wait(HEARTBEAT_SECONDS):
             with suppress(OSError):  # a full disk ends the run when it writes an event that matters
-                self.write("heartbeat")
+                self.write("heartbeat", **self._handle())
             if self._alerts is not None:
                 self._alerts.poll()
 

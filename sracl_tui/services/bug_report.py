@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import platform
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from sracl_tui.logs import path_of
 from sracl_tui.redaction import redact
 from sracl_tui.runs.execution.process_exit import log_lines
 from store.home import Home
+from store.locks import host
 from store.queue import Queue
 from store.run_row import ListedRun
 from store.run_states import FAILED
@@ -49,7 +49,7 @@ def cleaned(text: str, home: Home) -> str:
     """The text without e-mail addresses, keys, and names of the home, the user and the machine."""
     text = _MAIL.sub("[mail]", redact(text, home.path))
     text = text.replace(str(home.path), "[home]").replace(str(Path.home()), "~")
-    for private in (platform.node(), _user()):
+    for private in (host(), _user()):
         if len(private) > 2 and private != "root":
             text = re.sub(rf"\b{re.escape(private)}\b", "[private]", text)
     return text

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from sracl_tui.runs.execution.local import last_output
+from sracl_tui.runs.execution.launch import why_not_begun
 from sracl_tui.runs.journal_events import SKIPPED_BY_LOG
 from sracl_tui.runs.run_state import RunState
 from store.home import Home
-from store.journal.journal import Tail, lock_held
-from store.publishing.liveness import dead_state
+from store.journal.journal import Tail
+from store.process_state import Alive, Exited, ProcessState, Unknown
+from store.publishing.liveness import dead_state, process_state
 from store.run_states import ACTIVE
 
 LINES_PER_UPDATE = 200
@@ -24,8 +25,8 @@ class RunFollower:
         self.lock = threading.Lock()
         """Hold it while reading `runs`."""
         self.runs = {run_id: RunState() for run_id in run_ids}
-        self.held = False
-        """Whether the process of the first run is alive (it holds the lock of the run)."""
+        self.process: ProcessState = Exited()
+        """What the executor of the first run says."""
         self.verdict: tuple[str, str] | None = None
         """State and reason of the first run if its process died without recording that in the journal."""
         self._home, self._first = home, run_ids[0]
@@ -47,9 +48,8 @@ class RunFollower:
         Raises:
             OSError: a journal cannot be read.
         """
-        before = self.held, self.verdict
-        # before reading the journal: a process that has released its lock has written its last line
-        held = lock_held(self._home.run_folder(self._first))
+        before = self.process, self.verdict
+        process = process_state(self._home, self._first)  # before reading: a process that has ended wrote its last line
         has_lines = False
         for run_id, tail in self._tails.items():
             lines = tail.read()
@@ -58,15 +58,15 @@ class RunFollower:
                     self.runs[run_id].take(lines[start : start + LINES_PER_UPDATE])
             has_lines = has_lines or bool(lines)
         with self.lock:
-            self.held, self.verdict = held, None if held else self._dead_state()
-        return has_lines or (self.held, self.verdict) != before
+            self.process, self.verdict = process, None if isinstance(process, Alive) else self._dead_state(process)
+        return has_lines or (self.process, self.verdict) != before
 
-    def _dead_state(self) -> tuple[str, str] | None:
+    def _dead_state(self, process: Exited | Unknown) -> tuple[str, str] | None:
         """State and reason of the first run, whose process is dead; None if the journal has them or nothing is known."""
         live = self.runs[self._first]
         if not live.lines:
-            output = last_output(self._home, self._first)
-            return ("failed", output) if output else None
+            error = why_not_begun(self._home, self._first, process) if isinstance(process, Exited) else ""
+            return ("failed", error) if error else None
         if live.state not in ACTIVE:
             return None
         return dead_state(self._home, live.fold.process(self._first))

@@ -16,15 +16,16 @@ from typing import Any, cast
 
 from engine.config import Config
 from sracl_tui.runs.alerts.alerts import Alert, ending
-from sracl_tui.runs.execution.local import last_output, launched_request
+from sracl_tui.runs.execution.launch import launched_request, why_not_begun
 from sracl_tui.runs.journal_events import SKIPPED_BY_LIST
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.runs.run_state import RunState
 from store.errors import LookupFailed
 from store.home import Home
-from store.journal.journal import Tail, lock_held
+from store.journal.journal import Tail
 from store.journal.run_fold import created_columns
-from store.publishing.liveness import dead_state
+from store.process_state import Alive, Exited, ProcessState
+from store.publishing.liveness import dead_state, process_state
 from store.run_row import ListedRun
 from store.run_states import ACTIVE, OPEN
 
@@ -48,8 +49,8 @@ class _FollowedRun:
     changes: dict[str, Any] = field(default_factory=dict)
     """Columns that the journal knows better than the database."""
     row: ListedRun | None = None
-    held: bool = False
-    """Whether a process holds the run's lock."""
+    process: ProcessState = field(default_factory=Exited)
+    """What the run's executor says."""
     dead: bool = False
     notified_state: str = "queued"
     """The state for which alerts were made last."""
@@ -148,8 +149,7 @@ class RunMonitor:
 
     def _follow(self, run_id: str, run: _FollowedRun) -> bool:
         """Read new lines of the run's journal; whether its row has changed."""
-        folder = self._home.run_folder(run_id)
-        run.held = lock_held(folder)  # before reading: a process that has let go of it has written its last line
+        run.process = process_state(self._home, run_id)  # before reading: a process that has ended wrote its last line
         with suppress(OSError):
             run.live.take(run.tail.read())
         run.live.log.clear()
@@ -168,10 +168,10 @@ class RunMonitor:
     def _is_over(self, run: _FollowedRun, published: ListedRun | None) -> bool:
         """Whether the database knows all that the journal says, or nothing was ever written."""
         live = run.live
-        if run.held or time.monotonic() - run.since < EXPECTED_SECONDS:
+        if isinstance(run.process, Alive) or time.monotonic() - run.since < EXPECTED_SECONDS:
             return False
         if published is None:
-            return not live.lines
+            return not live.lines and isinstance(run.process, Exited)
         return published["state"] not in OPEN and (not live.lines or live.state in (*ACTIVE, published["state"]))
 
     def _changes(self, run_id: str, run: _FollowedRun, published: ListedRun | None) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class RunMonitor:
 
     def _unstarted(self, run_id: str, run: _FollowedRun) -> dict[str, Any]:
         """State of a run without a line in its journal: its process is starting, or it could not start."""
-        error = "" if run.held else last_output(self._home, run_id)
+        error = why_not_begun(self._home, run_id, run.process) if isinstance(run.process, Exited) else ""
         return {"state": "failed", "reason": error} if error else {"state": "queued"}
 
     def _unpublished_row(self, run_id: str, live: RunState) -> ListedRun:

@@ -9,6 +9,7 @@ calls that come a few at a time have their `columns` in the line itself.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import threading
@@ -23,7 +24,7 @@ from store.atomic_write import atomic_write
 from store.errors import StoreBusy
 from store.journal.event_facts import PLAIN, RECORDED
 from store.journal.processes import start_of
-from store.locks import FileLock, held, holder_pid, holder_words
+from store.locks import FileLock, held, holder_name, holder_pid, holder_words, host
 
 _SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
 _HEAD = 120
@@ -238,25 +239,25 @@ class Tail:
 
 
 class RunLock:
-    """The lock that a run's process holds while it lives, and that says who it is: PID and when the process began."""
+    """The lock that a run's process holds while it lives, and that says who it is: PID, when it began, and its machine."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = FileLock(_lock_path(folder))
 
     def acquire(self) -> None:
-        """Take the lock and write PID and start of this process into it.
+        """Take the lock and write PID, start and machine of this process into it.
 
         Raises:
             StoreBusy: another process holds it.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._lock.acquire(wait=1.0):  # a probe by `lock_held` takes it for an instant
-            self._lock.write_holder(f"{os.getpid()} {start_of(os.getpid()) or ''}")
+            self._lock.write_holder(f"{os.getpid()} {start_of(os.getpid()) or 'nan'} {host()}")
             return
         pid = lock_pid(self._folder)
         raise StoreBusy(
-            f"process {pid or 'unknown'} is already executing this run",
+            f"{holder_name(self._lock.path)} is already executing this run",
             pid=pid,
             where=str(self._folder),
             hint="`sracl stop RUN` stops it.",
@@ -281,13 +282,14 @@ def lock_pid(folder: Path) -> int | None:
     return holder_pid(_lock_path(folder))
 
 
-def lock_process(folder: Path) -> tuple[int | None, float | None]:
-    """PID of the process that took the run's lock last, and its start in seconds after the machine's; None if unknown."""
+def lock_process(folder: Path) -> tuple[int | None, float | None, str | None]:
+    """PID, start (as `start_of` gives it) and machine of the process that took the run's lock last; None where unknown."""
     words = holder_words(_lock_path(folder))
     try:
-        return int(words[0]), float(words[1]) if len(words) > 1 else None
+        began = float(words[1]) if len(words) > 1 else math.nan
+        return int(words[0]), None if math.isnan(began) else began, words[2] if len(words) > 2 else None
     except (ValueError, IndexError):
-        return None, None
+        return None, None, None
 
 
 _TAIL_BYTES = 65536

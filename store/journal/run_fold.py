@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from store.journal.journal import Line
+from store.process_state import LOCAL
 from store.run_row import HEADLINE_METRICS, RunProcess, StoredRun
 
 CREATED_COLUMNS = ("kind", "name", "preset", "group_name", "tags", "note", "config", "config_hash", "seed")
@@ -32,7 +33,7 @@ def created_columns(fields: dict[str, Any], at: float) -> dict[str, Any]:
         KeyError: a field is missing.
     """
     columns = {name: fields[name] for name in CREATED_COLUMNS}
-    fresh = {"state": "queued", "created_at": utc(at), "segments": 0, "epoch": 0}
+    fresh = {"state": "queued", "created_at": utc(at), "segments": 0, "epoch": 0, "executor": LOCAL}
     return columns | {"tags": sorted(fields["tags"])} | fresh
 
 
@@ -54,7 +55,8 @@ def _given(line: Line) -> dict[str, Any]:
 
 def _started(line: Line) -> dict[str, Any]:
     cleared = dict.fromkeys(("reason", "ended_at", "exit_code", "signal"))
-    return dict(state="running", started_at=utc(line.at), segments=line.segment, **cleared, **_given(line))
+    given = {"executor": LOCAL, "handle": None} | _given(line)  # a journal of an earlier version names none
+    return dict(state="running", started_at=utc(line.at), segments=line.segment, **cleared, **given)
 
 
 def _resumed(line: Line) -> dict[str, Any]:
@@ -80,6 +82,7 @@ def _epoch_finished(line: Line) -> dict[str, Any]:
 
 _CHANGES: dict[str, Callable[[Line], dict[str, Any]]] = {
     "run_started": _started,
+    "heartbeat": _given,
     "run_resumed": _resumed,
     "dataset_used": _given,
     "lists_used": _given,

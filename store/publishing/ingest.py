@@ -13,8 +13,9 @@ import duckdb
 
 from store.database.connection import fetch_few
 from store.home import Home
-from store.journal.journal import Line, lock_held, read_lines, segment_name, segment_number, segments
-from store.publishing.liveness import OPEN_RUNS, dead_runs
+from store.journal.journal import Line, read_lines, segment_name, segment_number, segments
+from store.process_state import Alive
+from store.publishing.liveness import OPEN_RUNS, dead_runs, process_state
 from store.publishing.projection import EDITS, Projector, read_table
 from store.publishing.run_rows import RunRows
 
@@ -106,7 +107,7 @@ def read_pending(home: Home, offsets: dict[tuple[str, int], int], warnings: list
 
 def is_live(home: Home, source: str) -> bool:
     """Whether the source is a run whose process lives, and so publishes its own journal."""
-    return source != EDITS and lock_held(home.runs / source)
+    return source != EDITS and isinstance(process_state(home, source), Alive)
 
 
 def has_vectors(pending: list[SegmentEvents]) -> bool:

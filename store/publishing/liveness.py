@@ -1,14 +1,19 @@
-"""Finds the runs whose rows say that they run, and whose process is dead."""
+"""Whether a run's process lives: the one place that asks a run's executor, or its heartbeat where the executor cannot tell."""
 
 from __future__ import annotations
 
-import platform
+import os
+import time
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from store.errors import StoreBusy
 from store.home import Home
-from store.journal.journal import end_of, lock_held
-from store.journal.processes import boot_id
+from store.journal import processes
+from store.journal.journal import end_of, lock_held, lock_process, segments
+from store.journal.submission import FILE, SUBMITTED, read_handle
+from store.locks import host as this_host
+from store.process_state import LOCAL, Alive, Exited, Handle, ProcessState, Unknown
 from store.queue import Queue
 from store.run_row import RunProcess
 from store.run_states import OPEN
@@ -19,7 +24,63 @@ OPEN_RUNS = (
 )
 """The query for `dead_runs`: runs that have not ended as far as their rows say."""
 SILENT_SECONDS = 60.0
-"""A run of another machine, whose lock cannot be probed, counts as lost when its last event is older than this."""
+"""A run whose executor cannot tell counts as lost when its last event is older than this."""
+
+
+def process_state(home: Home, run_id: str, *, host: str | None = None) -> ProcessState:
+    """What the run's executor says at this moment. It does not read the journal: a run that lives may have written its end.
+
+    Args:
+        host: machine of a local process, where its lock is of an earlier version and does not say.
+    """
+    folder = home.runs / run_id
+    handle = read_handle(folder)
+    return home.ask_executor(handle) if handle.executor != LOCAL else local_state(home, run_id, host)
+
+
+def local_state(home: Home, run_id: str, host: str | None = None) -> ProcessState:
+    """What the lock of a local run says, which other machines may not see. Args: host: as in `process_state`."""
+    folder = home.runs / run_id
+    if lock_held(folder):
+        return Alive()
+    machine = host or lock_process(folder)[2]
+    return Exited() if machine in (None, this_host()) else Unknown()
+
+
+def lives(home: Home, run_id: str) -> bool:
+    """Whether a run's process lives, or may live: its executor cannot tell, and it was heard within SILENT_SECONDS."""
+    state = process_state(home, run_id)
+    if not isinstance(state, Unknown):
+        return isinstance(state, Alive)
+    folder = home.runs / run_id
+    for path in (*segments(folder)[-1:], folder / FILE):
+        if path.exists():
+            return end_of(folder) is None and time.time() - path.stat().st_mtime < SILENT_SECONDS
+    return False
+
+
+def check_free(home: Home, run_id: str) -> None:
+    """Refuse to execute a run that another executor, or another machine, executes; the run's lock guards it on this one.
+
+    Raises:
+        StoreBusy: it lives, or may live.
+    """
+    folder = home.runs / run_id
+    handle = read_handle(folder)
+    if os.environ.get(SUBMITTED) == run_id:
+        return  # by this process
+    if handle.executor == LOCAL and not isinstance(process_state(home, run_id), Unknown):
+        return
+    if lives(home, run_id):
+        where = (
+            f"machine {lock_process(folder)[2]}" if handle.executor == LOCAL else f"{handle.executor} {handle.id or ''}"
+        )
+        raise StoreBusy(
+            f"{where.strip()} is already executing this run",
+            pid=None,
+            where=str(folder),
+            hint="`sracl stop RUN` stops it.",
+        )
 
 
 def dead_runs(home: Home, active: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -46,23 +107,51 @@ def dead_state(home: Home, run: RunProcess) -> tuple[str, str] | None:
     Args:
         run: a row with the columns of `OPEN_RUNS`.
     """
-    if lock_held(home.runs / run["run_id"]):
+    state = process_state(home, run["run_id"], host=run["host"])
+    if isinstance(state, Alive):
         return None
-    end = end_of(home.runs / run["run_id"])
+    folder = home.runs / run["run_id"]
+    end = end_of(folder)
     if end is not None:  # it ended by its own account, but could not publish that, as on a full disk
         return str(end.get("state")), str(end.get("reason") or "")
+    handle = read_handle(folder)
+    if isinstance(state, Unknown):
+        return _silent(run, handle, run["host"] or lock_process(folder)[2])
+    if handle.executor == LOCAL:
+        return _ended_here(run)
+    return outcome(state, f"{handle.executor} says that it ended, and it did not record why")
+
+
+def _silent(run: RunProcess, handle: Handle, host: str | None) -> tuple[str, str] | None:
+    """A run of which only the heartbeat is known: `lost` after a while, but a job may wait for its turn for days."""
+    if run["state"] == "queued" and handle.executor != LOCAL:
+        return None
+    beat = run["heartbeat_at"]
+    if isinstance(beat, str):  # the row came from the database as JSON
+        beat = datetime.fromisoformat(beat)
+    silent = (datetime.now(UTC).replace(tzinfo=None) - beat).total_seconds() if beat else 0.0
+    if beat is None or silent <= SILENT_SECONDS:
+        return None
+    return "lost", f"it ran on {host or handle.executor} and has been silent since {beat:%Y-%m-%d %H:%M}"
+
+
+def _ended_here(run: RunProcess) -> tuple[str, str]:
+    """A process of this machine that ended without writing its end."""
     if run["state"] == "queued":
         return "killed", "its process ended before it began"
-    if run["host"] != platform.node():
-        beat = run["heartbeat_at"]
-        if isinstance(beat, str):  # the row came from the database as JSON
-            beat = datetime.fromisoformat(beat)
-        silent = (datetime.now(UTC).replace(tzinfo=None) - beat).total_seconds() if beat else 0.0
-        return (
-            ("lost", f"it ran on {run['host']} and has been silent since {beat:%Y-%m-%d %H:%M}")
-            if silent > SILENT_SECONDS
-            else None
-        )
-    if run["boot_id"] != boot_id():
+    if run["boot_id"] is not None and processes.boot_id() not in (run["boot_id"], None):
         return "lost", "the machine was restarted"
     return "killed", f"its process (PID {run['pid']}) ended without a word"
+
+
+def outcome(state: Exited, unknown: str) -> tuple[str, str]:
+    """State and reason of a run that ended like this without recording its end.
+
+    Args:
+        unknown: the reason where nothing is known of it.
+    """
+    if state.signal is None and state.code:
+        return "failed", state.reason or f"it ended with exit code {state.code}"
+    if state.signal is not None:
+        return "killed", state.reason or f"killed by {state.signal}"
+    return "killed", state.reason or unknown

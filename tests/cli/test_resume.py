@@ -124,10 +124,10 @@ def test_a_deaf_run_is_asked_firmly_and_then_killed(sracl, place):
 
 
 def test_a_pid_that_is_another_process_s_now_is_left_alone(place):
-    from sracl_tui.runs.execution.stop import _signal
+    from sracl_tui.runs.execution.local import send_signal
 
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    _signal("run", other.pid, 1.0, signal.SIGKILL)
+    send_signal("run", other.pid, 1.0, signal.SIGKILL)
     time.sleep(0.2)
     assert other.poll() is None
     other.kill()

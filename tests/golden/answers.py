@@ -6,8 +6,8 @@ import json
 import math
 from typing import Any
 
-VOLATILE = frozenset({"latency", "path", "folder", "home", "heartbeat_at"})
-"""Keys of answers that tell of this machine or this moment."""
+VOLATILE = frozenset({"latency", "path", "folder", "home", "heartbeat_at", "schema_version"})
+"""Keys of answers that tell of this machine, this moment or the number of migrations."""
 TABLES = {
     "metrics": "SELECT run_id, epoch, step, split, subgroup, name, value FROM metrics WHERE name <> 'seconds' AND subgroup = 'all'",
     "user_ranks": "SELECT run_id, split, user_id, rank FROM user_ranks WHERE split = 'test'",
@@ -72,8 +72,8 @@ def difference(
 ) -> str | None:
     """Where two answers differ first, floats by more than `relative` and `absolute`; none where they do not."""
     if isinstance(found, dict) and isinstance(recorded, dict):
-        if found.keys() != recorded.keys():
-            return f"{place}: keys {sorted(found.keys() ^ recorded.keys())}"
+        if missing := recorded.keys() - found.keys():  # a document may gain keys
+            return f"{place}: keys {sorted(missing)}"
         parts = [(f"{place}.{key}", found[key], recorded[key]) for key in recorded]
     elif isinstance(found, list) and isinstance(recorded, list):
         if len(found) != len(recorded):

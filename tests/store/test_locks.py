@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from store.locks import FileLock, held, holder_pid, holder_words
+from store.locks import FileLock, held, holder_name, holder_pid, holder_words
 
 HOLDER = """
 import sys
@@ -60,6 +61,11 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     lock.write_holder("7 12.5")
     assert holder_pid(path) == 7
     assert holder_words(path) == ["7", "12.5"]
+    assert holder_name(path) == "process 7", "as an earlier version wrote it, without the machine"
+    lock.write_holder("7 12.5 elsewhere")
+    assert holder_name(path) == "process 7 on machine elsewhere"
+    lock.write_holder()
+    assert holder_name(path) == f"process {os.getpid()}"
     lock.release()
 
 

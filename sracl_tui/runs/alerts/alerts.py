@@ -7,7 +7,6 @@ it. An alert never blocks a run or makes it fail. A webhook's address may hold a
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 import tomllib
@@ -29,6 +28,7 @@ from sracl_tui.runs.alerts import terminal_bell
 from sracl_tui.runs.alerts import webhook as webhook_module
 from store.home import Home
 from store.journal.journal import segments
+from store.locks import host
 from store.run_states import FAILED
 
 FILE = "alerts.toml"
@@ -94,7 +94,7 @@ class Alert:
             name: redact(value, home.path) if isinstance(value, str) else value for name, value in self.fields.items()
         }
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        known = {"event": self.kind, "run_id": self.run_id, "name": self.name, "host": platform.node(), "at": at}
+        known = {"event": self.kind, "run_id": self.run_id, "name": self.name, "host": host(), "at": at}
         return {"text": sentence, "content": sentence, **known, **fields}
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
+from sracl_tui.runs.execution.base import LOG
 from sracl_tui.runs.run_state import RunState
 from store.home import Home
 from store.journal.journal import Journal, RunLock, read_events
+from store.process_state import Exited, Unknown
+from store.publishing.liveness import outcome
 
 LOG_LINES = 50
 
@@ -34,24 +38,28 @@ def write_end(home: Home, run_id: str, *, state: str, reason: str, **fields: Any
         lock.release()
 
 
-def mark_dead(home: Home, run_id: str, code: int | None, *, out_of_memory: bool = False) -> None:
+def mark_dead(home: Home, run_id: str, ended: Exited | Unknown) -> None:
     """Record the end of a run whose process exited without recording it, and send its alert.
 
     Args:
-        code: return code as in `subprocess`: negative for a signal; none where it is not known.
-        out_of_memory: the kernel has killed a process for lack of memory meanwhile.
+        ended: what its executor says about the end.
     """
-    state, reason, name = "killed", "its process ended without recording why", None
-    if code is not None and code < 0:
-        name = signal_name(-code)
-        reason = f"killed by signal {-code} ({name})"
-        if out_of_memory and -code == signal.SIGKILL:
-            reason = "out of memory: the system killed its process (signal 9)"
-    elif code is not None:
+    if isinstance(ended, Unknown):
+        ended = Exited()
+    if ended.code is not None and ended.reason is None:
         last = [line for line in log_tail(home.run_folder(run_id)) if line.strip()]
-        state, reason = "failed", f"it ended with exit code {code}: {last[-1].strip() if last else 'no output'}"
-    write_end(home, run_id, state=state, reason=reason, exit_code=code, signal=name)
+        said = last[-1].strip() if last else "no output"
+        ended = replace(ended, reason=f"it ended with exit code {ended.code}: {said}")
+        state, reason = "failed", str(ended.reason)
+    else:
+        state, reason = outcome(ended, "its process ended without recording why")
+    code = -_number(ended.signal) if ended.signal else ended.code
+    write_end(home, run_id, state=state, reason=reason, exit_code=code, signal=ended.signal)
     _notify(home, run_id, state, reason)
+
+
+def _number(name: str) -> int:
+    return next((known.value for known in signal.Signals if known.name == name), 0)
 
 
 def _notify(home: Home, run_id: str, state: str, reason: str) -> None:
@@ -66,30 +74,10 @@ def _notify(home: Home, run_id: str, state: str, reason: str) -> None:
             alerts.notify_death(home, alert, alerts.read(home))
 
 
-def signal_name(number: int) -> str:
-    """`SIGKILL` for 9; the number where it has no name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)
-
-
-def memory_kills() -> int:
-    """Processes that the kernel has killed for lack of memory so far; 0 where it does not count them."""
-    for path, word in (("/sys/fs/cgroup/memory.events", "oom_kill"), ("/proc/vmstat", "oom_kill")):
-        try:
-            for line in Path(path).read_text().splitlines():
-                if line.split()[0] == word:
-                    return int(line.split()[1])
-        except (OSError, ValueError, IndexError):
-            continue
-    return 0
-
-
 def log_tail(folder: Path, lines: int = LOG_LINES) -> list[str]:
     """The last lines of a background run's `launch.log`."""
     try:
-        with (folder / "launch.log").open("rb") as file:
+        with (folder / LOG).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - 400 * lines))
             return file.read().decode("utf-8", errors="replace").splitlines()[-lines:]
     except OSError:

@@ -8,16 +8,20 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from sracl_tui.runs.execution import process_exit
-from sracl_tui.runs.execution.local import resume_words, spawn
+from engine.errors import ConfigError, EngineError
+from sracl_tui.runs.execution import process_exit, registry
+from sracl_tui.runs.execution.launch import submit
+from sracl_tui.runs.execution.local import FROM_QUEUE, spawn
 from sracl_tui.runs.request import FILE, RunRequest, new_run_id
 from store.errors import StoreBusy, StoreError
 from store.home import Home
-from store.journal.journal import Journal, RunLock, end_of, lock_held
+from store.journal.journal import Journal, RunLock, end_of
+from store.process_state import Exited, Unknown
+from store.publishing.liveness import lives
 from store.publishing.publish import publish
 from store.queue import Queue, QueueEntry
 
@@ -26,8 +30,6 @@ MAX_ATTEMPTS = 3
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 5.0
 """Between two attempts of a worker that cannot write, as on a full disk."""
-FROM_QUEUE = "SRACL_FROM_QUEUE"
-"""Set in the environment of a run that a worker starts."""
 
 
 def enqueue(
@@ -64,7 +66,7 @@ def enqueue(
     if first:
         added.reverse()
     _publish(home)
-    if queue.wanted and added:
+    if queue.wanted and added and not queue.works_elsewhere():
         start_workers(home)
     return added, known
 
@@ -113,31 +115,33 @@ def move(home: Home, run_id: str, place: int) -> int:
     return Queue(home).move(run_id, place)
 
 
-def devices() -> list[str]:
-    """The value of `CUDA_VISIBLE_DEVICES` for each GPU of this machine; one empty string without a GPU."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        found = [word.strip() for word in named.split(",") if word.strip() not in ("", "-1")]
-    else:
-        try:
-            found = [str(number) for number, _ in enumerate(os.listdir("/proc/driver/nvidia/gpus"))]
-        except OSError:
-            found = []
-    return found or [""]
+def slots(home: Home, count: int) -> list[str]:
+    """Names of `count` slots, spread over the kinds of the executor's: `cpu-0`, or `cuda0-0`, `cuda1-1`.
 
-
-def slots(count: int) -> list[str]:
-    """Names of `count` slots, spread over the devices: `cpu-0`, or `cuda0-0`, `cuda1-1`."""
-    gpus = devices()
-    kinds = ["cpu"] if gpus == [""] else [f"cuda{number}" for number in range(len(gpus))]
+    Raises:
+        ConfigError: there is no such executor.
+    """
+    kinds = [name.rpartition("-")[0] for name in registry.default(home).slots()]
     return [f"{kinds[number % len(kinds)]}-{number}" for number in range(count)]
 
 
 def start(home: Home, workers: int | None = None) -> dict[str, int]:
-    """Start the queue with `workers` workers, else as many as before, else one per device; slot and PID of the new ones."""
+    """Start the queue with `workers` workers, else as many as before, else one per slot of the executor.
+
+    Returns:
+        Slot and PID of the new ones, which are processes of this machine, whatever executes the runs.
+
+    Raises:
+        ConfigError: there is no such executor.
+    """
     queue = Queue(home)
-    queue.start(workers or queue.wanted or len(devices()))
+    queue.start(workers or queue.wanted or default_workers(home))
     return start_workers(home)
+
+
+def default_workers(home: Home) -> int:
+    """How many workers the queue has where nobody said: one per slot of the executor."""
+    return len(registry.default(home).slots())
 
 
 def start_workers(home: Home) -> dict[str, int]:
@@ -147,7 +151,7 @@ def start_workers(home: Home) -> dict[str, int]:
         return {}
     alive = queue.slots()
     started = {}
-    for slot in slots(queue.wanted):
+    for slot in slots(home, queue.wanted):
         if slot not in alive:
             log = home.path / "queue" / f"worker-{slot}.log"
             started[slot] = spawn(home, ["queue", "work", slot], log).pid
@@ -170,10 +174,14 @@ def work(home: Home, slot: str) -> int:
     queue, done = Queue(home), 0
     while True:
         with queue.slot(slot):
-            while slot in slots(queue.wanted) and (entry := queue.claim(slot)):
+            while slot in slots(home, queue.wanted) and (entry := queue.claim(slot, lives=partial(lives, home))):
                 _finish(home, queue, entry, slot)
                 done += 1
-        if queue.paused or slot not in slots(queue.wanted) or not any(e.state == "waiting" for e in queue.entries()):
+        if (
+            queue.paused
+            or slot not in slots(home, queue.wanted)
+            or not any(e.state == "waiting" for e in queue.entries())
+        ):
             return done  # checked after the slot is free: who added a run before that saw a worker and started none
 
 
@@ -193,29 +201,28 @@ def _run(home: Home, entry: QueueEntry, slot: str) -> None:
     folder = home.run_folder(entry.run_id)
     if not (folder / FILE).exists():
         return  # its folder was deleted by hand
-    code = None
-    if not lock_held(folder):
+    ended: Exited | Unknown = Unknown()
+    poll = POLL_SECONDS
+    if not lives(home, entry.run_id):
         if end_of(folder) is not None:
             return
         if entry.attempts > MAX_ATTEMPTS:
             reason = f"given up: {MAX_ATTEMPTS} workers died while they ran it"
             process_exit.write_end(home, entry.run_id, state="failed", reason=reason)
             return
-        before = process_exit.memory_kills()
-        child = spawn(home, resume_words(entry.run_id), folder / "launch.log", {FROM_QUEUE: "1", **_device(slot)})
-        code = child.wait()
-        memory = process_exit.memory_kills() > before
-    else:
-        memory = False
-    while lock_held(folder):  # the process of an earlier worker executes it
-        time.sleep(POLL_SECONDS)
+        try:
+            executor = registry.default(home)
+            handle = submit(home, executor, RunRequest.read(folder), slot=slot)
+        except EngineError as error:
+            process_exit.write_end(home, entry.run_id, state="failed", reason=str(error))
+            return
+        ended = executor.wait(handle)
+    with suppress(ConfigError):
+        poll = registry.of_run(home, entry.run_id)[0].poll_seconds
+    while lives(home, entry.run_id):  # the process of an earlier worker executes it, or the executor cannot tell
+        time.sleep(poll)
     if end_of(folder) is None:
-        process_exit.mark_dead(home, entry.run_id, code, out_of_memory=memory)
-
-
-def _device(slot: str) -> dict[str, str]:
-    kind = slot.partition("-")[0]
-    return {"CUDA_VISIBLE_DEVICES": devices()[int(kind[4:])]} if kind.startswith("cuda") else {}
+        process_exit.mark_dead(home, entry.run_id, ended)
 
 
 def _publish(home: Home) -> None:
@@ -229,6 +236,9 @@ def listing(home: Home, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
 
     Args:
         rows: runs by id, from the database, for the state of those that ended.
+
+    Returns:
+        Of an entry, `gone` says that its worker is dead; of one of another machine, whose locks may not be seen, it never does.
     """
     queue = Queue(home)
     alive = queue.slots()
@@ -246,6 +256,7 @@ def listing(home: Home, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
                 "reason": row.get("reason"),
                 "slot": entry.slot,
                 "worker": alive.get(entry.slot or ""),
+                "gone": entry.slot is not None and entry.slot not in alive and "@" not in entry.slot,
                 "attempts": entry.attempts,
                 "added_at": entry.added_at,
                 "changed_at": entry.changed_at,

@@ -1,18 +1,17 @@
-"""Stops a run: asks its process, asks again, then kills it; a waiting run is removed from the queue."""
+"""Stops a run: has its executor ask it, ask again, then kill it; a waiting run is removed from the queue."""
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sracl_tui.runs.execution import process_exit, queue
+from sracl_tui.runs.execution import process_exit, queue, registry
 from store.errors import LookupFailed, StoreBusy
 from store.home import Home
-from store.journal.journal import end_of, lock_held, lock_process
-from store.journal.processes import start_of
+from store.journal.journal import end_of
+from store.process_state import Alive, Unknown
+from store.publishing.liveness import lives, process_state
 from store.queue import Queue
 
 FORCE_SECONDS = 10.0
@@ -26,15 +25,17 @@ class Stop:
     """How a run was stopped."""
 
     pid: int | None
-    """None for a run that waited in the queue."""
+    """None for a run that waited in the queue, or whose executor does not know it."""
     ended: bool
     """False: it is still saving."""
     how: str
     """asked, asked firmly, killed, or removed from the queue."""
+    process: str = ""
+    """Who executes the run, in words: `PID 7`."""
 
 
 def stop_run(home: Home, run_id: str, *, wait: float, force: bool = False, escalate: bool = True) -> Stop:
-    """Ask the process that holds a run's lock to stop, and wait; then, with `escalate`, force it, and kill it.
+    """Have a run's executor ask it to stop, and wait; then, with `escalate`, force it, and kill it.
 
     A process that is asked finishes its step and saves. The second request ends it at once; what it saved before is kept.
 
@@ -43,53 +44,39 @@ def stop_run(home: Home, run_id: str, *, wait: float, force: bool = False, escal
         force: begin with the second request.
 
     Raises:
-        LookupFailed: no process of this machine runs it, or it belongs to another user.
+        LookupFailed: it does not run, runs where it cannot be reached (the message says where), or belongs to another user.
+        ConfigError: its executor is not installed here.
     """
     folder = home.run_folder(run_id)
-    if not lock_held(folder):
+    if not lives(home, run_id):
         if run_id in Queue(home).active():
             queue.remove(home, run_id)
             return Stop(None, True, "removed from the queue")
         raise LookupFailed(f"run {run_id} is not running here", hint="`sracl runs` shows the state of each run.")
-    pid, began = lock_process(folder)
-    if pid is None:
-        raise LookupFailed(f"run {run_id} is running on another machine: stop it there")
-    steps = [] if force else [("asked", signal.SIGTERM, wait)]
+    executor, handle = registry.of_run(home, run_id)
+    pid, process = executor.pid(handle), executor.describe(handle)
+    steps = [] if force else [("asked", False, wait)]
     if force or (escalate and wait > 0):
-        steps += [("asked firmly", signal.SIGTERM, FORCE_SECONDS), ("killed", signal.SIGKILL, KILL_SECONDS)]
+        steps += [("asked firmly", False, FORCE_SECONDS), ("killed", True, KILL_SECONDS)]
     how = "asked"
-    for step, number, seconds in steps:
+    for step, kill, seconds in steps:
         how = step
-        _signal(run_id, pid, began, number)
+        executor.cancel(handle, force=kill)
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and lock_held(folder):
-            time.sleep(0.05)
-        if not lock_held(folder):
+        while time.monotonic() < deadline and _runs(home, run_id):
+            time.sleep(executor.poll_seconds)
+        if not _runs(home, run_id):
             break
-    ended = not lock_held(folder)
+    ended = not _runs(home, run_id)
     if ended and how == "killed" and end_of(folder) is None:
         with suppress(StoreBusy, OSError):  # a worker of the queue writes it too
             process_exit.write_end(
                 home, run_id, state="killed", reason="killed by signal 9 (SIGKILL): it did not stop when asked", signal="SIGKILL"
             )  # fmt: skip
-    return Stop(pid, ended, how)
+    return Stop(pid, ended, how, process)
 
 
-def _signal(run_id: str, pid: int, began: float | None, number: signal.Signals) -> None:
-    """Send a signal to the process that began then, not to a later one with the same PID."""
-    try:
-        handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
-        try:
-            if began is not None and start_of(pid) not in (began, None):
-                return  # it has ended; the PID is another process's now
-            if handle is None:
-                os.kill(pid, number)
-            else:
-                signal.pidfd_send_signal(handle, number)
-        finally:
-            if handle is not None:
-                os.close(handle)
-    except ProcessLookupError:
-        return
-    except PermissionError:
-        raise LookupFailed(f"process {pid} of run {run_id} belongs to another user") from None
+def _runs(home: Home, run_id: str) -> bool:
+    """Where the executor cannot tell, only the end in the journal counts."""
+    state = process_state(home, run_id)
+    return isinstance(state, Alive) or (isinstance(state, Unknown) and end_of(home.run_folder(run_id)) is None)

@@ -12,7 +12,7 @@ from engine.errors import StopRequested
 from engine.events import Report, Warned
 from store.errors import StoreError
 from store.home import Home
-from store.locks import FileLock, holder_pid
+from store.locks import FileLock, holder_name
 from store.publishing.publish import publish
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def single_flight(
     warned = False
     while not lock.acquire():
         if not warned:
-            holder = holder_pid(lock.path) or "unknown"
-            report(Warned(message=f"process {holder} is having the same {what} made: waiting for it"))
+            report(Warned(message=f"{holder_name(lock.path)} is having the same {what} made: waiting for it"))
             warned = True
         if stop():
             raise StopRequested

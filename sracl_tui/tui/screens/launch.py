@@ -264,7 +264,7 @@ class LaunchScreen(BaseScreen):
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="start")
     def _start(self, config: Config) -> None:
-        from sracl_tui.runs.execution.local import launch
+        from sracl_tui.runs.execution.launch import launch
         from sracl_tui.runs.request import RunRequest, new_run_id
 
         labels = self.labels
@@ -277,7 +277,7 @@ class LaunchScreen(BaseScreen):
             tags=tuple(labels["tags"].split()),
         )
         try:
-            run_id, _ = launch(self.sracl.home, request)
+            run_id = launch(self.sracl.home, request).run_id
         except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Started("", str(error)))
         else:

@@ -169,7 +169,8 @@ class QueueScreen(BaseScreen):
 
     def action_workers(self) -> None:
         """Ask for the number of workers and start them."""
-        home, now = self.sracl.home, self.found["wanted"] or len(run_queue.devices())
+        home = self.sracl.home
+        now = self.found["wanted"] or run_queue.default_workers(home)
 
         def change(answer: str | None) -> None:
             if answer is None:
@@ -260,7 +261,7 @@ def _facts(found: dict[str, Any]) -> str:
 def _row(entry: dict[str, Any]) -> Row:
     state = entry["state"] or "queued"
     worker = entry["slot"] or ""
-    gone = worker and entry["entry"] == "working" and entry["worker"] is None
+    gone = worker and entry["entry"] == "working" and entry["gone"]
     since = formatting.clock(max(0.0, time.time() - entry["changed_at"])) if entry["changed_at"] else ""
     cells = (
         "" if entry["place"] is None else str(entry["place"]),

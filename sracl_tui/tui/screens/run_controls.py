@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from engine.errors import EngineError
-from sracl_tui.runs.execution import local
+from sracl_tui.runs.execution import launch, registry
+from sracl_tui.runs.execution.base import Exited
 from sracl_tui.runs.execution.stop import stop_run
 from store.home import Home
-from store.journal.journal import lock_held, read_lines, segments
+from store.journal.journal import read_lines, segments
 
 BEGIN_SECONDS = 15.0
 STOP_DETAIL = "Every step that was done is saved, and u (Resume) goes on from there."
@@ -25,7 +26,7 @@ def stop(home: Home, run_id: str) -> str:
     done = stop_run(home, run_id, wait=2.0, force=_asked(home, run_id), escalate=False)
     if done.ended:
         return f"{run_id} was {done.how}" if not done.how.startswith("asked") else f"{run_id} has stopped"
-    return f"{run_id} was asked to stop (process {done.pid}): it saves first; x again asks firmly"
+    return f"{run_id} was asked to stop ({done.process}): it saves first; x again asks firmly"
 
 
 def _asked(home: Home, run_id: str) -> bool:
@@ -41,12 +42,14 @@ def resume(home: Home, run_id: str) -> str:
         EngineError: it cannot be resumed; the message is the last line that the process printed.
         OSError: the process cannot be started.
     """
-    before = len(local.launch_log(home, run_id))
-    pid = local.resume(home, run_id)
+    folder = home.run_folder(run_id)
+    before, begun = len(launch.launch_log(home, run_id)), len(segments(folder))
+    handle = launch.resume(home, run_id)
+    executor = registry.find(home, handle.executor)
     deadline = time.monotonic() + BEGIN_SECONDS
-    while not lock_held(home.run_folder(run_id)) and time.monotonic() < deadline:
+    while len(segments(folder)) == begun and time.monotonic() < deadline:
         time.sleep(0.05)
-        text = local.launch_log(home, run_id)[before:].strip()
-        if text and not local.is_alive(pid) and not lock_held(home.run_folder(run_id)):
+        text = launch.launch_log(home, run_id)[before:].strip()
+        if text and isinstance(executor.state(handle), Exited) and len(segments(folder)) == begun:
             raise EngineError(text.splitlines()[-1])
-    return f"{run_id} resumed as process {pid}"
+    return f"{run_id} resumed ({executor.describe(handle)})"

@@ -402,12 +402,12 @@ class RunsScreen(BaseScreen):
     @work(thread=True, exit_on_error=False, group="start")
     def _demo(self) -> None:
         from engine.config import Config
-        from sracl_tui.runs.execution.local import launch
+        from sracl_tui.runs.execution.launch import launch
         from sracl_tui.runs.request import RunRequest, new_run_id
 
         try:
             request = RunRequest(run_id=new_run_id(), config=Config(), name="demo")
-            run_id, _ = launch(self.sracl.home, request)
+            run_id = launch(self.sracl.home, request).run_id
         except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Done(str(error), failed=True))
         else:

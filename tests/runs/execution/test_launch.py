@@ -8,26 +8,26 @@ import pytest
 
 from engine.config_files import load_config
 from sracl_tui.cli.foreground import resume_run
-from sracl_tui.runs.execution import local
+from sracl_tui.runs.execution import launch, local
 from sracl_tui.runs.request import RunRequest
 from store.home import Home
 from store.opening import open_store
 from store.queries.runs import find_run
 
 SMALL = ("max_users=40", "encoder=tfidf", "epochs=1", "threads=1", "k=4", "item_k=4", "width=8")
+spawned: list[list[str]] = []
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Home:
-    """A home whose processes are not started; their words are kept in `local.started`."""
-    started = []
+    """A home whose processes are not started; their words are kept in `spawned`."""
+    spawned.clear()
 
     def spawn(home, words, log, variables=None):
-        started.append(words)
+        spawned.append(words)
         return SimpleNamespace(pid=1)
 
     monkeypatch.setattr(local, "spawn", spawn)
-    monkeypatch.setattr(local, "started", started, raising=False)
     return Home(tmp_path)
 
 
@@ -38,9 +38,9 @@ def request(run_id: str = "first", **fields) -> RunRequest:
 
 def test_the_process_is_given_the_folder_and_begins_what_stands_in_its_request(home):
     wanted = request(name="a 'name'", group="g", tags=("x", "y z"), note="line\nline")
-    run_id, _ = local.launch(home, wanted)
-    assert local.started == [["run", "--resume", run_id, "--headless"]]
-    assert local.launched_request(home.run_folder(run_id)) == wanted
+    run_id = launch.launch(home, wanted).run_id
+    assert spawned == [["run", "--resume", run_id, "--headless"]]
+    assert launch.launched_request(home.run_folder(run_id)) == wanted
     result = resume_run(home, run_id, headless=True, budget=None, force=False)
     assert result.state == "finished"
     with open_store(home) as store:
@@ -49,21 +49,21 @@ def test_the_process_is_given_the_folder_and_begins_what_stands_in_its_request(h
     assert sorted(row["tags"]) == ["x", "y z"]
     assert row["config_hash"] == wanted.config.config_hash()
     assert row["segments"] == 1
-    assert local.launched_request(home.run_folder(run_id)) is None, "it has begun"
+    assert launch.launched_request(home.run_folder(run_id)) is None, "it has begun"
 
 
 def test_an_id_that_is_taken_is_changed(home):
-    first, _ = local.launch(home, request())
-    second, _ = local.launch(home, request())
+    first = launch.launch(home, request()).run_id
+    second = launch.launch(home, request()).run_id
     assert first == "first" != second
-    assert local.launched_request(home.run_folder(second)) == request(second)
+    assert launch.launched_request(home.run_folder(second)) == request(second)
 
 
 def test_a_folder_that_an_older_version_launched_is_read(home):
     folder = home.run_folder("old")
     folder.mkdir(parents=True)
-    assert local.launched_request(folder) is None
+    assert launch.launched_request(folder) is None
     (folder / "settings.toml").write_text('preset = "backbone"\n[train]\nseed = 7\n')
-    found = local.launched_request(folder)
+    found = launch.launched_request(folder)
     assert found is not None
     assert (found.run_id, found.preset, found.config.train.seed) == ("old", "backbone", 7)
