@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from tests.support.commands import ROOT
 
 os.environ["PYTHONPATH"] = str(ROOT)  # processes that the product starts run this checkout's code too
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: pytest-xdist gives a worker to each core
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the modules that are loaded by now from garbage collection, and collect less often: it took a fifth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)

@@ -15,19 +15,23 @@ class GcScheduler:
     """Collects young objects as usual, and old ones only while the app is idle."""
 
     def __init__(self) -> None:
-        self._before = gc.get_threshold()
+        self._before: tuple[int, int, int] | None = None
+        """Thresholds before the start."""
         self._touched = self._collected = time.monotonic()
 
     def start(self) -> None:
         """Collect once, exempt everything that exists from later collections, and raise the thresholds."""
+        self._before = gc.get_threshold()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*YOUNG)
 
     def stop(self) -> None:
-        """Restore the thresholds of before and end the exemption."""
-        gc.unfreeze()
-        gc.set_threshold(*self._before)
+        """Restore the thresholds of before and end the exemption; nothing where it was not started."""
+        if self._before is not None:
+            gc.unfreeze()
+            gc.set_threshold(*self._before)
+            self._before = None
 
     def touch(self) -> None:
         """Note that a key was pressed or the mouse moved."""

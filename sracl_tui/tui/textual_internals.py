@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from textual.keys import _character_to_key
+from textual.widgets._footer import FooterKey as FooterKey
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

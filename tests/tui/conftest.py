@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,16 @@ import pytest
 from sracl_tui.tui.gc_scheduler import GcScheduler
 from store.home import Home
 from tests.support.commands import sracl_process
+from tests.support.fast_textual import fast_textual
 from tests.support.shared_homes import written_once
 
 SMALL = ("--set", "max_users=60", "--set", "encoder=tfidf", "--set", "epochs=2", "--set", "threads=1", "--headless")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast() -> Iterator[None]:
+    with fast_textual():
+        yield
 
 
 @pytest.fixture(autouse=True)

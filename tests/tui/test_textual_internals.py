@@ -10,17 +10,24 @@ from pathlib import Path
 import pytest
 from textual import keys
 from textual._compositor import Compositor
-from textual.app import App
+from textual.app import App, ComposeResult
+from textual.css.stylesheet import Stylesheet
 from textual.message_pump import MessagePump
 from textual.screen import Screen
+from textual.strip import Strip
+from textual.widgets import Static
 
 from sracl_tui.tui import textual_internals
+from tests.support.steady_pilot import drive
 
 FOLDER = Path(textual_internals.__file__).parent
 PARTS = [
     (keys, "_character_to_key"),
     (Compositor, "render_strips"),
     (Compositor, "update_widgets"),
+    (Compositor, "_render_chops"),
+    (Compositor, "_get_renders"),
+    (Stylesheet, "_parse_rules"),
     (Screen, "_refresh_layout"),
     (Screen, "_compositor_refresh"),
     (App, "_replace_screen"),
@@ -39,7 +46,7 @@ SET_BY_INIT = [
 def lacks(owner: object, name: str) -> str:
     where = getattr(owner, "__name__", owner)
     return (
-        f"Textual {version('textual')} has no {where}.{name}, which sracl_tui/tui/textual_internals.py uses as it is in "
+        f"Textual {version('textual')} has no {where}.{name}, which sracl_tui/tui/textual_internals.py or the tests use as it is in "
         f"{textual_internals.TEXTUAL_VERSION}: read that module before the version is raised"
     )
 
@@ -59,6 +66,33 @@ def test_overrides_have_the_signature_of_what_they_override():
     assert list(layout) == ["self", "size", "scroll"], lacks(Screen, "_refresh_layout(size, scroll)")
     assert list(inspect.signature(App._replace_screen).parameters) == ["self", "screen"], lacks(App, "_replace_screen")
     assert inspect.iscoroutinefunction(App._replace_screen), lacks(App, "async _replace_screen")
+
+
+async def test_frames_that_nobody_sees_draw_every_widget_all_the_same():
+    """As `tests/support/fast_textual.py` leaves out what joins their lines; a picture has all of them."""
+
+    class Drawn(Static):
+        times = 0
+
+        def render_line(self, y: int) -> Strip:
+            self.times += 1
+            return super().render_line(y)
+
+    class Page(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Drawn("drawn")
+
+    app = Page()
+    async with drive(app, size=(40, 10)) as pilot:
+        await pilot.quiet()
+        drawn = app.screen.query_one(Drawn)
+        before = drawn.times
+        assert before > 0
+        drawn.update("drawn anew")
+        await pilot.quiet()
+        assert drawn.times > before
+        assert "drawn anew" in textual_internals.screen_lines(app.screen)[0]
+        assert "anew" in app.export_screenshot()
 
 
 def test_a_key_has_textuals_name():
