@@ -8,7 +8,9 @@ from typing import Any, NotRequired, TypedDict
 
 JSON_COLUMNS = ("config", "packages", "timings")
 """Columns that the database keeps as JSON text."""
-HEADLINE_METRICS = {
+MetricName = tuple[str, str]
+"""Split and full name of a metric: `("test", "hr@20")`."""
+HEADLINE_METRICS: dict[str, MetricName] = {
     "test_hr_20": ("test", "hr@20"),
     "test_ndcg_20": ("test", "ndcg@20"),
     "test_mrr_20": ("test", "mrr@20"),
@@ -77,19 +79,20 @@ def dataset_of(run: RunRow) -> str:
 
 
 class ListedRun(RunRow):
-    """A row of the list of runs: money and headline metrics beside the run."""
+    """A row of the list of runs: money beside the run, the columns HEADLINE_METRICS, and those of metrics that were asked for.
+
+    A metric is read with `get(column)`: a float, or None.
+    """
 
     usd: float | None
     """None where the price of a call is unknown."""
     usd_known: float
-    test_hr_20: float | None
-    test_ndcg_20: float | None
-    test_mrr_20: float | None
-    valid_hr_20: float | None
-    valid_ndcg_20: float | None
-    valid_mrr_10: float | None
     progress: NotRequired[Progress]
     """Of a living run that is followed in its journal."""
+
+
+LISTED_COLUMNS = ListedRun.__required_keys__ | HEADLINE_METRICS.keys()
+"""Columns that every listed run has."""
 
 
 class StoredRun(RunRow):

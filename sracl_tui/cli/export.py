@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from engine.errors import ConfigError
-from sracl_tui import formatting
+from engine.metric_registry import parse_field, title, value_text
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 from store.run_row import StoredRun
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from store.database.database import Store
 
 What = Literal["results", "neighbors", "weights", "users", "items", "texts", "model"]
-COLUMNS = ("hr", "ndcg", "mrr")
 
 
 def export(
@@ -111,9 +110,11 @@ def _results(store: Store, run_ids: list[str], out: Path) -> int:
     rows = exports.result_rows(store, run_ids)
     metrics = [name for name in (rows[0] if rows else {}) if name.startswith("test_")]
     metrics = [name for name in metrics if any(row[name] is not None for row in rows)]
-    heads = ["run", "data", "seed", *(name.removeprefix("test_").upper().replace("_", "@") for name in metrics)]
+    named = {column: (parse_field(column) or ("test", column.removeprefix("test_")))[1] for column in metrics}
+    heads = ["run", "data", "seed", *(title(name) for name in named.values())]
     cells = [
-        [row["name"], row["dataset_name"] or "", str(row["seed"]), *(formatting.decimal(row[m]) for m in metrics)]
+        [row["name"], row["dataset_name"] or "", str(row["seed"])]
+        + [value_text(name, row[column]) for column, name in named.items()]
         for row in rows
     ]
     try:

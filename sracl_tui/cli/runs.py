@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
+from engine.metric_registry import title, value_text
 from sracl_tui import formatting
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 from store.home import Home
-from store.run_row import ListedRun, StoredRun, dataset_of
+from store.run_row import SHORT_METRICS, ListedRun, MetricName, StoredRun, dataset_of, metric_column
 
-COLUMNS = (
-    "run",
-    "name",
-    "state",
-    "preset",
-    "data",
-    "seed:r",
-    "epoch:r",
-    "HR@20:r",
-    "NDCG@20:r",
-    "time:r",
-    "group",
-    "tags",
-)
+BEFORE_METRICS = ("run", "name", "state", "preset", "data", "seed:r", "epoch:r")
+AFTER_METRICS = ("time:r", "group", "tags")
+_SHORT: tuple[MetricName, ...] = tuple(("test", name) for name in SHORT_METRICS)
 _TOGETHER = 100
 """Documents per write to stdout."""
 
@@ -35,30 +26,59 @@ def runs(
     group: Annotated[str | None, typer.Option(help="Only this group.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="The newest N runs.")] = None,
+    filter_: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="WORDS",
+            help="Only runs that fit, as in the app: 'state:finished ndcg@20>0.05 -preset:paper'.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|METRIC",
+            help="Best metric first, or another column in rising order: name, created, time, usd, ...",
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="One more metric as a column: map@20, valid.mrr@10, train.loss_rec. Repeatable."),
+    ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """List all runs, newest first, with state and test metrics.
+    """List all runs, newest first, with state and test metrics, and those that the filter or the sort name.
 
     \b
     Examples:
       sracl runs
       sracl runs --group backbone --json
       sracl runs --tag paper -n 10
+      sracl runs --filter "state:finished alpha=0.1" --sort ndcg@20 -n 5
+      sracl runs --metric map@10 --metric train.loss_rec
     """
     from store.queries.runs import list_runs
 
     resolved = options_and_output.home_of(home)
-    if json_:
+    if json_ and not (filter_ or sort or metric):
         _print_documents(resolved, group=group, tag=tag, limit=limit)
         return
+    from sracl_tui.services.run_list import Choice
+
+    choice = Choice.of(filter_ or "", sort, metric or ())
     with options_and_output.open_store(resolved) as store:
-        rows = list_runs(store, group=group, tag=tag, limit=limit)
-    if not rows:
+        everything = list_runs(store, group=group, tag=tag, metrics=choice.metrics)
+    rows = choice.of_rows(everything)[:limit]
+    if json_:
+        options_and_output.print_json(rows)
+    elif not everything:
         options_and_output.talk().print("No runs yet. `sracl run` makes the first one, on a synthetic demo set.")
     else:
-        options_and_output.out().print(options_and_output.table(COLUMNS, [run_cells(row) for row in rows]))
+        shown = list(dict.fromkeys([*_SHORT, *choice.metrics]))
+        heads = (*BEFORE_METRICS, *(f"{metric_title(one)}:r" for one in shown), *AFTER_METRICS)
+        options_and_output.out().print(options_and_output.table(heads, [run_cells(row, shown) for row in rows]))
 
 
 def _print_documents(home: Home, **wanted: Any) -> None:
@@ -74,8 +94,14 @@ def _print_documents(home: Home, **wanted: Any) -> None:
     sys.stdout.write("]\n")
 
 
-def run_cells(row: ListedRun) -> tuple[str, ...]:
-    """A run as cells under COLUMNS."""
+def metric_title(metric: MetricName) -> str:
+    """`HR@20`; with the split in front where that is not test."""
+    split, name = metric
+    return title(name) if split == "test" else f"{split} {title(name)}"
+
+
+def run_cells(row: ListedRun, metrics: Sequence[MetricName] = _SHORT) -> tuple[str, ...]:
+    """A run as cells under BEFORE_METRICS, metrics, and AFTER_METRICS."""
     best = f" (best {row['best_epoch']})" if row["best_epoch"] else ""
     return (
         row["run_id"],
@@ -85,8 +111,7 @@ def run_cells(row: ListedRun) -> tuple[str, ...]:
         dataset_of(row),
         str(row["seed"]),
         f"{row['epoch']}{best}",
-        formatting.decimal(row["test_hr_20"]),
-        formatting.decimal(row["test_ndcg_20"]),
+        *(value_text(metric[1], row.get(metric_column(*metric))) for metric in metrics),
         formatting.clock((row["timings"] or {}).get("total"), tenths=True),
         row["group_name"] or "",
         " ".join(row["tags"]),

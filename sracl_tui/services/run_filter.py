@@ -2,8 +2,8 @@
 
 Words are joined by and. `field:value` asks whether a text contains the value (any of `a|b`), `field=value`, `<`, `<=`,
 `>`, `>=` and `!=` compare; a word alone looks in name, id, data set, preset, group, tags and note; a minus in front turns
-a word around; quotes keep spaces together. Fields: those of the list, metrics such as `hr@20`, and every setting by its
-leaf name or path.
+a word around; quotes keep spaces together. Fields: those of the list, every setting by its leaf name or path, and metrics:
+`hr@20` on test, `valid.hr@20`, and with `train.` or `valid.` whatever a method measures at its best epoch (`train.loss_rec`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import operator
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from engine.config import flatten, leaf_paths
 from engine.errors import ConfigError
-from store.run_row import ListedRun, metric_column
+from engine.metric_registry import parse_field
+from store.run_row import ListedRun, MetricName, metric_column
 
 Row = ListedRun
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -29,7 +30,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
 }
 _WORD = re.compile(r"(?P<field>[A-Za-z_][\w.@]*)(?P<sign><=|>=|!=|<|>|=|:)(?P<value>.*)", re.DOTALL)
-_METRIC = re.compile(r"(?:(?P<split>test|valid)[._])?(?P<name>hr|ndcg|mrr)@?_?(?P<k>\d+)")
 TEXTS = {
     "state": "state",
     "preset": "preset",
@@ -101,8 +101,14 @@ def known_field(field: str) -> bool:
         or field in NUMBERS
         or field in ("tag", "tags", "time")
         or field in leaf_paths()
-        or _METRIC.fullmatch(field) is not None
+        or parse_field(field) is not None
     )
+
+
+def metric_of(field: str) -> MetricName | None:
+    """The metric that a field names; none for any other field."""
+    named = field in TEXTS or field in NUMBERS or field in leaf_paths()
+    return None if named else parse_field(field)
 
 
 def value_of(row: Row, field: str) -> Any:
@@ -113,9 +119,9 @@ def value_of(row: Row, field: str) -> Any:
         return (row.get("timings") or {}).get("total")
     if field in TEXTS or field in NUMBERS:
         return row.get((TEXTS | NUMBERS)[field])
-    metric = _METRIC.fullmatch(field)
+    metric = metric_of(field)
     if metric is not None:
-        return row.get(metric_column(metric["split"] or "test", f"{metric['name']}@{metric['k']}"))
+        return row.get(metric_column(*metric))
     path = leaf_paths().get(field)
     return flatten(row.get("config") or {}).get(path) if path else None
 
@@ -145,6 +151,12 @@ def parse(text: str) -> list[Predicate]:
             raise ConfigError(f"{word!r} lacks a value", where=word)
         predicates.append(Predicate(negative, field, match["sign"], match["value"]))
     return predicates
+
+
+def metrics_of(predicates: Iterable[Predicate]) -> list[MetricName]:
+    """The metrics that a filter reads, each once: rows need columns of them."""
+    named = (metric_of(predicate.field) for predicate in predicates if predicate.field)
+    return list(dict.fromkeys(metric for metric in named if metric is not None))
 
 
 def select(rows: list[Row], predicates: list[Predicate]) -> list[Row]:

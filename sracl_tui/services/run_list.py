@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.config import Config, flatten
+from engine.errors import ConfigError
+from engine.metric_registry import oriented, split_name
+from sracl_tui.services import run_filter
 from sracl_tui.services.run_filter import Row as Run
-from store.run_row import SHORT_METRICS, metric_column
+from sracl_tui.services.run_filter import metric_of
+from store.run_row import SHORT_METRICS, MetricName, metric_column
 
-METRICS = tuple(metric_column("test", name) for name in SHORT_METRICS)
-"""Columns of the metrics that the list has room for."""
+METRICS = {split_name(name)[0]: metric_column("test", name) for name in SHORT_METRICS}
+"""Key and column of each metric that the list always shows."""
 HIDDEN = ("train.seed", "train.device", "train.threads", "semantics.budget", "data.dataset", "evaluate.metrics")
 
 
@@ -54,26 +58,92 @@ def group_runs(rows: Sequence[Run], *, folded: bool) -> list[RunGroup]:
 
 
 def sort_groups(lines: list[RunGroup], column: str, *, descending: bool) -> list[RunGroup]:
-    """Groups sorted by a column; those without a value come last, and an unknown column changes nothing."""
-    if column not in _SORT_VALUES:
+    """Groups sorted by a column or a metric such as `map@20`; those without a value come last, and an unknown column
+    changes nothing.
+    """
+    if (value_of := _sort_key(column)) is None:
         return lines
-    values = [_sort_value(line, column) for line in lines]
+    values = [_sort_value(line, value_of) for line in lines]
     keyed = [pair for pair in zip(values, lines, strict=True) if pair[0] is not None]
     empty = [line for value, line in zip(values, lines, strict=True) if value is None]
     return [line for _, line in sorted(keyed, key=lambda pair: pair[0], reverse=descending)] + empty
 
 
-def _sort_value(line: RunGroup, column: str) -> Any:
-    found = _SORT_VALUES[column](line)
+@dataclass(frozen=True)
+class Choice:
+    """Which runs of a list, in which order, and the metrics that their rows need for it."""
+
+    predicates: tuple[run_filter.Predicate, ...]
+    sort: str | None
+    metrics: tuple[MetricName, ...]
+    """In the order in which they were asked for."""
+
+    @classmethod
+    def of(cls, filter_: str, sort: str | None, metrics: Iterable[str] = ()) -> Choice:
+        """A choice by a filter, a column or metric to sort by, and further metrics.
+
+        Raises:
+            ConfigError: one of them names something that no list has.
+        """
+        predicates = run_filter.parse(filter_)
+        found = [metric_of(field) for field in metrics]
+        if None in found:
+            raise ConfigError(
+                f"there is no metric {list(metrics)[found.index(None)]!r}", where="--metric", hint=_SUCH_AS
+            )
+        if sort is not None and _sort_key(sort) is None:
+            raise ConfigError(
+                f"there is no column {sort!r}", where="--sort", hint=f"{', '.join(SORT_VALUES)}; {_SUCH_AS}"
+            )
+        named = [*found, *run_filter.metrics_of(predicates), sort_metric(sort) if sort else None]
+        return cls(tuple(predicates), sort, tuple(dict.fromkeys(metric for metric in named if metric is not None)))
+
+    def of_rows(self, rows: Sequence[Run]) -> list[Run]:
+        """The rows that fit: of a metric the best first, of another column in rising order, those without a value last."""
+        chosen = run_filter.select(list(rows), list(self.predicates))
+        if self.sort is None:
+            return chosen
+        metric = metric_of(self.sort) or (("test", self.sort) if self.sort in METRICS else None)
+        best_first = metric is not None and oriented(metric[1], 1.0) > 0 and metric[0] != "train"
+        groups = group_runs(chosen, folded=False)
+        return [group.first for group in sort_groups(groups, self.sort, descending=best_first)]
+
+
+_SUCH_AS = "a metric such as ndcg@20, valid.mrr@10 or train.loss_rec"
+
+
+def further_metrics(predicates: Iterable[run_filter.Predicate], sort: str) -> list[MetricName]:
+    """Metrics of a filter and of a column to sort by, beyond those that the list always shows."""
+    named = dict.fromkeys([*run_filter.metrics_of(predicates), *filter(None, [sort_metric(sort)])])
+    return [metric for metric in named if metric_column(*metric) not in METRICS.values()]
+
+
+def falls(column: str) -> bool:
+    """Whether the list is sorted by a column in falling order first."""
+    return column in ("created", "time", "epoch", "usd") or column not in SORT_VALUES
+
+
+def sort_metric(column: str) -> MetricName | None:
+    """The metric that a column to sort by names; none for the columns that every list has."""
+    return None if column in SORT_VALUES or column in METRICS else metric_of(column)
+
+
+def _sort_key(column: str) -> Callable[[RunGroup], Any] | None:
+    if column in SORT_VALUES:
+        return SORT_VALUES[column]
+    metric = METRICS.get(column) or ((named := metric_of(column)) and metric_column(*named))
+    return (lambda line: line.mean(metric)) if metric else None
+
+
+def _sort_value(line: RunGroup, value_of: Callable[[RunGroup], Any]) -> Any:
+    found = value_of(line)
     return None if found == "" else found
 
 
-_SORT_VALUES: dict[str, Callable[[RunGroup], Any]] = {
+SORT_VALUES: dict[str, Callable[[RunGroup], Any]] = {
     "name": lambda line: line.first["name"],
     "state": lambda line: line.first["state"],
     "data": lambda line: line.first["dataset_name"],
-    "hr": lambda line: line.mean(METRICS[0]),
-    "ndcg": lambda line: line.mean(METRICS[1]),
     "epoch": lambda line: line.first["epoch"],
     "time": lambda line: (line.first["timings"] or {}).get("total"),
     "usd": lambda line: sum(run["usd_known"] for run in line.runs),

@@ -26,14 +26,14 @@ from store.journal.journal import Tail
 from store.journal.run_fold import created_columns
 from store.process_state import Alive, Exited, ProcessState
 from store.publishing.liveness import dead_state, process_state
-from store.run_row import ListedRun
+from store.run_row import LISTED_COLUMNS, ListedRun
 from store.run_states import ACTIVE, OPEN
 
 MOST_UNPUBLISHED = 100
 """So many runs at most, the newest, are followed though the database does not know them: it may not be readable."""
 EXPECTED_SECONDS = 60.0
 """How long a process that was asked for may take to write its first line."""
-OVERLAID = ListedRun.__required_keys__ - {"heartbeat_at"}
+OVERLAID = LISTED_COLUMNS - {"heartbeat_at"}
 """Columns that a journal may change in the list; a heartbeat alone would have the run's line drawn again."""
 
 
@@ -180,7 +180,9 @@ class RunMonitor:
         if not live.lines:
             launched = published is None and launched_request(self._home.run_folder(run_id)) is not None
             return self._unstarted(run_id, run) if launched else {}
-        changes = {name: value for name, value in live.fold.changed.items() if name in OVERLAID} | live.fold.headline
+        changes = {
+            name: value for name, value in live.fold.changed.items() if name in OVERLAID
+        } | live.fold.test_columns
         if live.state in ACTIVE:
             dead_as = dead_state(self._home, live.fold.process(run_id))
             self.deaths += dead_as is not None and not run.dead
@@ -207,9 +209,8 @@ class RunMonitor:
             request = launched_request(folder) or RunRequest(run_id=run_id, config=Config())
             at = live.first_at or (folder.stat().st_mtime if folder.exists() else self._clock())
             created = created_columns(request.created(), at)
-        columns = ListedRun.__required_keys__
-        known = {name: value for name, value in created.items() if name in columns}
-        return cast(ListedRun, dict.fromkeys(columns) | known | {"run_id": run_id, "usd": 0.0, "usd_known": 0.0})
+        known = {name: value for name, value in created.items() if name in LISTED_COLUMNS}
+        return cast(ListedRun, dict.fromkeys(LISTED_COLUMNS) | known | {"run_id": run_id, "usd": 0.0, "usd_known": 0.0})
 
 
 def _changed(row: ListedRun, changes: Mapping[str, Any]) -> ListedRun:

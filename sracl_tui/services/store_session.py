@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from store.errors import StoreError
 from store.home import Home
 from store.opening import open_store
 from store.queries import runs
-from store.run_row import ListedRun
+from store.run_row import ListedRun, MetricName
 
 CATCH_UP_SECONDS = 30.0
 RETRY_SECONDS = 2.0
@@ -47,6 +48,8 @@ class StoreSession:
         self._store: Store | None = None
         self._opened = 0.0
         self._signature: tuple[int, ...] | None = None
+        self._metrics: tuple[MetricName, ...] = ()
+        self._read_metrics: tuple[MetricName, ...] = ()
         self._prints: dict[str, int] = {}
         self._rows: dict[str, ListedRun] = {}
         self._list: list[ListedRun] = []
@@ -84,6 +87,13 @@ class StoreSession:
         with suppress(ConfigError, OSError):
             alerts.notify_death(self.home, alert, alerts.read(self.home))
 
+    def want_metrics(self, metrics: Iterable[MetricName]) -> None:
+        """Have rows with columns of these metrics too, from the next `read` on, which is due where any of them is new.
+
+        A metric that was wanted once stays, so that a filter that is typed and erased reads the database once.
+        """
+        self._metrics = tuple(dict.fromkeys([*self._metrics, *metrics]))
+
     def expect(self, run_id: str) -> None:
         """Follow a run that is about to be resumed, although its row says that it has ended."""
         with self._watching:
@@ -96,7 +106,12 @@ class StoreSession:
         if now < self._retry_at:
             return False
         late = self.watch.deaths > 0 or now - self._opened > CATCH_UP_SECONDS
-        return late or bool(self._trouble) or signature(self.home) != self._signature
+        return (
+            late
+            or bool(self._trouble)
+            or self._read_metrics != self._metrics
+            or signature(self.home) != self._signature
+        )
 
     def read(self) -> None:
         """Read the database, or only the rows of it that differ; takes in what dead runs and people's edits left.
@@ -106,10 +121,11 @@ class StoreSession:
         with self._reading:
             try:
                 self._catch_up()
-                found = signature(self.home)
-                if found != self._signature:
-                    self._prints, self._rows = runs.list_changed(self.store(), self._prints, self._rows)
-                    self._list, self._signature = list(self._rows.values()), found
+                found, metrics = signature(self.home), self._metrics
+                if found != self._signature or metrics != self._read_metrics:
+                    known = self._prints if metrics == self._read_metrics else {}
+                    self._prints, self._rows = runs.list_changed(self.store(), known, self._rows, metrics=metrics)
+                    self._list, self._signature, self._read_metrics = list(self._rows.values()), found, metrics
             except StoreError as error:
                 self._trouble, self._retry_at = str(error), time.monotonic() + RETRY_SECONDS
             else:

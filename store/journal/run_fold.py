@@ -12,7 +12,7 @@ from typing import Any
 
 from store.journal.journal import Line
 from store.process_state import LOCAL
-from store.run_row import HEADLINE_METRICS, RunProcess, StoredRun
+from store.run_row import RunProcess, StoredRun, metric_column
 
 CREATED_COLUMNS = ("kind", "name", "preset", "group_name", "tags", "note", "config", "config_hash", "seed")
 """Columns that `run_created` gives; later a person may change name, tags and note, but no event of the run does."""
@@ -135,10 +135,9 @@ class RunFold:
         return self.created | self.changed
 
     @property
-    def headline(self) -> dict[str, float | None]:
+    def test_columns(self) -> dict[str, float | None]:
         """Test metrics by their columns in the list of runs, those that were measured."""
-        columns = ((column, name) for column, (split, name) in HEADLINE_METRICS.items() if split == "test")
-        return {column: self.test[name] for column, name in columns if name in self.test}
+        return {metric_column("test", name): value for name, value in self.test.items() if name != "n"}
 
     def process(self, run_id: str) -> RunProcess:
         """What tells whether the run's process lives."""

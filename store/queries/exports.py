@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from store.database.database import Store
 from store.errors import LookupFailed
+from store.queries.metric_columns import beyond, metric_columns
 from store.run_row import StoredRun
 
-_RESULTS = "FROM run_results SEMI JOIN wanted USING (run_id) ORDER BY group_name, name, seed, run_id"
 _NEIGHBORS = """
 SELECT
     'user' AS kind, a.user_id, u.raw_id, a.position, n.rank, b.user_id AS neighbor_user_id, v.raw_id AS neighbor_raw_id,
@@ -70,13 +70,28 @@ ORDER BY s.kind DESC, l.owner_id
 
 
 def results(store: Store, run_ids: Sequence[str], path: Path) -> int:
-    """Write the rows of `run_results`, by group, name and seed."""
-    return store.save_rows(f"SELECT * {_RESULTS}", [], path, wanted=_wanted(run_ids))
+    """Write the rows of `run_results`, by group, name and seed, with a column for each other metric that these runs have on test."""
+    return store.save_rows(_results(store, run_ids), [], path, wanted=_wanted(run_ids))
 
 
 def result_rows(store: Store, run_ids: Sequence[str]) -> list[dict[str, Any]]:
     """The rows that `results` writes, as dictionaries."""
-    return store.rows(f"SELECT * {_RESULTS}", wanted=_wanted(run_ids))
+    return store.rows(_results(store, run_ids), wanted=_wanted(run_ids))
+
+
+def _results(store: Store, run_ids: Sequence[str]) -> str:
+    """The query of `results`; it names a table `wanted`."""
+    measured = store.rows(
+        "SELECT DISTINCT split, name FROM run_metrics SEMI JOIN wanted USING (run_id) WHERE split = 'test' ORDER BY ALL",
+        wanted=_wanted(run_ids),
+    )
+    view = store.rows("SELECT column_name AS name FROM duckdb_columns() WHERE table_name = 'run_results'")
+    others = beyond([(row["split"], row["name"]) for row in measured], [row["name"] for row in view])
+    columns = metric_columns(others)
+    return (
+        f"SELECT r.*{columns.selected} FROM run_results r SEMI JOIN wanted USING (run_id) {columns.joined} "
+        "ORDER BY group_name, name, seed, run_id"
+    )
 
 
 def neighbors(store: Store, run: StoredRun, path: Path) -> int:

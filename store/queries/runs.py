@@ -11,8 +11,9 @@ from store.errors import LookupFailed, StoreBusy
 from store.journal.journal import Journal
 from store.publishing.liveness import dead_state
 from store.publishing.publish import publish
+from store.queries.metric_columns import beyond, metric_columns
 from store.queue import Queue
-from store.run_row import HEADLINE_METRICS, JSON_COLUMNS, ListedRun, RunProcess, StoredRun
+from store.run_row import HEADLINE_METRICS, JSON_COLUMNS, ListedRun, MetricName, RunProcess, StoredRun
 from store.run_states import OPEN
 
 if TYPE_CHECKING:
@@ -25,17 +26,27 @@ SELECT
     r.config_hash, r.config, r.epoch, r.best_epoch, r.created_at, r.started_at, r.heartbeat_at, r.ended_at, r.pid, r.host,
     r.boot_id, r.process_started, r.exit_code, r.signal, r.timings, c.usd,
     coalesce(k.usd, 0) AS usd_known,
-    {", ".join(f"v.{column}" for column in HEADLINE_METRICS)}
+    {", ".join(f"v.{column}" for column in HEADLINE_METRICS)}{{metrics}}
 FROM runs r LEFT JOIN run_results v USING (run_id) LEFT JOIN run_costs c USING (run_id)
 LEFT JOIN (SELECT run_id, sum(usd) AS usd FROM api_calls GROUP BY run_id) k USING (run_id)
+{{joined}}
 """
 
 
 def list_runs(
-    store: Store, *, group: str | None = None, tag: str | None = None, limit: int | None = None
+    store: Store,
+    *,
+    group: str | None = None,
+    tag: str | None = None,
+    limit: int | None = None,
+    metrics: Sequence[MetricName] = (),
 ) -> list[ListedRun]:
-    """Runs, newest first, each with its state of this moment. Rows with equal settings share one `config` object."""
-    return cast(list[ListedRun], _many_now(store, store.rows(_listed(limit), [group, tag])))
+    """Runs, newest first, each with its state of this moment. Rows with equal settings share one `config` object.
+
+    Args:
+        metrics: those that get a column besides HEADLINE_METRICS, named by `metric_column`.
+    """
+    return cast(list[ListedRun], _many_now(store, store.rows(_listed(limit, metrics), [group, tag])))
 
 
 def list_runs_json(
@@ -52,30 +63,37 @@ def list_runs_json(
     return documents
 
 
-def _listed(limit: int | None) -> str:
+def _listed(limit: int | None, metrics: Sequence[MetricName] = ()) -> str:
     """The query of the list; its parameters are group and tag, each None for all."""
-    return _LIST + (
+    columns = metric_columns(beyond(metrics, HEADLINE_METRICS))
+    return _LIST.format(metrics=columns.selected, joined=columns.joined) + (
         "WHERE ($1 IS NULL OR r.group_name = $1) AND ($2 IS NULL OR list_contains(r.tags, $2)) "
         f"ORDER BY r.created_at DESC, r.run_id DESC{'' if limit is None else f' LIMIT {int(limit)}'}"
     )
 
 
 def list_changed(
-    store: Store, prints: Mapping[str, int], rows: Mapping[str, ListedRun]
+    store: Store,
+    prints: Mapping[str, int],
+    rows: Mapping[str, ListedRun],
+    *,
+    metrics: Sequence[MetricName] = (),
 ) -> tuple[dict[str, int], dict[str, ListedRun]]:
     """All runs, newest first, where an older state is known: only the rows that changed are read and decoded.
 
     Args:
-        prints: fingerprint of each known row by run id.
+        prints: fingerprint of each known row by run id; none where the rows have columns of other metrics.
         rows: known rows by run id; those that have not changed are returned as the same objects.
+        metrics: as in `list_runs`.
 
     Returns:
         Fingerprints and rows by run id.
     """
-    table = store.table(f"SELECT run_id, hash(listed) AS print FROM ({_listed(None)}) listed", [None, None])
+    listed = _listed(None, metrics)
+    table = store.table(f"SELECT run_id, hash(listed) AS print FROM ({listed}) listed", [None, None])
     fresh = dict(zip(table["run_id"].to_pylist(), table["print"].to_pylist(), strict=True))
     changed = [run_id for run_id, print_ in fresh.items() if run_id not in rows or prints.get(run_id) != print_]
-    query = f"SELECT * FROM ({_listed(None)}) listed" + (
+    query = f"SELECT * FROM ({listed}) listed" + (
         " WHERE list_contains($3, run_id)" if 2 * len(changed) < len(fresh) else ""
     )
     found: dict[str, ListedRun] = {}
@@ -159,6 +177,18 @@ def analysis_metrics(store: Store, run_id: str) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         found.setdefault(row["subgroup"], {})[row["name"]] = row["value"]
+    return found
+
+
+def best_epoch_metrics(store: Store, run_ids: Sequence[str], split: str) -> dict[str, dict[str, float]]:
+    """Metrics of all users at the best epoch by run id and full name; on `train` the losses and what the method measured."""
+    rows = store.rows(
+        "SELECT run_id, name, value FROM run_metrics WHERE list_contains($1, run_id) AND split = $2 AND value IS NOT NULL",
+        [list(run_ids), split],
+    )
+    found: dict[str, dict[str, float]] = {run_id: {} for run_id in run_ids}
+    for row in rows:
+        found[row["run_id"]][row["name"]] = row["value"]
     return found
 
 

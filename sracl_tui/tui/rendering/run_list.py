@@ -7,23 +7,21 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from engine.metric_registry import oriented, title, value_text
 from sracl_tui import formatting
 from sracl_tui.services.run_filter import Row as Run
 from sracl_tui.services.run_list import METRICS, RunGroup, differing_settings
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
-from store.run_row import dataset_of
+from store.run_row import SHORT_METRICS, MetricName, dataset_of, metric_column
 from store.run_states import ACTIVE
 
 WELCOME = (
     "No runs here yet.\n\nd  makes the synthetic demo set, trains SRA-CL on it (2 minutes) and opens the Inspector\n"
     "4  opens the form for a run with your own settings\n\nOr in a shell:  sracl run"
 )
-COLUMNS = (
-    Column("name", "run", most=26),
-    Column("state", "state"),
-    Column("data", "data", most=18),
-    Column("hr", "HR@20", right=True),
-    Column("ndcg", "NDCG@20", right=True),
+_BEFORE = (Column("name", "run", most=26), Column("state", "state"), Column("data", "data", most=18))
+_SHORT = tuple(Column(key, title(name), right=True) for key, name in zip(METRICS, SHORT_METRICS, strict=True))
+_AFTER = (
     Column("epoch", "epoch", right=True),
     Column("time", "time", right=True),
     Column("usd", "cost", right=True),
@@ -35,6 +33,19 @@ COLUMNS = (
     Column("created", "created (UTC)"),
     Column("note", "note", most=40),
 )
+
+
+COLUMNS = (*_BEFORE, *_SHORT, *_AFTER)
+"""Those of a list that nobody asked for further metrics."""
+
+
+def columns(metrics: Sequence[MetricName]) -> tuple[Column, ...]:
+    """The columns, with further metrics behind those that are always shown."""
+    further = (
+        Column(f"{split}.{name}", f"{'' if split == 'test' else f'{split} '}{title(name)}", right=True)
+        for split, name in metrics
+    )
+    return (*_BEFORE, *_SHORT, *further, *_AFTER)
 
 
 class RunTableBuilder:
@@ -59,19 +70,21 @@ class RunTableBuilder:
         marked: Collection[str],
         baseline: RunGroup | None,
         differences: dict[str, str],
+        metrics: Sequence[MetricName] = (),
     ) -> TableData:
-        """The table of the list; rows that have not changed are reused."""
+        """The table of the list, with further metrics as columns; rows that have not changed are reused."""
+        named = [*(("test", name) for name in SHORT_METRICS), *metrics]
         kept, self._rows = self._rows, {}
         base = baseline.runs if baseline is not None else ()
         rows = []
         for group in groups:
-            looks = (group.key in marked, base, differences.get(group.first["config_hash"], ""))
+            looks = (group.key in marked, base, differences.get(group.first["config_hash"], ""), named)
             known = kept.get(group.key)
             if known is None or not _are_same(known[0], group.runs) or known[1] != looks:
-                known = group.runs, looks, _row(group, marked, baseline, differences)
+                known = group.runs, looks, _row(group, marked, baseline, differences, named)
             self._rows[group.key] = known
             rows.append(known[2])
-        return lay_out(COLUMNS, rows)
+        return lay_out(columns(metrics), rows)
 
 
 def _are_same(some: tuple[Run, ...], others: tuple[Run, ...]) -> bool:
@@ -79,11 +92,17 @@ def _are_same(some: tuple[Run, ...], others: tuple[Run, ...]) -> bool:
     return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
 
 
-def _row(group: RunGroup, marked: Collection[str], baseline: RunGroup | None, differences: dict[str, str]) -> Row:
+def _row(
+    group: RunGroup,
+    marked: Collection[str],
+    baseline: RunGroup | None,
+    differences: dict[str, str],
+    named: Sequence[MetricName],
+) -> Row:
     run = group.first
     pinned = baseline is not None and group.key == baseline.key
     sign = "*" if group.key in marked else "=" if pinned else ""
-    metrics, looks = zip(*(_metric(group, name, None if pinned else baseline) for name in METRICS), strict=True)
+    metrics, looks = zip(*(_metric(group, metric, None if pinned else baseline) for metric in named), strict=True)
     state, style = _state(group)
     cells = (
         formatting.line(run["name"] + (f" x{len(group.runs)}" if group.folded else "")),
@@ -119,18 +138,23 @@ def _state(group: RunGroup) -> tuple[str, str]:
     return f"{formatting.state(shown)} {names[shown]}/{len(group.runs)}", formatting.STATE_STYLES.get(shown, "")
 
 
-def _metric(group: RunGroup, name: str, baseline: RunGroup | None) -> tuple[str, str]:
+def _metric(group: RunGroup, metric: MetricName, baseline: RunGroup | None) -> tuple[str, str]:
     """A metric, or its difference from the baseline; with the standard deviation over seeds."""
-    value = group.mean(name)
+    column, name = metric_column(*metric), metric[1]
+    value = group.mean(column)
     if value is None:
         return "-", "dim"
-    values = group.values(name)
-    spread = f" ±{statistics.stdev(values):.4f} n={len(values)}" if len(values) > 1 else ""
-    base = baseline.mean(name) if baseline is not None else None
+    values = group.values(column)
+    spread = f" ±{value_text(name, statistics.stdev(values))} n={len(values)}" if len(values) > 1 else ""
+    base = baseline.mean(column) if baseline is not None else None
     if base is None:
-        return f"{value:.4f}{spread}", ""
+        return f"{value_text(name, value)}{spread}", ""
     by = value - base
-    return f"{by:+.4f}{spread}", "good" if by > 0 else "bad" if by < 0 else "dim"
+    gain = oriented(name, by)
+    return (
+        f"{'+' if by >= 0 else ''}{value_text(name, by)}{spread}",
+        "good" if gain > 0 else "bad" if gain < 0 else "dim",
+    )
 
 
 def _epoch(group: RunGroup) -> str:

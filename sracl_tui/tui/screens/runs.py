@@ -121,15 +121,19 @@ class RunsScreen(BaseScreen):
         app = self.sracl
         rows, preferences, trouble = app.runs, app.preferences, ""
         try:
-            chosen = run_filter.select(rows, run_filter.parse(preferences.filter))
+            predicates = run_filter.parse(preferences.filter)
         except ConfigError as error:
-            chosen, trouble = rows, error.message
+            predicates, trouble = [], error.message
+        chosen, metrics = run_filter.select(rows, predicates), run_list.further_metrics(predicates, preferences.sort)
+        self.library.want_metrics(metrics)
         groups = run_list.group_runs(chosen, folded=preferences.folded)
         groups = run_list.sort_groups(groups, preferences.sort, descending=preferences.descending)
         baseline = self._baseline(rows)
         with self._building:
             differences = self._builder.differences(rows)
-            data = self._builder.table(groups, marked=self.marked, baseline=baseline, differences=differences)
+            data = self._builder.table(
+                groups, marked=self.marked, baseline=baseline, differences=differences, metrics=metrics
+            )
         self.post_message(self.LaidOut(data, {group.key: group for group in groups}, trouble))
 
     def _baseline(self, rows: list[ListedRun]) -> run_list.RunGroup | None:
@@ -247,7 +251,7 @@ class RunsScreen(BaseScreen):
 
     def action_sort(self) -> None:
         """Sort by the next column."""
-        keys = [column.key for column in run_table.COLUMNS]
+        keys = [column.key for column in self.query_one(Table).data.columns] or ["created"]
         preferences = self.sracl.preferences
         self._sort(keys[(keys.index(preferences.sort) + 1) % len(keys)] if preferences.sort in keys else "created")
 
@@ -261,10 +265,7 @@ class RunsScreen(BaseScreen):
 
     def _sort(self, column: str) -> None:
         preferences = self.sracl.preferences
-        again = preferences.sort == column
-        preferences.descending = (
-            not preferences.descending if again else column in ("hr", "ndcg", "created", "time", "epoch", "usd")
-        )
+        preferences.descending = run_list.falls(column) if preferences.sort != column else not preferences.descending
         preferences.sort = column
         self._lay_out()
 

@@ -131,8 +131,37 @@ def test_lists(store: Store, filters: dict[str, Any], found: str) -> None:
 def test_a_listed_run_has_its_numbers(store: Store) -> None:
     row = runs.list_runs(store, tag="paper")[1]
     assert (row["state"], row["epoch"], row["best_epoch"], row["dataset_name"]) == ("finished", 3, 2, "demo")
-    assert (row["test_ndcg_20"], row["valid_ndcg_20"], row["test_hr_20"], row["usd"]) == (0.125, 0.5, None, 0.0)
+    assert (row.get("test_ndcg_20"), row.get("valid_ndcg_20"), row.get("test_hr_20"), row["usd"]) == (
+        0.125,
+        0.5,
+        None,
+        0.0,
+    )
     assert row["config"]["retrieval"]["pool"] == "others"
+
+
+def test_any_metric_of_the_best_epoch_is_a_column_of_those_who_ask(store: Store) -> None:
+    asked = [("train", "loss"), ("test", "ndcg@20"), ("valid", "none@3"), ("test", "it's \"}{0}"), ("train", "seconds")]
+    rows = runs.list_runs(store, tag="paper", metrics=asked)
+    columns = set(rows[1]) - set(runs.list_runs(store, limit=1)[0])
+    assert columns == {"train_loss", "valid_none_3", "test_it's \"}{0}", "train_seconds"}
+    assert [rows[1].get(name) for name in ("train_loss", "test_ndcg_20", "valid_none_3", "train_seconds")] == [
+        0.5,
+        0.125,
+        None,
+        None,
+    ]
+    assert rows[0].get("train_loss") is None
+    prints, known = runs.list_changed(store, {}, {})
+    wider, read = runs.list_changed(store, prints, known, metrics=asked)
+    assert {run_id: row.get("train_loss") for run_id, row in read.items()}["20260101-aaaa"] == 0.5
+    assert prints.keys() == wider.keys()
+    assert runs.best_epoch_metrics(store, ["20260101-aaaa", "20260102-bbbb"], "valid") == {
+        "20260101-aaaa": {"ndcg@20": 0.5},
+        "20260102-bbbb": {},
+    }
+    query = "SELECT split, name, value FROM run_metrics ORDER BY ALL"
+    assert store.tuples(query) == [("test", "ndcg@20", 0.125), ("train", "loss", 0.5), ("valid", "ndcg@20", 0.5)]
 
 
 def test_final_metrics_are_the_ones_of_the_best_epoch(store: Store) -> None:
