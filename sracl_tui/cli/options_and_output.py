@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from engine.errors import BudgetReached, ConfigError, DataError, EngineError
-from sracl_tui.runs.execution.registry import with_executors
+from sracl_tui.runs.execution.answers import with_executors
 from store.errors import LookupFailed, QueryFailed, StoreError
 from store.home import Home
 

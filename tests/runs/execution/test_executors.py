@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from engine.config_files import load_config
 from engine.errors import ConfigError
 from sracl_tui.runs.execute import execute
-from sracl_tui.runs.execution import launch, queue, registry
+from sracl_tui.runs.execution import answers, launch, queue, registry
 from sracl_tui.runs.execution.base import Alive, Exited, Unknown
 from sracl_tui.runs.execution.local import LocalExecutor
 from sracl_tui.runs.execution.stop import stop_run
@@ -44,11 +45,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     Cluster.reset()
     monkeypatch.setitem(registry.EXECUTORS.ours, "cluster", "tests.support.cluster:Cluster")  # type: ignore[arg-type]
     monkeypatch.setenv(registry.VARIABLE, "cluster")
-    home = registry.with_executors(Home(tmp_path / "home"))
+    home = answers.with_executors(Home(tmp_path / "home"))
     open_store(home).close()
     yield home
     registry._executors.clear()
-    registry._answers.clear()
+    answers._answers.clear()
 
 
 def request(run_id: str = "far", **fields: Any) -> RunRequest:
@@ -279,3 +280,22 @@ def test_only_the_local_executor_knows_locks_pids_and_machines() -> None:
     told = {line for line in found if any(line.startswith(path) and fact in line for path, fact in facts.items())}
     assert found == told
     assert len(told) == len(facts)
+
+
+def test_a_machine_that_was_renamed_stops_its_own_runs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sracl_tui.runs.execution import local
+    from store.journal.journal import RunLock
+
+    executor, folder = LocalExecutor(home), home.run_folder("near")
+    lock = RunLock(folder)
+    lock.acquire()
+    signaled: list[int] = []
+    monkeypatch.setattr(local, "host", lambda: "renamed")
+    monkeypatch.setattr(local, "send_signal", lambda run_id, pid, began, number: signaled.append(pid))
+    executor.cancel(read_handle(folder))
+    assert signaled == [os.getpid()], "a process of this machine began just then"
+    (folder / "lock").write_text(f"{os.getpid()} 0.25 elsewhere")
+    with pytest.raises(LookupFailed, match="running on machine elsewhere: stop it there"):
+        executor.cancel(read_handle(folder))
+    lock.release()
+    assert signaled == [os.getpid()]
