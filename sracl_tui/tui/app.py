@@ -28,7 +28,7 @@ from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.gc_scheduler import GcScheduler
 from sracl_tui.tui.navigation import Unavailable
 from sracl_tui.tui.preferences import Preferences
-from sracl_tui.tui.screens import PAGES, page_class, page_title
+from sracl_tui.tui.screens import PAGES, PALETTE, page_class, page_title
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.runs import RunsScreen
 from sracl_tui.tui.textual_internals import AppInternalsMixin
@@ -327,10 +327,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
                 why = disabled_reason(binding.action.partition("(")[0])
                 text = f"not now: {why}" if why else f"key {self.get_key_display(binding)}"
                 yield SystemCommand(binding.description, text, partial(self._act, node, binding.action, why))
-        for name, what in (
-            ("everyone", "all users of a run: histograms, maps"),
-            ("item", "an item and its substitutes"),
-        ):
+        for name, what in PALETTE.items():
             yield SystemCommand(name.title(), what, partial(self.action_go, name))
         yield SystemCommand("Theme", "choose one of all themes", self.action_change_theme)
         for row in self.runs[:500]:

@@ -22,6 +22,8 @@ PAGES = {
 """Module in this folder, and the class in it."""
 DEEPER = {"everyone": "EveryoneScreen", "item": "ItemScreen"}
 """The same of screens without a number key: they are opened from others, and from the palette."""
+PALETTE = {"everyone": "all users of a run: histograms, maps", "item": "an item and its substitutes"}
+"""What the palette says of them."""
 _MODULES = {"everyone": "population"}
 """Modules that have another name than their screen."""
 
