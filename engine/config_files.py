@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from engine import metric_registry
-from engine.config import Config, RetrievalConfig, leaf_paths, registries
+from engine.config import Config, RetrievalConfig, leaf_paths, named_entries, registries
 from engine.errors import ConfigError
 from engine.extension_points import BACKENDS
 
@@ -237,3 +237,12 @@ def load_config(
     if tree.get("semantics", {}).get("unit") == "user" and "pool" not in tree.get("retrieval", {}):
         tree = merge(tree, {"retrieval": {"pool": "users"}})
     return _validated(tree, problems), preset or named
+
+
+def with_kept_files(config: Config, folder: Path) -> Config:
+    """The same settings, with the copies in a run's folder in place of files of one's own; their hash is the same."""
+    tree = config.model_dump()
+    for path, registry, name in named_entries(config):
+        section, leaf = path.split(".")
+        tree[section][leaf] = registry.kept_in(name, folder)
+    return Config.model_validate(tree)

@@ -63,7 +63,7 @@ def reproduce(
     resolved = options_and_output.home_of(home)
     with options_and_output.open_store(resolved) as store:
         row = reproduction.chosen(store, run)
-        request = reproduction.request_of(row, device=device, threads=threads)
+        request = reproduction.request_of(row, resolved.run_folder(str(row["run_id"])), device=device, threads=threads)
         with _scratch_home(resolved, row["run_id"], keep) as scratch:
             console = options_and_output.talk()
             console.print(f"{row['run_id']}: repeating in {scratch.path}", markup=False, highlight=False)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.config import Config
+from engine.config_files import with_kept_files
 from engine.errors import ConfigError
 from sracl_tui.runs import environment
 from sracl_tui.runs.dataset_access import DEMO
@@ -125,14 +127,18 @@ def chosen(store: Store, text: str) -> StoredRun:
     return row
 
 
-def request_of(row: Mapping[str, Any], *, device: str | None = None, threads: int | None = None) -> RunRequest:
+def request_of(
+    row: Mapping[str, Any], folder: Path, *, device: str | None = None, threads: int | None = None
+) -> RunRequest:
     """Request with the settings of a run, on its device and number of threads unless others are given.
+
+    Files of one's own, such as a backbone, are those that the run has kept in its `folder`.
 
     Raises:
         ConfigError: a setting is unknown to this version.
     """
     try:
-        config = Config.model_validate(row["config"])
+        config = with_kept_files(Config.model_validate(row["config"]), folder)
     except ValueError as error:
         raise ConfigError(
             f"this version of sracl cannot read its settings: {error}",

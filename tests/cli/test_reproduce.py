@@ -130,3 +130,17 @@ def test_a_run_at_work_is_waited_for_by_hand(place):
     publish(place)
     assert "sracl stop alive" in reproduce(place, "alive", code=2).stderr
     lock.release()
+
+
+def test_a_run_with_files_of_ones_own_is_reproduced_after_they_have_changed(sracl, place):
+    synthesizer = place.path / "mine.py"
+    synthesizer.write_text(
+        "from engine.models.synthesizers import Synthesizer\n"
+        "class Mine(Synthesizer):\n    def scores(self, anchor, neighbors, similarity):\n        return 3 * similarity\n"
+    )
+    settings = ("max_users=30", "encoder=tfidf", "epochs=1", "threads=1", f"kind={synthesizer}:Mine")
+    sracl("run", "--headless", *(word for setting in settings for word in ("--set", setting)), home=place.path)
+    synthesizer.write_text("1 / 0\n")
+    done = reproduce(place, "last", "--json", code=0)
+    assert done["pass"]
+    assert done["exact"]
