@@ -11,6 +11,7 @@ import time
 import unicodedata
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from textual.app import App
@@ -25,8 +26,27 @@ LOOK_SECONDS = 0.02
 """How often a condition is asked for that no event tells of."""
 
 
+@dataclass(frozen=True)
+class Notice:
+    """A notification; the app itself forgets it after some seconds."""
+
+    message: str
+    title: str
+    severity: str
+
+
 class SteadyPilot(Pilot[Any]):
     """A pilot whose steps end with the last message of theirs; workers go on, until one waits for `quiet`."""
+
+    def __init__(self, app: App[Any], notices: list[Notice] | None = None) -> None:
+        super().__init__(app)
+        self.notices = [] if notices is None else notices
+        """All notifications since the start, oldest first."""
+
+    @property
+    def told(self) -> list[str]:
+        """Their messages."""
+        return [notice.message for notice in self.notices]
 
     async def press(self, *keys: str) -> None:
         """Press keys one after the other, each when the app has handled the one before."""
@@ -58,9 +78,17 @@ class SteadyPilot(Pilot[Any]):
 
 @asynccontextmanager
 async def drive(app: App[Any], *, size: tuple[int, int], **options: Any) -> AsyncIterator[SteadyPilot]:
-    """Run an app without a terminal, with the options of `App.run_test`."""
+    """Run an app without a terminal, with the options of `App.run_test`, and keep what it notifies of."""
+    notices: list[Notice] = []
+    notify = app.notify
+
+    def keep(message: str, *, title: str = "", severity: Any = "information", **more: Any) -> None:
+        notices.append(Notice(message, title, severity))
+        notify(message, title=title, severity=severity, **more)
+
+    app.notify = keep
     async with app.run_test(size=size, **options):
-        yield SteadyPilot(app)
+        yield SteadyPilot(app, notices)
 
 
 def _key(key: str) -> tuple[str, str | None]:

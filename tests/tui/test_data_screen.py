@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -105,6 +108,21 @@ def sets(app) -> Table:
     return app.screen.query_one("#sets", Table)
 
 
+@contextmanager
+def published_by_another(home: Home) -> Iterator[None]:
+    """As if a run was publishing: the last step of an import waits for it."""
+    with (home.path / "publish.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def shown_row(app) -> dict[str, Any]:
+    """The data set under the cursor."""
+    assert isinstance(app.screen, DataScreen)
+    assert app.screen.row is not None
+    return app.screen.row
+
+
 async def opened(app, pilot) -> DataScreen:
     await pilot.quiet()
     await pilot.press("6")
@@ -131,7 +149,7 @@ async def test_an_empty_home_says_what_to_do(tmp_path):
         assert "press n" in content(app, "#hint")
         assert not screen.query_one("#panes").display
         await pilot.press("x")
-        assert [n.message for n in app._notifications] == ["There is no data set under the cursor."]
+        assert pilot.told == ["There is no data set under the cursor."]
 
 
 async def test_facts_and_plots_with_strange_texts(home):
@@ -227,7 +245,7 @@ async def test_launch_and_runs_with_the_set(home):
         await pilot.press("6")
         await pilot.quiet()
         await pilot.press("r")
-        assert [n.message for n in app._notifications] == ["No run uses it."]
+        assert pilot.told == ["No run uses it."]
         await pilot.press("down", "r")
         await pilot.quiet()
         assert isinstance(app.screen, RunsScreen)
@@ -235,12 +253,12 @@ async def test_launch_and_runs_with_the_set(home):
         assert len(app.screen.query_one(Table).data.rows) == 1
 
 
-async def test_removing_asks_and_what_runs_use_stays(home):
+async def test_removing_asks_and_what_runs_use_stays(home, monkeypatch):
     app = SraclApp(home)
     async with drive(app, size=(120, 40)) as pilot:
         screen = await opened(app, pilot)
         await pilot.press("down", "x")
-        assert "Run night [red] uses it" in next(n.message for n in app._notifications)
+        assert "Run night [red] uses it" in pilot.told[0]
         await pilot.press("up", "x")
         assert isinstance(app.screen, ConfirmDialog)
         assert "[red]日本 🎉" in str(app.screen.query_one(".dialog-title", Static).content)
@@ -248,9 +266,12 @@ async def test_removing_asks_and_what_runs_use_stays(home):
         await pilot.quiet()
         assert [row["name"] for row in screen.sets.values()] == ["shop"]
         assert sets(app).key == next(iter(screen.sets))
-        screen._remove("shop")  # a run that the list does not know yet: the store itself refuses
+        monkeypatch.setattr(
+            screen, "runs_of", lambda row: []
+        )  # of runs that the list does not know yet the store itself does
+        await pilot.press("x", "y")
         await pilot.quiet()
-        assert "1 runs were made with 'shop'" in [n.message for n in app._notifications][-1]
+        assert "1 runs were made with 'shop'" in pilot.told[-1]
         assert len(screen.sets) == 1
 
 
@@ -290,18 +311,19 @@ async def test_an_import_from_the_file_to_the_list(home, shop, size):
         await pilot.press("enter")
         app.screen.query_one(Input).value = "4"
         await pilot.press("enter")
-        await pilot.until(lambda: screen.kept is not None)
+        await pilot.until(lambda: screen.kept is not None and screen.kept.interactions == 48)
         assert "drops 24 interactions beyond the maximum length" in content(app, "#kept")
         await pilot.press("y")
         assert (
             app.clipboard == f"sracl data import {shop}/shop.csv --name shop-2 --max-length 4 --items {shop}/items.csv"
         )
-        await pilot.press("ctrl+s")
-        assert isinstance(app.screen, ImportProgress)
+        with published_by_another(home):  # the import ends when the test has looked
+            await pilot.press("ctrl+s")
+            assert isinstance(app.screen, ImportProgress)
         await pilot.until(lambda: isinstance(app.screen, DataScreen))
         await pilot.quiet()
-        assert app.screen.row["name"] == "shop-2"
-        assert app.screen.row["interactions"] == 48
+        row = shown_row(app)
+        assert (row["name"], row["interactions"]) == ("shop-2", 48)
         assert len(app.screen_stack) == 2
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
@@ -354,15 +376,14 @@ async def test_a_canceled_import_stores_nothing(home, shop):
     app = SraclApp(home)
     async with drive(app, size=(80, 24)) as pilot:
         screen = await importing(app, pilot, shop)
-        with (home.path / "publish.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # as if a run was publishing: the last step waits for it
+        with published_by_another(home):
             await pilot.press("ctrl+s")
             assert isinstance(app.screen, ImportProgress)
             progress = app.screen
             await pilot.until(lambda: "5 of 5: storing" in str(progress.query_one("#step", Static).content))
             await pilot.press("escape")
             await pilot.until(lambda: app.screen is screen)
-        assert [n.message for n in app._notifications] == ["Import canceled, nothing was saved."]
+        assert pilot.told == ["Import canceled, nothing was saved."]
         with open_store(home) as store:
             assert len(datasets.listed(store)) == 2
         assert not list(home.path.glob("*.new-*"))

@@ -32,10 +32,6 @@ def marks(app: SraclApp) -> int:
     return len(app.screen_stack[0].marked)  # type: ignore[attr-defined]
 
 
-def told(app: SraclApp) -> str:
-    return "\n".join(notice.message for notice in app._notifications)
-
-
 def test_every_class_with_keys_names_them():
     assert keymap.bindings()  # imports every screen and widget
     waiting: list[type] = [DOMNode]
@@ -77,7 +73,7 @@ async def test_chosen_keys_work_and_stand_in_help_and_footer(home: Home, own: Pa
     app = SraclApp(home)
     async with drive(app, size=(120, 40)) as pilot:
         await pilot.quiet()
-        assert told(app) == ""
+        assert pilot.told == []
         await pilot.press("space", "f6")
         assert marks(app) == 0
         await pilot.press("M", "f7")
@@ -107,8 +103,7 @@ async def test_what_is_wrong_is_told_once_and_the_rest_works(home: Home):
     app = SraclApp(home)
     async with drive(app, size=(120, 40)) as pilot:
         await pilot.quiet()
-        assert len(app._notifications) == 1
-        said = told(app)
+        (said,) = pilot.told
         for part in (
             "fly: there is no such action",
             "note = 'notakey'",

@@ -53,11 +53,11 @@ async def test_what_runs_tell_is_shown_and_rung(home, posted, monkeypatch):
     app = SraclApp(home)
     async with drive(app, size=(120, 40)) as pilot:
         await pilot.quiet()
-        assert not app._notifications, "what ended before is no news"
+        assert not pilot.notices, "what ended before is no news"
 
         async def told(count: int) -> list[tuple[str, str, str]]:
-            await pilot.until(lambda: len(app._notifications) >= count)
-            return [(note.title, note.message, note.severity) for note in app._notifications]
+            await pilot.until(lambda: len(pilot.notices) >= count)
+            return [(note.title, note.message, note.severity) for note in pilot.notices]
 
         bad, good, silent = (
             Living(home, f"2099010{n}-000000-aaaa", name) for n, name in enumerate(("[b]bad", "good", "mute"))
@@ -79,7 +79,7 @@ async def test_what_runs_tell_is_shown_and_rung(home, posted, monkeypatch):
         for _ in range(5):  # further looks tell nothing twice
             app.refresh_runs()
             await pilot.quiet()
-        assert len(app._notifications) == 4
+        assert len(pilot.notices) == 4
         assert len(posted) == 1
     assert len(rung) == 4
     assert all(sequence.endswith("\a") and "mute" in sequence for sequence in rung[3:])
@@ -90,7 +90,7 @@ async def test_a_file_that_is_wrong_is_told_and_the_address_is_never_drawn(home,
     app = SraclApp(home)
     async with drive(app, size=(120, 40)) as pilot:
         await pilot.quiet()
-        (note,) = app._notifications
+        (note,) = pilot.notices
         assert "alerts.toml" in note.title
         assert "s3cr3t" not in note.message
         assert "s3cr3t" not in app.export_screenshot()

@@ -52,7 +52,7 @@ async def test_an_empty_queue_says_how_to_fill_it(home):
         screen = await opened(app, pilot)
         assert "nothing is queued" in str(screen.query_one("#queue-facts", Static).content)
         await pilot.press("x")
-        assert [n.message for n in app._notifications] == ["There is no run under the cursor."]
+        assert pilot.told == ["There is no run under the cursor."]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
@@ -102,7 +102,7 @@ async def test_a_second_p_pauses(home):
     async with drive(app, size=(120, 40)) as pilot:
         screen = await opened(app, pilot)
         with Queue(home).slot("cpu-0"):
-            screen._read()
+            screen.action_refresh()
             await pilot.quiet()
             assert str(os.getpid()) in str(screen.query_one("#queue-facts", Static).content)
             await pilot.press("p")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 from textual.app import App, ComposeResult
@@ -12,11 +13,13 @@ from textual.events import Resize
 from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import Static
 from textual.worker import WorkerFailed
 
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from sracl_tui.tui.quiet import wait_until_quiet
+from sracl_tui.tui.textual_internals import screen_lines
 
 
 class Page(DeferredPaintMixin, Screen[None]):
@@ -64,7 +67,7 @@ class Busy(App[None]):
 
 
 def painted(app: App[None]) -> str:
-    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips()).strip()
+    return "\n".join(line.rstrip() for line in screen_lines(app.screen)).strip()
 
 
 async def test_workers_that_are_replaced_while_one_waits_are_no_error():
@@ -148,14 +151,20 @@ async def test_at_the_deadline_it_says_what_still_runs_and_does_not_cancel_it():
 
 
 async def test_a_new_size_of_the_terminal_is_laid_out():
-    """Textual passes a size on after a while only, in case that another one comes."""
-    app = Busy()
+    """Textual passes a size on after a while only, here after a quarter of a second, in case that another one comes."""
+
+    class Slow(Busy):
+        def set_timer(self, delay: float, *words: Any, **named: Any) -> Timer:
+            return super().set_timer(delay if delay > 0.1 else 0.25, *words, **named)
+
+    app = Slow()
     async with app.run_test(size=(80, 24)):
         await wait_until_quiet(app)
         for size in (Size(40, 10), Size(100, 30)):
             app.post_message(Resize(size, size))
             await wait_until_quiet(app)
-            assert app.screen.size == size
+            lines = screen_lines(app.screen)
+            assert (len(lines[0]), len(lines)) == size
 
 
 async def test_an_app_that_has_ended_is_quiet():
