@@ -96,6 +96,10 @@ class Queue:
         """Ids of the runs that wait or that a worker has claimed."""
         return {entry.run_id for entry in [*self._working(read=False), *self._waiting(read=False)]}
 
+    def waits(self) -> set[str]:
+        """Ids of the runs that wait and that no worker has claimed."""
+        return {entry.run_id for entry in self._waiting(read=False)}
+
     def find(self, run_id: str) -> QueueEntry | None:
         """The entry of a run in any state; None where the queue does not list it."""
         return next((entry for entry in self.entries() if entry.run_id == run_id), None)

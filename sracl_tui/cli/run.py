@@ -161,7 +161,8 @@ def stop(
 ) -> None:
     """Stop a run: it finishes its step and saves; `sracl run --resume` continues from there.
 
-    A run that does not react is forced to stop, then killed. A waiting run is removed from the queue.
+    A run that does not react is forced to stop, then killed. A waiting run is removed from the queue. A run of another
+    machine has to be stopped there: the message says where.
 
     \b
     Examples:

@@ -140,7 +140,7 @@ class Recorder:
             self._alerts.ends(fields["state"])
         for _ in range(END_TRIES):
             try:
-                self.write("run_ended", **fields)
+                self.write("run_ended", **fields, **self._handle())
                 return
             except OSError:
                 self._reserve.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import Any, cast
 from store.errors import StoreBusy
 from store.home import Home
 from store.journal import processes
-from store.journal.journal import end_of, lock_held, lock_process, segments
+from store.journal.journal import end_of, lock_held, lock_process, read_lines, segments
 from store.journal.submission import FILE, SUBMITTED, read_handle
 from store.locks import host as this_host
 from store.process_state import LOCAL, Alive, Exited, Handle, ProcessState, Unknown
@@ -48,15 +48,20 @@ def local_state(home: Home, run_id: str, host: str | None = None) -> ProcessStat
 
 
 def lives(home: Home, run_id: str) -> bool:
-    """Whether a run's process lives, or may live: its executor cannot tell, and it was heard within SILENT_SECONDS."""
+    """Whether a run's process lives, or may live: its executor cannot tell, and it was heard within SILENT_SECONDS.
+
+    A job that was submitted and has not begun may wait for its turn for days.
+    """
     state = process_state(home, run_id)
     if not isinstance(state, Unknown):
         return isinstance(state, Alive)
     folder = home.runs / run_id
-    for path in (*segments(folder)[-1:], folder / FILE):
-        if path.exists():
-            return end_of(folder) is None and time.time() - path.stat().st_mtime < SILENT_SECONDS
-    return False
+    submitted = (folder / FILE).stat().st_mtime if (folder / FILE).exists() else 0.0
+    found = segments(folder)[-1:]
+    if not found or found[0].stat().st_mtime < submitted:
+        return submitted > 0.0
+    begun = any(line.event == "run_started" for line in read_lines(found[0])[0])  # the queue's own lines are no start
+    return begun and end_of(folder) is None and time.time() - found[0].stat().st_mtime < SILENT_SECONDS
 
 
 def check_free(home: Home, run_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -66,8 +67,12 @@ def launch(home: Home, request: RunRequest) -> Handle:
             break
         except FileExistsError:  # an id has a second and four digits
             request = replace(request, run_id=new_run_id())
-    request.write(folder)
-    return submit(home, executor, request)
+    try:
+        request.write(folder)
+        return submit(home, executor, request)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # nothing has happened that a list could show
+        raise
 
 
 def launched_request(folder: Path) -> RunRequest | None:

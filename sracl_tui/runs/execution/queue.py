@@ -46,10 +46,12 @@ def enqueue(
 
     Raises:
         StoreError: the home cannot be written.
+        ConfigError: there is no such executor.
     """
     from store.opening import open_store
     from store.queries import runs
 
+    registry.default(home)
     home.create()
     queue = Queue(home)
     added: list[RunRequest] = []
@@ -161,7 +163,7 @@ def start_workers(home: Home) -> dict[str, int]:
 def restart_workers(home: Home) -> None:
     """Called by a queued run when it has ended: start new workers where its own died meanwhile."""
     if os.environ.get(FROM_QUEUE) and not Queue(home).slots():
-        with suppress(StoreError, OSError):
+        with suppress(StoreError, ConfigError, OSError):
             start_workers(home)
 
 
@@ -214,7 +216,7 @@ def _run(home: Home, entry: QueueEntry, slot: str) -> None:
             executor = registry.default(home)
             handle = submit(home, executor, RunRequest.read(folder), slot=slot)
         except EngineError as error:
-            process_exit.write_end(home, entry.run_id, state="failed", reason=str(error))
+            process_exit.mark_dead(home, entry.run_id, Exited(code=2, reason=str(error)))
             return
         ended = executor.wait(handle)
     with suppress(ConfigError):

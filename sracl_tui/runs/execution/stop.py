@@ -48,7 +48,8 @@ def stop_run(home: Home, run_id: str, *, wait: float, force: bool = False, escal
         ConfigError: its executor is not installed here.
     """
     folder = home.run_folder(run_id)
-    if not lives(home, run_id):
+    waits = not isinstance(process_state(home, run_id), Alive) and run_id in Queue(home).waits()
+    if waits or not lives(home, run_id):
         if run_id in Queue(home).active():
             queue.remove(home, run_id)
             return Stop(None, True, "removed from the queue")

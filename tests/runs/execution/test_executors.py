@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,21 @@ PRIVATE = re.compile(
 )
 
 
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with new databases."""
+    path = tmp_path_factory.mktemp("fresh") / "home"
+    open_store(Home(path)).close()
+    return path
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def home(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """A home whose runs go to the cluster."""
     Cluster.reset()
     monkeypatch.setitem(registry.EXECUTORS.ours, "cluster", "tests.support.cluster:Cluster")  # type: ignore[arg-type]
     monkeypatch.setenv(registry.VARIABLE, "cluster")
-    home = answers.with_executors(Home(tmp_path / "home"))
-    open_store(home).close()
+    home = answers.with_executors(Home(shutil.copytree(fresh, tmp_path / "home")))
     yield home
     registry._executors.clear()
     answers._answers.clear()
@@ -256,13 +264,38 @@ def test_the_default_is_local_and_an_unknown_one_is_refused(home: Home, monkeypa
     assert not home.run_folder("far").exists()
 
 
-def test_a_refused_submission_leaves_no_handle(home: Home) -> None:
+def test_a_refused_submission_leaves_nothing_behind(home: Home) -> None:
     from engine.errors import EngineError
 
     Cluster.plan.append("quota exceeded")
     with pytest.raises(EngineError, match="quota exceeded"):
         launch.launch(home, request())
-    assert not (home.run_folder("far") / FILE).exists()
+    assert not home.run_folder("far").exists()
+    home.run_folder("far").mkdir()
+    Cluster.plan.append("quota exceeded")
+    with pytest.raises(EngineError, match="quota exceeded"):
+        launch.submit(home, cluster(home), request())
+    assert read_handle(home.run_folder("far")).executor == "local"
+
+
+def test_a_job_that_waits_for_days_is_not_dead_while_its_executor_is_out_of_reach(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "SILENT_SECONDS", -1.0)
+    queue.enqueue(home, [request()])
+    monkeypatch.setattr(Cluster, "wait", _give_up)
+    Queue(home).start(1)
+    with pytest.raises(SystemExit):
+        queue.work(home, "cluster-0")  # a worker that dies once it has submitted the run
+    Cluster.jobs["1"] = Unknown()
+    assert liveness.lives(home, "far")
+    assert views(home)["command"] == ("queued", None)
+    stop_run(home, "far", wait=0.0)
+    assert Cluster.cancelled == [("1", False)]
+
+
+def _give_up(self: Cluster, handle: Any) -> Any:
+    raise SystemExit
 
 
 def test_only_the_local_executor_knows_locks_pids_and_machines() -> None:
@@ -299,3 +332,15 @@ def test_a_machine_that_was_renamed_stops_its_own_runs(home: Home, monkeypatch: 
         executor.cancel(read_handle(folder))
     lock.release()
     assert signaled == [os.getpid()]
+
+
+def test_a_run_that_another_machine_put_into_the_queue_waits_and_does_not_live(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(registry.VARIABLE, "local")
+    queue.enqueue(home, [request()])
+    (home.run_folder("far") / "lock").write_text("5 1.0 elsewhere")
+    assert not liveness.lives(home, "far"), "a worker of this machine begins it at once"
+    assert views(home)["command"] == ("queued", None)
+    assert stop_run(home, "far", wait=0.0).how == "removed from the queue"
+    assert views(home)["command"] == ("stopped", "removed from the queue before it began")
