@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, field_validator
 from pydantic_core import CoreSchema, core_schema
 
 from engine.extension_points import BACKBONES, BACKENDS, ENCODERS, PROVIDERS, SYNTHESIZERS
@@ -209,6 +209,12 @@ class EvaluateConfig(Section):
     """Whether items of the user's own history are excluded from the ranking."""
     ties: Literal["worst", "best"] = "worst"
     """Rank of a target with tied scores: after the others (as in the paper) or before them."""
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """`hr,ndcg` as it is typed is a list."""
+        return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
 class Config(Section):

@@ -280,9 +280,29 @@ def ordered(full: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(full), key=lambda one: (order.get(split_name(one)[0], len(order)), split_name(one)[1]))
 
 
+def by_cutoff(full: Iterable[str]) -> list[str]:
+    """Full names for a choice of one after the other: the longest cutoff first, then by metric; names without a cutoff last."""
+    return sorted(ordered(full), key=lambda one: -split_name(one)[1])
+
+
+def training_names(names: Iterable[str]) -> list[str]:
+    """What a method measures while it trains, in the order of tables: the loss, L_rec, other losses, and everything else."""
+    return sorted(dict.fromkeys(names), key=lambda one: (not is_loss(one), one != "loss", one != "loss_rec", one))
+
+
+def is_loss(name: str) -> bool:
+    """Whether a name of split train is the loss, or a part of it."""
+    return name == "loss" or name.startswith("loss_")
+
+
 def title(full: str) -> str:
-    """A metric as tables and plots name it: `HR@20`; capitals for a name with a cutoff that no metric has."""
+    """A metric as tables and plots name it: `HR@20`; `L_rec`, `L_CS` for a part of the loss; capitals for a name with a
+    cutoff that no metric has.
+    """
     found, k = definition_of(full), split_name(full)[1]
+    if found is None and full.startswith("loss_"):
+        part = full.removeprefix("loss_")
+        return f"L_{part.upper() if len(part) == 2 else part}"
     if found is None:
         return full.upper() if k else full
     return f"{found.label}@{k}" if k else found.label

@@ -9,7 +9,7 @@ import typer
 
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
-from sracl_tui.services.comparison_table import TEST_HEADS, metric_rows, setting_text, test_cells
+from sracl_tui.services.comparison_table import TEST_HEADS, metric_rows, setting_text, test_cells, training_rows
 
 if TYPE_CHECKING:
     from sracl_tui.services.comparison import Comparison
@@ -85,6 +85,10 @@ def _print(found: Comparison) -> None:
     console.print("\nMetrics, mean ± standard deviation over seeds", style="bold")
     heads, rows = metric_rows(found, signs=False)
     console.print(options_and_output.table([heads[0], *(f"{head}:r" for head in heads[1:])], rows))
+    heads, rows = training_rows(found)
+    if heads[2:]:
+        console.print("\nTraining, at the best epoch", style="bold")
+        console.print(options_and_output.table([heads[0], *(f"{head}:r" for head in heads[1:])], rows))
     if found.tests:
         console.print("\nTests", style="bold")
         heads = TEST_HEADS

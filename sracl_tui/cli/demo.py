@@ -40,12 +40,9 @@ def demo(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
     if json_:
         options_and_output.print_json({"runs": [result.document() for result in results]})
     elif all(result.test for result in results):
-        ks = results[0].request.config.evaluate.ks
         rows = {name: result.test for name, result in zip(PRESETS, results, strict=True)}
         options_and_output.out().print(
-            options_and_output.metric_table(
-                "Test metrics on the demo set (synthetic: generated, no real people)", rows, ks
-            )
+            options_and_output.metric_table("Test metrics on the demo set (synthetic: generated, no real people)", rows)
         )
         _next(resolved, results[1].request.run_id)
     raise typer.Exit(max(result.exit_code for result in results))

@@ -129,7 +129,9 @@ def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
         highlight=False,
     )
     bars = not headless and console.is_terminal
-    with ProgressBars(console, epochs=config.train.epochs) if bars else nullcontext(ProgressLines(console)) as listener:
+    select = config.train.select
+    lines = ProgressBars(console, epochs=config.train.epochs, select=select) if bars else None
+    with lines or nullcontext(ProgressLines(console, select=select)) as listener:
         result = work(listener)
     for warning in result.warnings:
         console.print(f"warning: the database was not updated: {warning}", markup=False, highlight=False)

@@ -228,16 +228,18 @@ def print_pairs(console: Console, pairs: dict[str, str]) -> None:
     console.print(made)
 
 
-def metric_table(title: str, rows: dict[str, dict[str, float]], ks: tuple[int, ...]) -> Any:
-    """A table of HR, NDCG and MRR at each cutoff, one line per name."""
+def metric_table(title: str, rows: dict[str, dict[str, float]]) -> Any:
+    """A table of all metrics that are measured, one line per name of `rows`; `n`, a number of users, is no metric."""
     from rich.table import Table
 
-    names = [f"{metric}@{k}" for metric in ("hr", "ndcg", "mrr") for k in ks]
+    from engine import metric_registry
+
+    names = metric_registry.ordered(name for values in rows.values() for name in values if name != "n")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     for name in names:
-        table.add_column(name.upper(), justify="right", no_wrap=True)
+        table.add_column(metric_registry.title(name), justify="right", no_wrap=True)
     for label, values in rows.items():
-        cells = [f"{values[name]:.4f}" if name in values else "-" for name in names]
+        cells = [metric_registry.value_text(name, values.get(name)) for name in names]
         table.add_row(label, *cells)
     return table

@@ -25,13 +25,18 @@ from engine.events import (
     StepFinished,
     Warned,
 )
+from engine.metric_registry import title, value_text
+from store.run_row import HEADLINE_METRICS
 
 
-def epoch_line(event: EpochFinished) -> str:
-    """`epoch 3  loss 5.1234  MRR@10 0.0301  HR@20 0.1501  8.4 s  best so far`."""
+def epoch_line(event: EpochFinished, select: str = "") -> str:
+    """`epoch 3  loss 5.1234  MRR@10 0.0301  HR@20 0.1501  8.4 s  best so far`, with the metric that selects."""
     values = {(m.split, m.name): m.value for m in event.metrics}
-    valid = [f"{name.upper()} {value:.4f}" for (split, name), value in values.items() if split == "valid"]
-    shown = [text for text in valid if text.startswith(("MRR@10 ", "HR@20 ", "NDCG@20 "))] or valid[:3]
+    valid = {
+        name: f"{title(name)} {value_text(name, value)}" for (split, name), value in values.items() if split == "valid"
+    }
+    headline = {name for split, name in HEADLINE_METRICS.values() if split == "valid"} | {select}
+    shown = [text for name, text in valid.items() if name in headline] or list(valid.values())[:3]
     status = (
         "best so far"
         if event.improved
@@ -45,8 +50,9 @@ def epoch_line(event: EpochFinished) -> str:
 class ProgressLines:
     """Prints a line with the time per stage and epoch, and at most every 10 s within a stage: for logs and CI."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, *, select: str = "") -> None:
+        """Args: select: the validation metric that picks the best epoch; it is always printed."""
+        self._console, self._select = console, select
         self._last = 0.0
 
     def __call__(self, event: Event) -> None:
@@ -57,7 +63,7 @@ class ProgressLines:
             detail = f" ({event.detail})" if event.detail else ""
             self._print(f"{event.stage}: {event.done:,} of {event.total:,}{detail}")
         elif isinstance(event, EpochFinished):
-            self._print(epoch_line(event))
+            self._print(epoch_line(event, self._select))
         elif isinstance(event, Warned):
             self._print(f"warning: {event.message}")
 
@@ -70,8 +76,9 @@ class ProgressLines:
 class ProgressBars:
     """Shows a bar for the running stage; finished stages and epochs remain as lines."""
 
-    def __init__(self, console: Console, *, epochs: int) -> None:
-        self._lines = ProgressLines(console)
+    def __init__(self, console: Console, *, epochs: int, select: str = "") -> None:
+        """Args: epochs: at most; select: as in `ProgressLines`."""
+        self._lines = ProgressLines(console, select=select)
         self._epochs = epochs
         self._progress = Progress(
             TextColumn("{task.description}"),

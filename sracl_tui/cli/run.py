@@ -259,11 +259,10 @@ def _print_results(home: Home, results: list[RunResult]) -> None:
     done = [result for result in results if result.test]
     if not done:
         return
-    ks = done[0].request.config.evaluate.ks
     rows = {_row_name(r.request): r.test for r in done}
     console = options_and_output.out()
     title = f"Test, {done[0].request.config.data.dataset}: best epoch {', '.join(str(r.best_epoch) for r in done)}"
-    console.print(options_and_output.metric_table(title, rows, ks))
+    console.print(options_and_output.metric_table(title, rows))
     if len(done) > 1 and done[0].request.group:
         options_and_output.talk().print(
             f"mean, spread and tests: sracl compare {done[0].request.group}", markup=False, highlight=False

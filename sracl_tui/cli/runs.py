@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.metric_registry import title, value_text
+from engine.metric_registry import title, training_names, value_text
 from sracl_tui import formatting
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
@@ -155,14 +155,13 @@ def show(
     options_and_output.print_pairs(console, _facts(row) | {"folder": str(folder)})
     groups = list(dict.fromkeys(m["subgroup"] for m in final if m["split"] == "test"))
     if groups:
-        ks = tuple(row["config"]["evaluate"]["ks"])
         values = {
             name: {m["name"]: m["value"] for m in final if (m["split"], m["subgroup"]) == ("test", name)}
             for name in groups
         }
         labeled = {f"{name} ({values[name]['n']:,.0f})": values[name] for name in groups}
         console.print()
-        console.print(options_and_output.metric_table("Test, by subgroup (users)", labeled, ks))
+        console.print(options_and_output.metric_table("Test, by subgroup (users)", labeled))
     if analysis:
         console.print()
         console.print(_analysis_table(analysis))
@@ -217,11 +216,12 @@ def _curve_table(curves: list[dict[str, Any]], select: str) -> Any:
     by_epoch: dict[int, dict[str, float]] = {}
     for point in curves:
         by_epoch.setdefault(point["epoch"], {})[f"{point['split']} {point['name']}"] = point["value"]
-    names = ["train loss", "train loss_rec", "train loss_cs", "train loss_is", f"valid {select}", "train seconds"]
+    measured = training_names(p["name"] for p in curves if p["split"] == "train" and p["name"] != "seconds")
+    names = [*(f"train {name}" for name in measured), f"valid {select}", "train seconds"]
     cells = [
         (str(epoch), *(formatting.decimal(values.get(name)) for name in names)) for epoch, values in by_epoch.items()
     ]
-    heads = ("epoch:r", "loss:r", "L_rec:r", "L_CS:r", "L_IS:r", f"valid {select.upper()}:r", "seconds:r")
+    heads = ("epoch:r", *(f"{title(name)}:r" for name in measured), f"valid {title(select)}:r", "seconds:r")
     return options_and_output.table(heads, cells)
 
 

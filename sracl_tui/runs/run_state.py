@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine.metric_registry import by_cutoff, title, training_names, value_text
 from sracl_tui.runs.journal_events import facts_of
 from store.journal.journal import Line
 from store.journal.run_fold import RunFold, metrics_of_all_users
@@ -127,6 +128,16 @@ class RunState:
         """The validation metric that picks the best epoch."""
         return self.created.get("config", {}).get("train", {}).get("select", "mrr@10")
 
+    @property
+    def training_names(self) -> list[str]:
+        """The loss, its parts, and whatever else the method has measured in its epochs so far."""
+        return training_names(name for split, name in self.series if split == "train")
+
+    @property
+    def validation_names(self) -> list[str]:
+        """Validation metrics that it has measured so far, those with the longest lists first."""
+        return by_cutoff(name for split, name in self.series if split == "valid")
+
     def take(self, lines: Iterable[Line]) -> None:
         """Fold further lines in, in their order."""
         for line in lines:
@@ -209,13 +220,13 @@ class RunState:
                 self.series.setdefault((metric["split"], metric["name"]), []).append((self.epoch, metric["value"]))
         loss, score = values.get(("train", "loss")), values.get(("valid", self.select))
         text = f"epoch {self.epoch}" + (f"  loss {loss:.4f}" if loss is not None else "")
-        text += f"  {self.select.upper()} {score:.4f}" if score is not None else ""
+        text += f"  {title(self.select)} {value_text(self.select, score)}" if score is not None else ""
         return text + f"  {fields['seconds']:.1f} s" + ("  best so far" if fields["improved"] else "")
 
     def _on_evaluated(self, at: float, **fields: Any) -> str:
         values = metrics_of_all_users(fields)
         measured = "  ".join(
-            f"{name.upper()} {values[name]:.4f}" for name in SHORT_METRICS if values.get(name) is not None
+            f"{title(name)} {value_text(name, values[name])}" for name in SHORT_METRICS if values.get(name) is not None
         )
         return f"{fields['split']} with the weights of epoch {fields['epoch']}: {measured}"
 

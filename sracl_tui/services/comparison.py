@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from engine.config import flatten
 from engine.errors import ConfigError
+from engine.metric_registry import DEFAULT, definition_of, ordered, oriented, split_name
 from store.database.database import Store
 from store.queries import runs
 from store.run_row import StoredRun
 
 PROTOCOL = ("data.max_length", "evaluate.mask_seen", "evaluate.ties", "evaluate.ks")
 UNCOMPARED = ("train.seed", "train.device", "train.threads", "semantics.budget", "evaluate.metrics")
-TESTED = ("hr", "ndcg")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class SeedSet:
     run_ids: list[str]
     seeds: list[int]
     metrics: dict[str, list[float]]
-    """Values by metric name, one per run."""
+    """Values by metric name, one per run; metrics that only some of the runs have are left out."""
+    training: dict[str, list[float]]
+    """Losses, and what else the method measured in training, at the best epoch; one value per run."""
 
     @property
     def size(self) -> int:
@@ -67,7 +69,7 @@ class TestResult:
         """`better`, `worse` or `not shown` (no significant difference), at a Holm-corrected level of 0.05."""
         if self.p_holm > 0.05:
             return "not shown"
-        return "better" if self.difference > 0 else "worse"
+        return "better" if oriented(self.metric, self.difference) > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,12 @@ def compare_runs(
     }
     settings = _differing_settings(groups)
     labels = _labels(groups, settings)
-    sets = [_seed_set(rows, label, ranks_by_run, ks) for rows, label in zip(groups, labels, strict=True)]
-    tests = _paired_tests(sets, ranks_by_run, ks, _pairs(sets, groups, baseline, all_pairs), notes)
+    metrics = _metrics_of(training_rows)
+    stored = _stored_metrics(store, list(ranks_by_run), split, subgroup)
+    sets = [
+        _seed_set(rows, label, ranks_by_run, ks, metrics, stored) for rows, label in zip(groups, labels, strict=True)
+    ]
+    tests = _paired_tests(sets, ranks_by_run, ks, metrics, _pairs(sets, groups, baseline, all_pairs), notes)
     users = len(ranks_by_run[first["run_id"]][0])
     return Comparison(cast(str, first["dataset_name"]), split, subgroup, users, ks, settings, sets, tests, notes)
 
@@ -235,19 +241,60 @@ def _labels(groups: list[list[StoredRun]], settings: dict[str, list[Any]]) -> li
     ]
 
 
-def _seed_set(rows: list[StoredRun], label: str, ranks_by_run: dict[str, Any], ks: tuple[int, ...]) -> SeedSet:
+def _metrics_of(rows: list[StoredRun]) -> list[str]:
+    """Metrics that any of the runs measured, without cutoffs: those from ranks are computed for all of them."""
+    named = {name for row in rows for name in row["config"]["evaluate"].get("metrics", DEFAULT)}
+    named |= {split_name(row["config"]["train"]["select"])[0] for row in rows}
+    return ordered(named)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What the runs measured beside ranks, by run id and full name."""
+
+    metrics: dict[str, dict[str, float]]
+    training: dict[str, dict[str, float]]
+
+
+def _stored_metrics(store: Store, run_ids: list[str], split: str, subgroup: str) -> _Stored:
+    """Metrics that ranks do not give; of a subgroup there are none."""
+    found = runs.best_epoch_metrics(store, run_ids, split) if subgroup == "all" else {}
+    others = {run_id: {n: v for n, v in values.items() if not _from_ranks(n)} for run_id, values in found.items()}
+    return _Stored(others, runs.best_epoch_metrics(store, run_ids, "train"))
+
+
+def _from_ranks(full: str) -> bool:
+    definition = definition_of(full)
+    return definition is not None and definition.per_user
+
+
+def _common(values: list[dict[str, float]]) -> dict[str, list[float]]:
+    """By each name that all have, their values."""
+    return {name: [each[name] for each in values] for name in values[0] if all(name in each for each in values)}
+
+
+def _seed_set(
+    rows: list[StoredRun],
+    label: str,
+    ranks_by_run: dict[str, Any],
+    ks: tuple[int, ...],
+    metrics: Sequence[str],
+    stored: _Stored,
+) -> SeedSet:
     from engine.evaluation.metrics import ranking_metrics
 
-    measured = [ranking_metrics(ranks_by_run[row["run_id"]][1], ks) for row in rows]
+    ids = [row["run_id"] for row in rows]
+    measured = [ranking_metrics(ranks_by_run[run_id][1], ks, metrics) for run_id in ids]
     if not all(measured):
         raise ConfigError("this subgroup has no users in these runs", where="--subgroup")
     return SeedSet(
         label=label,
         preset=cast(str, rows[0]["preset"]),
         config_hash=rows[0]["config_hash"],
-        run_ids=[row["run_id"] for row in rows],
+        run_ids=ids,
         seeds=[row["seed"] for row in rows],
-        metrics={name: [values[name] for values in measured] for name in measured[0]},
+        metrics=_common(measured) | _common([stored.metrics.get(run_id, {}) for run_id in ids]),
+        training=_common([stored.training.get(run_id, {}) for run_id in ids]),
     )
 
 
@@ -277,6 +324,7 @@ def _paired_tests(
     sets: list[SeedSet],
     ranks_by_run: dict[str, Any],
     ks: tuple[int, ...],
+    metrics: Sequence[str],
     pairs: list[tuple[SeedSet, SeedSet]],
     notes: list[str],
 ) -> list[TestResult]:
@@ -289,8 +337,9 @@ def _paired_tests(
         if not all(np.array_equal(users[0], other) for other in users):
             notes.append(f"{b.label} and {a.label} have different users: not tested")
             continue
-        found = compare([ranks_by_run[r][1] for r in a.run_ids], [ranks_by_run[r][1] for r in b.run_ids], ks=ks)
-        raw += [(a, b, one) for one in found if one.metric.startswith(TESTED)]
+        ours, theirs = ([ranks_by_run[run_id][1] for run_id in side.run_ids] for side in (a, b))
+        found = compare(ours, theirs, ks=ks, names=metrics)
+        raw += [(a, b, one) for one in found if (metric := definition_of(one.metric)) and metric.tested]
     if pairs and all(s.size == 1 for s in sets):
         notes.append(
             "one seed each: the tests tell whether these two trained models differ, not whether the methods do"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.metric_registry import ordered, title, training_names, value_text
 
 if TYPE_CHECKING:
     from sracl_tui.services.comparison import Comparison, SeedSet
@@ -13,18 +18,34 @@ TEST_HEADS = ("", "metric", "difference:r", "relative:r", "95 % interval:r", "p:
 
 def metric_rows(found: Comparison, *, signs: bool) -> tuple[list[str], list[list[str]]]:
     """Titles, and a row per seed set: mean ± standard deviation; `signs` marks what differs from the baseline."""
-    names = [f"{metric}@{k}" for metric in ("hr", "ndcg", "mrr") for k in found.ks]
+    names = ordered(name for one in found.sets for name in one.metrics)
     sure = {(test.b, test.metric) for test in found.tests if test.verdict != "not shown"} if signs else set()
     rows = [
         [s.label, str(s.size), *(_measured(s, name) + ("*" if (s.label, name) in sure else "") for name in names)]
         for s in found.sets
     ]
-    return ["", "n", *(name.upper() for name in names)], rows
+    return ["", "n", *map(title, names)], rows
+
+
+def training_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Titles, and a row per seed set: what was measured in training at the best epoch, mean ± standard deviation."""
+    names = training_names(name for one in found.sets for name in one.training)
+    rows = [
+        [one.label, str(one.size), *(_spread(name, one.training.get(name)) for name in names)] for one in found.sets
+    ]
+    return ["", "n", *map(title, names)], rows
 
 
 def _measured(seed_set: SeedSet, metric: str) -> str:
-    deviation = seed_set.deviation(metric)
-    return f"{seed_set.mean(metric):.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
+    return _spread(metric, seed_set.metrics.get(metric))
+
+
+def _spread(name: str, values: Sequence[float] | None) -> str:
+    """Mean and, of several values, sample standard deviation; a dash for no values."""
+    if not values:
+        return "-"
+    mean = value_text(name, float(np.mean(values)))
+    return mean if len(values) == 1 else f"{mean} ± {value_text(name, float(np.std(values, ddof=1)))}"
 
 
 def test_cells(test: Any, found: Comparison) -> tuple[str, ...]:
@@ -32,7 +53,7 @@ def test_cells(test: Any, found: Comparison) -> tuple[str, ...]:
     base = next(s for s in found.sets if s.label == test.a).mean(test.metric)
     return (
         f"{test.b} - {test.a}",
-        test.metric.upper(),
+        title(test.metric),
         f"{test.difference:+.4f}",
         f"{100 * test.difference / base:+.1f} %" if base else "-",
         f"{test.ci_low:+.4f} to {test.ci_high:+.4f}",

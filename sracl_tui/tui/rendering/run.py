@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from rich.text import Text
@@ -9,6 +10,7 @@ from rich.text import Text
 from engine.config import Config
 from engine.config_files import load_config
 from engine.errors import ConfigError
+from engine.metric_registry import DEFAULT, by_cutoff, ordered, split_name, title, value_text
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import RunState, Stage
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
@@ -16,6 +18,7 @@ from store.run_states import ACTIVE
 
 BAR = 24
 SHOWN = ("hr@10", "ndcg@10", "hr@20", "ndcg@20")
+"""Test metrics that stand first, as far as they are measured."""
 LOG = (Column("at", "time"), Column("said", "what happened", flex=True, least=24))
 STYLES = (("warning", "warn"), ("failed", "bad"), ("killed", "bad"), ("stopp", "warn"), ("resumed", "warn"))
 
@@ -37,9 +40,17 @@ def progress(live: RunState, state: str, reason: str | None, now: float) -> Text
     if live.epochs and (live.epoch or live.step[1]):
         text.append(f"\n{_training(live, state)}")
     if live.test:
-        message = (f"{name.upper()} {live.test[name]:.4f}" for name in SHOWN if live.test.get(name) is not None)
+        names = [*SHOWN, *_further(live.test)]
+        message = (f"{title(name)} {value_text(name, live.test[name])}" for name in names if name in live.test)
         text.append(f"\n{'test':<10}{'  '.join(message)}", "bold")
     return text
+
+
+def _further(test: Collection[str]) -> list[str]:
+    """Of the metrics that are not measured by default, each at its longest cutoff."""
+    names = [name for name in by_cutoff(test) if name != "n" and split_name(name)[0] not in DEFAULT]
+    first = {split_name(name)[0]: name for name in reversed(names)}
+    return ordered(first.values())
 
 
 def _stage(stage: Stage, now: float) -> str:

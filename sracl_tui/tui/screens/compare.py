@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widgets import Static, TabbedContent, TabPane
 
 from engine.errors import EngineError
+from engine.metric_registry import by_cutoff, title, training_names
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import smooth
 from sracl_tui.services.comparison_table import TEST_HEADS, metric_rows, setting_text, test_cells
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from sracl_tui.services.comparison import Comparison, RankChanges, SeedSet
 
 TABS = {"figures": "#tests-table", "curves": "ContentTabs", "users": "#users-table"}
-METRICS = ("mrr@10", "ndcg@10", "hr@10", "ndcg@20", "hr@20")
+DEFAULT_CURVE = "mrr@10"
 SPLITS = {"valid": "validation", "test": "test"}
 VERDICTS = {"▲": "good", "▼": "bad", "=": "dim"}
 USERS = (
@@ -90,7 +91,7 @@ class CompareScreen(PlottedPage):
         self.run_ids = tuple(run_ids)
         self.found: Comparison | None = None
         self._curves: dict[str, list[dict[str, Any]]] = {}
-        self._split, self._metric, self._order = "valid", 0, "change"
+        self._split, self._order = "valid", "change"
         self._base, self._other = 0, 1
         self._forced = False
 
@@ -120,10 +121,9 @@ class CompareScreen(PlottedPage):
                 yield Table(id="users-table", empty="reading ...")
 
     def on_mount(self) -> None:
-        """Restore metric and order, and compare."""
+        """Restore the order, and compare."""
         self.show_status(self.sracl.status)
         preferences = self.sracl.preferences
-        self._metric = METRICS.index(preferences.compare_metric) if preferences.compare_metric in METRICS else 0
         self._order = preferences.compare_order if preferences.compare_order in ORDERS else "change"
         self._compare()
         self._focus_tab()
@@ -177,19 +177,37 @@ class CompareScreen(PlottedPage):
         self.refresh_bindings()
 
     def draw_plots(self) -> None:
-        """Draw the chosen validation metric of all sets, mean over seeds."""
+        """Draw the chosen validation metric, or curve of the training, of all sets, mean over seeds."""
         if self.found is None:
             return
-        name, log = METRICS[self._metric], self.sracl.preferences.logarithmic
-        curves = [Curve(formatting.line(one.label)[:24], *self._mean_curve(one, name)) for one in self.found.sets]
-        title = f"validation {name.upper()}, mean over seeds{self.smoothed()}{', log' if log else ''}"
-        self.query_one("#overlaid", Curves).draw(title, curves, log=log)
+        (split, name), log = self._drawn(), self.sracl.preferences.logarithmic
+        curves = [
+            Curve(formatting.line(one.label)[:24], *self._mean_curve(one, split, name)) for one in self.found.sets
+        ]
+        what = f"{'validation' if split == 'valid' else 'training'} {title(name)}"
+        heading = f"{what}, mean over seeds{self.smoothed()}{', log' if log else ''}"
+        self.query_one("#overlaid", Curves).draw(heading, curves, log=log)
 
-    def _mean_curve(self, one: SeedSet, name: str) -> tuple[list[int], NDArray[np.float64]]:
+    def _choices(self) -> dict[str, tuple[str, str]]:
+        """Split and name of every curve that any of the runs has, by what the preferences call it."""
+        names = {
+            (row["split"], row["name"]) for rows in self._curves.values() for row in rows if row["name"] != "seconds"
+        }
+        valid = by_cutoff(sorted(name for split, name in names if split == "valid"))
+        training = training_names(name for split, name in names if split == "train")
+        return {name: ("valid", name) for name in valid} | {f"train.{name}": ("train", name) for name in training}
+
+    def _drawn(self) -> tuple[str, str]:
+        choices, chosen = self._choices(), self.sracl.preferences.compare_metric
+        return (
+            choices.get(chosen) or choices.get(DEFAULT_CURVE) or next(iter(choices.values()), ("valid", DEFAULT_CURVE))
+        )
+
+    def _mean_curve(self, one: SeedSet, split: str, name: str) -> tuple[list[int], NDArray[np.float64]]:
         values: dict[int, list[float]] = {}
         for run_id in one.run_ids:
             for row in self._curves.get(run_id, []):
-                if row["split"] == "valid" and row["name"] == name and row["value"] is not None:
+                if row["split"] == split and row["name"] == name and row["value"] is not None:
                     values.setdefault(row["epoch"], []).append(row["value"])
         epochs = sorted(values)
         return epochs, smooth([float(np.mean(values[epoch])) for epoch in epochs], self.smoothing)
@@ -248,9 +266,10 @@ class CompareScreen(PlottedPage):
         self._compare()
 
     def action_metric(self) -> None:
-        """Draw the next metric."""
-        self._metric = (self._metric + 1) % len(METRICS)
-        self.sracl.preferences.compare_metric = METRICS[self._metric]
+        """Draw the next validation metric and, after the last one, the losses and whatever else the methods measure."""
+        names, drawn = list(self._choices()), self._drawn()
+        place = list(self._choices().values()).index(drawn) if names else -1
+        self.sracl.preferences.compare_metric = names[(place + 1) % len(names)] if names else DEFAULT_CURVE
         self.draw_plots()
 
     def action_order(self) -> None:

@@ -202,7 +202,8 @@ class LaunchScreen(BaseScreen):
         value = parse_assignment(f"{path}={text}")[path] if text.strip() else ""
         base = flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))[path]
         self.changes.pop(path, None)
-        if value != base or type(value) is not type(base):
+        same = _value_text(value) == _value_text(base) if isinstance(base, list) else value == base
+        if not same or (type(value) is not type(base) and not isinstance(base, list)):
             self.changes[path] = value
         self._check()
 
@@ -292,5 +293,7 @@ class LaunchScreen(BaseScreen):
 
 
 def _value_text(value: Any) -> str:
-    """A value in the form in which it is typed."""
+    """A value in the form in which it is typed; words of a list with commas between."""
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        return formatting.line(",".join(value))
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else formatting.line(value)

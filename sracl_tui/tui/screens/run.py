@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.widgets import Input, Static, TabbedContent, TabPane
 
 from engine.errors import EngineError
+from engine.metric_registry import is_loss, title
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import RunState, smooth
 from sracl_tui.services.run_follower import RunFollower
@@ -31,9 +32,6 @@ from store.errors import StoreError
 from store.run_states import ACTIVE, RESUMABLE
 
 POLL_SECONDS = 0.5
-LOSSES = {"loss": "all", "loss_rec": "L_rec", "loss_cs": "L_CS", "loss_is": "L_IS"}
-METRICS = ("", "hr@20", "ndcg@20", "hr@10", "ndcg@10", "mrr@20")
-"""Validation metrics; the first, empty, is the one that selects the best epoch."""
 PLOTS = {"both": "losses and a metric", "losses": "losses alone", "metrics": "a metric alone"}
 TABS = {"curves": "ContentTabs", "log": "#log-table", "settings": "#settings-scroll"}
 
@@ -179,16 +177,17 @@ class RunScreen(PlottedPage):
         return Curve(label, points[:, 0], smooth(points[:, 1], self.smoothing))
 
     def _metric(self) -> str:
+        """The validation metric that is drawn; the one that selects the best epoch where none is chosen."""
         name = self.sracl.preferences.metric
-        return name if name in METRICS and name else self.live.select
+        return name if name in self.live.validation_names else self.live.select
 
     def draw_plots(self) -> None:
         """Draw the training losses and a validation metric."""
         preferences, follower = self.sracl.preferences, self.follower
         assert follower is not None
-        loss = preferences.loss if preferences.loss in LOSSES else ""
         with follower.lock:
             who = _names(follower.runs)
+            loss = preferences.loss if preferences.loss in self.live.training_names else ""
             if loss or len(who) > 1:
                 losses = [self._points(live, "train", loss or "loss", who[run]) for run, live in follower.runs.items()]
             else:
@@ -196,16 +195,17 @@ class RunScreen(PlottedPage):
             metrics = [self._points(live, "valid", self._metric(), who[run]) for run, live in follower.runs.items()]
             best = self.live.best_epoch
         how = self.smoothed()
-        which = f" {LOSSES[loss]}" if loss else ""
+        which = f"loss {_loss_label(loss)}" if is_loss(loss) else loss or "loss"
         scale = ", log" if preferences.logarithmic else ""
         self.query_one("#losses", Curves).draw(
-            f"training loss{which}{how}{scale}", losses, log=preferences.logarithmic, mark=best
+            f"training {which}{how}{scale}", losses, log=preferences.logarithmic, mark=best
         )
-        self.query_one("#metrics", Curves).draw(f"validation {self._metric().upper()}{how}", metrics, mark=best)
+        self.query_one("#metrics", Curves).draw(f"validation {title(self._metric())}{how}", metrics, mark=best)
 
     def _parts(self) -> list[Curve]:
-        """The loss and its parts; those that this run does not have are zero throughout."""
-        parts = [self._points(self.live, "train", key, label) for key, label in LOSSES.items()]
+        """The loss and its parts; those that are switched off are zero throughout."""
+        names = [name for name in self.live.training_names if is_loss(name)] or ["loss"]
+        parts = [self._points(self.live, "train", name, _loss_label(name)) for name in names]
         text = [part for part in parts if np.any(part.values)]
         return text if len(text) > 2 else parts[:1]
 
@@ -254,15 +254,13 @@ class RunScreen(PlottedPage):
     def action_metric(self) -> None:
         """Draw the next validation metric."""
         preferences = self.sracl.preferences
-        place = METRICS.index(preferences.metric) if preferences.metric in METRICS else 0
-        preferences.metric = METRICS[(place + 1) % len(METRICS)]
+        preferences.metric = _after(preferences.metric, self.live.validation_names)
         self.draw_plots()
 
     def action_loss(self) -> None:
-        """Draw the next loss: all parts, the sum, or one part."""
-        names = ["", *LOSSES]
+        """Draw the next curve of the training: all losses, their sum, one of them, or what else the method measures."""
         preferences = self.sracl.preferences
-        preferences.loss = names[(names.index(preferences.loss) + 1) % len(names)] if preferences.loss in names else ""
+        preferences.loss = _after(preferences.loss, self.live.training_names)
         self.draw_plots()
 
     def action_plots(self) -> None:
@@ -355,6 +353,17 @@ class RunScreen(PlottedPage):
     @on(Reported)
     def _show_outcome(self, message: Reported) -> None:
         self.notify(message.text, severity="error" if message.failed else "information", markup=False)
+
+
+def _after(name: str, names: list[str]) -> str:
+    """The next name, beginning with none; unchanged while there are no names."""
+    choices = ["", *names]
+    place = choices.index(name) if name in choices else -1
+    return choices[(place + 1) % len(choices)] if names else name
+
+
+def _loss_label(name: str) -> str:
+    return "all" if name == "loss" else title(name)
 
 
 def _names(runs: dict[str, RunState]) -> dict[str, str]:

@@ -27,11 +27,13 @@ from engine.metric_registry import (
     MetricDefinition,
     RecommendedLists,
     average_precision,
+    by_cutoff,
     definition_of,
     full_names,
     ordered,
     parse_field,
     title,
+    training_names,
     value_text,
 )
 from engine.models.registry import build_backbone
@@ -170,6 +172,7 @@ def test_metrics_that_cannot_be_measured_are_named_together():
     assert "there is no metric 'f1'; there are hr, ndcg, mrr, map, coverage, gini, popularity" in text
     assert "must be different" in text
     assert "there is no metric 'auc'" in text
+    assert build_config({"metrics": "hr, map"}).evaluate.metrics == ("hr", "map")  # as it is typed
     with pytest.raises(ConfigError, match="hr needs a cutoff, such as hr@10"):
         build_config({"select": "hr"})
 
@@ -204,6 +207,20 @@ def test_names_fields_and_texts():
         "coverage@5",
         "gone@5",
     ]
+    assert [title(name) for name in ("loss", "loss_rec", "loss_cs", "loss_align")] == [
+        "loss",
+        "L_rec",
+        "L_CS",
+        "L_align",
+    ]
+    assert training_names(["share", "loss_x", "loss_rec", "loss", "gap"]) == [
+        "loss",
+        "loss_rec",
+        "loss_x",
+        "gap",
+        "share",
+    ]
+    assert by_cutoff(["hr@5", "share", "mrr@20", "hr@20"]) == ["hr@20", "mrr@20", "hr@5", "share"]
     assert [title(name) for name in ("hr@20", "coverage@5", "gone@5", "share")] == [
         "HR@20",
         "Coverage@5",
