@@ -26,12 +26,13 @@ from engine.data.readers.base import (
     Roles,
     Wanted,
 )
-from engine.data.readers.columns import ids_of, repeats, times_of
+from engine.data.readers.columns import ids_of, repeats
 from engine.data.readers.grid import Grid, names_only
 from engine.data.readers.json_items import read_json_items
 from engine.data.readers.json_rows import PARSE_ERRORS, parse, rows_of
 from engine.data.readers.lines import Lines
 from engine.data.readers.text import suffix_of
+from engine.data.readers.times import times_of
 from engine.errors import DataError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".jl")

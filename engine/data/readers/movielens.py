@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from engine.data.readers.base import Catalog, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.catalog import item_file
-from engine.data.readers.columns import as_text, ids_of, pc, repeats, times_of
+from engine.data.readers.columns import as_text, ids_of, pc, repeats
 from engine.data.readers.grid import Grid, grid_of, head_of, names_only, read_delimited
 from engine.data.readers.lines import mended, mended_warning
 from engine.data.readers.text import HEAD_BYTES, first_line, read_bytes
+from engine.data.readers.times import times_of
 from engine.errors import DataError
 
 NAMES = ["userId", "movieId", "rating", "timestamp"]

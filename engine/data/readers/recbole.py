@@ -7,9 +7,10 @@ from pathlib import Path
 
 from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, Catalog, Head, Raw, Reader, Wanted
 from engine.data.readers.catalog import item_file
-from engine.data.readers.columns import ids_of, times_of
+from engine.data.readers.columns import ids_of
 from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
 from engine.data.readers.text import first_line, stem_of, suffix_of
+from engine.data.readers.times import times_of
 from engine.errors import DataError
 
 TYPES = ("token", "token_seq", "float", "float_seq")

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, USUAL_USER, Catalog, Head, Raw, Reader, Wanted
 from engine.data.readers.catalog import ITEM_FIELDS, catalog_of, item_file
-from engine.data.readers.columns import as_text, ids_of, times_of
+from engine.data.readers.columns import as_text, ids_of
 from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
 from engine.data.readers.text import first_line, suffix_of
+from engine.data.readers.times import times_of
 from engine.errors import DataError
 
 _MAGIC = b"PAR1"

@@ -187,9 +187,9 @@ def test_times(make, cells, seconds):
     ("factor", "unit"), [(1000, "milliseconds"), (1_000_000, "microseconds"), (1_000_000_000, "nanoseconds")]
 )
 def test_finer_units(make, factor, unit):
-    raw, _ = read(make("x.csv", f"user,item,ts\n1,a,{1406073600 * factor}\n1,b,7\n1,c,{1406073601 * factor}\n"))
-    assert [row[2] for row in rows_of(raw)] == [1406073600, 7, 1406073601]
-    assert raw.warnings == [f"ts: 2 of 3 times are read as {unit}"]
+    raw, _ = read(make("x.csv", f"user,item,ts\n1,a,{1406073600 * factor}\n1,c,{1406073601 * factor}\n"))
+    assert [row[2] for row in rows_of(raw)] == [1406073600, 1406073601]
+    assert raw.warnings == [f"ts: 2 times are read as {unit}"]
 
 
 def test_parquet_dates(tmp_path):
@@ -228,7 +228,7 @@ HEAD = "user,item,time\n"
         ("x.csv", f"{HEAD}1,a,1960-01-01\n", "x.csv:2", "before 1970"),
         ("x.csv", f"{HEAD}1,a,2014-01-01\n1,b,2014-13-01\n", "x.csv:3", "'2014-13-01' is not a time"),
         ("x.csv", f"{HEAD}1,a,2014-01-01\n1,b,7\n", "x.csv:3", "'7' is not a time"),
-        ("x.csv", f"{HEAD}1,a,99999999999999999999999\n", "x.csv:2", "not a time"),
+        ("x.csv", f"{HEAD}1,a,99999999999999999999999\n", "x.csv:2", "9999 is after the year 2199"),
         ("x.csv", f'{HEAD}1,a,1\n1,"b,2\n1,c,3\n', "x.csv:3", "double quote opens here"),
         ("x.csv", f'{HEAD}1,a,1\n1,b,"2\n', "x.csv:3", "double quote opens here"),
         ("x.csv", f'{HEAD}1,"a,1\n2,"b",1\n', "x.csv:2", "double quote opens here"),
