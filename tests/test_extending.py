@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
@@ -14,15 +15,17 @@ from types import ModuleType
 import pytest
 from textual.widgets import Static
 
-from engine import extension_points
+from engine import extension_points, metric_registry
 from engine.registry import Registry
 from sracl_tui.tui import screens
 from sracl_tui.tui.app import SraclApp
 from store.home import Home
+from tests.support import installed_metrics
 from tests.support.commands import ROOT, sracl_inside
 
 PAGE = (ROOT / "docs" / "extending.md").read_text("utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"# (\S+\.\w+)\n")
 
 
@@ -68,7 +71,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return write
 
 
-@pytest.mark.parametrize("heading", [heading for heading, section in SECTIONS.items() if section.commands])
+@pytest.mark.parametrize(
+    "heading", [heading for heading, section in SECTIONS.items() if section.commands and heading != "A metric"]
+)
 def test_every_command_of_the_page_runs(written: Written, heading: str) -> None:
     home, section = written(heading), SECTIONS[heading]
     for words in section.commands:
@@ -78,6 +83,23 @@ def test_every_command_of_the_page_runs(written: Written, heading: str) -> None:
     assert {re.sub(r"^.*=|:.*$", "", word) for word in named} == {
         name for name in section.files if name.endswith(".py")
     }
+
+
+def test_the_metric_of_the_page_is_one_file_and_its_entry_point(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = written("A metric")
+    (shown,) = (text for text in TOML.findall(PAGE) if metric_registry.GROUP in text)
+    points = tomllib.loads(shown)["project"]["entry-points"][metric_registry.GROUP]
+    with monkeypatch.context() as patch:
+        installed_metrics.install(home, patch, points)
+        printed = [sracl_inside(home, *words[1:]).stdout for words in SECTIONS["A metric"].commands]
+    installed_metrics.forget(points)
+    assert "NDCG@20" in printed[0]
+    assert all("Novelty@20" in text for text in printed[:3])
+    values = [float(line.split()[1]) for line in printed[3].splitlines() if line.startswith("novelty@")]
+    assert len(values) == 3
+    assert all(2 < value < 12 for value in values)
 
 
 def test_the_table_names_every_registry() -> None:

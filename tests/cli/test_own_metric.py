@@ -1,9 +1,10 @@
-"""Metrics that somebody else wrote, as an installed package: one definition each, and they are everywhere."""
+"""Metrics that somebody else wrote, as an installed package, and one that a method measures of itself: they are everywhere."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pyarrow.csv
 import pytest
 from textual.widgets import Input
 
+from engine.events import EpochFinished, Metric
+from engine.training import trainer
 from sracl_tui.runs.run_state import RunState
 from sracl_tui.services.comparison import compare_runs
 from sracl_tui.services.comparison_table import metric_rows
@@ -37,6 +40,7 @@ DISTINCT = MetricDefinition(
     of_lists=lambda lists, k: float(len(set(lists.items.ravel().tolist()))), cutoff=False, format=".1f",
 )
 """
+POINTS = {"near": "own_metrics:NEAR", "distinct": "own_metrics:DISTINCT"}
 SMALL = (
     *(
         "--preset",
@@ -54,17 +58,25 @@ SMALL = (
 )
 
 
+def _with_share(**fields: Any) -> EpochFinished:
+    """What a method reports after an epoch, with a number of its own."""
+    share = Metric(split="train", name="unchanged_share", value=0.5 / fields["epoch"])
+    event = EpochFinished(**fields)
+    return replace(event, metrics=(*event.metrics, share))
+
+
 @pytest.fixture(scope="module")
 def home(sracl: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Two runs that select by one of the metrics and measure the other."""
+    """Two runs that select by one of the metrics and measure the other, by a method that measures something of itself."""
     with pytest.MonkeyPatch.context() as patch:
-        installed_metrics.install(tmp_path_factory.mktemp("package"), patch, CODE, near="NEAR", distinct="DISTINCT")
+        installed_metrics.install(tmp_path_factory.mktemp("package"), patch, POINTS, own_metrics=CODE)
+        patch.setattr(trainer, "EpochFinished", _with_share)
         folder = tmp_path_factory.mktemp("own-metric")
         for number in (1, 2):
             words = ("--name", f"run-{number}", "--set", f"width={8 * number}")
             sracl("run", *SMALL, *words, home=folder)
         yield folder
-    installed_metrics.forget()
+    installed_metrics.forget(POINTS)
 
 
 @pytest.fixture
@@ -86,14 +98,17 @@ def test_it_selects_is_stored_and_can_be_queried(shown):
         assert document["best_epoch"] == 1 + curve.index(max(curve))
         assert values[run, "valid", "near@10"] == max(curve)
         assert 20 <= values[run, "test", "distinct"] <= 500
-        tied = {m["name"] for m in document["metrics"] if (m["split"], m["subgroup"]) == ("test", "all")}
-        assert {"near@5", "near@10", "near@20", "distinct", "hr@20"} < tied
+        assert values[run, "train", "unchanged_share"] == 0.5 / document["best_epoch"]
+        names = {m["name"] for m in document["metrics"] if (m["split"], m["subgroup"]) == ("test", "all")}
+        assert {"near@5", "near@10", "near@20", "distinct", "hr@20"} < names
 
 
 def test_runs_are_listed_filtered_and_sorted_by_it(sracl, home, shown):
-    rows = shown("runs", "--sort", "near@20", "--filter", "distinct>0 valid.near@10>=0", "--metric", "train.loss_rec")
+    rows = shown(
+        "runs", "--sort", "near@20", "--filter", "distinct>0 train.unchanged_share>0.2", "--metric", "train.loss_rec"
+    )
     assert [row["test_near_20"] for row in rows] == sorted((row["test_near_20"] for row in rows), reverse=True)
-    assert {"test_distinct", "valid_near_10", "train_loss_rec", "test_hr_20"} < rows[0].keys()
+    assert {"test_distinct", "train_unchanged_share", "train_loss_rec", "test_hr_20"} < rows[0].keys()
     assert shown("runs", "--filter", "distinct>100000") == []
     text = sracl("runs", "--sort", "near@20", "--metric", "distinct", home=home).stdout
     assert "Near@20" in text
@@ -105,13 +120,15 @@ def test_comparisons_have_it_and_test_it(sracl, home, shown):
     found = shown("compare", "run-1", "run-2", "--split", "test")
     first, second = found["sets"]
     assert {"near@10", "distinct", "mrr@20"} < first["metrics"].keys()
-    assert "loss_rec" in first["training"]
+    assert {"loss", "loss_rec", "unchanged_share"} <= first["training"].keys()
     tests = {test["metric"]: test for test in found["tests"]}
     assert tests["near@10"]["difference"] == pytest.approx(second["mean"]["near@10"] - first["mean"]["near@10"])
     assert not {"distinct", "mrr@10"} & tests.keys()
     text = sracl("compare", "run-1", "run-2", "--split", "test", "--format", "csv", home=home).stdout
     assert text.splitlines()[0].endswith("MRR@20,Near@5,Near@10,Near@20,Distinct")
-    assert "L_rec" in sracl("compare", "run-1", "run-2", home=home).stdout
+    text = sracl("compare", "run-1", "run-2", home=home).stdout
+    assert "L_rec" in text
+    assert "unchanged_share" in text
 
 
 def test_exports_have_it(sracl, home):
@@ -129,6 +146,7 @@ def test_tables_of_a_run_have_it(sracl, home):
     assert "Near@20" in text
     assert "valid Near@10" in text
     assert "L_rec" in text
+    assert "unchanged_share" in text
 
 
 async def test_the_app_shows_it(home):
@@ -152,6 +170,7 @@ async def test_the_app_shows_it(home):
     live: RunState = follower.runs[ids[0]]
     assert {"near@5", "near@10", "near@20"} < set(live.validation_names)
     assert live.training_names[:2] == ["loss", "loss_rec"]
+    assert live.training_names[-1] == "unchanged_share"
     assert "Distinct " in run_text.progress(live, "finished", None, 0.0).plain
     with open_store(place) as store:
         heads, rows = metric_rows(compare_runs(store, ids, split="test"), signs=True)
@@ -173,12 +192,18 @@ async def test_curves_of_a_metric_and_of_whatever_a_method_measures_are_drawn(ho
         app.push_screen(RunScreen(ids[0]))
         await _titled(pilot, "#metrics", "validation Near@20")
         await _titled(pilot, "#losses", "training loss L_rec")
+        for _ in range(9):
+            if app.preferences.loss != "unchanged_share":
+                await pilot.press("l")
+        await _titled(pilot, "#losses", "training unchanged_share")
         app.push_screen(CompareScreen(ids))
         await _titled(pilot, "#overlaid", "training L_rec, mean over seeds")
         app.preferences.compare_metric = "train.loss"
         await pilot.press("v")
         await _titled(pilot, "#overlaid", "training L_rec, mean over seeds")
-        assert app.preferences.compare_metric == "train.loss_rec"
+        app.preferences.compare_metric = "train.unchanged_share"
+        await pilot.press("v")  # after the last one comes the first
+        await _titled(pilot, "#overlaid", "validation HR@20, mean over seeds")
 
 
 async def _titled(pilot: Any, plot: str, title: str) -> None:

@@ -313,7 +313,9 @@ def run(prepare: Callable[..., Run]) -> Callable[..., Run]:
 
 @pytest.fixture
 def install_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Install a module of this code whose attributes are metrics, by the names of their entry points."""
-    yield lambda code, **names: installed_metrics.install(tmp_path, monkeypatch, code, **names)
+    """Install a module `some_metrics` of this code; the others are entry points, each with an attribute of the module."""
+    yield lambda code, **names: installed_metrics.install(
+        tmp_path, monkeypatch, {name: f"some_metrics:{one}" for name, one in names.items()}, some_metrics=code
+    )
     monkeypatch.undo()
-    installed_metrics.forget()
+    installed_metrics.forget(["some_metrics"])
