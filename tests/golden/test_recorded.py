@@ -48,6 +48,11 @@ def test_what_people_wrote_is_there(sracl, recorded_home) -> None:
     assert (full["name"], full["tags"], full["note"]) == ("the whole method", ["paper"], "the first one")
 
 
+def test_every_run_is_of_the_local_executor(recorded_home) -> None:
+    with open_store(Home(recorded_home)) as store:
+        assert store.rows("SELECT DISTINCT executor, handle FROM runs") == [{"executor": "local", "handle": None}]
+
+
 def test_the_config_hash_of_every_run_is_that_of_its_config(recorded_home) -> None:
     with open_store(Home(recorded_home)) as store:
         rows = store.rows("SELECT run_id, config, config_hash FROM runs")

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sracl_tui.runs.execution.stop import stop_run
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.services.run_follower import RunFollower
 from sracl_tui.services.run_monitor import RunMonitor
+from sracl_tui.tui.screens import run_controls
 from store.errors import LookupFailed, StoreBusy
 from store.home import Home
 from store.journal.journal import end_of, lock_held, segments
@@ -33,6 +35,7 @@ from store.queue import Queue
 from store.run_row import ListedRun
 from tests.support.cluster import Cluster
 from tests.support.commands import ROOT
+from tests.support.installed import install
 
 PRIVATE = re.compile(
     r"lock_held|lock_process|lock_pid|holder_pid|os\.kill|killpg|pidfd|gethostname|platform\.node|os\.uname|\bhost\(\)|start_of"
@@ -86,7 +89,9 @@ def _of(rows: list[ListedRun], run_id: str) -> tuple[str, str | None]:
     return next((row["state"], row["reason"]) for row in rows if row["run_id"] == run_id)
 
 
-def test_a_run_of_another_machine_is_listed_followed_stopped_and_resumed(home: Home) -> None:
+def test_a_run_of_another_machine_is_listed_followed_stopped_and_resumed(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handle = launch.launch(home, request())
     folder = home.run_folder("far")
     assert (handle.executor, handle.id) == ("cluster", "1")
@@ -106,17 +111,23 @@ def test_a_run_of_another_machine_is_listed_followed_stopped_and_resumed(home: H
         execute(home, RunRequest.read(folder), resume=True)
     assert len(segments(folder)) == 1, "a refusal writes nothing"
 
+    at_once = partial(stop_run, wait=0.0, escalate=False)
+    monkeypatch.setattr(
+        run_controls, "stop_run", lambda home, run_id, *, force, **waits: at_once(home, run_id, force=force)
+    )
+    assert run_controls.stop(home, "far") == "far was asked to stop (cluster 1): it saves first; x again asks firmly"
+    assert stop_run(home, "far", wait=0.0, escalate=False).process == "cluster 1"
+    assert Cluster.cancelled == [("1", False), ("1", False)]
     journal.append("stopping", {"reason": "SIGTERM"})
     publish(home)  # as the process of a run that lives does itself
-    assert stop_run(home, "far", wait=0.0, escalate=False).process == "cluster 1"
     assert {state for state, _ in views(home).values()} == {"stopping"}
     far.end("far", "1", Exited(code=0), state="stopped", reason="asked to stop (SIGTERM)")
     assert views(home) == dict.fromkeys(("app", "screen", "command"), ("stopped", "asked to stop (SIGTERM)"))
     with pytest.raises(LookupFailed, match="not running"):
         stop_run(home, "far", wait=0.0)
 
-    assert launch.resume(home, "far").id == "2"
-    far.begin("far", "2")
+    Cluster.plan.append(lambda far, run_id, number: far.begin(run_id, number))
+    assert run_controls.resume(home, "far") == "far resumed (cluster 2)"
     publish(home)
     assert {state for state, _ in views(home).values()} == {"running"}
 
@@ -344,3 +355,13 @@ def test_a_run_that_another_machine_put_into_the_queue_waits_and_does_not_live(
     assert views(home)["command"] == ("queued", None)
     assert stop_run(home, "far", wait=0.0).how == "removed from the queue"
     assert views(home)["command"] == ("stopped", "removed from the queue before it began")
+
+
+def test_an_installed_package_offers_an_executor(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "from tests.support.cluster import Cluster\n\n\nclass Ours(Cluster):\n    pass\n"
+    install(tmp_path / "site", monkeypatch, module="our_grid", code=code, points={"sracl.executors:grid": "Ours"})
+    monkeypatch.setenv(registry.VARIABLE, "grid")
+    assert launch.launch(home, request()).executor == "grid"
+    executor, handle = registry.of_run(home, "far")
+    assert (type(executor).__name__, executor.describe(handle), executor.slots()) == ("Ours", "grid 1", ["grid-0"])
+    assert views(home)["app"] == ("queued", None)
