@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.commands import sracl_inside, sracl_process
+from tests.support.quick_homes import quick_homes
 from tests.support.shared_homes import written_once
 
 QUICK = (
@@ -28,6 +29,12 @@ QUICK = (
 )
 
 Sracl = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _quick_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with quick_homes(tmp_path_factory.mktemp("quick")):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,8 @@ def test_a_run_whose_checkpoints_are_gone_starts_over_and_tells_each_epoch_once(
     assert not list(folder.glob(".*"))
 
 
-def test_a_deaf_run_is_asked_firmly_and_then_killed(sracl, place):
+def test_a_deaf_run_is_asked_firmly_and_then_killed(sracl, place, monkeypatch):
+    monkeypatch.setattr("sracl_tui.runs.execution.stop.FORCE_SECONDS", 0.5)
     running = start(place, "run", *LONG, "--run-id", "deaf")
     until(lambda: trains(place / "runs" / "deaf"))
     running.send_signal(signal.SIGSTOP)

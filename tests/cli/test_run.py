@@ -127,6 +127,8 @@ def test_a_stopped_run_keeps_its_epochs_and_resumes_to_the_same_end(sracl, tmp_p
         "--preset",
         "backbone",
         "--set",
+        "max_users=200",
+        "--set",
         "epochs=30",
         "--set",
         "patience=30",
@@ -144,7 +146,7 @@ def test_a_stopped_run_keeps_its_epochs_and_resumes_to_the_same_end(sracl, tmp_p
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert json.loads(out)["state"] == "stopped"
-    assert "--resume cut" in err
+    assert "--resume cut" in str(err)
     resumed = json.loads(sracl("run", "--resume", "cut", "--headless", "--json", home=tmp_path).stdout)
     assert resumed["state"] == "finished"
     assert (resumed["test"], resumed["valid"], resumed["best_epoch"]) == (

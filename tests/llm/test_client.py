@@ -190,7 +190,7 @@ def test_a_good_answer_without_a_sensible_count_is_kept_and_its_price_is_unknown
 
 
 def test_a_server_that_still_loads_its_model_is_waited_for(serve, tmp_path) -> None:
-    server = serve(warmup=2.0)
+    server = serve(warmup=1.0)
     job = Job(tmp_path, server)
     job.run(count=30)
     assert not any(job.column(SummariesMade, "fallback"))
