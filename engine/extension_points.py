@@ -71,6 +71,7 @@ READERS = Registry(
         "tsv": f"{_READERS}.table:Tsv",
         "parquet": f"{_READERS}.table:Parquet",
         "jsonl": f"{_READERS}.json_lines:AnyJsonLines",
+        "ratings": f"{_READERS}.ratings:Ratings",
         "sequences": f"{_READERS}.sequences:Sequences",
     },
     example="docs/extending.md has one that works.",

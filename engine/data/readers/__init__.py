@@ -70,14 +70,18 @@ def locate(path: Path, *, format: str | None, wanted: Wanted) -> Source:
     """The file to read and its reader; see `read_source`.
 
     Raises:
-        DataError: the file does not exist, or the folder has no file, or several, with interactions.
+        DataError: the file does not exist or may be of several formats, or the folder has no file, or several, with
+            interactions.
         ConfigError: the format is not ours, and its reader cannot be built.
         OSError: a folder cannot be listed.
     """
     allowed = [reader_named(format)] if format else list(readers().values())
-    if not path.is_dir():
-        return Source(_reader_of(path, allowed, wanted), path, wanted)
-    reader, file = _choose(path, allowed, wanted)
+    folder = path.is_dir()
+    reader, file = _choose(path, allowed, wanted) if folder else (_reader_of(path, allowed, wanted), path)
+    if format is None and (doubt := reader.ambiguity(file)) is not None:
+        raise doubt
+    if not folder:
+        return Source(reader, file, wanted)
     if wanted.items is not None:
         return Source(reader, file, wanted)
     items, warnings = items_in(path, file, wanted, reader)

@@ -126,6 +126,10 @@ class Reader(ABC):
             DataError: with file and line of the first bad row, and how many there are.
         """
 
+    def ambiguity(self, path: Path) -> DataError | None:
+        """Why a file that this reader recognizes may be of another format: it is then read where its format is named."""
+        return None
+
     def reads_items(self, path: Path) -> bool:
         """Whether this reader accepts a file that the user named as the items' texts."""
         return False

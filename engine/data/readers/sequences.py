@@ -17,11 +17,14 @@ from engine.data.readers.base import Coded, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.columns import coded
 from engine.data.readers.grid import many_bad
 from engine.data.readers.text import HEAD_BYTES, first_line, read_text
+from engine.errors import DataError
 
 MAX_DIGITS = 18
 """An id of more digits does not fit into 64 bits."""
 _LINE = re.compile(r" *[0-9]+( +[0-9]+)+ *")
 _HINT = "Each line is `user item` or `user item item ...`: integers separated by blanks, oldest first."
+_EARLIEST, _LATEST = 9, 13
+"""Digits of a Unix time: seconds since 1973, milliseconds."""
 _NEWLINE, _BLANKS = 10, b" \r\n"
 
 
@@ -33,6 +36,24 @@ class Sequences(Reader):
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         return _LINE.fullmatch(first_line(path)) is not None
+
+    def ambiguity(self, path: Path) -> DataError | None:
+        """Lines of 3 or 4 numbers each are ratings where users have several lines, or where the fourth is a Unix time."""
+        try:
+            lines = [line.split() for line in read_text(path, limit=HEAD_BYTES).split(b"\n") if line.strip()]
+        except DataError:
+            return None  # its reading will tell
+        width = len(lines[0]) if lines else 0
+        if width not in (3, 4) or any(len(line) != width for line in lines):
+            return None
+        timed = width == 4 and all(_EARLIEST <= len(line[3]) <= _LATEST for line in lines)
+        if not timed and len({line[0] for line in lines}) == len(lines):
+            return None
+        return DataError(
+            f"its lines look like `user item rating{' time' if width == 4 else ''}`, not like a user and items",
+            where=f"{path}:1",
+            hint="Name the format: --format ratings, or --format sequences if each number after the first is an item.",
+        )
 
     def head(self, path: Path, wanted: Wanted, count: int) -> Head:
         data = read_text(path, limit=HEAD_BYTES)

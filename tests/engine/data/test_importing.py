@@ -26,7 +26,6 @@ from engine.data.importing import (
 )
 from engine.errors import DataError, StopRequested
 from engine.events import StageFinished, StageProgress, StageStarted, Warned
-from engine.extension_points import READERS
 from tests.support.commands import ROOT
 
 REAL = ROOT / ".." / "shared" / "data"
@@ -251,20 +250,6 @@ def test_every_step_is_told_and_may_be_the_last(tmp_path):
         import_dataset(tmp_path, name="x", report=report)
     assert [step.done for step in steps] == [0, 1, 2]
     assert steps[1].detail == "ordering 1 interactions"
-
-
-def test_formats():
-    assert set(READERS.ours) == {
-        "recbole",
-        "movielens",
-        "amazon",
-        "yelp",
-        "csv",
-        "tsv",
-        "parquet",
-        "jsonl",
-        "sequences",
-    }
 
 
 ROWS = st.lists(

@@ -67,7 +67,18 @@ def fails(path, where, words, format=None, **wanted):
 
 
 def test_registry_names():
-    assert list(readers()) == ["recbole", "movielens", "amazon", "yelp", "csv", "tsv", "parquet", "jsonl", "sequences"]
+    assert list(readers()) == [
+        "recbole",
+        "movielens",
+        "amazon",
+        "yelp",
+        "csv",
+        "tsv",
+        "parquet",
+        "jsonl",
+        "ratings",
+        "sequences",
+    ]
     assert all(reader.name == name for name, reader in readers().items())
 
 

@@ -1,0 +1,77 @@
+"""Lines `user item rating` or `user item rating time` without column names, between blanks, tabs, commas, `;` or `::`.
+
+Read only where the format is named: such lines of integers look like those of `sequences`, and a line of names like a row.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from engine.data.readers.base import Head, Raw, Reader, Roles, Wanted
+from engine.data.readers.columns import ids_of, repeats
+from engine.data.readers.grid import Grid, grid_of
+from engine.data.readers.text import HEAD_BYTES, first_line, read_text
+from engine.data.readers.times import times_of
+from engine.errors import DataError
+
+NAMES = ("user", "item", "rating", "timestamp")
+_BETWEEN = re.compile(rb"[ \t]*(?:::|[,;\t ])[ \t]*")
+_EDGES = re.compile(rb"^[ \t]+|[ \t]+(?=\r?$)", re.MULTILINE)
+_RATING = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
+class Ratings(Reader):
+    """Reads bare lines of ratings; each is an interaction, whatever its rating."""
+
+    name = "ratings"
+    suffixes: tuple[str, ...] = ()
+
+    def recognizes(self, path: Path, wanted: Wanted) -> bool:
+        return False
+
+    def head(self, path: Path, wanted: Wanted, count: int) -> Head:
+        data = read_text(path, limit=HEAD_BYTES)
+        rows = [line.split("\t") for line in _tabs(data).decode().splitlines() if line.strip()]
+        about = None if path.suffix.lower() == ".gz" else round(path.stat().st_size * len(rows) / len(data))
+        names = _names(path)
+        return Head(names=names, rows=rows[:count], total=None, about=about, roles=_roles(names))
+
+    def read(self, path: Path, wanted: Wanted) -> Raw:
+        names = _names(path)
+        grid: Grid = grid_of(path, _tabs(read_text(path)), names, "\t", quoting=False, first=1)
+        users, items = ids_of(grid, "user", "user"), ids_of(grid, "item", "item")
+        times, warnings = times_of(grid, _roles(names).time)
+        warnings = ["ratings are not read: every line is an interaction", *warnings]
+        return Raw(
+            source=str(path),
+            users=users,
+            items=items,
+            times=times,
+            warnings=[*warnings, *repeats(path, users, items, times)],
+        )
+
+
+def _tabs(data: bytes) -> bytes:
+    """The same lines with one tab between their cells."""
+    return _BETWEEN.sub(b"\t", _EDGES.sub(b"", data))
+
+
+def _names(path: Path) -> list[str]:
+    """The columns, from the first line.
+
+    Raises:
+        DataError: it has another number of cells, or no number for a rating.
+    """
+    cells = _tabs(first_line(path).encode()).decode().split("\t")
+    if len(cells) not in (3, 4) or _RATING.fullmatch(cells[2]) is None:
+        raise DataError(
+            f"the line {first_line(path)[:60]!r} is not `user item rating` or `user item rating time`",
+            where=f"{path}:1",
+            hint="A line of column names makes it a table: --format csv or tsv.",
+        )
+    return list(NAMES[: len(cells)])
+
+
+def _roles(names: list[str]) -> Roles:
+    return Roles(user="user", item="item", time="timestamp" if "timestamp" in names else None)
