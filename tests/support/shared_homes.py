@@ -1,13 +1,16 @@
-"""Folders that one worker of the test run writes and all workers read."""
+"""Folders that one worker of the test run writes and all workers read; and a home that is held for a while."""
 
 from __future__ import annotations
 
 import fcntl
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from store.home import Home
 
 DONE = ".written"
 
@@ -28,3 +31,11 @@ def written_once(factory: pytest.TempPathFactory, name: str, write: Callable[[Pa
             write(folder)
             (folder / DONE).touch()
     return folder
+
+
+@contextmanager
+def published_by_another(home: Home) -> Iterator[None]:
+    """As if another run was publishing: whoever ends by a publish, an import or a run, does not end before the block."""
+    with (home.path / "publish.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

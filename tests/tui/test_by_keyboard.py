@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.widgets import Input, Static
@@ -36,6 +37,11 @@ class Person:
     def __init__(self, pilot: SteadyPilot) -> None:
         self.app, self._pilot = pilot.app, pilot
 
+    @property
+    def screen(self) -> Any:
+        """What is on top."""
+        return self.app.screen
+
     async def press(self, *keys: str) -> None:
         """Keys, or `'texts to type`."""
         for key in keys:
@@ -47,12 +53,18 @@ class Person:
 
     async def down_to(self, key: str) -> None:
         """The cursor of the form onto a row."""
-        table = self.app.screen.query_one("#form", Table)
+        table = self.screen.query_one("#form", Table)
         await self.press(*["down"] * [row.key for row in table.data.rows].index(key))
         assert table.key == key
 
+    async def until_focused(self, widget: str) -> None:
+        """Wait until the keys go where the screen wants them; Textual moves the focus by messages of its own."""
+        await self._pilot.until(
+            lambda: self.app.focused and self.app.focused.id == widget, what=lambda: self.app.focused
+        )
+
     def at(self, screen: type) -> bool:
-        return isinstance(self.app.screen, screen)
+        return isinstance(self.screen, screen)
 
 
 @pytest.fixture
@@ -68,7 +80,7 @@ async def test_from_the_list_through_every_screen(home, ratings, monkeypatch):
     async with drive(app, size=(120, 40)) as pilot:
         person = Person(pilot)
         await person.press("slash", "'whole", "enter")
-        assert app.screen.run["name"] == "whole"
+        assert person.screen.run["name"] == "whole"
         await look_at_users(person)
         await compare(person)
         await import_a_file(person, ratings)
@@ -92,19 +104,19 @@ async def look_at_users(person: Person) -> None:
     await person.press("enter")
     assert person.at(RunScreen)
     await person.press("i")
-    first = person.app.screen.found.user_id
+    first = person.screen.found.user_id
     await person.press("right_square_bracket")
-    assert person.app.screen.found.user_id != first
+    assert person.screen.found.user_id != first
     await person.press("j", "enter")
     assert person.at(NeighborScreen)
-    neighbor = person.app.screen.query_one(Static)
+    neighbor = person.screen.query_one(Static)
     assert "neighbor of user" in str(neighbor.content)
     await person.press("o")
     assert person.at(InspectorScreen)
     await person.press("slash")
     assert person.at(FindUser)
     await person.press("'17", "enter")
-    assert person.app.screen.found.user_id == 17
+    assert person.screen.found.user_id == 17
     await person.press("I")
     assert person.at(ItemScreen)
     await person.press("enter")
@@ -121,7 +133,7 @@ async def compare(person: Person) -> None:
     assert person.at(CompareScreen)
     await person.press("tab", "tab", "enter")
     assert person.at(InspectorScreen)
-    assert person.app.screen.second_run
+    assert person.screen.second_run
     await person.press("escape", "escape")
     assert person.at(RunsScreen)
 
@@ -131,16 +143,18 @@ async def import_a_file(person: Person, path: Path) -> None:
     await person.press("6", "n")
     assert person.at(ImportScreen)
     await person.press("slash", f"'{path}", "enter", "ctrl+s")
-    await person.wait_for(lambda: person.at(DataScreen) and person.app.screen.row)
-    assert person.app.screen.row["name"] == "ratings"
-    assert person.app.screen.row["interactions"] == 54
+    await person.wait_for(lambda: person.at(DataScreen) and person.screen.row)
+    assert person.screen.row["name"] == "ratings"
+    assert person.screen.row["interactions"] == 54
+    await person.until_focused("sets")
     await person.press("escape")
+    assert person.at(RunsScreen), (person.screen, person.app.focused)
 
 
 async def start_stop_and_resume(person: Person) -> None:
     """A clone with two values changed, a real process."""
     await person.press("g")
-    while person.app.screen.run["name"] != "whole":
+    while person.screen.run["name"] != "whole":
         await person.press("j")
     await person.press("c", "d")
     assert person.at(LaunchScreen)
@@ -148,10 +162,10 @@ async def start_stop_and_resume(person: Person) -> None:
     await person.press("enter", *["backspace"] * 3, "'40", "enter", "g")
     await person.down_to("name")
     await person.press("enter", "'by hand", "enter")
-    assert person.app.screen.changes["train.epochs"] == 40
+    assert person.screen.changes["train.epochs"] == 40
     await person.press("ctrl+s")
     assert person.at(RunScreen)
-    screen = person.app.screen
+    screen = person.screen
     await person.wait_for(lambda: screen.live.epoch >= 2)
     await person.press("x")
     assert person.at(ConfirmDialog)
@@ -170,7 +184,7 @@ async def ask_by_sql(person: Person) -> None:
     """What was started is in the store."""
     await person.press("7", "f7", "delete", "'SELECT state FROM runs WHERE name = 'by hand'", "f5")
     assert person.at(SqlScreen)
-    await person.wait_for(lambda: "1 row" in str(person.app.screen.query_one("#told", Static).content))
-    assert [row.cells for row in person.app.screen.query_one("#rows", Table).data.rows] == [("stopped",)]
+    await person.wait_for(lambda: "1 row" in str(person.screen.query_one("#told", Static).content))
+    assert [row.cells for row in person.screen.query_one("#rows", Table).data.rows] == [("stopped",)]
     assert not isinstance(person.app.focused, Input)
     await person.press("escape", "1")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ from store.home import Home
 from store.journal.journal import Journal
 from store.opening import open_store
 from store.queries import datasets
+from tests.support.shared_homes import published_by_another
 from tests.support.steady_pilot import drive
 
 DAY = 86_400
@@ -106,14 +104,6 @@ def drawn(app, name: str) -> str:
 
 def sets(app) -> Table:
     return app.screen.query_one("#sets", Table)
-
-
-@contextmanager
-def published_by_another(home: Home) -> Iterator[None]:
-    """As if a run was publishing: the last step of an import waits for it."""
-    with (home.path / "publish.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def shown_row(app) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sracl_tui.tui.screens.queue import QueueScreen
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog
 from sracl_tui.tui.widgets.table import Table
 from store.queue import Queue
+from tests.support.shared_homes import published_by_another
 from tests.support.steady_pilot import drive
 
 
@@ -85,15 +86,14 @@ async def test_p_starts_a_worker_and_a_run_ends_before_the_eyes(home):
     app = SraclApp(home)
     async with drive(app, size=(120, 40)) as pilot:
         screen = await opened(app, pilot)
-        await pilot.press("p")
-        seen = set()
 
-        def finished() -> bool:
-            seen.update(entry["state"] for entry in screen.found["entries"] if entry["run_id"] == run_id)
-            return "finished" in seen
+        def state() -> str:
+            return next(entry["state"] for entry in screen.found["entries"] if entry["run_id"] == run_id)
 
-        await pilot.until(finished, 90, what=lambda: seen)
-        assert "running" in seen
+        with published_by_another(home):  # it ends when the test has looked
+            await pilot.press("p")
+            await pilot.until(lambda: state() == "running", 90, what=state)
+        await pilot.until(lambda: state() == "finished", 90, what=state)
 
 
 async def test_a_second_p_pauses(home):
