@@ -13,6 +13,9 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+MAX_PID = 2**31 - 1
+"""The largest PID. Zero and negative numbers mean groups of processes, or all of them, to whoever sends a signal."""
+
 
 class FileLock:
     """An exclusive lock on a file; `with` waits for it without end."""
@@ -131,8 +134,9 @@ def holder_words(path: Path) -> list[str]:
 
 
 def holder_pid(path: Path) -> int | None:
-    """PID of the process that held the lock last; None where it was not written."""
+    """PID of the process that held the lock last; None where it was not written, or the file is damaged."""
     try:
-        return int(holder_words(path)[0])
+        pid = int(holder_words(path)[0])
     except (IndexError, ValueError):
         return None
+    return pid if 0 < pid <= MAX_PID else None

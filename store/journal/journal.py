@@ -285,11 +285,14 @@ def lock_pid(folder: Path) -> int | None:
 def lock_process(folder: Path) -> tuple[int | None, float | None, str | None]:
     """PID, start (as `start_of` gives it) and machine of the process that took the run's lock last; None where unknown."""
     words = holder_words(_lock_path(folder))
-    try:
-        began = float(words[1]) if len(words) > 1 else math.nan
-        return int(words[0]), None if math.isnan(began) else began, words[2] if len(words) > 2 else None
-    except (ValueError, IndexError):
+    pid = holder_pid(_lock_path(folder))
+    if pid is None:
         return None, None, None
+    try:
+        began = float(words[1])
+    except (ValueError, IndexError):
+        began = math.nan
+    return pid, began if math.isfinite(began) else None, words[2] if len(words) > 2 else None
 
 
 _TAIL_BYTES = 65536

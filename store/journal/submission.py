@@ -21,7 +21,11 @@ def read_handle(folder: Path) -> Handle:
     """The handle of a run by its folder; a file that cannot be read counts as none."""
     try:
         values = json.loads((folder / FILE).read_bytes())
-        return Handle(run_id=folder.name, executor=str(values["executor"]), id=values["handle"])
+        return Handle(
+            run_id=folder.name,
+            executor=str(values["executor"]),
+            id=None if values["handle"] is None else str(values["handle"]),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return Handle(run_id=folder.name)
 
