@@ -315,6 +315,12 @@ def _described(catalog: Catalog | None, raw_ids: list[str]) -> tuple[Items, int,
     titles = ["" if row is None else catalog.titles[row] for row in found]
     attributes = [{} if row is None else catalog.attributes[row] for row in found]
     missing = found.count(None)
+    if missing == len(raw_ids) and catalog.ids:
+        raise DataError(
+            f"none of the {missing:,} items has a row here",
+            where=catalog.source,
+            hint=f"Are these the items' texts? Ids are such as {catalog.ids[0]!r}; the interactions have {raw_ids[0]!r}.",
+        )
     untitled = titles.count("") - missing
     warnings = list(catalog.warnings)
     if missing:

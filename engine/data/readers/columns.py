@@ -18,6 +18,7 @@ pc: Any = pyarrow.compute
 """Typed as Any: its functions are created at import, so a type checker knows few of them."""
 MISSING_IDS = frozenset({"", "nan", "null", "none", "<na>"})
 """Cells that mean a missing id, in lower case."""
+_WHOLE = re.compile(r"-?\d+(\.0*)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -53,12 +54,21 @@ def ids_of(grid: Grid, name: str, role: str) -> Coded:
     column = grid.column(name)
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
         raise DataError(f"the column {name!r} holds {column.type}, not {role} ids", where=grid.head)
-    ids = coded(as_text(column))
+    ids = _whole(coded(as_text(column)))
     problems = {code: problem for code, value in enumerate(ids.values) if (problem := _id_problem(value))}
     if problems:
         bad = np.isin(ids.codes, list(problems))
         raise grid.bad_rows(bad, lambda row: f"the {role} id ({name}) {problems[int(ids.codes[row])]}")
     return ids
+
+
+def _whole(ids: Coded) -> Coded:
+    """The same ids, written as integers where all are whole numbers and some have decimals: 101.0 and 101 are one id."""
+    if not any("." in value for value in ids.values) or not all(_WHOLE.fullmatch(value) for value in ids.values):
+        return ids
+    plain = [value.partition(".")[0] for value in ids.values]
+    number = {value: code for code, value in enumerate(dict.fromkeys(plain))}
+    return Coded(np.array([number[value] for value in plain], np.int64)[ids.codes], list(number))
 
 
 def _id_problem(value: str) -> str | None:

@@ -66,6 +66,22 @@ class Grid:
             raise DataError(f"there is no column with the {what} ids; {self.listing}", where=self.head, hint=hint)
         return found
 
+    def pick_time(self, named: str | None, usual: tuple[str, ...] = USUAL_TIME) -> str | None:
+        """`pick` for the column of times, where several usual names are a question: a day would go before milliseconds.
+
+        Raises:
+            DataError: as `pick`, or several columns have usual names.
+        """
+        low = {name.lower() for name in usual}
+        found = [name for name in dict.fromkeys(self.names) if name.lower() in low]
+        if named is None and len(found) > 1:
+            raise DataError(
+                f"several columns may hold the times: {', '.join(found)}",
+                where=self.head,
+                hint="Name one with --time-column.",
+            )
+        return self.pick(named, usual, "--time-column")
+
     def roles(self, wanted: Wanted) -> Roles:
         """The columns to read of a table of interactions.
 
@@ -75,7 +91,7 @@ class Grid:
         return Roles(
             user=self.need(wanted.user, USUAL_USER, "--user-column"),
             item=self.need(wanted.item, USUAL_ITEM, "--item-column"),
-            time=self.pick(wanted.time, USUAL_TIME, "--time-column"),
+            time=self.pick_time(wanted.time),
             title=None if wanted.items else self.pick(wanted.title, USUAL_TITLE, "--title-column"),
         )
 

@@ -126,7 +126,7 @@ class JsonLines(Reader):
         return Roles(
             user=names.need(wanted.user, self.profile.user, "--user-column"),
             item=names.need(wanted.item, self.profile.item, "--item-column"),
-            time=names.pick(wanted.time, self.profile.time, "--time-column"),
+            time=names.pick_time(wanted.time, self.profile.time),
         )
 
     def _items_file(self, path: Path) -> Path | None:

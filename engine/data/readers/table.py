@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,28 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, USUAL_USER, Catalog, Head, Raw, Reader, Wanted
+from engine.data.readers.base import (
+    USUAL_ITEM,
+    USUAL_TITLE,
+    USUAL_USER,
+    Catalog,
+    Coded,
+    Head,
+    Raw,
+    Reader,
+    Roles,
+    Wanted,
+)
 from engine.data.readers.catalog import ITEM_FIELDS, catalog_of, item_file
 from engine.data.readers.columns import as_text, ids_of
 from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
+from engine.data.readers.ownership import variation, why_not_of_items
 from engine.data.readers.text import first_line, suffix_of
-from engine.data.readers.times import times_of
+from engine.data.readers.times import looks_like_times, times_of
 from engine.errors import DataError
 
 _MAGIC = b"PAR1"
+_TIME_NAME = re.compile(r"time|date|(^|_)(ts|dt|at|when)(_|$)", re.IGNORECASE)
 
 
 class Table(Reader):
@@ -64,13 +78,11 @@ class Table(Reader):
         grid = self.grid(path)
         roles = grid.roles(wanted)
         users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
+        if roles.time is None:
+            _refuse_unseen_times(grid, roles, items)
         times, warnings = times_of(grid, roles.time)
-        catalog = None
-        if roles.title is not None:
-            own = (roles.user, roles.item, roles.time)
-            catalog = catalog_of(
-                grid, roles.item, roles.title, lambda name: name.lower() in ITEM_FIELDS and name not in own
-            )
+        catalog, told = _described(grid, roles, wanted, users, items)
+        warnings = [*warnings, *told]
         return Raw(source=str(path), users=users, items=items, times=times, catalog=catalog, warnings=warnings)
 
     def reads_items(self, path: Path) -> bool:
@@ -83,6 +95,41 @@ class Table(Reader):
         grid = self.grid(path)
         item = grid.need(wanted.item if wanted.item in grid.names else None, USUAL_ITEM, "--item-column")
         return item_file(grid, item, grid.pick(wanted.title, USUAL_TITLE, "--title-column"))
+
+
+def _described(
+    grid: Grid, roles: Roles, wanted: Wanted, users: Coded, items: Coded
+) -> tuple[Catalog | None, list[str]]:
+    """The items' texts in the rows of the interactions, and warnings about columns that belong to something else."""
+    if roles.title is None:
+        return None, []
+    own = (roles.user, roles.item, roles.time)
+    texts = [name for name in dict.fromkeys(grid.names) if name.lower() in ITEM_FIELDS and name not in own]
+    asked = [name for name in (roles.title, *texts) if name != wanted.title]
+    reasons = {name: why for name in asked if (why := why_not_of_items(grid, name, users, items)) is not None}
+    warnings = [f"the column {name!r} is not taken as text of the items: {why}" for name, why in reasons.items()]
+    if roles.title in reasons:
+        warnings[0] += f"; --title-column {roles.title} takes it all the same"
+        return None, warnings
+    chosen = set(texts) - set(reasons)
+    return catalog_of(grid, roles.item, roles.title, lambda name: name in chosen), warnings
+
+
+def _refuse_unseen_times(grid: Grid, roles: Roles, items: Coded) -> None:
+    """Refuse a table whose times have an unusual name; a date that is the same in all rows of an item is the item's.
+
+    Raises:
+        DataError: a column looks like times.
+    """
+    for name in dict.fromkeys(grid.names):
+        if name in (roles.user, roles.item) or _TIME_NAME.search(name) is None:
+            continue
+        if looks_like_times(grid.column(name)) and variation(grid, name, items):
+            raise DataError(
+                f"no column has a usual name for the times, but {name!r} looks like them",
+                where=grid.head,
+                hint=f"Name the column of the times: --time-column {name}.",
+            )
 
 
 class Delimited(Table):

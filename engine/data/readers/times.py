@@ -44,6 +44,9 @@ _SLASHED = (
 _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _POWER = r"^(\d+\.?\d*)[eE]\+?0*(\d+)$"
+_LIKELY = re.compile(r"\d{9,10}(\.\d+)?|\d{12,13}|\d{15,16}|\d{18,19}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?")
+SAMPLE = 100
+"""Cells that tell whether a column looks like times."""
 _HINT = (
     "Times are Unix seconds or milliseconds, or dates such as 2014-07-23 or 2014-07-23T10:15:00Z, from 1970 to 2200."
 )
@@ -74,6 +77,17 @@ def times_of(grid: Grid, name: str | None) -> tuple[NDArray[np.int64] | None, li
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _texts(grid, name, as_text(column))
     raise DataError(f"the column {name!r} holds {kind}, not times", where=grid.head, hint=_HINT)
+
+
+def looks_like_times(column: pa.ChunkedArray) -> bool:
+    """Whether the first filled cells of a column are all dates, or numbers in the range of Unix times since 1973."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return True
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind)):
+        return False
+    cells = [cell for cell in as_text(column.slice(0, SAMPLE)).to_pylist() if cell]
+    return bool(cells) and all(_LIKELY.fullmatch(cell) for cell in cells)
 
 
 def _stamps(grid: Grid, name: str, column: pa.ChunkedArray) -> NDArray[np.int64]:

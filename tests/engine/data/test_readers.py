@@ -395,10 +395,11 @@ def test_items_in_the_interactions(make):
         "user,item,time,title,brand,rating,summary\n"
         "1,a,1,,Acme,5,good\n2,b,2,Pad,,4,bad\n3,a,3,Pen,Other,3,fine\n4,a,4,Pencil,,1,no\n"
     )
+    content += "".join(f"{user},c{item},5,Ink {item},Ink,5,yes\n" for item in range(20) for user in (5, 6))
     catalog = read(make("x.csv", content))[0].catalog
     assert catalog is not None
-    assert (catalog.ids, catalog.titles) == (["a", "b"], ["Pen", "Pad"])
-    assert catalog.attributes == [{"brand": ["Acme"]}, {}]
+    assert (catalog.ids[:3], catalog.titles[:3]) == (["a", "b", "c0"], ["Pen", "Pad", "Ink 0"])
+    assert catalog.attributes[:3] == [{"brand": ["Acme"]}, {}, {"brand": ["Ink"]}]
     assert catalog.warnings == []
 
 
