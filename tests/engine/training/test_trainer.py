@@ -8,6 +8,7 @@ import torch
 
 from engine.data.dataset import TEST, TRAIN, VALID
 from engine.errors import TrainingError
+from engine.evaluation import evaluator
 from engine.events import EpochFinished, Evaluated, StepFinished, WeightsSampled
 from engine.training import checkpoint, trainer
 from engine.training.trainer import BEST, LAST, pick_device
@@ -69,7 +70,7 @@ def scripted(prepare, monkeypatch):
             measured.append((role, backbone.item_embedding.weight.detach().clone()))
             return np.full(len(ids), ranks[min(len(measured), len(ranks)) - 1], np.int32)
 
-        monkeypatch.setattr(trainer, "rank_targets", rank)
+        monkeypatch.setattr(evaluator, "rank_targets", rank)
         made.finish()
         return made, measured
 
