@@ -92,6 +92,8 @@ class Dataset:
     """(N,) Unix seconds along `sequence`; none where the source has no times."""
     options: dict[str, object] = field(default_factory=dict)
     """How it was imported: format, filters, duplicate handling, tie order."""
+    microseconds: NDArray[np.int64] | None = None
+    """(N,) what the times have beyond their second; none where all are whole seconds."""
 
     def __post_init__(self) -> None:
         if len(self.sequence) == 0:
@@ -121,6 +123,7 @@ class Dataset:
             self.sequence.astype("<i4").tobytes(),
             self.offsets.astype("<i8").tobytes(),
             b"" if self.timestamps is None else self.timestamps.astype("<i8").tobytes(),
+            *([] if self.microseconds is None else [self.microseconds.astype("<i8").tobytes()]),
         ):
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
@@ -166,11 +169,14 @@ class Dataset:
 
     @cached_property
     def tied(self) -> NDArray[np.bool_]:
-        """(U,) users whose validation and test interaction share a timestamp."""
+        """(U,) users whose validation and test interaction share a timestamp, to the microsecond."""
         if self.timestamps is None:
             return np.zeros(self.users, bool)
-        last, before = self.timestamps[self.offsets[1:] - 1], self.timestamps[np.maximum(self.offsets[1:] - 2, 0)]
-        return (self.lengths >= 3) & (last == before)
+        last, before = self.offsets[1:] - 1, np.maximum(self.offsets[1:] - 2, 0)
+        tied = (self.lengths >= 3) & (self.timestamps[last] == self.timestamps[before])
+        if self.microseconds is not None:
+            tied &= self.microseconds[last] == self.microseconds[before]
+        return tied
 
     def history(self, anchor_id: int, max_length: int | None = None) -> NDArray[np.int32]:
         """Item ids of an anchor's prefix, oldest first; its last `max_length` ones where given."""
@@ -184,10 +190,12 @@ class Dataset:
         if count is None or count >= self.users:
             return self
         end = int(self.offsets[count])
+        beyond = None if self.microseconds is None else self.microseconds[:end]
         return replace(
             self,
             user_raw_ids=self.user_raw_ids[:count],
             sequence=self.sequence[:end],
             offsets=self.offsets[: count + 1],
             timestamps=None if self.timestamps is None else self.timestamps[:end],
+            microseconds=beyond if beyond is not None and beyond.any() else None,
         )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine.data.dataset import Dataset, Items
 from engine.data.readers import read_source
 from engine.data.readers.base import Catalog, Coded, Raw, Wanted
+from engine.data.readers.times import SECOND
 from engine.errors import DataError
 from engine.events import Report, StageFinished, StageProgress, StageStarted, Warned, ignore
 from engine.extension_points import READERS
@@ -280,10 +281,17 @@ def _assembled(raw: Raw, rows: Rows, *, name: str, options: dict[str, object]) -
         items=items,
         sequence=ids[raw.items.codes[rows]],
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        timestamps=None if raw.times is None else raw.times[rows] // 1_000_000,
+        timestamps=None if raw.times is None else raw.times[rows] // SECOND,
+        microseconds=_beyond_seconds(raw, rows),
         options=options,
     )
     return dataset, unused, warnings
+
+
+def _beyond_seconds(raw: Raw, rows: Rows) -> NDArray[np.int64] | None:
+    """The microseconds of the rows' times, where some are no whole seconds."""
+    beyond = None if raw.times is None else raw.times[rows] % SECOND
+    return beyond if beyond is not None and beyond.any() else None
 
 
 def _numbered(ids: Coded, rows: Rows, also: list[str]) -> NDArray[np.int64]:

@@ -48,6 +48,7 @@ def to_record(
         sequence=dataset.sequence,
         offsets=dataset.offsets,
         timestamps=dataset.timestamps,
+        microseconds=dataset.microseconds,
         anchors={
             "user_id": anchors.user_ids,
             "position": anchors.positions,
@@ -75,6 +76,7 @@ def from_record(record: DatasetRecord) -> Dataset:
         offsets=record.offsets,
         timestamps=record.timestamps,
         options=options,
+        microseconds=record.microseconds,
     )
     if dataset.sha256 != record.sha256:
         raise DataError(

@@ -17,6 +17,9 @@ from store.errors import LookupFailed
 from store.home import Home
 from store.publishing.publish import publish
 
+SECOND = 1_000_000
+"""Microseconds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRecord:
@@ -46,6 +49,8 @@ class DatasetRecord:
     """(N,) Unix seconds."""
     anchors: dict[str, Any]
     """Columns user_id, position, item_id, role (name), represents, each (A,)."""
+    microseconds: NDArray[np.int64] | None = None
+    """(N,) what the times have beyond their second; none where all are whole seconds."""
 
 
 def add(home: Home, record: DatasetRecord) -> None:
@@ -96,7 +101,7 @@ def load(store: Store, name: str) -> DatasetRecord:
     users = store.table("SELECT raw_id, tied FROM users WHERE dataset_id = ? ORDER BY user_id", key)
     items = store.table("SELECT raw_id, title, text, attributes FROM items WHERE dataset_id = ? ORDER BY item_id", key)
     interactions = store.table(
-        "SELECT user_id, item_id, epoch(ts)::BIGINT AS ts FROM interactions WHERE dataset_id = ? ORDER BY user_id, position",
+        "SELECT user_id, item_id, epoch_us(ts) AS ts FROM interactions WHERE dataset_id = ? ORDER BY user_id, position",
         key,
     )
     anchors = store.table(
@@ -104,7 +109,8 @@ def load(store: Store, name: str) -> DatasetRecord:
         key,
     )
     counts = np.bincount(interactions["user_id"].to_numpy(), minlength=row["users"] + 1)[1:]
-    timestamps = interactions["ts"]
+    times = None if interactions["ts"].null_count else interactions["ts"].to_numpy().astype(np.int64)
+    beyond = None if times is None else times % SECOND
     return DatasetRecord(
         **{name: row[name] for name in _COLUMNS},
         user_raw_ids=users["raw_id"].to_pylist(),
@@ -115,7 +121,8 @@ def load(store: Store, name: str) -> DatasetRecord:
         attributes=[json.loads(text) for text in items["attributes"].to_pylist()],
         sequence=interactions["item_id"].to_numpy().astype(np.int32),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        timestamps=None if timestamps.null_count else timestamps.to_numpy().astype(np.int64),
+        timestamps=None if times is None else times // SECOND,
+        microseconds=beyond if beyond is not None and beyond.any() else None,
         anchors={name: anchors[name].to_numpy(zero_copy_only=False) for name in anchors.column_names},
     )
 
@@ -212,9 +219,10 @@ def _tables(record: DatasetRecord) -> dict[str, pa.Table]:
     users = np.arange(1, len(record.user_raw_ids) + 1, dtype=np.int32)
     lengths = np.diff(record.offsets)
     positions = np.arange(len(record.sequence)) - np.repeat(record.offsets[:-1], lengths) + 1
-    stamps = pa.nulls(len(record.sequence), pa.timestamp("s"))
+    stamps = pa.nulls(len(record.sequence), pa.timestamp("us"))
     if record.timestamps is not None:
-        stamps = pa.array(record.timestamps).cast(pa.timestamp("s"))
+        beyond = 0 if record.microseconds is None else record.microseconds
+        stamps = pa.array(record.timestamps * SECOND + beyond).cast(pa.timestamp("us"))
     anchors = record.anchors
     tables = {
         "users": {"user_id": users, "raw_id": record.user_raw_ids, "tied": record.tied},

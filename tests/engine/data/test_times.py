@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from engine.data.importing import ImportOptions, import_dataset
 from engine.data.readers import read_source
 from engine.data.readers.base import Wanted
 from engine.errors import DataError
@@ -174,3 +175,31 @@ def test_counters_stay_numbers(tmp_path: Path) -> None:
         path = csv(tmp_path, list(values))
         assert micros(path) == [value * 1_000_000 for value in values]
         assert warnings(path) == []
+
+
+# Ties
+
+
+@AGAIN
+@given(st.lists(st.lists(st.integers(0, 2_500), min_size=3, max_size=5), min_size=1, max_size=5), st.booleans())
+def test_ties_are_told_by_the_times_that_ordered_the_rows(
+    tmp_path_factory: pytest.TempPathFactory, users: list[list[int]], whole: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("ties")
+    step = 1000 if whole else 1
+    lines = [
+        f"u{user},i{row},{1_600_000_000_000 + step * after}\n"
+        for user, afters in enumerate(users)
+        for row, after in enumerate(afters)
+    ]
+    path = folder / "x.csv"
+    path.write_text("user,item,timestamp\n" + "".join(lines))
+    dataset, _ = import_dataset(path, name="x", options=ImportOptions(k_core=0))
+    assert dataset.tied.tolist() == [sorted(afters)[-1] == sorted(afters)[-2] for afters in users]
+    expected = [step * after % 1000 * 1000 for afters in users for after in sorted(afters)]
+    found = [0] * len(expected) if dataset.microseconds is None else dataset.microseconds.tolist()
+    assert found == expected
+    assert (dataset.microseconds is None) == (not any(expected)), "whole seconds have the hash that they always had"
+    first = dataset.first_users(1)
+    assert first.tied.tolist() == dataset.tied[:1].tolist()
+    assert (first.microseconds is None) == (not any(expected[: len(users[0])]))
