@@ -1,54 +1,24 @@
 """The settings of a run: a frozen tree, and its hash.
 
-Leaf names are unique over the whole tree, so `alpha` and `loss.alpha` name the same setting.
+engine/setting_paths.py says by which names a setting may be given.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, field_validator
+from pydantic import Field, GetCoreSchemaHandler, field_validator
 from pydantic_core import CoreSchema, core_schema
 
 from engine.extension_points import BACKBONES, BACKENDS, ENCODERS, PROVIDERS, SYNTHESIZERS
+from engine.method_table import METHODS, PARTS, Method, Needs, PartInfo, name_of
 from engine.metric_registry import DEFAULT as DEFAULT_METRICS
+from engine.part_settings import PartsConfig, RecSettings
 from engine.registry import Registry
-
-
-class Section(BaseModel):
-    """A frozen part of the tree; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hash:
-    """How a setting, or a whole section, enters `Config.config_hash`; one without this annotation always does, as it is."""
-
-    never: bool = False
-    """It cannot change what a run computes, or tells equal runs apart (the seed)."""
-    omit_default: bool = False
-    """Left out at its default: the setting is younger than recorded runs, whose hashes stay as they are."""
-    contrasts_only: bool = False
-    """It counts only where a contrast is on."""
-    ignored_by: tuple[str, ...] = ()
-    """Backbones that do not read it."""
-    identity: Callable[[Any], Any] | None = None
-    """What is hashed in place of the value."""
-
-    def includes(self, config: Config, value: Any, default: Any) -> bool:
-        """Whether a field of this value and default enters the hash of a config."""
-        return not (
-            self.never
-            or (self.omit_default and value == default)
-            or (self.contrasts_only and not config.contrasts)
-            or config.model.backbone in self.ignored_by
-        )
+from engine.sections import Hash, Scope, Section
 
 
 @dataclass(frozen=True)
@@ -70,9 +40,9 @@ class DataConfig(Section):
     """Window: the last items of a prefix that the backbone sees (the paper's n), in items."""
     max_users: int | None = Field(default=None, ge=2)
     """Use only the first N users, by user ID; none means all of them."""
-    drop_titles: Annotated[float, Hash(contrasts_only=True)] = Field(default=0.0, ge=0.0, le=1.0)
+    drop_titles: Annotated[float, Hash(scope="texts")] = Field(default=0.0, ge=0.0, le=1.0)
     """Share of items, drawn at random with a fixed seed, whose text is removed."""
-    swap_titles: Annotated[bool, Hash(contrasts_only=True)] = False
+    swap_titles: Annotated[bool, Hash(scope="texts")] = False
     """Shuffle the texts among the items with a fixed seed: a placebo for the semantic stages."""
 
 
@@ -167,6 +137,15 @@ class LossConfig(Section):
     """Probability that an item of a view is replaced by a substitute."""
 
 
+class MethodConfig(Section):
+    """The training objective: a list of parts, each of which is one named loss."""
+
+    name: Annotated[str, Named(METHODS)] = "sracl"
+    """The method: one of `sracl methods`, an installed entry point, or your own as `path.py:NAME`."""
+    parts: tuple[str, ...] | None = None
+    """Parts to combine in place of the method's own, such as ["rec", "same_target", "inter"]; none means the method's."""
+
+
 class TrainConfig(Section):
     """The optimizer, the training loop and early stopping."""
 
@@ -221,25 +200,128 @@ class Config(Section):
     """All settings of a run."""
 
     data: DataConfig = DataConfig()
-    semantics: Annotated[SemanticsConfig, Hash(contrasts_only=True)] = SemanticsConfig()
-    retrieval: Annotated[RetrievalConfig, Hash(contrasts_only=True)] = RetrievalConfig()
+    semantics: Annotated[SemanticsConfig, Hash(scope="texts")] = SemanticsConfig()
+    retrieval: Annotated[RetrievalConfig, Hash(scope="lists")] = RetrievalConfig()
     model: ModelConfig = ModelConfig()
-    synthesizer: Annotated[SynthesizerConfig, Hash(contrasts_only=True)] = SynthesizerConfig()
-    loss: Annotated[LossConfig, Hash(contrasts_only=True)] = LossConfig()
+    method: Annotated[MethodConfig, Hash(never=True)] = MethodConfig()
+    parts: Annotated[PartsConfig, Hash(never=True)] = PartsConfig()
+    synthesizer: Annotated[SynthesizerConfig, Hash(scope="contrasts")] = SynthesizerConfig()
+    loss: Annotated[LossConfig, Hash(scope="contrasts")] = LossConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
     @property
+    def own_method(self) -> bool:
+        """Whether the method is not one of ours, so that its parts are known when its code is loaded and not before."""
+        return self.method.name not in METHODS.ours
+
+    @property
+    def definition(self) -> Method:
+        """The method with the parts that `method.parts` combines.
+
+        Raises:
+            ConfigError: an own method cannot be loaded.
+        """
+        found: Method = METHODS.load(self.method.name)
+        if self.method.parts is None:
+            return found
+        own = {name_of(part): part for part in found.parts}
+        return replace(found, parts=tuple(own.get(name, name) for name in self.method.parts))
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Names of the parts whose weight is above 0, in order; those of stages first.
+
+        Raises:
+            ConfigError: an own method cannot be loaded.
+        """
+        return tuple(name_of(part) for part in self.definition.all_parts if self.weight(part) > 0)
+
+    def weight(self, part: Any) -> float:
+        """Weight of a part, given by name or as a class."""
+        name = name_of(part)
+        info = PARTS.get(name)
+        if info is None:
+            settings = part.settings.model_fields["weight"].default if not isinstance(part, str) else 1.0
+            return float(self.parts.given(name).get("weight", settings))
+        section, *rest = (info.weight or f"parts.{name}.weight").split(".")
+        value: Any = getattr(self, section)
+        for leaf in rest:
+            value = getattr(value, leaf)
+        return value
+
+    @property
+    def needs(self) -> Needs:
+        """What the active parts and the backbone need before training.
+
+        Raises:
+            ConfigError: an own method cannot be loaded.
+        """
+        needs = Needs.NONE
+        for part in self.definition.all_parts:
+            if self.weight(part) > 0:
+                needs |= part_info(part).needs
+        return needs
+
+    @property
     def contrasts(self) -> bool:
-        """Whether any contrast is on; without one every semantic stage is skipped."""
-        return self.loss.alpha > 0 or self.loss.beta > 0
+        """Whether a contrast of SRA-CL is on, as far as can be said without loading an own method."""
+        if self.own_method:
+            return True
+        return bool({"inter", "intra"} & set(self.active))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the backbone is trained with its recommendation loss alone."""
+        return not self.own_method and self.active == ("rec",) and self.definition.is_simple
 
     def config_hash(self) -> str:
         """Hash of every setting that can change the result, by the `Hash` rules of the fields.
 
-        Without a contrast no semantic setting is included: all such backbones have the same hash.
+        Where no text is read no semantic setting is included: all plain backbones have the same hash, whatever their method is
+        called. Parts other than those of SRA-CL are included with their settings, in order; an own method by its content.
         """
-        return content_hash(_hashed_tree(self, self))
+        scopes = self._scopes()
+        tree = _hashed_tree(self, self, scopes)
+        if "contrasts" in scopes and not self.own_method:
+            off = {leaf: 0.0 for part, leaf in (("inter", "alpha"), ("intra", "beta")) if part not in self.active}
+            tree["loss"] |= off  # the weight of a part that is not combined has no effect
+        objective = self._objective()
+        return content_hash(tree if objective is None else tree | {"method": objective})
+
+    def _scopes(self) -> frozenset[Scope]:
+        """The scopes of the hash that are open; all of them for an own method, which may read anything."""
+        if self.own_method:
+            return frozenset(("always", "texts", "lists", "contrasts"))
+        needs = self.needs
+        open_: dict[Scope, bool] = {
+            "always": True,
+            "texts": needs != Needs.NONE,
+            "lists": needs.lists,
+            "contrasts": self.contrasts,
+        }
+        return frozenset(scope for scope, on in open_.items() if on)
+
+    def _objective(self) -> Any:
+        """What is hashed of the method; none for the objectives that runs had before there were others."""
+        if self.own_method:
+            name = METHODS.identity_of(self.method.name)
+            return {"name": name, "combined": self.method.parts, "parts": self.parts.model_dump(mode="json")}
+        active = self.active
+        before = tuple(name for name in ("rec", "inter", "intra") if name in active)
+        if (
+            active == before
+            and active[:1] == ("rec",)
+            and self.parts.rec == RecSettings()
+            and self.definition.is_simple
+        ):
+            return None
+        scopes = self._scopes()
+        named = [
+            [name, _hashed_tree(self, getattr(self.parts, name), scopes) if name in PartsConfig.model_fields else {}]
+            for name in active
+        ]
+        return {"name": "" if self.definition.is_simple else self.method.name, "parts": named}
 
     def differences(self, base: Config) -> dict[str, tuple[Any, Any]]:
         """`{"loss.alpha": (base's value, ours)}` for every setting in which the two differ."""
@@ -247,15 +329,21 @@ class Config(Section):
         return {path: (theirs[path], value) for path, value in ours.items() if theirs[path] != value}
 
 
-def _hashed_tree(config: Config, section: Section) -> dict[str, Any]:
+def part_info(part: Any) -> PartInfo:
+    """What is known of a part that is given by name or as a class."""
+    name = name_of(part)
+    return PARTS[name] if name in PARTS else PartInfo(code="", needs=part.needs)
+
+
+def _hashed_tree(config: Config, section: Section, scopes: frozenset[Scope]) -> dict[str, Any]:
     """The fields of a section of `config` that enter its hash, as JSON values."""
     values = section.model_dump(mode="json")
     tree: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         rule = next((extra for extra in field.metadata if isinstance(extra, Hash)), Hash())
         value = getattr(section, name)
-        if rule.includes(config, value, field.default):
-            whole = _hashed_tree(config, value) if isinstance(value, Section) else values[name]
+        if rule.includes(value, field.default, scopes=scopes, backbone=config.model.backbone):
+            whole = _hashed_tree(config, value, scopes) if isinstance(value, Section) else values[name]
             tree[name] = whole if rule.identity is None else rule.identity(whole)
     return tree
 
@@ -273,45 +361,3 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         path = f"{prefix}{key}"
         flat |= flatten(value, f"{path}.") if isinstance(value, dict) else {path: value}
     return flat
-
-
-@cache
-def leaf_paths() -> dict[str, str]:
-    """Every setting's full path by its leaf name and by the path itself."""
-    paths: dict[str, str] = {}
-    for section, field in Config.model_fields.items():
-        annotation = field.annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, Section)):
-            raise TypeError(f"{section} is not a Section")
-        for leaf in annotation.model_fields:
-            paths[leaf] = paths[f"{section}.{leaf}"] = f"{section}.{leaf}"
-    return paths
-
-
-def choices(path: str) -> tuple[Any, ...]:
-    """The values that a setting may take, where it is a closed list; the entries that are installed, where it names one of
-    a registry (a file is possible beside them); else ().
-    """
-    section, leaf = leaf_paths()[path].split(".")
-    registry = registries().get(f"{section}.{leaf}")
-    if registry is not None:
-        return () if registry.open else tuple(registry.names())
-    annotation: Any = getattr(Config(), section).__class__.model_fields[leaf].annotation
-    return get_args(annotation) if getattr(annotation, "__origin__", None) is Literal else ()
-
-
-@cache
-def registries() -> dict[str, Registry]:
-    """The registry of every setting that names an entry of one, by the setting's full path."""
-    found: dict[str, Registry] = {}
-    for section in Config.model_fields:
-        fields = type(getattr(Config(), section)).model_fields
-        for leaf, field in fields.items():
-            found |= {f"{section}.{leaf}": extra.registry for extra in field.metadata if isinstance(extra, Named)}
-    return found
-
-
-def named_entries(config: Config) -> list[tuple[str, Registry, str]]:
-    """Path, registry and entry of every setting that names an entry of a registry."""
-    values = flatten(config.model_dump(include={path.split(".")[0] for path in registries()}))
-    return [(path, registry, values[path]) for path, registry in registries().items()]

@@ -10,9 +10,11 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from engine import metric_registry
-from engine.config import Config, RetrievalConfig, leaf_paths, named_entries, registries
+from engine.config import Config, RetrievalConfig, flatten
 from engine.errors import ConfigError
 from engine.extension_points import BACKENDS
+from engine.method_table import METHODS, PARTS
+from engine.setting_paths import leaf_paths, named_entries, registries, setting_fields
 
 
 def preset_names() -> list[str]:
@@ -100,15 +102,50 @@ def build_config(*trees: dict[str, Any]) -> Config:
 
 def _validated(tree: dict[str, Any], problems: list[str]) -> Config:
     """The config of a nested tree; raises with its problems and those found before."""
-    problems = [*problems, *_unknown_names(tree)]
+    unknown = _unknown_names(tree)
+    problems = [*problems, *unknown]
     try:
-        config = Config.model_validate(tree)
+        config = Config.model_validate(tree if unknown else merge(_method_defaults(tree), tree))
     except ValidationError as error:
         raise _config_error([*problems, *(_explain(e) for e in error.errors())]) from None
     problems += _contradictions(config)
+    problems += [] if unknown else _problems_of_parts(config)
     if problems:
         raise _config_error(problems)
     return config
+
+
+def _method_defaults(tree: dict[str, Any]) -> dict[str, Any]:
+    """The settings in which the method of a tree differs from the defaults, nested."""
+    section = tree.get("method", {})
+    name = section.get("name", Config().method.name) if isinstance(section, dict) else None
+    if not isinstance(name, str):
+        return {}
+    return _nest(dict(METHODS.load(METHODS.absolute(name)).defaults), [])
+
+
+def _problems_of_parts(config: Config) -> list[str]:
+    """What is wrong with the parts that are combined, and with the settings of parts that are not ours."""
+    definition = config.definition
+    own = {part.name: part for part in definition.all_parts if not isinstance(part, str)}
+    unknown = [name for name in config.method.parts or () if name not in PARTS and name not in own]
+    known = ", ".join([*PARTS, *own])
+    problems = [f"method.parts: there is no part {name!r}; there are {known}" for name in unknown]
+    if len(set(config.method.parts or ())) < len(config.method.parts or ()):
+        problems.append(f"method.parts: each part can stand there once, not {list(config.method.parts or ())}")
+    if config.method.parts == ():
+        problems.append(f"method.parts: name at least one part of {known}")
+    for name in config.parts.model_extra or {}:
+        if name not in own:
+            problems.append(f"parts.{name}: there is no part {name!r}; there are {known}")
+            continue
+        try:
+            own[name].settings.model_validate(config.parts.given(name))
+        except ValidationError as error:
+            problems += [f"parts.{name}.{_explain(one)}" for one in error.errors()]
+    if not problems and not config.active:
+        problems.append("method.parts: every part has the weight 0, so that nothing is trained")
+    return problems
 
 
 def _config_error(problems: list[str]) -> ConfigError:
@@ -121,15 +158,22 @@ def _config_error(problems: list[str]) -> ConfigError:
 def _nest(tree: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     """Move leaves, given by name or by dotted path, into their section."""
     nested: dict[str, Any] = {}
-    for key, value in tree.items():
-        if key in Config.model_fields and isinstance(value, dict):
-            nested = merge(nested, {key: value})
-        elif key in leaf_paths():
-            section, leaf = leaf_paths()[key].split(".")
-            nested = merge(nested, {section: {leaf: value}})
-        else:
+    for key, value in flatten(tree).items():
+        path = leaf_paths().get(key, key)
+        if path not in setting_fields() and not _of_own_part(path):
             problems.append(f"{key}: there is no such setting{_nearest(key)}")
+            continue
+        for name in reversed(path.split(".")):
+            value = {name: value}
+        nested = merge(nested, value)
     return nested
+
+
+def _of_own_part(path: str) -> bool:
+    """Whether a path names a setting of a part that is not ours; its method says whether there is one."""
+    section, _, rest = path.partition(".")
+    name, _, leaf = rest.partition(".")
+    return section == "parts" and bool(leaf) and name not in PARTS
 
 
 def _nearest(key: str) -> str:
@@ -150,9 +194,9 @@ def _unknown_names(tree: dict[str, Any]) -> list[str]:
     """Names that no registry has, one message each."""
     problems: list[str] = []
     for path, registry in registries().items():
-        section, leaf = path.split(".")
-        values = tree.get(section)
-        name = values.get(leaf) if isinstance(values, dict) else None
+        name: Any = tree
+        for key in path.split("."):
+            name = name.get(key) if isinstance(name, dict) else None
         if isinstance(name, str) and (problem := registry.problem_of(registry.absolute(name))) is not None:
             problems.append(f"{path}: {problem}")
     return problems

@@ -47,6 +47,9 @@ class Registry:
     open: bool = False
     """Whether other names have a meaning elsewhere, as those of models and endpoints do: such a name is no error here."""
 
+    values: bool = False
+    """Whether entries are instances of `base` and not subclasses of it."""
+
     @property
     def kept(self) -> str:
         """Name of the copy of an own file in a run's folder."""
@@ -93,8 +96,10 @@ class Registry:
             found = self._imported(name)
         except Exception as error:  # somebody's code may raise anything
             raise self.refused(name, f"cannot be imported: {type(error).__name__}: {error}") from error
-        if not (isinstance(found, type) and issubclass(found, attribute_of(self.base))):
-            raise self.refused(name, f"is no subclass of {self.base.replace(':', '.')}")
+        base = attribute_of(self.base)
+        if not (isinstance(found, base) if self.values else isinstance(found, type) and issubclass(found, base)):
+            what = "instance" if self.values else "subclass"
+            raise self.refused(name, f"is no {what} of {self.base.replace(':', '.')}")
         return found
 
     def build(self, name: str, *args: Any, **options: Any) -> Any:

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.config import flatten, leaf_paths
+from engine.config import flatten
 from engine.errors import ConfigError
 from engine.metric_registry import parse_field
+from engine.setting_paths import leaf_paths
 from store.run_row import ListedRun, MetricName, metric_column
 
 Row = ListedRun

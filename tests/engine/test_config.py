@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from importlib import resources
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import Config, Hash, ModelConfig, TrainConfig, choices, content_hash, flatten, leaf_paths
+from engine.config import Config, ModelConfig, TrainConfig, content_hash, flatten
 from engine.config_files import (
     build_config,
     load_config,
@@ -21,6 +22,8 @@ from engine.config_files import (
     read_config_file,
 )
 from engine.errors import ConfigError
+from engine.sections import Hash
+from engine.setting_paths import choices, leaf_paths, setting_fields
 
 FIELDS = flatten(Config().model_dump(mode="json"))
 UNHASHED = {"train.seed", "train.device", "train.threads", "semantics.budget", "evaluate.metrics"}
@@ -60,6 +63,7 @@ def another(path: str):
         "train.device": "cpu",
     }
     special |= {"semantics.unit": "user", "model.width": 32, "model.backbone": "gru4rec"}
+    special |= {"method.name": "plain", "method.parts": ["rec", "inter"]}
     if path in special:
         return special[path]
     old, closed = FIELDS[path], choices(path)
@@ -76,7 +80,9 @@ def another(path: str):
 
 def with_value(path: str, value) -> Config:
     also = {"semantics.unit": {"retrieval.pool": "users"}, "model.mask": {"model.backbone": "bert4rec"}}
-    return build_config(also.get(path, {}), {path: value})
+    section, part, *_ = path.split(".")
+    active = {"method.parts": ["rec"] if part == "rec" else ["rec", part]} if section == "parts" else {}
+    return build_config(also.get(path, {}), active, {path: value})
 
 
 @pytest.mark.parametrize("path", FIELDS)
@@ -94,9 +100,7 @@ def test_a_setting_of_another_backbone_is_not_in_the_hash():
 
 
 def rule_of(path: str) -> Hash:
-    section, leaf = path.split(".")
-    field = type(getattr(Config(), section)).model_fields[leaf]
-    return next((extra for extra in field.metadata if isinstance(extra, Hash)), Hash())
+    return next((extra for extra in setting_fields()[path].metadata if isinstance(extra, Hash)), Hash())
 
 
 def test_a_setting_that_is_never_hashed():
@@ -108,19 +112,20 @@ def test_a_setting_that_is_never_hashed():
 def test_a_setting_that_is_left_out_at_its_default_is_hashed_at_any_other_value():
     older = ModelConfig.model_fields["mask"].default
     rule = Hash(omit_default=True)
-    assert not rule.includes(Config(), older, older)
-    assert rule.includes(Config(), older / 2, older)
+    assert not rule.includes(older, older, scopes=frozenset(["always"]), backbone="sasrec")
+    assert rule.includes(older / 2, older, scopes=frozenset(["always"]), backbone="sasrec")
     assert rule_of("train.mode") == rule_of("train.precision") == rule
     assert TrainConfig.model_fields["mode"].default == "prefix"  # as of the runs from before there was a choice
     assert TrainConfig.model_fields["precision"].default == "float32"
 
 
 def test_a_setting_that_counts_only_with_a_contrast():
-    rule = Hash(contrasts_only=True)
+    rule = Hash(scope="contrasts")
     plain = build_config({"alpha": 0.0, "beta": 0.0})
-    assert not rule.includes(plain, 1, 2)
-    assert rule.includes(build_config({"alpha": 0.0}), 1, 2)
-    assert rule.includes(build_config({"beta": 0.0}), 1, 2)
+    assert not rule.includes(1, 2, scopes=frozenset(["always", "texts", "lists"]), backbone="sasrec")
+    assert rule.includes(1, 2, scopes=frozenset(["always", "contrasts"]), backbone="sasrec")
+    assert build_config({"alpha": 0.0, "temperature": 0.5}).config_hash() != build_config({"alpha": 0.0}).config_hash()
+    assert build_config({"beta": 0.0, "temperature": 0.5}).config_hash() != build_config({"beta": 0.0}).config_hash()
     for changed in ({"k": 3}, {"temperature": 0.5}, {"drop_titles": 0.5}, {"kind": "dot"}, {"encoder": "tfidf"}):
         assert build_config({"alpha": 0.0, "beta": 0.0} | changed).config_hash() == plain.config_hash(), changed
         assert build_config(changed).config_hash() != Config().config_hash(), changed
@@ -128,8 +133,8 @@ def test_a_setting_that_counts_only_with_a_contrast():
 
 def test_a_setting_that_some_backbones_ignore_counts_for_all_others():
     rule = Hash(ignored_by=("gru4rec",))
-    assert not rule.includes(build_config({"backbone": "gru4rec"}), 1, 2)
-    assert rule.includes(Config(), 1, 2)
+    assert not rule.includes(1, 2, scopes=frozenset(["always"]), backbone="gru4rec")
+    assert rule.includes(1, 2, scopes=frozenset(["always"]), backbone="sasrec")
 
 
 def test_a_value_may_be_hashed_by_what_it_stands_for():
@@ -179,17 +184,59 @@ def test_hash_knows_values_not_how_they_were_written():
     assert len(Config().config_hash()) == 16
 
 
-def test_leaf_names_are_unique():
-    leaves = [path.split(".")[1] for path in FIELDS]
-    assert len(leaves) == len(set(leaves))
-    assert not set(leaves) & set(Config.model_fields), "a setting must not bear the name of a section"
-    assert leaf_paths() == {path: path for path in FIELDS} | {path.split(".")[1]: path for path in FIELDS}
+def test_a_leaf_alone_names_a_setting_where_only_one_has_it():
+    leaves = Counter(path.rpartition(".")[2] for path in FIELDS)
+    others = {"method", "parts.inter.weight", "parts.intra.weight", "parts.intra.swap"}
+    for name, path in leaf_paths().items():
+        assert path in FIELDS
+        if name not in FIELDS and name not in others:
+            assert leaves[name] == 1
+            assert path.endswith(f".{name}")
+            assert name not in Config.model_fields
+    settled = {path for path in FIELDS if path.split(".")[0] not in ("method", "parts")}
+    for path in settled:  # stored commands and config files use these
+        assert leaf_paths()[path.rpartition(".")[2]] == path
+    assert "weight" not in leaf_paths()
+
+
+def test_the_contrasts_are_parts_by_other_names():
+    given = build_config({"parts": {"inter": {"weight": 0.3}}, "parts.intra.weight": 0.2, "parts.intra.swap": 0.4})
+    assert given == build_config({"alpha": 0.3, "beta": 0.2, "swap": 0.4})
+    assert build_config({"method": "plain"}).method.name == "plain"
+
+
+def test_the_same_objective_has_the_same_hash_under_any_name():
+    plain = build_config({"method": "plain"})
+    assert plain.config_hash() == load_config(preset="backbone")[0].config_hash()
+    assert build_config({"method.parts": ["rec"]}).config_hash() == plain.config_hash()
+    assert build_config({"method.parts": ["rec", "inter", "intra"]}).config_hash() == Config().config_hash()
+    assert build_config({"method.parts": ["rec", "inter"]}).config_hash() == build_config({"beta": 0.0}).config_hash()
+    assert (
+        build_config({"method.parts": ["rec", "intra", "inter"]}).config_hash() != Config().config_hash()
+    )  # other draws
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"method.parts": ["rec", "iner"]}, r"method\.parts: there is no part 'iner'; there are rec, inter, intra"),
+        ({"method.parts": ["rec", "rec"]}, r"method\.parts: each part can stand there once"),
+        ({"method.parts": []}, r"method\.parts: name at least one part"),
+        ({"method": "srakl"}, r"method\.name: there is no method 'srakl'; there are sracl, plain"),
+        ({"parts": {"nowhere": {"weight": 1}}}, r"parts\.nowhere: there is no part 'nowhere'"),
+        ({"parts.rec.weight": 0, "method": "plain"}, "every part has the weight 0"),
+        ({"parts.rec.weight": -1}, r"parts\.rec\.weight: "),
+        ({"method.parts": ["rec", "iner"], "batch": 0}, r"train\.batch: "),
+    ],
+)
+def test_objectives_that_do_not_exist(given, words):
+    with pytest.raises(ConfigError, match=words):
+        build_config(given)
 
 
 @pytest.mark.parametrize("path", FIELDS)
 def test_every_setting_is_explained(path):
-    section, leaf = path.split(".")
-    field = type(getattr(Config(), section)).model_fields[leaf]
+    field = setting_fields()[path]
     assert field.description
     assert field.description.strip().endswith("."), path
 
@@ -261,7 +308,7 @@ def test_unknown_key_says_what_may_be_meant(key, near):
 
 
 def test_unknown_key_in_a_section_and_one_without_a_neighbor():
-    with pytest.raises(ConfigError, match=r"loss\.alfa: there is no such setting \(did you mean alpha\?\)"):
+    with pytest.raises(ConfigError, match=r"loss\.alfa: there is no such setting \(did you mean loss\.alpha\?\)"):
         build_config({"loss": {"alfa": 1}})
     with pytest.raises(ConfigError) as caught:
         build_config({"zzzz": 1})

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from engine import extension_points
-from engine.config import Config, registries
+from engine.config import Config
 from engine.config_files import build_config
 from engine.errors import ConfigError
 from engine.extension_points import BACKBONES, SYNTHESIZERS
 from engine.registry import Registry, attribute_of, split_file
+from engine.setting_paths import registries
 from tests.support.commands import ROOT
 from tests.support.installed import install
 

@@ -23,8 +23,9 @@ from typer.main import get_command
 
 from engine import errors as engine_errors
 from engine import events
-from engine.config import Config, Section
+from engine.config import Config
 from engine.config_files import build_config, load_config, preset_names
+from engine.setting_paths import setting_fields
 from sracl_tui.__main__ import cli as tui
 from sracl_tui.cli.main import app
 from sracl_tui.cli.options_and_output import exit_code
@@ -61,14 +62,10 @@ def _commands(path: str, command: Any) -> Iterator[str]:
 
 
 def test_settings(golden: Golden) -> None:
-    lines = []
-    for section, field in Config.model_fields.items():
-        kind = field.annotation
-        assert isinstance(kind, type)
-        assert issubclass(kind, Section)
-        for leaf, inner in kind.model_fields.items():
-            lines.append(f"{section}.{leaf}: {_type(inner.annotation)} = {inner.default!r}")
-    golden("settings", lines)
+    golden(
+        "settings",
+        [f"{path}: {_type(field.annotation)} = {field.default!r}" for path, field in setting_fields().items()],
+    )
 
 
 def test_presets(golden: Golden) -> None:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
-from engine.config import Section
 from engine.config_files import merge
 from engine.errors import ConfigError
 from engine.extension_points import PROVIDERS
+from engine.sections import Section
 
 FILE = "providers.toml"
 

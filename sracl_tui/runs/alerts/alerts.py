@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
 
-from engine.config import Section
 from engine.errors import ConfigError
 from engine.events import Event, WeightsSeen
 from engine.extension_points import SYNTHESIZERS
+from engine.sections import Section
 from engine.semantics.llm.endpoints import read_dotenv
 from sracl_tui.redaction import redact
 from sracl_tui.runs.alerts import terminal_bell

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from engine.config import named_entries
 from engine.data.dataset import TRAIN
+from engine.setting_paths import named_entries
 from engine.training.trainer import LAST, PREVIOUS, Trainer
 from sracl_tui.runs.jobs.analysis_metrics import measure
 from sracl_tui.runs.jobs.semantic_vectors import semantic_vectors

@@ -12,9 +12,10 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from engine.config import Config, choices, flatten
+from engine.config import Config, flatten
 from engine.config_files import load_config, parse_assignment, preset_description, preset_names
 from engine.errors import ConfigError, EngineError
+from engine.setting_paths import choices, setting_fields
 from sracl_tui import formatting
 from sracl_tui.tui.navigation import Navigation
 from sracl_tui.tui.screens.base import BaseScreen
@@ -37,8 +38,7 @@ WORDS = {
 
 def field_of(path: str) -> Any:
     """The field of a setting in the config's schema."""
-    section, leaf = path.split(".")
-    return type(getattr(Config(), section)).model_fields[leaf]
+    return setting_fields()[path]
 
 
 def range_of(path: str) -> str:

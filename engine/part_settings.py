@@ -1,0 +1,44 @@
+"""The settings of the parts that training objectives are made of: one section for each part, `parts.<name>`.
+
+The two contrasts of SRA-CL are older than this tree: their settings stand in `loss` and `synthesizer`, and
+`parts.inter.weight` and `parts.intra.weight` are other names of `loss.alpha` and `loss.beta`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field, model_validator
+
+from engine.sections import Section
+
+
+class PartSettings(Section):
+    """What every part has. Those of a part of your own are a subclass."""
+
+    weight: float = Field(default=1.0, ge=0.0)
+    """Factor of this loss in the sum; 0 switches the part off."""
+
+
+class RecSettings(PartSettings):
+    """L_rec, the recommendation loss."""
+
+
+class PartsConfig(Section):
+    """A section for each of our parts; a part of your own has its own section, checked when its method is loaded."""
+
+    model_config = ConfigDict(extra="allow")
+
+    rec: RecSettings = RecSettings()
+    """The recommendation loss."""
+
+    @model_validator(mode="after")
+    def _tables(self) -> PartsConfig:
+        for name, value in (self.model_extra or {}).items():
+            if not isinstance(value, dict):
+                raise ValueError(f"parts.{name} must be a table of settings, not {value!r}")
+        return self
+
+    def given(self, name: str) -> dict[str, Any]:
+        """What is set for a part that is not ours, unchecked."""
+        return dict((self.model_extra or {}).get(name, {}))

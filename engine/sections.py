@@ -1,0 +1,43 @@
+"""What every section of the settings is made of: a frozen model, and rules of the hash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Scope = Literal["always", "texts", "lists", "contrasts"]
+"""When a setting can change a result: always, where texts are read, where neighbors are retrieved, or where SRA-CL's contrasts are on."""
+
+
+class Section(BaseModel):
+    """A frozen part of the tree; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hash:
+    """How a setting, or a whole section, enters `Config.config_hash`; one without this annotation always does, as it is."""
+
+    never: bool = False
+    """It cannot change what a run computes, or tells equal runs apart (the seed)."""
+    omit_default: bool = False
+    """Left out at its default: the setting is younger than recorded runs, whose hashes stay as they are."""
+    scope: Scope = "always"
+    """It counts only in this scope."""
+    ignored_by: tuple[str, ...] = ()
+    """Backbones that do not read it."""
+    identity: Callable[[Any], Any] | None = None
+    """What is hashed in place of the value."""
+
+    def includes(self, value: Any, default: Any, *, scopes: frozenset[Scope], backbone: str) -> bool:
+        """Whether a field of this value and default enters the hash of a config of these scopes and backbone."""
+        return not (
+            self.never
+            or (self.omit_default and value == default)
+            or self.scope not in scopes
+            or backbone in self.ignored_by
+        )
