@@ -18,7 +18,7 @@ from benchmarks.plain import PlainStep
 from engine.config import Config
 from engine.data.batching.shared_windows import SharedWindows
 from engine.data.batching.windows import Windows
-from engine.methods.sracl import SRACL
+from engine.methods.model import Model
 from engine.models.cpu import prepare
 
 OURS = ("ours", "sequence", "backbone")
@@ -31,8 +31,8 @@ def _stepper(office: Bench, settings: Config, way: str) -> Callable[[], float]:
     semantics = office.semantics(settings) if settings.contrasts else None
     if way in OURS:
         prepare()
-    model = SRACL(settings, items=len(office.dataset.items), semantics=semantics).train()
     windows = (SharedWindows if way == "sequence" else Windows)(office.dataset, settings.data.max_length)
+    model = Model(settings, dataset=office.dataset, windows=windows, semantics=semantics).train()
     plain = None if way in OURS else PlainStep(model, office.dataset, per_sample=way != "plain")
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=plain is None)
     ids = torch.from_numpy(office.anchor_ids)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.config import Config
 from engine.config_files import build_config
 from engine.data.dataset import TRAIN, Dataset
-from engine.methods.sracl import Semantics
+from engine.methods.semantics import Semantics
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 

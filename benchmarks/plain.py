@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.data.dataset import Dataset
-from engine.methods.sracl import SRACL
+from engine.methods.model import Model
 from engine.models.losses import info_nce, recommendation_loss
 from engine.models.sasrec import SASRec
 from engine.models.synthesizers import GAT
@@ -26,7 +26,7 @@ from engine.models.synthesizers import GAT
 class PlainStep:
     """L = L_rec + alpha L_CS + beta L_IS of a batch, with the equations of the model that it is given."""
 
-    def __init__(self, model: SRACL, dataset: Dataset, *, per_sample: bool) -> None:
+    def __init__(self, model: Model, dataset: Dataset, *, per_sample: bool) -> None:
         assert isinstance(model.backbone, SASRec)
         self.model, self.backbone, self.per_sample = model, model.backbone, per_sample
         window = model.config.data.max_length
@@ -63,7 +63,11 @@ class PlainStep:
         assert self.model.semantics is not None
         neighbors = self.model.semantics.neighbors[anchor_ids]  # (B, K)
         flat = neighbors.flatten()
-        weights = self._repeated_weights(anchor_ids) if self.per_sample else self.model.neighbor_weights(anchor_ids)
+        weights = (
+            self._repeated_weights(anchor_ids)
+            if self.per_sample
+            else self.model.shared("synthesis").neighbor_weights(anchor_ids)
+        )
         rows = self._gathered(flat) if self.per_sample else self._padded[flat]
         hidden = self._encode(rows).unflatten(0, neighbors.shape)  # (B, K, D)
         return (weights[:, :, None] * hidden).sum(1)

@@ -1,62 +1,41 @@
-"""SRA-CL: the backbone, the synthesizer, and the contrasts between them (paper sections 3.3 to 3.5).
+"""SRA-CL: contrasts between a user and the synthesized sample of its neighbors, and between two views of its sequence
+(paper sections 3.3 to 3.5).
 
 Legend: B anchors, K neighbors, T packed tokens, S semantic size, D width, V items, A anchors of the dataset.
 
-All sequences of a step (the recommendation pass, the second dropout pass, the neighbors, the two views) go through the backbone
-together. A neighbor whose weight is exactly 0 (dropped by weight dropout, or not picked) adds nothing to the sample and gets no
+A neighbor whose weight is exactly 0 (dropped by weight dropout, or not picked) adds nothing to the sample and gets no
 gradient, so it is not encoded: values and gradients are those of encoding every neighbor.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from engine.config import Config
-from engine.data.batching.windows import Batch, Packed, Windows
-from engine.models.losses import info_nce, recommendation_loss
-from engine.models.registry import build_backbone
+from engine.config import LossConfig
+from engine.data.batching.windows import Windows
+from engine.data.dataset import Dataset
+from engine.evaluation.geometry import entropy_spread
+from engine.events import Event, WeightsSampled, WeightsSeen
+from engine.method_table import PARTS
+from engine.methods.base import Anchors, Context, Part, Tokens, View
+from engine.methods.semantics import Semantics
+from engine.models.backbone import Backbone
+from engine.models.losses import info_nce
 from engine.models.synthesizers import Synthesizer, build_synthesizer
 
-
-@dataclass(frozen=True)
-class Semantics:
-    """Vectors and neighbor lists of the offline stages (paper sections 3.2.1 and 3.2.2), by id; row 0 stands for none."""
-
-    user_vectors: Tensor
-    """(R, S) semantic vectors of anchors."""
-    user_rows: Tensor
-    """(A + 1,) row of each anchor in `user_vectors`."""
-    neighbors: Tensor
-    """(A + 1, K) anchor ids of the neighbors, most similar first; 0 where there are fewer."""
-    similarity: Tensor
-    """(A + 1, K) their similarity."""
-    item_vectors: Tensor
-    """(V + 1, S) semantic vectors of items."""
-    substitutes: Tensor
-    """(V + 1, K') item ids of the substitutes, most similar first; 0 where there are fewer."""
-    item_similarity: Tensor
-    """(V + 1, K') their similarity."""
-
-    def to(self, device: torch.device | str) -> Semantics:
-        """The same on another device."""
-        return Semantics(**{name: tensor.to(device) for name, tensor in vars(self).items()})
-
-
-@dataclass(frozen=True)
-class Losses:
-    """L of one step and its terms, as scalars on the device; a term that is switched off is 0."""
-
-    total: Tensor
-    rec: Tensor
-    """L_rec."""
-    inter: Tensor
-    """L_CS, the contrast between users."""
-    intra: Tensor
-    """L_IS, the contrast between two views of a user's sequence."""
+AT_ONCE = 2048
+"""Owners whose weights are computed together."""
+PROBE_ANCHORS = 256
+"""Anchors, at most, whose synthesizer weights are measured after every epoch."""
+SYNTHESIZER = "synthesizer"
+"""Name of the synthesizer among what parts share, and of its tensors in checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -91,163 +70,180 @@ class SomeNeighbors:
         return weighted.new_zeros(len(self.weights), weighted.shape[1]).index_add(0, self.rows, weighted)
 
 
-class SRACL(nn.Module):
-    """All trained parameters; recommending needs those of `backbone` alone."""
+class Synthesis:
+    """Semantics and the synthesizer that weighs them: what both contrasts read, and what the Inspector shows."""
 
-    def __init__(self, config: Config, *, items: int, semantics: Semantics | None) -> None:
-        """A model of V items, initialized from torch's global generator.
-
-        Raises:
-            ValueError: a contrast is on and there are no semantics.
-            ConfigError: the backbone cannot be built.
-        """
-        super().__init__()
-        self.config = config
-        self.backbone = build_backbone(config.model, items=items, max_length=config.data.max_length)
-        self.semantics = semantics
-        self.synthesizer = None
-        self._has_isolated_anchors = False  # anchors without any neighbor: L_CS leaves them out
-        if semantics is not None:
-            size = semantics.user_vectors.shape[1]
-            neighbors = semantics.neighbors[semantics.user_rows > 0]
-            self._has_isolated_anchors = bool((neighbors == 0).all(1).any())
-            self.synthesizer = build_synthesizer(config.synthesizer, size=size, width=config.model.width)
-        elif config.contrasts:
-            raise ValueError("alpha or beta is above 0, but there are no semantics")
+    def __init__(self, semantics: Semantics, synthesizer: Synthesizer, dataset: Dataset) -> None:
+        self.semantics, self.synthesizer, self.dataset = semantics, synthesizer, dataset
 
     def neighbor_weights(self, anchor_ids: Tensor) -> Tensor:
         """p (B, K) for anchors (ids on the semantics' device); zeros where a neighbor is missing."""
-        semantics, synthesizer = self._semantic_parts()
+        semantics = self.semantics
         neighbors = semantics.neighbors[anchor_ids]  # (B, K)
         rows = semantics.user_rows
         vectors = semantics.user_vectors[rows[neighbors]]  # (B, K, S)
         own = semantics.user_vectors[rows[anchor_ids]]  # (B, S)
-        return synthesizer(own, vectors, semantics.similarity[anchor_ids], neighbors > 0)
+        return self.synthesizer(own, vectors, semantics.similarity[anchor_ids], neighbors > 0)
 
     def item_weights(self, items: Tensor) -> Tensor:
         """p (M, K') of the substitutes of items (M,), by the same scorer."""
-        semantics, synthesizer = self._semantic_parts()
+        semantics = self.semantics
         substitutes = semantics.substitutes[items]
         vectors = semantics.item_vectors[substitutes]  # (M, K', S)
-        return synthesizer(semantics.item_vectors[items], vectors, semantics.item_similarity[items], substitutes > 0)
-
-    def losses(self, anchor_ids: Tensor, windows: Windows) -> Losses:
-        """L = L_rec + alpha L_CS + beta L_IS of a batch of training anchors (B,)."""
-        loss = self.config.loss
-        device = self.backbone.item_embedding.weight.device
-        targets = windows.targets[anchor_ids].to(device)
-        group_ids = windows.group_ids(anchor_ids)
-        group_ids = None if group_ids is None else group_ids.to(device)
-        neighbors = self._neighbors(anchor_ids.to(device), windows) if loss.alpha > 0 else None
-        passes: dict[str, Tensor] = {}
-        if not self.backbone.has_own_loss:
-            passes["recommendation"] = anchor_ids
-        if neighbors is not None:
-            passes |= {"anchors": anchor_ids, "neighbors": neighbors.ids}
-        views = {"view 1": anchor_ids, "view 2": anchor_ids} if loss.beta > 0 else {}
-        hidden = self._encode(passes, views, windows)
-
-        if self.backbone.has_own_loss:
-            rec = self.backbone.loss(windows.pack(anchor_ids, device), targets)
-        else:
-            rec = recommendation_loss(self.backbone.scores(hidden["recommendation"]), targets)
-        inter = intra = torch.zeros((), device=device, dtype=rec.dtype)
-        if neighbors is not None:
-            inter = self._inter(
-                anchor_ids, hidden["anchors"], neighbors.synthesize(hidden["neighbors"]), group_ids, windows
-            )
-        if views:
-            intra = self._contrast(hidden["view 1"], hidden["view 2"], group_ids)
-        return Losses(total=rec + loss.alpha * inter + loss.beta * intra, rec=rec, inter=inter, intra=intra)
+        return self.synthesizer(
+            semantics.item_vectors[items], vectors, semantics.item_similarity[items], substitutes > 0
+        )
 
     @torch.no_grad()
-    def samples(self, anchor_ids: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
-        """h (B, D) and h+ (B, D) of anchors; call it in evaluation mode for values without dropout."""
-        device = self.backbone.item_embedding.weight.device
+    def user_table(self, anchor_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Neighbor ids (B, K) of anchors (B,), 0 where there are fewer, and their weights (B, K) without dropout."""
+        self.synthesizer.eval()
+        ids = torch.from_numpy(anchor_ids).to(self.semantics.neighbors.device)
+        weights = torch.cat([self.neighbor_weights(part) for part in ids.split(AT_ONCE)])
+        return self.semantics.neighbors[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
+
+    @torch.no_grad()
+    def item_table(self, item_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids of the substitutes (M, K') of items (M,), 0 where there are fewer, and their weights (M, K') without dropout."""
+        self.synthesizer.eval()
+        ids = torch.from_numpy(item_ids).to(self.semantics.substitutes.device)
+        weights = torch.cat([self.item_weights(part) for part in ids.split(AT_ONCE)])
+        return self.semantics.substitutes[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
+
+    def similarity(self, anchor_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Similarity (B, K) of anchors (B,) to their neighbors."""
+        ids = torch.from_numpy(anchor_ids).to(self.semantics.similarity.device)
+        return self.semantics.similarity[ids].cpu().numpy()
+
+    @torch.no_grad()
+    def samples(self, backbone: Backbone, anchor_ids: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
+        """h (B, D) and h+ (B, D) of anchors, without dropout."""
+        self.synthesizer.eval()
+        backbone.eval()
+        device = backbone.item_embedding.weight.device
         weights = self.neighbor_weights(anchor_ids.to(device))
-        ids = self._semantic_parts()[0].neighbors[anchor_ids.to(device)]  # (B, K)
+        ids = self.semantics.neighbors[anchor_ids.to(device)]  # (B, K)
         neighbors = _some(ids, weights, ids > 0)
-        hidden = self.backbone(windows.pack(torch.cat([anchor_ids, neighbors.ids]), device))
+        hidden = backbone(windows.pack(torch.cat([anchor_ids, neighbors.ids]), device))
         return hidden[: len(anchor_ids)], neighbors.synthesize(hidden[len(anchor_ids) :])
 
-    def _neighbors(self, ids: Tensor, windows: Windows) -> AllNeighbors | SomeNeighbors:
-        """The neighbors of anchors (B,), on the device, that are encoded in a step."""
-        weights = self.neighbor_weights(ids)  # (B, K)
-        neighbors = self._semantic_parts()[0].neighbors[ids]
-        if windows.static_shapes:
-            return AllNeighbors(neighbors.flatten(), weights)
-        return _some(neighbors, weights, weights.detach() != 0)
 
-    def _inter(
-        self, anchor_ids: Tensor, anchors: Tensor, samples: Tensor, group_ids: Tensor | None, windows: Windows
-    ) -> Tensor:
-        """L_CS of h and h+, each (B, D), of the anchors that have a neighbor."""
-        if self._has_isolated_anchors or not windows.static_shapes:  # selecting rows makes a GPU wait
-            neighbors = self._semantic_parts()[0].neighbors[anchor_ids.to(anchors.device)]
+def _synthesis(context: Context) -> Synthesis:
+    """What the parts share, built by the first of them."""
+    semantics = context.semantics
+    if semantics is None:
+        raise ValueError("alpha or beta is above 0, but there are no semantics")
+
+    def make() -> Synthesizer:
+        size = semantics.user_vectors.shape[1]
+        return build_synthesizer(context.config.synthesizer, size=size, width=context.config.model.width)
+
+    synthesizer = context.share(SYNTHESIZER, make)
+    return context.share("synthesis", lambda: Synthesis(semantics, synthesizer, context.dataset))
+
+
+def _contrast(loss: LossConfig, anchors: Tensor, positives: Tensor, group_ids: Tensor | None) -> Tensor:
+    symmetric = loss.direction == "symmetric"
+    return info_nce(anchors, positives, temperature=loss.temperature, symmetric=symmetric, group_ids=group_ids)
+
+
+class Inter(Part):
+    """L_CS: h of another dropout pass against h+, the weighted sum of its neighbors' h (paper section 3.3)."""
+
+    name = "inter"
+    needs = PARTS["inter"].needs
+    scales = ("loss.temperature",)
+
+    def __init__(self, settings: Any, *, context: Context) -> None:
+        super().__init__(settings, context=context)
+        self._loss = context.config.loss
+        self._synthesis = _synthesis(context)
+        semantics = self._synthesis.semantics
+        neighbors = semantics.neighbors[semantics.user_rows > 0]
+        self._has_isolated_anchors = bool((neighbors == 0).all(1).any())  # L_CS leaves anchors without any neighbor out
+
+    def views(self, batch: Anchors) -> Sequence[View]:
+        synthesis = self._synthesis
+        ids = batch.ids.to(synthesis.semantics.neighbors.device)
+        weights = synthesis.neighbor_weights(ids)  # (B, K)
+        neighbors = synthesis.semantics.neighbors[ids]
+        if batch.windows.static_shapes:
+            chosen: AllNeighbors | SomeNeighbors = AllNeighbors(neighbors.flatten(), weights)
+        else:
+            chosen = _some(neighbors, weights, weights.detach() != 0)
+        batch.notes[self.name] = chosen, neighbors
+        return batch.view(), batch.view(chosen.ids)
+
+    def loss(self, batch: Anchors, hidden: Sequence[Tensor]) -> Tensor:
+        chosen, neighbors = batch.notes[self.name]
+        anchors, samples, group_ids = hidden[0], chosen.synthesize(hidden[1]), batch.group_ids
+        if self._has_isolated_anchors or not batch.windows.static_shapes:  # selecting rows makes a GPU wait
             kept = (neighbors > 0).any(1)
             anchors, samples = anchors[kept], samples[kept]
             group_ids = None if group_ids is None else group_ids[kept]
-        return self._contrast(anchors, samples, group_ids)
+        return _contrast(self._loss, anchors, samples, group_ids)
 
-    def _encode(self, passes: dict[str, Tensor], views: dict[str, Tensor], windows: Windows) -> dict[str, Tensor]:
-        """h of each pass by name, all encoded together; in `views` items are swapped for substitutes."""
-        groups = passes | views
-        if not groups:
-            return {}
-        batch = windows.gather(list(groups.values()), self.backbone.item_embedding.weight.device)
-        hidden = self._encode_with_views(batch, sum(batch.sequences[: len(passes)])) if views else self._hidden(batch)
-        return dict(zip(groups, hidden.split([len(ids) for ids in groups.values()]), strict=True))
+    def seen(self, phase: str, *, epoch: int, step: int) -> Iterable[Event]:
+        """The weights of the anchors that represent users; after an epoch their entropy, of a sample of these anchors."""
+        ids = self._synthesis.dataset.anchors.representing
+        if phase == "epoch":
+            neighbors, weights = self._synthesis.user_table(ids[:: -(-len(ids) // PROBE_ANCHORS)])
+            spread = entropy_spread(weights, neighbors > 0)
+            if spread is not None:
+                entropy, low, high = spread
+                yield WeightsSeen(epoch=epoch, step=step, entropy=entropy, low=low, high=high)
+            return
+        neighbors, weights = self._synthesis.user_table(ids)
+        rows, columns = np.nonzero(neighbors)
+        yield WeightsSampled(
+            phase=phase,
+            epoch=epoch,
+            step=step,
+            columns={
+                "anchor_id": ids[rows],
+                "neighbor_id": neighbors[rows, columns],
+                "weight": weights[rows, columns],
+            },
+        )
 
-    def _encode_with_views(self, batch: Batch, first_view: int) -> Tensor:
-        """h of a batch; in its sequences from number `first_view` on each item is swapped with probability `loss.swap`."""
-        packed = batch.packed
-        viewed = _tokens_of(packed, first_view)  # (T,)
-        semantics, _ = self._semantic_parts()
-        counts = (semantics.substitutes > 0).sum(1)[packed.items]  # (T,)
-        swapped = viewed & (torch.rand(len(viewed), device=viewed.device) < self.config.loss.swap) & (counts > 0)
-        if self.config.synthesizer.item_kind == "draw":
-            draw = (torch.rand(len(viewed), device=viewed.device) * counts).long()
-            items = torch.where(swapped, semantics.substitutes[packed.items, draw], packed.items)
-            return self._hidden(replace(batch, packed=replace(packed, items=items)))
-        old = packed.items[swapped]  # (M,)
-        embedding = self.backbone.item_embedding
-        synthesized = (self.item_weights(old)[:, :, None] * embedding(semantics.substitutes[old])).sum(1)  # (M, D)
-        vectors = embedding(packed.items)  # (T, D)
-        return self._hidden(batch, torch.index_put(vectors, (swapped.nonzero()[:, 0],), synthesized))
 
-    def _hidden(self, batch: Batch, token_vectors: Tensor | None = None) -> Tensor:
-        table = self.backbone.item_embedding.weight
-        bfloat16 = self.config.train.precision == "bfloat16"
-        with torch.autocast(table.device.type, torch.bfloat16) if bfloat16 else nullcontext():
-            if batch.indices is None:
-                hidden = self.backbone(batch.packed, token_vectors)
-            else:
-                hidden = self.backbone.encode_at(batch.packed, batch.indices, token_vectors)
-        return hidden.to(table.dtype)  # the losses need more than a bfloat16's 8 bits
+class Intra(Part):
+    """L_IS: two views of a sequence in which items are swapped for substitutes (paper section 3.4)."""
 
-    def _contrast(self, anchors: Tensor, positives: Tensor, group_ids: Tensor | None) -> Tensor:
-        loss = self.config.loss
-        symmetric = loss.direction == "symmetric"
-        return info_nce(anchors, positives, temperature=loss.temperature, symmetric=symmetric, group_ids=group_ids)
+    name = "intra"
+    needs = PARTS["intra"].needs
+    scales = ("loss.temperature",)
 
-    def _semantic_parts(self) -> tuple[Semantics, Synthesizer]:
-        if self.semantics is None or self.synthesizer is None:
-            raise ValueError("this model was built without semantics")
-        return self.semantics, self.synthesizer
+    def __init__(self, settings: Any, *, context: Context) -> None:
+        super().__init__(settings, context=context)
+        self._loss = context.config.loss
+        self._drawn = context.config.synthesizer.item_kind == "draw"
+        self._synthesis = _synthesis(context)
+
+    def views(self, batch: Anchors) -> Sequence[View]:
+        return batch.view(edit=self._swap), batch.view(edit=self._swap)
+
+    def loss(self, batch: Anchors, hidden: Sequence[Tensor]) -> Tensor:
+        return _contrast(self._loss, hidden[0], hidden[1], batch.group_ids)
+
+    def _swap(self, tokens: Tokens) -> Tokens:
+        """Each item of the views is swapped with probability `loss.swap`."""
+        semantics = self._synthesis.semantics
+        counts = (semantics.substitutes > 0).sum(1)[tokens.items]  # (T,)
+        count, device = len(tokens.items), tokens.items.device
+        swapped = tokens.mine & (torch.rand(count, device=device) < self._loss.swap) & (counts > 0)
+        if self._drawn:
+            draw = (torch.rand(count, device=device) * counts).long()
+            items = torch.where(swapped, semantics.substitutes[tokens.items, draw], tokens.items)
+            return replace(tokens, items=items)
+        old = tokens.items[swapped]  # (M,)
+        substitutes = tokens.embedding(semantics.substitutes[old])  # (M, K', D)
+        synthesized = (self._synthesis.item_weights(old)[:, :, None] * substitutes).sum(1)  # (M, D)
+        vectors = torch.index_put(tokens.embedded(), (swapped.nonzero()[:, 0],), synthesized)
+        return replace(tokens, vectors=vectors)
 
 
 def _some(neighbors: Tensor, weights: Tensor, mask: Tensor) -> SomeNeighbors:
     """The neighbors (B, K) with these weights where `mask` (B, K) is true."""
     rows, columns = mask.nonzero(as_tuple=True)
     return SomeNeighbors(neighbors[rows, columns].cpu(), weights, rows, columns)
-
-
-def _tokens_of(packed: Packed, first: int) -> Tensor:
-    """(T,) which tokens belong to sequence number `first` or a later one, in the requested order."""
-    late = torch.zeros(len(packed.last), dtype=torch.bool, device=packed.last.device)
-    late[packed.restore[first:]] = True  # by packed order
-    if packed.padding_mask is not None:
-        return late[:, None].expand_as(packed.padding_mask).flatten()
-    return torch.repeat_interleave(
-        late, packed.lengths, output_size=len(packed.items)
-    )  # with the size given, no wait for the GPU

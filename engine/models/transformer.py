@@ -35,7 +35,7 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, packed: Packed, *, last_only: bool, indices: Tensor | None = None) -> Tensor:
         """(T, D) for tokens (T, D), or (B, D) for the last tokens alone, or for the tokens with `indices` (B,)."""
         rate = self.attention_dropout if self.training else 0.0
-        spec = AttentionSpec(packed.blocks, self.heads, self.causal, rate, packed.padding_mask)
+        spec = AttentionSpec(packed.blocks, self.heads, self.causal and packed.causal, rate, packed.padding_mask)
         if last_only:
             queried = x[packed.last]
             key, value = self.key_value.weight.chunk(2)

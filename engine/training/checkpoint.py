@@ -20,8 +20,11 @@ from torch import Tensor, nn
 
 from engine.errors import CheckpointError
 from engine.files import atomic_write, flush_to_disk
+from engine.training.optimizer import Optimizers
 
-FORMAT = "sracl-checkpoint-1"
+FORMAT = "sracl-checkpoint-2"
+READABLE = (FORMAT, "sracl-checkpoint-1")
+"""Formats that are read: 1 has one optimizer, whose names are those of a single group."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class LoopState:
     done: int = 0
     """Steps done in the epoch after `epoch`; `step` counts the steps of whole epochs."""
     sums: tuple[float, ...] = ()
-    """Sums of the losses over these steps."""
+    """Sums over these steps of the loss and of its terms, in the order of the method's parts."""
     seconds: float = 0.0
     """Duration of these steps."""
 
@@ -49,10 +52,10 @@ def save(
     *,
     model: nn.Module,
     state: LoopState,
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizers: Optimizers | None = None,
     previous: Path | None = None,
 ) -> None:
-    """Write a checkpoint; with the optimizer it can be trained on from, and holds the generators' states too.
+    """Write a checkpoint; with the optimizers it can be trained on from, and holds the generators' states too.
 
     Args:
         previous: path at which the current checkpoint of `path` is kept.
@@ -61,9 +64,8 @@ def save(
         CheckpointError: the file cannot be written; an older one is unchanged.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    if optimizer is not None:
-        for number, slots in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items()}
+    if optimizers is not None:
+        tensors |= {f"optimizer.{name}": value for name, value in optimizers.slots().items()}
         tensors["rng.cpu"] = torch.get_rng_state()
         device = next(model.parameters()).device
         if device.type == "cuda":
@@ -92,8 +94,8 @@ def _keep(path: Path, to: Path) -> None:
             shutil.copyfile(path, link)
 
 
-def load(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> LoopState:
-    """Read a checkpoint into a model, and into an optimizer and the generators where an optimizer is given.
+def load(path: Path, *, model: nn.Module, optimizers: Optimizers | None = None) -> LoopState:
+    """Read a checkpoint into a model, and into optimizers and the generators where optimizers are given.
 
     Raises:
         CheckpointError: the file is missing, damaged, or of another shape.
@@ -103,10 +105,10 @@ def load(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer | Non
         model.load_state_dict(_under("model.", tensors))
     except RuntimeError as error:
         raise CheckpointError(f"does not fit this model: {error}", where=str(path)) from None
-    if optimizer is not None:
+    if optimizers is not None:
         if "rng.cpu" not in tensors:
             raise CheckpointError("this checkpoint has no optimizer: it cannot be trained on from", where=str(path))
-        _load_optimizer(optimizer, _under("optimizer.", tensors))
+        optimizers.load(_under("optimizer.", tensors))
         torch.set_rng_state(tensors["rng.cpu"])
         device = next(model.parameters()).device
         if device.type == "cuda" and "rng.cuda" in tensors:
@@ -138,7 +140,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], LoopState]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
+            if metadata.get("format") not in READABLE:
                 raise CheckpointError("this is not a checkpoint of ours", where=str(path))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if metadata["digest"] != _digest(tensors, metadata["state"]):
@@ -161,13 +163,3 @@ def _digest(tensors: dict[str, Tensor], state: str) -> str:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, slots: dict[str, Tensor]) -> None:
-    """Give an optimizer its state back; before its first step it has none, and `slots` is empty."""
-    whole = optimizer.state_dict()
-    states: dict[int, dict[str, Tensor]] = {}
-    for name, value in slots.items():
-        number, slot = name.split(".", 1)
-        states.setdefault(int(number), {})[slot] = value
-    optimizer.load_state_dict({"state": states, "param_groups": whole["param_groups"]})

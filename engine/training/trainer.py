@@ -22,14 +22,16 @@ from engine.data.batching.windows import Windows
 from engine.data.dataset import TEST, TRAIN, VALID, Dataset
 from engine.errors import CheckpointError, StopRequested, TrainingError
 from engine.evaluation.evaluator import Evaluator
-from engine.evaluation.geometry import entropy_spread
 from engine.evaluation.ranking import encode
-from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, Warned, WeightsSampled, WeightsSeen
-from engine.methods.sracl import SRACL, Losses, Semantics
+from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, Warned
+from engine.extension_points import BACKBONES
+from engine.method_table import Stage, Step
+from engine.methods.model import Losses, Model
+from engine.methods.semantics import Semantics
 from engine.models.cpu import prepare
 from engine.training import checkpoint
 from engine.training.checkpoint import LoopState
-from engine.training.optimizer import Adam
+from engine.training.optimizer import Optimizers
 
 BEST, LAST, PREVIOUS = "best.safetensors", "last.safetensors", "previous.safetensors"
 SAVE_SECONDS = 30.0
@@ -37,9 +39,6 @@ SAVE_SECONDS = 30.0
 FINITE_EVERY = 20
 """Steps between two checks that the loss is a number: a check waits for the GPU."""
 REPORT_SECONDS = 0.4
-WEIGHTS_AT_ONCE = 2048
-PROBE_ANCHORS = 256
-"""Anchors, at most, whose synthesizer weights are measured after every epoch."""
 
 
 class Stopped(StopRequested):
@@ -103,14 +102,14 @@ class Trainer:
         self._check_size()
         torch.manual_seed(config.train.seed)
         moved = semantics.to(self.device) if semantics is not None else None
-        self.model = SRACL(config, items=len(dataset.items), semantics=moved).to(self.device)
-        padded = self.device.type != "cpu" and self.model.backbone.accepts_padding
-        window = config.data.max_length
+        backbone, window = BACKBONES.load(config.model.backbone), config.data.max_length
+        padded = self.device.type != "cpu" and backbone.accepts_padding
         self.windows = PaddedWindows(dataset, window, self.device) if padded else Windows(dataset, window)
-        self._training_windows = self._choose_windows()
+        self._training_windows = self._choose_windows(causal=backbone.causal)
+        self.model = Model(config, dataset=dataset, windows=self._training_windows, semantics=moved).to(self.device)
         self._evaluator = Evaluator(config, dataset, self.windows)
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self._optimizer = Adam(trained, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
+        self._optimizers = self._new_optimizers()
+        self._stages = tuple((stage, self.model.epochs_of(stage)) for stage in self.model.definition.stages)
         self.state = LoopState(
             config_hash=config.config_hash(),
             dataset_sha256=dataset.sha256,
@@ -122,7 +121,13 @@ class Trainer:
             bad_epochs=0,
         )
         self.train_seconds = self.evaluate_seconds = 0.0
+        self.model.start()
         self._random = torch.get_rng_state()
+
+    @property
+    def staged_epochs(self) -> int:
+        """Epochs of the stages before the main training; they are counted in `LoopState.epoch`."""
+        return sum(epochs for _, epochs in self._stages)
 
     def resume(self) -> LoopState:
         """Continue from the last checkpoint, or from the previous one where it is damaged; from the start where both are.
@@ -147,7 +152,7 @@ class Trainer:
                     raise CheckpointError(
                         f"its {name} is {theirs}, this run's is {ours}", where=str(path), hint="Start a new run."
                     )
-            self.state = checkpoint.load(path, model=self.model, optimizer=self._optimizer)
+            self.state = checkpoint.load(path, model=self.model, optimizers=self._optimizers)
             return self.state
         self._report(Warned(message="no checkpoint can be read: the training starts over"))
         torch.set_rng_state(self._random)
@@ -161,13 +166,15 @@ class Trainer:
             TrainingError: the loss is no longer a number.
         """
         if self.state.epoch == 0 and self.state.done == 0:
-            self._report_weights("initial")
+            self._report_seen("initial")
             self._save(self.state)
-        while self.state.epoch < self.config.train.epochs and self.state.bad_epochs < self.config.train.patience:
+        train = self.config.train
+        while self.state.epoch < self.staged_epochs + train.epochs and self.state.bad_epochs < train.patience:
             self._epoch()
-        self._report_weights("last")
+        self._report_seen("last")
         checkpoint.load(self.folder / BEST, model=self.model)
-        self._report_weights("best")
+        self.model.eval()
+        self._report_seen("best")
         valid, test = (self._evaluate(split, ids) for split, ids in (("valid", self._valid), ("test", self._test)))
         return TrainResult(
             best_epoch=self.state.best_epoch,
@@ -178,54 +185,23 @@ class Trainer:
             evaluate_seconds=self.evaluate_seconds,
         )
 
-    @property
-    def samples_users(self) -> bool:
-        """Whether users have neighbors that a synthesizer weighs."""
-        return self.model.semantics is not None and self.config.loss.alpha > 0
-
-    def weights(self, anchor_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Neighbor ids (B, K), 0 where there are fewer, and their weights (B, K) without dropout."""
-        if self.model.semantics is None:
-            raise ValueError("a run without contrasts has no neighbor weights")
-        self.model.eval()
-        ids = torch.from_numpy(anchor_ids).to(self.device)
-        with torch.no_grad():
-            weights = torch.cat([self.model.neighbor_weights(part) for part in ids.split(WEIGHTS_AT_ONCE)])
-        return self.model.semantics.neighbors[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
-
-    @property
-    def weighs_items(self) -> bool:
-        """Whether substitutes of items are weighed by the synthesizer, not drawn."""
-        return (
-            self.model.semantics is not None
-            and self.config.loss.beta > 0
-            and (self.config.synthesizer.item_kind == "synthesize")
-        )
-
-    def item_weights(self, item_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ids of the substitutes (M, K') of items, 0 where there are fewer, and their weights (M, K') without dropout."""
-        if self.model.semantics is None:
-            raise ValueError("a run without contrasts has no substitutes")
-        self.model.eval()
-        ids = torch.from_numpy(item_ids).to(self.device)
-        with torch.no_grad():
-            weights = torch.cat([self.model.item_weights(part) for part in ids.split(WEIGHTS_AT_ONCE)])
-        return self.model.semantics.substitutes[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
-
-    def user_vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]:
-        """Representing anchors (R,), their h (R, D) and their synthesized sample h+ (R, D); none without neighbors."""
+    def user_vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Representing anchors (R,) and their h (R, D)."""
         ids = self.dataset.anchors.representing
-        self.model.eval()
-        if not self.samples_users:
-            return ids, encode(self.model.backbone, self.windows, ids).cpu().numpy(), None
-        parts = [self.model.samples(part, self.windows) for part in torch.from_numpy(ids).split(WEIGHTS_AT_ONCE // 8)]
-        own, samples = (torch.cat(side).cpu().numpy() for side in zip(*parts, strict=True))
-        return ids, own, samples
+        return ids, self._encode(torch.from_numpy(ids)).cpu().numpy()
 
-    def _choose_windows(self) -> Windows:
+    def _encode(self, anchor_ids: torch.Tensor) -> torch.Tensor:
+        """h (N, D) of anchors, without dropout."""
+        return encode(self.model.backbone, self.windows, anchor_ids.cpu().numpy())
+
+    def _new_optimizers(self) -> Optimizers:
+        train = self.config.train
+        return Optimizers(self.model.groups(), lr=train.lr, weight_decay=train.weight_decay)
+
+    def _choose_windows(self, *, causal: bool) -> Windows:
         if self.config.train.mode == "prefix":
             return self.windows
-        if not self.model.backbone.causal:
+        if not causal:
             raise TrainingError(
                 f"backbone {self.config.model.backbone} is read at a sequence's last item only",
                 where="train.mode",
@@ -241,21 +217,40 @@ class Trainer:
                     hint="A user needs three interactions to be validated on and four to give a training prefix with it.",
                 )
 
+    def _stage(self, epoch: int) -> Stage | None:
+        """The stage to which an epoch belongs, counted from 1; none for the main training."""
+        last = 0
+        for stage, epochs in self._stages:
+            last += epochs
+            if epoch <= last:
+                return stage
+        return None
+
     def _epoch(self) -> None:
         epoch = self.state.epoch + 1
+        stage = self._stage(epoch)
         started = time.perf_counter() - self.state.seconds
-        sums, step = self._steps(epoch, started)
+        if self.state.done == 0:  # else what it computes is in the checkpoint
+            self.model.before_epoch(epoch, self._encode, stage)
+        sums, step = self._steps(epoch, stage, started)
+        self.model.eval()
         trained = time.perf_counter()
-        scores = self._evaluator.validate(self.model.backbone, self._valid)
+        metrics = [Metric(split="train", name=name, value=value) for name, value in sums.items()]
+        metrics += [Metric(split="train", name=name, value=value) for name, value in self.model.metrics(stage).items()]
+        improved = False
+        if stage is None:
+            scores = self._evaluator.validate(self.model.backbone, self._valid)
+            metrics += [Metric(split="valid", name=name, value=value) for name, value in scores.items()]
+            improved = self._update_best(self._evaluator.score(scores), epoch, step)
+        else:
+            self.state = replace(self.state, epoch=epoch, step=step, done=0, sums=(), seconds=0.0)
+            if self._stage(epoch + 1) != stage:
+                self._optimizers = self._new_optimizers()
         evaluated = time.perf_counter()
-        improved = self._update_best(self._evaluator.score(scores), epoch, step)
-        names = ("loss", "loss_rec", "loss_cs", "loss_is")
-        metrics = [Metric(split="train", name=name, value=value) for name, value in zip(names, sums, strict=True)]
-        metrics += [Metric(split="valid", name=name, value=value) for name, value in scores.items()]
         self.train_seconds += trained - started
         self.evaluate_seconds += evaluated - trained
         # Reported before it is saved: a training that resumes from a checkpoint never reports that epoch again.
-        self._report_entropy()
+        self._report_seen("epoch")
         self._report(
             EpochFinished(
                 epoch=epoch,
@@ -276,27 +271,24 @@ class Trainer:
             self.folder / LAST,
             model=self.model,
             state=state,
-            optimizer=self._optimizer,
+            optimizers=self._optimizers,
             previous=self.folder / PREVIOUS,
         )
 
-    def _steps(self, epoch: int, started: float) -> tuple[list[float], int]:
-        """Train on every prefix once, from where the loop state stands; means of the loss and its parts, and the step reached."""
+    def _steps(self, epoch: int, stage: Stage | None, started: float) -> tuple[dict[str, float], int]:
+        """Train on every prefix once, from where the loop state stands; means of the losses by name, and the step reached."""
         self.model.train()
         generator = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + epoch)
         batches = self._training_windows.batches(torch.from_numpy(self._ids), self.config.train.batch, generator)
-        first = self.state.sums or (0.0, 0.0, 0.0, 0.0)
-        sums = torch.tensor(first, dtype=torch.float64, device=self.device)
+        names = ("loss", *self.model.terms(stage))
+        sums = torch.tensor(self.state.sums or [0.0] * len(names), dtype=torch.float64, device=self.device)
         reported = saved = time.perf_counter()
         for done, ids in enumerate(batches[self.state.done :], self.state.done + 1):
-            losses = self.model.losses(ids, self._training_windows)
-            self._optimizer.zero_grad(set_to_none=True)
-            losses.total.backward()
-            self._optimizer.step()
-            sums += torch.stack([losses.total, losses.rec, losses.inter, losses.intra]).detach()
+            losses = self._update(ids, stage)
+            sums += torch.stack([losses.total, *(losses.terms[name] for name in names[1:])]).detach()
             step = self.state.step + done
             if done % FINITE_EVERY == 0 or done == len(batches):
-                self._check_finite(sums, losses, epoch, step)
+                self._check_finite(sums, names, epoch, step)
             if (now := time.perf_counter()) - reported > REPORT_SECONDS:
                 reported = now
                 self._report(
@@ -311,23 +303,36 @@ class Trainer:
             stopping = self._stop()
             if stopping or now - saved > SAVE_SECONDS:
                 saved = now
-                self._check_finite(sums, losses, epoch, step)
+                self._check_finite(sums, names, epoch, step)
                 self._save(replace(self.state, done=done, sums=tuple(sums.tolist()), seconds=now - started))
             if stopping:
                 raise Stopped
-        return (sums / len(batches)).tolist(), self.state.step + len(batches)
+        return dict(zip(names, (sums / len(batches)).tolist(), strict=True)), self.state.step + len(batches)
 
-    def _check_finite(self, sums: torch.Tensor, losses: Losses, epoch: int, step: int) -> None:
+    def _update(self, ids: torch.Tensor, stage: Stage | None) -> Losses:
+        """All updates of a batch (B,); each term as it was last computed, the total of the last update."""
+        steps = self.model.definition.steps if stage is None else (Step(),)
+        losses = None
+        for step in steps:
+            found = self.model.losses(ids, self._training_windows, stage=stage, step=step)
+            self._optimizers.zero_grad()
+            found.total.backward()
+            self._optimizers.step(step.updates)
+            losses = found if losses is None else found.over(losses)
+        assert losses is not None
+        return losses
+
+    def _check_finite(self, sums: torch.Tensor, names: tuple[str, ...], epoch: int, step: int) -> None:
         if torch.isfinite(sums).all():
             return
-        names = ("L_rec", "L_CS", "L_IS")
-        bad = [name for name, value in zip(names, sums[1:].tolist(), strict=True) if not math.isfinite(value)]
+        bad = [name for name, value in zip(names, sums.tolist(), strict=True) if not math.isfinite(value)]
+        scales = {path: value for name in bad for path, value in self.model.scales(name).items()}
+        settings = {"train.lr": self.config.train.lr} | scales
+        advice = f"Lower train.lr or raise {' or '.join(scales)}." if scales else "Lower train.lr."
         raise TrainingError(
-            f"the loss is no longer a number at epoch {epoch}, step {step}: {', '.join(bad) or 'the total'}",
-            where=f"train.lr = {self.config.train.lr}, loss.temperature = {self.config.loss.temperature}",
-            hint=(
-                f"Lower train.lr or raise loss.temperature. Epoch {self.state.epoch} is kept in {LAST} or {PREVIOUS}."
-            ),
+            f"the loss is no longer a number at epoch {epoch}, step {step}: {', '.join(bad[1:]) or 'the total'}",
+            where=", ".join(f"{path} = {value}" for path, value in settings.items()),
+            hint=f"{advice} Epoch {self.state.epoch} is kept in {LAST} or {PREVIOUS}.",
         )
 
     def _update_best(self, score: float, epoch: int, step: int) -> bool:
@@ -364,33 +369,9 @@ class Trainer:
         )
         return {m.name: m.value for m in metrics if m.subgroup == "all" and m.name != "n"}
 
-    def _report_entropy(self) -> None:
-        """Report the entropy of the synthesizer's weights for a sample of the anchors that represent users."""
-        if not self.samples_users:
-            return
-        ids = self.dataset.anchors.representing
-        neighbors, weights = self.weights(ids[:: -(-len(ids) // PROBE_ANCHORS)])
-        spread = entropy_spread(weights, neighbors > 0)
-        if spread is not None:
-            entropy, low, high = spread
-            self._report(WeightsSeen(epoch=self.state.epoch, step=self.state.step, entropy=entropy, low=low, high=high))
-
-    def _report_weights(self, phase: str) -> None:
-        """Report the synthesizer's weights for the anchors that represent users."""
-        if not self.samples_users:
-            return
-        ids = self.dataset.anchors.representing
-        neighbors, weights = self.weights(ids)
-        rows, columns = np.nonzero(neighbors)
-        self._report(
-            WeightsSampled(
-                phase=phase,
-                epoch=self.state.best_epoch if phase == "best" else self.state.epoch,
-                step=self.state.step,
-                columns={
-                    "anchor_id": ids[rows],
-                    "neighbor_id": neighbors[rows, columns],
-                    "weight": weights[rows, columns],
-                },
-            )
-        )
+    def _report_seen(self, phase: str) -> None:
+        """Report what the parts have to show."""
+        epoch = self.state.best_epoch if phase == "best" else self.state.epoch
+        for part in self.model.active():
+            for event in part.seen(phase, epoch=epoch, step=self.state.step):
+                self._report(event)

@@ -134,7 +134,7 @@ def without_contrast(store: Store, run: StoredRun, model: Recommender) -> tuple[
         same = row["state"] == "finished" and row["kind"] == "train" and row["run_id"] != run["run_id"]
         if same and row["dataset_name"] == run["dataset_name"]:
             config = Config.model_validate(row["config"])
-            if not config.contrasts and _alike(config, own):
+            if config.is_plain and _alike(config, own):
                 other, _ = recommender_of(store, runs.find_run(store, row["run_id"]))
                 return other, f"run {row['run_id']}, {row['name']}" if row["name"] != row[
                     "run_id"

@@ -148,7 +148,7 @@ def request_of(
     train = {"device": device or _device(row), "threads": threads or row["threads"] or config.train.threads}
     semantics = config.semantics.model_copy(update={"budget": None})  # no paid calls are made
     config = config.model_copy(update={"train": config.train.model_copy(update=train), "semantics": semantics})
-    needs_sets = config.contrasts and config.semantics.vector != "collaborative"
+    needs_sets = bool(config.needs) and config.semantics.vector != "collaborative"
     job = {stored_semantics.JOB: stored_semantics.sets_of(row)} if needs_sets else {}
     return RunRequest(run_id=row["run_id"], config=config, preset=row["preset"] or "default", job=job)
 

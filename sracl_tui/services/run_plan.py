@@ -77,7 +77,7 @@ def _semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> lis
             missing_texts += len(distinct) - _encoded(store, encoder, list(found.values()))
     open_prompts = prompts["prompts"] - prompts["identical"] - prompts["cached"]
     mean = config.semantics.vector == "item-mean"
-    kinds: tuple[tuple[Kind, bool], ...] = (("user", needs.users), ("item", needs.items))
+    kinds: tuple[tuple[Kind, bool], ...] = (("user", needs.user_list), ("item", needs.item_list))
     lists = {kind: needs.list_id(kind, sets["item" if mean else kind], encoder) for kind, on in kinds if on}
     open_lists = [kind for kind, list_id in lists.items() if caches.known_neighbors(store, list_id) is None]
     anchors = len(needs.dataset.anchors.ids(0)) if "user" in open_lists else 0
@@ -112,7 +112,7 @@ def _training(needs: Needs, store: Store) -> tuple[float, str]:
         return seen["seconds"] * min(
             seen["epochs"], config.train.epochs
         ), f"from {seen['runs']} finished runs of this config"
-    each = CONTRAST_SECONDS if config.contrasts else BACKBONE_SECONDS
+    each = BACKBONE_SECONDS if config.is_plain else CONTRAST_SECONDS
     epochs = min(TYPICAL_EPOCHS, config.train.epochs)
     seconds = len(needs.dataset.anchors.ids(0)) * each * epochs
     return seconds, f"a rule of thumb for two cores and {epochs} epochs: no run of this config has finished yet"

@@ -18,7 +18,7 @@ from engine.config import Config
 from engine.config_files import build_config
 from engine.data.dataset import TRAIN, Dataset, Items
 from engine.events import EpochFinished, Evaluated, Event, StepFinished
-from engine.methods.sracl import Semantics
+from engine.methods.semantics import Semantics
 from engine.models.sasrec import SASRec
 from engine.training import checkpoint
 from engine.training.trainer import BEST, LAST, Trainer, TrainResult

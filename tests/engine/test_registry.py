@@ -45,7 +45,7 @@ def test_asking_for_names_imports_no_entry() -> None:
     code = """
 import sys
 from engine.config_files import build_config
-from engine.config import choices, registries
+from engine.setting_paths import choices, registries
 build_config({"kind": "mlp", "backbone": "bert4rec"})
 [registry.names() for registry in registries().values()]
 loaded = {name for name in sys.modules if name.startswith(("torch", "engine.models", "engine.semantics", "engine.retrieval"))}

@@ -24,6 +24,9 @@ COUNTS = {
     "model.backbone": ("gru4rec", "losses", {}),
     "model.mask": (0.7, "losses", {"backbone": "bert4rec"}),
     "model.padding": ("random", "weights", {}),
+    "method.name": ("plain", "losses", {}),
+    "method.parts": (["rec", "intra"], "losses", {}),
+    "parts.rec.weight": (0.5, "losses", {}),
     "synthesizer.kind": ("dot", "losses", {}),
     "synthesizer.weight_dropout": (0.2, "losses", {}),
     "synthesizer.item_kind": ("synthesize", "losses", {}),
@@ -95,11 +98,8 @@ def test_setting_changes_something(run, path, request):
     settings = {"epochs": 1} | under
     if path in FIXTURES:
         request.getfixturevalue(FIXTURES[path])
-    section, leaf = path.split(".")
-    before, after = run(**settings), run(**(settings | {leaf: value}))
-    assert getattr(getattr(before.trainer.config, section), leaf) != getattr(
-        getattr(after.trainer.config, section), leaf
-    )
+    before, after = run(**settings), run(**(settings | {path: value}))
+    assert path in after.trainer.config.differences(before.trainer.config)
     assert before.trace[where] != after.trace[where]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.data.batching.windows import Batch, Windows
+from engine.data.batching.windows import Batch, Runs, Windows
 from engine.data.dataset import TRAIN, Dataset
 
 
@@ -27,6 +27,7 @@ class SharedWindows(Windows):
 
     def __init__(self, dataset: Dataset, max_length: int) -> None:
         super().__init__(dataset, max_length)
+        self._own_starts, self._own_lengths = self._starts, self._lengths  # those of the prefixes, not of the windows
         anchors = dataset.anchors
         self._users = torch.from_numpy(np.concatenate([[0], anchors.user_ids]).astype(np.int64))
         train = anchors.roles == TRAIN
@@ -50,20 +51,33 @@ class SharedWindows(Windows):
         depths = anchors.ends - 1 - (ends[:, 0] - lengths)[inverse]
         self._depths = torch.from_numpy(np.concatenate([[-1], depths]))  # index of the prefix's last item in its window
 
-    def gather(self, groups: Sequence[Tensor], device: torch.device | str = "cpu") -> Batch:
-        """Each group's windows once, and the token at which each of its prefixes is read."""
-        kept, windows, before = [], [], 0
-        for ids in groups:
-            numbers, inverse = self.numbers[ids].unique(return_inverse=True)
-            kept.append(numbers)
-            windows.append(inverse + before)
-            before += len(numbers)
-        packed = self.pack(torch.cat(kept))
+    def gather(self, groups: Sequence[Tensor | Runs], device: torch.device | str = "cpu") -> Batch:
+        """Each group's windows once, and the token at which each of its prefixes is read; runs are read at their last token."""
+        kept: list[Tensor | Runs] = []
+        windows: list[Tensor] = []
+        depths: list[Tensor] = []
+        before = 0
+        for group in groups:
+            if isinstance(group, Tensor):
+                numbers, inverse = self.numbers[group].unique(return_inverse=True)
+                kept.append(numbers)
+                windows.append(inverse + before)
+                depths.append(self._depths[group])
+            else:
+                kept.append(group)
+                windows.append(torch.arange(before, before + len(group)))
+                depths.append(group.lengths - 1)
+            before += len(kept[-1])
+        packed = self._pack_groups(kept)
         firsts = (packed.last - packed.lengths + 1)[
             packed.restore
         ]  # (W,) first token of each window, in the requested order
-        tokens = firsts[torch.cat(windows)] + self._depths[torch.cat(list(groups))]
+        tokens = firsts[torch.cat(windows)] + torch.cat(depths)
         return Batch(packed.to(device), tuple(map(len, kept)), tokens.to(device))
+
+    def anchor_runs(self, anchor_ids: Tensor) -> Runs:
+        """The windows of prefixes on their own, as runs."""
+        return Runs(self._own_starts[anchor_ids], self._own_lengths[anchor_ids])
 
     def group_ids(self, anchor_ids: Tensor) -> Tensor:
         """(B,) the user of each prefix: a batch holds many prefixes of one user, which are false negatives of each other."""

@@ -33,6 +33,8 @@ class Packed:
     """(count, length) of each block, in order of the tokens."""
     padding_mask: Tensor | None = None
     """(B, n) true at padding, where the sequences are padded to one block (engine/data/batching/padded_windows.py)."""
+    causal: bool = True
+    """False where every token sees its whole sequence, whatever the backbone does otherwise (a pretraining)."""
 
     @property
     def hidden(self) -> Tensor | None:
@@ -57,8 +59,23 @@ class Packed:
 
 
 @dataclass(frozen=True)
+class Runs:
+    """C sequences, each a run of one long row of items: windows cut short, or sequences that no data set holds."""
+
+    starts: Tensor
+    """(C,) index of the first item in `source`."""
+    lengths: Tensor
+    """(C,) items, from 1 to the window n."""
+    source: Tensor | None = None
+    """(N,) the row; none for the interactions of the data set."""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Groups of prefixes, packed together."""
+    """Groups of sequences, packed together."""
 
     packed: Packed
     sequences: tuple[int, ...]
@@ -90,9 +107,27 @@ class Windows:
         """The windows of B anchors (ids, on the CPU), packed and moved to a device."""
         return lay_out(self._sequence, self._starts[anchor_ids], self._lengths[anchor_ids], self.max_length).to(device)
 
-    def gather(self, groups: Sequence[Tensor], device: torch.device | str = "cpu") -> Batch:
-        """Groups of prefixes (ids, on the CPU), each prefix a sequence of its own, packed into one batch on a device."""
-        return Batch(self.pack(torch.cat(list(groups)), device), tuple(map(len, groups)))
+    def gather(self, groups: Sequence[Tensor | Runs], device: torch.device | str = "cpu") -> Batch:
+        """Groups of anchors (ids, on the CPU) or of runs, each a sequence of its own, packed into one batch on a device."""
+        return Batch(self._pack_groups(groups).to(device), tuple(map(len, groups)))
+
+    def anchor_runs(self, anchor_ids: Tensor) -> Runs:
+        """The windows of anchors as runs of the data set's interactions."""
+        return Runs(self._starts[anchor_ids], self._lengths[anchor_ids])
+
+    def _runs(self, ids: Tensor) -> Runs:
+        """What `pack` packs for ids, as runs."""
+        return Runs(self._starts[ids], self._lengths[ids])
+
+    def _pack_groups(self, groups: Sequence[Tensor | Runs]) -> Packed:
+        """Groups of ids as `pack` takes them, and of runs, on the CPU."""
+        ids = [group for group in groups if isinstance(group, Tensor)]
+        if len(ids) == len(groups):
+            return self.pack(torch.cat(ids))
+        runs = [self._runs(group) if isinstance(group, Tensor) else group for group in groups]
+        source, firsts = join_sources(self._sequence, runs)
+        starts = torch.cat([run.starts + first for run, first in zip(runs, firsts, strict=True)])
+        return lay_out(source, starts, torch.cat([run.lengths for run in runs]), self.max_length)
 
     def group_ids(self, anchor_ids: Tensor) -> Tensor | None:
         """(B,) equal numbers for prefixes that are no negatives of each other in InfoNCE; none where all are."""
@@ -102,6 +137,21 @@ class Windows:
         """All prefixes once, in random order, `size` in each batch; a last one of one prefix is left out."""
         order = ids[torch.randperm(len(ids), generator=generator)]
         return [part for part in order.split(size) if len(part) > 1] or [order]
+
+
+def join_sources(sequence: Tensor, runs: Sequence[Runs]) -> tuple[Tensor, list[int]]:
+    """One row with the interactions (N,) and all other sources, and where in it each run's source begins."""
+    sources: dict[int, Tensor] = {id(sequence): sequence}
+    for run in runs:
+        if run.source is not None:
+            sources[id(run.source)] = run.source
+    firsts: dict[int, int] = {}
+    before = 0
+    for key, source in sources.items():
+        firsts[key] = before
+        before += len(source)
+    joined = torch.cat(list(sources.values())) if len(sources) > 1 else sequence
+    return joined, [firsts[id(sequence if run.source is None else run.source)] for run in runs]
 
 
 def lay_out(sequence: Tensor, starts: Tensor, lengths: Tensor, max_length: int) -> Packed:

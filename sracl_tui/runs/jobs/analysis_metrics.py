@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from store.journal.journal import read_events
 
 if TYPE_CHECKING:
+    from engine.methods.sracl import Synthesis
     from engine.training.trainer import Trainer
 
 SPLIT = "analysis"
@@ -31,11 +32,14 @@ def measure(
 
     values = {"h": geometry.vector_metrics(own)}
     if samples is not None:
-        neighbors, weights = trainer.weights(trainer.dataset.anchors.representing)
+        synthesis = weighing(trainer, "inter")
+        assert synthesis is not None, "there are samples, so there is a part that makes them"
+        representing = trainer.dataset.anchors.representing
+        neighbors, weights = synthesis.user_table(representing)
         present = neighbors > 0
         values["h_plus"] = geometry.vector_metrics(samples[present.any(axis=1)])
         values["weights"] = {
-            "spearman": geometry.spearman(_similarity(trainer), weights, present),
+            "spearman": geometry.spearman(synthesis.similarity(representing), weights, present),
             "entropy": geometry.weight_entropy(weights, present),
         }
         initial = _initial_weights(folder, present)
@@ -49,15 +53,9 @@ def measure(
     ]
 
 
-def _similarity(trainer: Trainer) -> NDArray[np.float32]:
-    """Similarity (R, K) of the anchors that represent users to their neighbors."""
-    import torch
-
-    semantics = trainer.model.semantics
-    if semantics is None:
-        raise ValueError("a run without contrastive losses has no neighbors")
-    ids = torch.from_numpy(trainer.dataset.anchors.representing).to(semantics.similarity.device)
-    return semantics.similarity[ids].cpu().numpy()
+def weighing(trainer: Trainer, part: str) -> Synthesis | None:
+    """Who weighs neighbors for a part of the method, `inter` or `intra`; none where that part is off."""
+    return trainer.model.shared("synthesis") if part in trainer.model.parts else None
 
 
 def _initial_weights(folder: Path, present: NDArray[np.bool_]) -> NDArray[np.float32] | None:

@@ -40,4 +40,4 @@ def users_only(config: Config, pool: str) -> Config:
     """The same settings with another candidate pool, and neighbors of users alone."""
     retrieval = config.retrieval.model_copy(update={"pool": pool})
     loss = config.loss.model_copy(update={"alpha": config.loss.alpha or 0.1, "beta": 0.0})
-    return config.model_copy(update={"retrieval": retrieval, "loss": loss})
+    return config.model_copy(update={"retrieval": retrieval, "loss": loss, "method": Config().method})

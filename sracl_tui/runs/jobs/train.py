@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.data.dataset import TRAIN
 from engine.setting_paths import named_entries
 from engine.training.trainer import LAST, PREVIOUS, Trainer
-from sracl_tui.runs.jobs.analysis_metrics import measure
+from sracl_tui.runs.jobs.analysis_metrics import measure, weighing
 from sracl_tui.runs.jobs.semantic_vectors import semantic_vectors
 from sracl_tui.runs.stages import neighbors as neighbor_stage
 from sracl_tui.runs.stages.needs import Needs
@@ -26,7 +26,7 @@ from store.opening import open_store
 
 if TYPE_CHECKING:
     from engine.data.dataset import Dataset
-    from engine.methods.sracl import Semantics
+    from engine.methods.semantics import Semantics
     from sracl_tui.runs.jobs.base import JobContext
     from store.database.database import Store
 
@@ -38,7 +38,7 @@ def train(context: JobContext) -> None:
     """
     with open_store(context.home) as store:
         dataset = context.open_dataset(store)
-        semantics = _semantics(context, store, dataset) if context.request.config.contrasts else None
+        semantics = _semantics(context, store, dataset) if context.request.config.needs else None
         trainer = _trainer(context, dataset, semantics)
     if context.resume:
         _restore(context, trainer)
@@ -98,15 +98,22 @@ def _write_arrays(trainer: Trainer, folder: Path) -> tuple[Any, Any]:
     Returns:
         h and h+; h+ is None for a run without a synthesizer.
     """
-    ids, own, samples = trainer.user_vectors()
-    columns = {"anchor_id": pa.array(ids), "h": _lists(own)}
-    if samples is not None:
-        columns["h_plus"] = _lists(samples)
+    users, items = weighing(trainer, "inter"), weighing(trainer, "intra")
+    if users is None:
+        ids, own = trainer.user_vectors()
+        columns, samples = {"anchor_id": pa.array(ids), "h": _lists(own)}, None
+    else:
+        ids = trainer.dataset.anchors.representing
+        parts = [
+            users.samples(trainer.model.backbone, part, trainer.windows) for part in torch.from_numpy(ids).split(256)
+        ]
+        own, samples = (torch.cat(side).cpu().numpy() for side in zip(*parts, strict=True))
+        columns = {"anchor_id": pa.array(ids), "h": _lists(own), "h_plus": _lists(samples)}
         anchors = trainer.dataset.anchors.ids(TRAIN)
-        _write_weights(folder / "weights.parquet", "anchor_id", anchors, *trainer.weights(anchors))
-    if trainer.weighs_items:
-        items = np.arange(1, len(trainer.dataset.items) + 1)
-        _write_weights(folder / "item_weights.parquet", "item_id", items, *trainer.item_weights(items))
+        _write_weights(folder / "weights.parquet", "anchor_id", anchors, *users.user_table(anchors))
+    if items is not None and trainer.config.synthesizer.item_kind == "synthesize":
+        item_ids = np.arange(1, len(trainer.dataset.items) + 1)
+        _write_weights(folder / "item_weights.parquet", "item_id", item_ids, *items.item_table(item_ids))
     pq.write_table(pa.table(columns), folder / "user_vectors.parquet", compression="zstd")
     return own, samples
 

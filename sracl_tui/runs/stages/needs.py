@@ -13,6 +13,7 @@ from engine.config import Config, content_hash
 from engine.data.dataset import Dataset
 from engine.data.perturb import perturb_items
 from engine.extension_points import BACKENDS
+from engine.method_table import Needs as MethodNeeds
 from engine.retrieval.backends import build_backend
 
 if TYPE_CHECKING:
@@ -35,21 +36,31 @@ class Needs:
     text_dataset: Dataset
     """The dataset with titles dropped or swapped if the config does so; otherwise `dataset` itself."""
     users: bool
-    """Whether neighbors of users are needed (alpha > 0)."""
+    """Whether semantic vectors of users are needed."""
     items: bool
-    """Whether neighbors of items are needed (beta > 0)."""
+    """Whether semantic vectors of items are needed."""
 
     @classmethod
     def of(cls, config: Config, dataset: Dataset) -> Needs:
         """Needs of a config on a dataset; perturbs the titles as configured."""
         items = perturb_items(dataset.items, drop=config.data.drop_titles, swap=config.data.swap_titles)
         text = dataset if items is dataset.items else replace(dataset, items=items)
-        return cls(config, dataset, text, users=config.loss.alpha > 0, items=config.loss.beta > 0)
+        return cls(config, dataset, text, users=config.needs.users, items=config.needs.items)
 
     @property
     def textual(self) -> bool:
-        """Whether the run uses text: contrastive losses are on and the vectors are not collaborative."""
-        return self.config.contrasts and self.config.semantics.vector != "collaborative"
+        """Whether the run uses text: its method needs semantic vectors, and these are not collaborative."""
+        return bool(self.config.needs) and self.config.semantics.vector != "collaborative"
+
+    @property
+    def user_list(self) -> bool:
+        """Whether neighbors of users are retrieved."""
+        return self.users and bool(self.config.needs & MethodNeeds.NEIGHBORS)
+
+    @property
+    def item_list(self) -> bool:
+        """Whether substitutes of items are retrieved."""
+        return self.items and bool(self.config.needs & MethodNeeds.SUBSTITUTES)
 
     @property
     def vector_anchors(self) -> Ids:
@@ -109,5 +120,5 @@ class Needs:
 
 
 def needs_of(config: Config, dataset: Dataset, kinds: Sequence[str]) -> Needs:
-    """Needs restricted to the given kinds of summaries, regardless of alpha and beta."""
+    """Needs restricted to the given kinds of summaries, regardless of the method."""
     return replace(Needs.of(config, dataset), users="user" in kinds, items="item" in kinds)

@@ -22,7 +22,7 @@ from store.database.database import Store
 from store.queries import caches
 
 if TYPE_CHECKING:
-    from engine.methods.sracl import Semantics
+    from engine.methods.semantics import Semantics
     from engine.semantics.kinds import Kind
 
 
@@ -41,9 +41,9 @@ def find_neighbors(
     lists: dict[Kind, NeighborList] = {}
     with clock.stage("neighbors") as outcome:
         computed: list[str] = []
-        if needs.users:
+        if needs.user_list:
             lists["user"] = _find_list(needs, vectors, "user", store, clock, stop, computed)
-        if needs.items:
+        if needs.item_list:
             lists["item"] = _find_list(needs, vectors, "item", store, clock, stop, computed)
         outcome |= {"cached": not computed, "detail": ", ".join(computed)}
     return lists
@@ -111,7 +111,7 @@ def as_semantics(needs: Needs, vectors: Vectors, lists: dict[Kind, NeighborList]
     """
     import torch
 
-    from engine.methods.sracl import Semantics
+    from engine.methods.semantics import Semantics
 
     anchors, retrieval = needs.dataset.anchors, needs.config.retrieval
     source_anchors = np.arange(len(anchors) + 1)

@@ -202,7 +202,7 @@ class CostsScreen(BaseScreen):
 
         try:
             config, _ = load_config(assignments=tuple(settings.split()))
-            kinds = tuple(kind for kind, on in (("user", config.loss.alpha > 0), ("item", config.loss.beta > 0)) if on)
+            kinds = tuple(kind for kind, on in (("user", config.needs.users), ("item", config.needs.items)) if on)
             found = quote_summaries(self.sracl.home, config, kinds, vectors=True)
         except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Priced(f"next run {settings}\n✗ {error}"))

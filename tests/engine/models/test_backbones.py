@@ -17,7 +17,7 @@ from engine.data.batching.windows import Windows
 from engine.data.dataset import TRAIN
 from engine.errors import ConfigError
 from engine.extension_points import BACKBONES
-from engine.methods.sracl import SRACL
+from engine.methods.model import Model
 from engine.models import bert4rec
 from engine.models.registry import build_backbone
 from tests.support.commands import ROOT
@@ -234,7 +234,7 @@ def test_the_three_losses(make_dataset, make_semantics, small_config, monkeypatc
     config = small_config(backbone=name, dropout=0.0, attention_dropout=0.0, **settings)
     semantics = make_semantics(dataset, dtype=torch.float64)
     torch.manual_seed(1)
-    model = SRACL(config, items=len(dataset.items), semantics=semantics).double()
+    model = Model(config, dataset=dataset, windows=Windows(dataset, N), semantics=semantics).double()
     with torch.no_grad():
         model.backbone.item_embedding.weight.mul_(30)
     windows, ids = Windows(dataset, N), torch.from_numpy(dataset.anchors.ids(TRAIN))[5:17]
@@ -243,17 +243,24 @@ def test_the_three_losses(make_dataset, make_semantics, small_config, monkeypatc
     hidden, targets = model.backbone(windows.pack(ids)), windows.targets[ids]
     expected = model.backbone.loss(windows.pack(ids), targets)
     if name != "bert4rec":
-        torch.testing.assert_close(losses.rec, F.cross_entropy(model.backbone.scores(hidden), targets - 1))
-    torch.testing.assert_close(losses.rec, expected)
+        torch.testing.assert_close(
+            losses.terms["loss_rec"], F.cross_entropy(model.backbone.scores(hidden), targets - 1)
+        )
+    torch.testing.assert_close(losses.terms["loss_rec"], expected)
     samples = []
     for anchor in ids.tolist():
         neighbors = semantics.neighbors[anchor][semantics.neighbors[anchor] > 0]
         samples.append(model.backbone(windows.pack(neighbors)).mean(0) if len(neighbors) else None)
     kept = [row for row, sample in enumerate(samples) if sample is not None]
     positives = torch.stack([samples[row] for row in kept])
-    for part, on, pair in ((losses.inter, alpha, (hidden[kept], positives)), (losses.intra, beta, (hidden, hidden))):
+    for part, on, pair in (
+        (losses.terms["loss_cs"], alpha, (hidden[kept], positives)),
+        (losses.terms["loss_is"], beta, (hidden, hidden)),
+    ):
         torch.testing.assert_close(part, nce(*pair) if on else torch.zeros((), dtype=torch.float64))
-    torch.testing.assert_close(losses.total, losses.rec + alpha * losses.inter + beta * losses.intra)
+    torch.testing.assert_close(
+        losses.total, losses.terms["loss_rec"] + alpha * losses.terms["loss_cs"] + beta * losses.terms["loss_is"]
+    )
 
 
 def nce(anchors, positives):

@@ -16,7 +16,6 @@ from engine.errors import Interrupted
 from engine.events import Event, StageProgress, ignore
 from engine.retrieval.leaks import LeakReport, leak_table
 from engine.retrieval.neighbors import NeighborTable, anchors_needed, item_neighbors, user_neighbors
-from engine.setting_paths import choices
 
 
 def make_dataset(histories: list[list[int]], items: int = 9) -> Dataset:

@@ -15,6 +15,7 @@ from torch import nn
 from engine.errors import CheckpointError
 from engine.training import checkpoint
 from engine.training.checkpoint import FORMAT, LoopState
+from engine.training.optimizer import Optimizers
 
 STATE = LoopState(
     config_hash="abc", dataset_sha256="def", seed=3, epoch=2, step=14, best_epoch=1, best_score=0.1 + 0.2, bad_epochs=1
@@ -26,7 +27,7 @@ def trained(seed=0, steps=3, size=4):
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(size, size), nn.Linear(size, 1))
     model[1].bias.requires_grad_(False)
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.1, fused=True)
+    optimizer = Optimizers({"all": [p for p in model.parameters() if p.requires_grad]}, lr=0.1, weight_decay=0.0)
     go_on(model, optimizer, steps, size)
     return model, optimizer
 
@@ -35,7 +36,7 @@ def go_on(model, optimizer, steps, size=4):
     for _ in range(steps):
         optimizer.zero_grad()
         model(torch.randn(5, size)).pow(2).sum().backward()
-        optimizer.step()
+        optimizer.step("all")
 
 
 @pytest.fixture
@@ -50,34 +51,36 @@ def equal(one, other):
 @pytest.mark.parametrize("steps", [3, 0])
 def test_round_trip_goes_on_bit_by_bit(path, steps):
     model, optimizer = trained(steps=steps)
-    checkpoint.save(path, model=model, state=STATE, optimizer=optimizer)
+    checkpoint.save(path, model=model, state=STATE, optimizers=optimizer)
     go_on(model, optimizer, 4)
     drawn = torch.rand(3)
 
     other, other_optimizer = trained(seed=9, steps=2)
     if steps == 0:  # an Adam that has not stepped has no state: nor must the one that goes on
-        other_optimizer = torch.optim.Adam([p for p in other.parameters() if p.requires_grad], lr=0.1, fused=True)
-    assert checkpoint.load(path, model=other, optimizer=other_optimizer) == STATE
+        other_optimizer = Optimizers(
+            {"all": [p for p in other.parameters() if p.requires_grad]}, lr=0.1, weight_decay=0.0
+        )
+    assert checkpoint.load(path, model=other, optimizers=other_optimizer) == STATE
     go_on(other, other_optimizer, 4)
     assert equal(model, other)
     assert torch.equal(torch.rand(3), drawn)
-    ours, theirs = optimizer.state_dict()["state"], other_optimizer.state_dict()["state"]
-    for number, slots in ours.items():
-        assert set(slots) == {"step", "exp_avg", "exp_avg_sq"}
-        assert all(torch.equal(value, theirs[number][slot]) for slot, value in slots.items())
+    ours, theirs = optimizer.slots(), other_optimizer.slots()
+    assert {name.rpartition(".")[2] for name in ours} <= {"step", "exp_avg", "exp_avg_sq"}
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
 def test_without_an_optimizer_only_the_weights_are_read(path):
     model, optimizer = trained()
-    checkpoint.save(path, model=model, state=STATE, optimizer=optimizer)
+    checkpoint.save(path, model=model, state=STATE, optimizers=optimizer)
     other, other_optimizer = trained(seed=9)
-    before = other_optimizer.state_dict()["state"][0]["exp_avg"].clone()
+    before = other_optimizer.slots()["0.exp_avg"].clone()
     torch.manual_seed(4)
     drawn = torch.rand(1)
     torch.manual_seed(4)
     checkpoint.load(path, model=other)
     assert torch.equal(torch.rand(1), drawn), "the generator is left alone"
-    assert torch.equal(other_optimizer.state_dict()["state"][0]["exp_avg"], before)
+    assert torch.equal(other_optimizer.slots()["0.exp_avg"], before)
     assert equal(model, other)
 
 
@@ -85,7 +88,7 @@ def test_a_checkpoint_without_optimizer_is_no_place_to_go_on_from(path):
     model, optimizer = trained()
     checkpoint.save(path, model=model, state=STATE)
     with pytest.raises(CheckpointError, match="has no optimizer"):
-        checkpoint.load(path, model=model, optimizer=optimizer)
+        checkpoint.load(path, model=model, optimizers=optimizer)
 
 
 @pytest.mark.parametrize("score", [-math.inf, 1 / 3, 0.1 + 0.2])
@@ -97,7 +100,7 @@ def test_state_keeps_its_full_precision(path, score):
 
 def test_read_weights_by_prefix(path):
     model, optimizer = trained()
-    checkpoint.save(path, model=model, state=STATE, optimizer=optimizer)
+    checkpoint.save(path, model=model, state=STATE, optimizers=optimizer)
     assert set(checkpoint.read_weights(path)) == {"0.weight", "0.bias", "1.weight", "1.bias"}
     weights = checkpoint.read_weights(path, "0.")
     assert set(weights) == {"weight", "bias"}
@@ -112,18 +115,18 @@ def test_missing(path):
 
 def test_truncated_anywhere(path):
     model, optimizer = trained()
-    checkpoint.save(path, model=model, state=STATE, optimizer=optimizer)
+    checkpoint.save(path, model=model, state=STATE, optimizers=optimizer)
     whole = path.read_bytes()
     for length in [0, 1, 7, 8, 9, 100, *range(200, len(whole), 997), len(whole) - 1]:
         path.write_bytes(whole[:length])
         with pytest.raises(CheckpointError, match="damaged"):
-            checkpoint.load(path, model=model, optimizer=optimizer)
+            checkpoint.load(path, model=model, optimizers=optimizer)
         with pytest.raises(CheckpointError):
             checkpoint.read_state(path)
 
 
 def test_garbled(path):
-    checkpoint.save(path, model=nn.Linear(3, 3), state=STATE, optimizer=trained()[1])
+    checkpoint.save(path, model=nn.Linear(3, 3), state=STATE, optimizers=trained()[1])
     whole = path.read_bytes()
     (header,) = struct.unpack("<Q", whole[:8])
     places = [*range(0, 8 + header, 11), *range(8 + header, len(whole), 401), len(whole) - 1]  # of names, state, values
@@ -163,7 +166,7 @@ def test_another_shape(path):
 
 def test_the_old_file_survives_a_rename_that_fails(path, monkeypatch):
     model, optimizer = trained()
-    checkpoint.save(path, model=model, state=STATE, optimizer=optimizer)
+    checkpoint.save(path, model=model, state=STATE, optimizers=optimizer)
     old = path.read_bytes()
     go_on(model, optimizer, 1)
 
@@ -173,11 +176,11 @@ def test_the_old_file_survives_a_rename_that_fails(path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fail)
         with pytest.raises(CheckpointError, match="No space left") as caught:
-            checkpoint.save(path, model=model, state=STATE, optimizer=optimizer)
+            checkpoint.save(path, model=model, state=STATE, optimizers=optimizer)
     assert caught.value.where == str(path)
     assert path.read_bytes() == old
     assert list(path.parent.iterdir()) == [path], "nothing is left lying about"
-    checkpoint.save(path, model=model, state=STATE, optimizer=optimizer)
+    checkpoint.save(path, model=model, state=STATE, optimizers=optimizer)
     assert path.read_bytes() != old
 
 

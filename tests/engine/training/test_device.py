@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine.events import EpochFinished, Evaluated, WeightsSampled
-from engine.training import trainer
+from engine.training import optimizer, trainer
 from engine.training.trainer import BEST
 from tests.support import pretended_device
 
@@ -17,7 +17,7 @@ PLAIN = {"dropout": 0.0, "attention_dropout": 0.0, "weight_dropout": 0.0, "epoch
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch):
-    adam, tensor = trainer.Adam, torch.tensor
+    adam, tensor = optimizer.Adam, torch.tensor
 
     def made(data, *, device=None, **kwargs):
         """`meta` tensors are made without asking the machine; others are made on the CPU and moved."""
@@ -27,7 +27,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         trainer, "pick_device", lambda name: torch.device(name if name != "auto" else pretended_device.DEVICE)
     )
-    monkeypatch.setattr(trainer, "Adam", lambda *args, fused, **kwargs: adam(*args, foreach=False, **kwargs))
+    monkeypatch.setattr(optimizer, "Adam", lambda *args, fused, **kwargs: adam(*args, foreach=False, **kwargs))
     return pretended_device.Machine()
 
 

@@ -7,6 +7,7 @@ import torch
 
 from engine.config import Config
 from engine.config_files import build_config
+from engine.methods import sracl
 from engine.training.trainer import LAST
 
 PLAIN = {"dropout": 0.0, "attention_dropout": 0.0, "weight_dropout": 0.0, "epochs": 1}
@@ -46,7 +47,7 @@ def test_only_the_encoder_is_narrow_and_only_while_it_trains(prepare, world, mon
         lambda module, given, got: seen.setdefault("layer", []).append(got.dtype)
     )
     monkeypatch.setattr(model.backbone, "scores", note("scores", model.backbone.scores))
-    monkeypatch.setattr(model, "_contrast", note("contrast", model._contrast))
+    monkeypatch.setattr(sracl, "info_nce", note("contrast", sracl.info_nce))
     model.losses(torch.from_numpy(made.trainer._ids[:8]), made.trainer.windows).total.backward()
     assert seen == {
         "layer": [torch.bfloat16],

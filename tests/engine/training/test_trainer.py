@@ -37,7 +37,9 @@ def test_every_training_prefix_once_per_epoch_in_another_order(prepare, world, m
     made = prepare(epochs=2)
     batches, losses = [], made.trainer.model.losses
     monkeypatch.setattr(
-        made.trainer.model, "losses", lambda ids, windows: batches.append(ids.tolist()) or losses(ids, windows)
+        made.trainer.model,
+        "losses",
+        lambda ids, windows, **of: batches.append(ids.tolist()) or losses(ids, windows, **of),
     )
     made.trainer.run()
     count = world.steps
@@ -70,7 +72,11 @@ def scripted(prepare, monkeypatch):
             measured.append((role, backbone.item_embedding.weight.detach().clone()))
             return np.full(len(ids), ranks[min(len(measured), len(ranks)) - 1], np.int32)
 
+        def rank_and_list(*args, k):
+            return rank(*args), np.ones((len(args[3]), k), np.int32)
+
         monkeypatch.setattr(evaluator, "rank_targets", rank)
+        monkeypatch.setattr(evaluator, "rank_and_list", rank_and_list)
         made.finish()
         return made, measured
 
@@ -184,10 +190,14 @@ def test_sampled_weights(run, world, kind):
 
 def test_user_vectors_and_weights(run, world):
     made = run()
-    ids, own, samples = made.trainer.user_vectors()
+    ids, alone = made.trainer.user_vectors()
     assert ids.tolist() == world.dataset.anchors.representing.tolist()
+    synthesis, model = made.trainer.model.shared("synthesis"), made.trainer.model
+    both = synthesis.samples(model.backbone, torch.from_numpy(ids), made.trainer.windows)
+    own, samples = (part.numpy() for part in both)
     assert own.shape == samples.shape == (len(ids), 8)
-    neighbors, weights = made.trainer.weights(ids)
+    assert own == pytest.approx(alone, abs=1e-5)
+    neighbors, weights = synthesis.user_table(ids)
     assert neighbors.tolist() == world.semantics.neighbors[ids].tolist()
     assert (weights[neighbors == 0] == 0).all()
     lonely = ~(neighbors > 0).any(1)
@@ -199,10 +209,8 @@ def test_user_vectors_and_weights(run, world):
 def test_a_run_without_contrasts_tells_of_no_weights(run):
     made = run(alpha=0, beta=0, semantics=None)
     assert not made.of(WeightsSampled)
-    with pytest.raises(ValueError, match="no neighbor weights"):
-        made.trainer.weights(np.array([1]))
-    ids, own, samples = made.trainer.user_vectors()
-    assert samples is None
+    assert made.trainer.model.shared("synthesis") is None
+    ids, own = made.trainer.user_vectors()
     assert own.shape == (len(ids), 8)
 
 
@@ -225,7 +233,7 @@ def test_what_can_be_learned_is_learned(run, make_dataset, make_semantics, setti
 @pytest.mark.parametrize("settings", [{}, {"alpha": 0, "beta": 0, "semantics": None}], ids=["contrasts", "backbone"])
 def test_a_loss_that_is_no_number_is_explained(prepare, settings):
     made = prepare(lr=1e30, **settings)
-    with pytest.raises(TrainingError, match=r"no longer a number at epoch 1, step \d+: .*L_rec") as caught:
+    with pytest.raises(TrainingError, match=r"no longer a number at epoch 1, step \d+: .*loss_rec") as caught:
         made.trainer.run()
     assert "train.lr = 1e+30" in str(caught.value.where)
     assert "Lower train.lr" in str(caught.value.hint)

@@ -9,7 +9,7 @@ import torch
 from engine.data.batching.padded_windows import PaddedWindows
 from engine.data.batching.windows import Windows
 from engine.data.dataset import TRAIN
-from engine.methods.sracl import SRACL
+from engine.methods.model import Model
 from tests.support import pretended_device
 
 N = 6
@@ -22,7 +22,9 @@ def build(make_dataset, make_semantics, small_config):
         dataset, config = make_dataset(), small_config(**(PLAIN | settings))
         torch.manual_seed(1)
         semantics = make_semantics(dataset, dtype=torch.float64)
-        return SRACL(config, items=len(dataset.items), semantics=semantics).double().train(), dataset
+        return Model(
+            config, dataset=dataset, windows=Windows(dataset, N), semantics=semantics
+        ).double().train(), dataset
 
     return make
 
@@ -63,7 +65,7 @@ def test_losses_and_gradients_are_those_of_packed_windows(build, settings):
         torch.manual_seed(3)  # the weights' dropout is drawn first, and alike
         losses = model.losses(ids, windows)
         gradients = torch.autograd.grad(losses.total, list(model.parameters()), allow_unused=True)
-        found.append([losses.total, losses.rec, losses.inter, losses.intra, *gradients])
+        found.append([losses.total, *losses.terms.values(), *gradients])
     for packed, dense in zip(*found, strict=True):
         torch.testing.assert_close(dense, packed, rtol=1e-9, atol=1e-11)
 
@@ -97,10 +99,9 @@ def test_a_step_never_waits_for_the_device(make_dataset, make_semantics, small_c
     semantics = type(semantics)(**(vars(semantics) | {"user_rows": rows}))
     machine = pretended_device.Machine()
     with machine:
-        model = SRACL(config, items=len(dataset.items), semantics=semantics.to(pretended_device.DEVICE)).to(
-            pretended_device.DEVICE
-        )
         windows = PaddedWindows(dataset, N, pretended_device.DEVICE)
+        there = semantics.to(pretended_device.DEVICE)
+        model = Model(config, dataset=dataset, windows=windows, semantics=there).to(pretended_device.DEVICE)
         optimizer = torch.optim.Adam(model.parameters(), foreach=False)
         batches = windows.batches(train, 16, torch.Generator().manual_seed(1))
         before = machine.waits.copy()

@@ -1,0 +1,194 @@
+"""The interface of training objectives: a method is a list of parts, and a part is one named loss.
+
+The trainer asks all parts for the sequences that they want encoded (`views`), lays them out in one packed batch, runs the
+backbone once, and gives every part its hidden states (`loss`). docs/extending.md has the way to a method of your own.
+
+Legend: B anchors of a batch, C sequences of a view, T packed tokens, D width, V items.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from torch import Tensor, nn
+
+from engine.config import Config
+from engine.data.batching.windows import Packed, Runs, Windows
+from engine.data.dataset import Dataset
+from engine.events import Event
+from engine.method_table import Method, Needs, Stage, Step
+from engine.models.backbone import Backbone
+from engine.part_settings import PartSettings
+
+if TYPE_CHECKING:
+    from engine.methods.semantics import Semantics
+
+__all__ = [
+    "Anchors",
+    "Context",
+    "Edit",
+    "Encode",
+    "Method",
+    "Needs",
+    "Part",
+    "PartSettings",
+    "Stage",
+    "Step",
+    "Tokens",
+    "View",
+]
+
+Edit = Callable[["Tokens"], "Tokens"]
+"""Changes tokens of a view before they are encoded: their items, or their vectors."""
+Encode = Callable[[Tensor], Tensor]
+"""h (N, D) of anchors (N,), without gradient and dropout."""
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """All tokens of a packed batch, on their way into the backbone."""
+
+    packed: Packed
+    mine: Tensor
+    """(T,) true at the tokens of the views that are edited; an edit leaves the others as they are."""
+    items: Tensor
+    """(T,) item ids."""
+    vectors: Tensor | None
+    """(T, D) vectors in place of the items' embeddings; none while nobody has changed one."""
+    embedding: nn.Embedding
+
+    def embedded(self) -> Tensor:
+        """(T, D) the vectors, or the embeddings of the items."""
+        return self.embedding(self.items) if self.vectors is None else self.vectors
+
+
+@dataclass(frozen=True)
+class States:
+    """States at every token of a view, which is what `read = "every"` gives."""
+
+    hidden: Tensor
+    """(T, D)"""
+    rows: Tensor
+    """(T,) which of the view's C sequences each token belongs to."""
+    items: Tensor
+    """(T,) item ids, before any edit."""
+    edited: Tensor
+    """(T,) whether an edit has changed the item or the vector of this token."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Sequences that a part wants encoded."""
+
+    sequences: Tensor | Runs
+    """(C,) anchor ids, whose windows are meant, or runs of items. In sequence mode only anchors share windows."""
+    edit: Edit | None = None
+    """Changes items or vectors first. Views of one part with the same edit are edited by one call."""
+    read: Literal["last", "every"] = "last"
+    """States at the last token of each sequence, (C, D), or at every one, as `States`."""
+    causal: bool = True
+    """Whether tokens see earlier ones alone, as the backbone has it; false lets them see the whole sequence."""
+    grad: bool = True
+    """False encodes without gradient."""
+    key: str | None = None
+    """Views with equal keys are encoded once; one without a key has a pass, and a dropout mask, of its own."""
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+
+ANCHOR = "anchor"
+"""Key of the pass over the windows of the batch that L_rec reads."""
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """A batch of training prefixes and what is known of them."""
+
+    ids: Tensor
+    """(B,) anchor ids, where the windows want them: on the CPU, or on a GPU."""
+    targets: Tensor
+    """(B,) item ids of the targets, on the device of the model."""
+    windows: Windows
+    group_ids: Tensor | None = None
+    """(B,) equal numbers for prefixes that are no negatives of each other in InfoNCE (of one user, in sequence mode)."""
+    step: Step = field(default_factory=Step)
+    """The update that is computed."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What a part keeps from `views` for `loss`, by its name."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def view(self, ids: Tensor | None = None, **options: Any) -> View:
+        """A view of the windows of anchors (C,), those of the batch where none are given; options as in `View`."""
+        return View(self.ids if ids is None else ids, **options)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a part is built with."""
+
+    config: Config
+    dataset: Dataset
+    windows: Windows
+    """Windows by which prefixes are encoded in training."""
+    backbone: Backbone
+    semantics: Semantics | None
+    """Vectors and lists that the method needs; none where it needs none."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    """What several parts use together; a module in it is trained and kept under its key."""
+
+    def share(self, name: str, make: Callable[[], Made]) -> Made:
+        """What is shared under a name, made by the first part that asks."""
+        if name not in self.shared:
+            self.shared[name] = make()
+        return self.shared[name]
+
+
+class Part(nn.Module, ABC):
+    """One named loss. Parameters of its own are trained, saved as `parts.<name>.*`, and are not part of an exported model."""
+
+    name: ClassVar[str]
+    """Its name in settings (`parts.<name>`) and metrics (`loss_<name>`)."""
+    needs: ClassVar[Needs] = Needs.NONE
+    """What must be prepared for it."""
+    settings: ClassVar[type[PartSettings]] = PartSettings
+    """Its section of the settings."""
+    scales: ClassVar[tuple[str, ...]] = ()
+    """Paths of settings to raise when the loss is no longer a number, such as a temperature."""
+    every: ClassVar[bool] = False
+    """Whether it reads states at every token, which not every backbone gives."""
+    sequence_mode: ClassVar[str] = ""
+    """Why it cannot be trained with `train.mode = sequence`; empty where it can."""
+
+    def __init__(self, settings: Any, *, context: Context) -> None:
+        """Build it from its settings, with random numbers of torch's global generator."""
+        super().__init__()
+        self.config = settings
+
+    def start(self, backbone: Backbone) -> None:
+        """Before the first step: change initial weights of the backbone."""
+
+    def before_epoch(self, epoch: int, encode: Encode) -> None:
+        """Before an epoch: what is computed once for it, kept in buffers so that a resumed epoch goes on with the same."""
+
+    def views(self, batch: Anchors) -> Sequence[View]:
+        """What to encode for a batch; nothing is encoded here."""
+        return ()
+
+    @abstractmethod
+    def loss(self, batch: Anchors, hidden: Sequence[Any]) -> Tensor:
+        """The loss, a scalar, from what each of the views gave: (C, D), or `States`."""
+
+    def metrics(self) -> Mapping[str, float]:
+        """Measured in the epoch that has ended, by name; they stand beside the losses, and counting starts anew."""
+        return {}
+
+    def seen(self, phase: str, *, epoch: int, step: int) -> Iterable[Event]:
+        """What it has to show: at phase `initial`, `epoch`, `last`, or `best` (with the best weights loaded)."""
+        return ()

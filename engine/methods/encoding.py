@@ -1,0 +1,140 @@
+"""Encodes what all parts of a method ask for: one packed batch, one pass of the backbone.
+
+Views that see their sequence both ways, that are encoded without gradient, or that are read at every token have a batch of their own.
+Edits are applied part by part over the whole row of tokens. That order, of views, of edits, and of the random numbers that they draw, is what makes a run
+repeatable.
+
+Legend: C sequences of a view, T packed tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from engine.data.batching.windows import Batch, Packed, Windows
+from engine.methods.base import Edit, States, Tokens, View
+from engine.models.backbone import Backbone
+
+
+def encode_views(
+    backbone: Backbone, views: Sequence[View], windows: Windows, *, grad: bool = True, bfloat16: bool = False
+) -> list[Tensor | States]:
+    """What each view reads, (C, D) or `States`, in the order of the views.
+
+    Args:
+        grad: false encodes everything without gradient.
+        bfloat16: whether products of the encoder are computed in bfloat16; what it returns is float32 then, too.
+    """
+    places: dict[str, int] = {}
+    distinct: list[View] = []
+    index: list[int] = []
+    for view in views:
+        if view.key is not None and view.key in places:
+            index.append(places[view.key])
+            continue
+        if view.key is not None:
+            places[view.key] = len(distinct)
+        index.append(len(distinct))
+        distinct.append(view)
+    found: dict[int, Tensor | States] = {}
+    for group in _layouts(distinct):
+        chosen = [distinct[number] for number in group]
+        with nullcontext() if grad and chosen[0].grad else torch.no_grad():
+            found |= dict(zip(group, _encode(backbone, chosen, windows, bfloat16), strict=True))
+    return [found[number] for number in index]
+
+
+def _layouts(views: Sequence[View]) -> list[list[int]]:
+    """Numbers of the views that can be encoded together."""
+    groups: dict[tuple[bool, bool, str], list[int]] = {}
+    for number, view in enumerate(views):
+        groups.setdefault((view.causal, view.grad, view.read), []).append(number)
+    return list(groups.values())
+
+
+def _encode(backbone: Backbone, views: Sequence[View], windows: Windows, bfloat16: bool) -> list[Tensor] | list[States]:
+    """States of views of one layout."""
+    batch = windows.gather([view.sequences for view in views], backbone.item_embedding.weight.device)
+    if not views[0].causal:
+        batch = replace(batch, packed=replace(batch.packed, causal=False))
+    tokens = _edited(backbone, views, batch)
+    if views[0].read == "every":
+        return _states(backbone, views, batch, tokens, bfloat16)
+    packed = batch.packed if tokens is None else replace(batch.packed, items=tokens.items)
+    vectors = None if tokens is None else tokens.vectors
+    hidden = _hidden(backbone, packed, batch.indices, vectors, bfloat16)
+    return list(hidden.split([len(view) for view in views]))
+
+
+def _hidden(
+    backbone: Backbone, packed: Packed, indices: Tensor | None, vectors: Tensor | None, bfloat16: bool
+) -> Tensor:
+    table = backbone.item_embedding.weight
+    with torch.autocast(table.device.type, torch.bfloat16) if bfloat16 else nullcontext():
+        hidden = backbone(packed, vectors) if indices is None else backbone.encode_at(packed, indices, vectors)
+    return hidden.to(table.dtype)  # the losses need more than a bfloat16's 8 bits
+
+
+def _edited(backbone: Backbone, views: Sequence[View], batch: Batch) -> Tokens | None:
+    """All tokens after the edits; none where there is no edit."""
+    spans = list(pairwise([0, *torch.tensor(batch.sequences).cumsum(0).tolist()]))
+    edits: dict[Edit, list[int]] = {}
+    for number, view in enumerate(views):
+        if view.edit is not None:
+            edits.setdefault(view.edit, []).append(number)
+    packed = batch.packed
+    tokens = None
+    for edit, numbers in edits.items():
+        mine = tokens_of(packed, [spans[number] for number in numbers])
+        if tokens is None:
+            tokens = Tokens(packed, mine, packed.items, None, backbone.item_embedding)
+        tokens = edit(replace(tokens, mine=mine))
+    return tokens
+
+
+def tokens_of(packed: Packed, spans: Sequence[tuple[int, int]]) -> Tensor:
+    """(T,) which tokens belong to the sequences with numbers in any of the spans (first, stop), in the requested order."""
+    chosen = torch.zeros(len(packed.last), dtype=torch.bool, device=packed.last.device)
+    for first, stop in spans:
+        chosen[packed.restore[first:stop]] = True  # by packed order
+    if packed.padding_mask is not None:
+        return chosen[:, None].expand_as(packed.padding_mask).flatten()
+    return torch.repeat_interleave(
+        chosen, packed.lengths, output_size=len(packed.items)
+    )  # with the size given, no wait for the GPU
+
+
+def _states(
+    backbone: Backbone, views: Sequence[View], batch: Batch, tokens: Tokens | None, bfloat16: bool
+) -> list[States]:
+    """States at every token, view by view; tokens that pad are left out."""
+    packed = batch.packed
+    items = packed.items if tokens is None else tokens.items
+    vectors = None if tokens is None else tokens.vectors
+    every = torch.arange(len(packed.items), device=packed.items.device)
+    hidden = _hidden(backbone, replace(packed, items=items), every, vectors, bfloat16)  # (T, D)
+    changed = items != packed.items
+    if vectors is not None:
+        with torch.no_grad():
+            changed = changed | (vectors != backbone.item_embedding(packed.items)).any(1)
+    requested = torch.empty_like(packed.restore)
+    requested[packed.restore] = torch.arange(len(requested), device=requested.device)
+    rows = (
+        requested[packed.sequences]
+        if packed.padding_mask is None
+        else requested.repeat_interleave(packed.padding_mask.shape[1])
+    )
+    real = torch.ones_like(changed) if packed.padding_mask is None else ~packed.padding_mask.flatten()
+    found: list[States] = []
+    before = 0
+    for count in batch.sequences:
+        kept = (rows >= before) & (rows < before + count) & real
+        found.append(States(hidden[kept], rows[kept] - before, packed.items[kept], changed[kept]))
+        before += count
+    return found

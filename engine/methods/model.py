@@ -1,0 +1,192 @@
+"""The trained model: the backbone and the parts of its method.
+
+Legend: B anchors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.config import Config, flatten
+from engine.data.batching.windows import Windows
+from engine.data.dataset import Dataset
+from engine.errors import ConfigError
+from engine.method_table import METHODS, PARTS, Method, Stage, Step, name_of
+from engine.methods.base import Anchors, Context, Encode, Part
+from engine.methods.encoding import encode_views
+from engine.methods.semantics import Semantics
+from engine.models.registry import build_backbone
+from engine.registry import attribute_of
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The loss of one update and its terms, as scalars on the device."""
+
+    total: Tensor
+    """The sum of the terms, each times the weight of its part."""
+    terms: Mapping[str, Tensor]
+    """By name of the metric (`loss_rec`); 0 for a part that is switched off."""
+
+    def over(self, before: Losses) -> Losses:
+        """These, with the terms of an update before that this one did not compute."""
+        return Losses(self.total, {**before.terms, **self.terms})
+
+
+WHOLE = Step()
+"""The update of a method that makes one of each batch."""
+
+
+class Model(nn.Module):
+    """All trained parameters; recommending needs those of `backbone` alone."""
+
+    def __init__(self, config: Config, *, dataset: Dataset, windows: Windows, semantics: Semantics | None) -> None:
+        """Built from torch's global generator: the backbone first, then the parts that are on, in order.
+
+        Args:
+            windows: by which prefixes are encoded in training.
+            semantics: what `config.needs` names, on the device of the windows.
+
+        Raises:
+            ValueError: the method needs semantics and there are none.
+            ConfigError: the backbone or a part cannot be built, or a part cannot be trained with this backbone or mode.
+        """
+        super().__init__()
+        self.config, self.semantics = config, semantics
+        self.definition: Method = config.definition
+        if config.needs and semantics is None:
+            raise ValueError(f"the method needs {config.needs}, but there are no semantics")
+        self.backbone = build_backbone(config.model, items=len(dataset.items), max_length=config.data.max_length)
+        context = Context(config, dataset, windows, self.backbone, semantics)
+        self.parts = nn.ModuleDict()
+        self._weights: dict[str, float] = {}
+        self._active: dict[str, Part] = {}
+        for given in self.definition.all_parts:
+            if (weight := config.weight(given)) > 0:
+                self._weights[name_of(given)] = weight
+                self.parts[name_of(given)] = self._active[name_of(given)] = _built(given, config, context)
+        for name, shared in context.shared.items():
+            if isinstance(shared, nn.Module):
+                self.add_module(name, shared)
+        self._shared = context.shared
+
+    def terms(self, stage: Stage | None = None) -> tuple[str, ...]:
+        """Names of the losses as metrics: those of all parts of a stage, or of the main training, also of parts that are off."""
+        return tuple(term_of(part) for part in self._parts_of(stage))
+
+    def metrics(self, stage: Stage | None = None) -> dict[str, float]:
+        """What the parts have measured in an epoch, by name."""
+        return {name: value for part in self.active(stage) for name, value in part.metrics().items()}
+
+    def scales(self, term: str) -> dict[str, Any]:
+        """Settings by path that keep a loss small, with their values; none for a part that names none, and for the total."""
+        flat = flatten(self.config.model_dump())
+        parts = [part for part in self._active.values() if term_of(part.name) == term]
+        return {path: flat[path] for part in parts for path in part.scales if path in flat}
+
+    def epochs_of(self, stage: Stage) -> int:
+        """Epochs of a stage, from the setting that it names."""
+        section, name, leaf = stage.epochs.split(".")
+        assert section == "parts", "the number of epochs of a stage is a setting of one of its parts"
+        part = self._active.get(name)
+        return 0 if part is None else getattr(part.config, leaf)
+
+    def shared(self, name: str) -> Any:
+        """What parts share under a name; none where no part has made it."""
+        return self._shared.get(name)
+
+    def active(self, stage: Stage | None = None, step: Step | None = None) -> list[Part]:
+        """The parts that are on and count in an update of a stage, or of the main training; in all updates where none is given."""
+        named = {name_of(part) for part in self._parts_of(stage)}
+        if step is not None and step.parts is not None:
+            named &= set(step.parts)
+        return [part for name, part in self._active.items() if name in named]
+
+    def _parts_of(self, stage: Stage | None) -> tuple[Any, ...]:
+        return self.definition.parts if stage is None else stage.parts
+
+    def losses(
+        self, anchor_ids: Tensor, windows: Windows, *, stage: Stage | None = None, step: Step = Step()
+    ) -> Losses:
+        """The loss of a batch of training anchors (B,) and its terms."""
+        device = self.backbone.item_embedding.weight.device
+        group_ids = windows.group_ids(anchor_ids)
+        batch = Anchors(
+            ids=anchor_ids,
+            targets=windows.targets[anchor_ids].to(device),
+            windows=windows,
+            group_ids=None if group_ids is None else group_ids.to(device),
+            step=step,
+        )
+        parts = self.active(stage, step)
+        asked = [part.views(batch) for part in parts]
+        bfloat16 = self.config.train.precision == "bfloat16"
+        views = [view for own in asked for view in own]
+        hidden = iter(encode_views(self.backbone, views, windows, grad=step.updates != "own", bfloat16=bfloat16))
+        found = {
+            part.name: part.loss(batch, [next(hidden) for _ in own]) for part, own in zip(parts, asked, strict=True)
+        }
+        total: Tensor | None = None
+        for name, value in found.items():
+            weighted = value if self._weights[name] == 1.0 else self._weights[name] * value
+            total = weighted if total is None else total + weighted
+        assert total is not None, f"no part counts in {step}"
+        terms = {term_of(name): value for name, value in found.items()}
+        zero = torch.zeros((), device=device, dtype=total.dtype)
+        off = [part for part in self._parts_of(stage) if name_of(part) not in self._active]
+        terms |= {term_of(part): zero for part in off}
+        return Losses(total, {name: terms[name] for name in self.terms(stage) if name in terms})
+
+    def start(self) -> None:
+        """Let the parts change the initial weights of the backbone."""
+        for part in self.active():
+            part.start(self.backbone)
+
+    def before_epoch(self, epoch: int, encode: Encode, stage: Stage | None) -> None:
+        """Let the parts compute what they need once for an epoch."""
+        for part in self.active(stage):
+            part.before_epoch(epoch, encode)
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """Trained parameters by who updates them: all of them together, or those of the encoder and the parts' own apart."""
+        trained = {name: value for name, value in self.named_parameters() if value.requires_grad}
+        if all(step.updates == "all" for step in self.definition.steps):
+            return {"all": list(trained.values())}
+        encoder = [value for name, value in trained.items() if name.startswith("backbone.")]
+        own = [value for name, value in trained.items() if not name.startswith("backbone.")]
+        return {name: values for name, values in (("encoder", encoder), ("own", own)) if values}
+
+
+def term_of(part: Any) -> str:
+    """Name of a part's loss among the metrics of an epoch."""
+    name = name_of(part)
+    return (PARTS[name].term if name in PARTS else "") or f"loss_{name}"
+
+
+def _built(given: Any, config: Config, context: Context) -> Part:
+    name = name_of(given)
+    ours = name in PARTS
+    kind: type[Part] = attribute_of(PARTS[name].code) if ours else given
+    if kind.every and not context.backbone.causal:
+        raise ConfigError(
+            f"part {name} reads states at every item, which backbone {config.model.backbone} does not give",
+            where="model.backbone",
+        )
+    if config.train.mode == "sequence" and kind.sequence_mode:
+        raise ConfigError(f"part {name}: {kind.sequence_mode}", where="train.mode", hint="Use train.mode = prefix.")
+    settings = getattr(config.parts, name, None) if ours else kind.settings.model_validate(config.parts.given(name))
+    try:
+        return kind(settings, context=context)
+    except ConfigError:
+        raise
+    except Exception as error:
+        if ours:
+            raise
+        raise METHODS.refused(
+            config.method.name, f"part {name} cannot be built: {type(error).__name__}: {error}"
+        ) from error
