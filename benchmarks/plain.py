@@ -74,7 +74,7 @@ class PlainStep:
 
     def _repeated_weights(self, anchor_ids: Tensor) -> Tensor:
         """p (B, K) with the anchor projected once for each neighbor."""
-        semantics, gat = self.model.semantics, self.model.synthesizer
+        semantics, gat = self.model.semantics, self.model.shared("synthesizer")
         assert semantics is not None
         assert isinstance(gat, GAT)
         neighbors = semantics.neighbors[anchor_ids]  # (B, K)
