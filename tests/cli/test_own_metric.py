@@ -21,6 +21,7 @@ from sracl_tui.services.run_follower import RunFollower
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.rendering import run as run_text
 from sracl_tui.tui.screens.compare import CompareScreen
+from sracl_tui.tui.screens.launch import LaunchScreen
 from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.widgets.curves import Curves
 from sracl_tui.tui.widgets.table import Table, TableData
@@ -216,3 +217,17 @@ async def _titled(pilot: Any, plot: str, title: str) -> None:
         if found == title and drawn[0]._curves:
             return
     raise AssertionError(f"{plot} shows {found!r}, not {title!r}")
+
+
+async def test_the_form_shows_and_takes_metrics_as_words(home):
+    app = SraclApp(Home(home))
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = LaunchScreen(None)
+        app.push_screen(screen)
+        await pilot.pause()
+        screen._set("evaluate.metrics", "hr,ndcg,mrr")
+        assert screen.changes == {}
+        screen._set("evaluate.metrics", "hr, near")
+        await pilot.pause()
+        assert screen.config is not None
+        assert screen.config.evaluate.metrics == ("hr", "near")
