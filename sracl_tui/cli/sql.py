@@ -69,19 +69,20 @@ def sql(
 
 
 def _print(table: Any, format_: str) -> None:
-    rows = table.to_pylist()
-    names = table.column_names
+    from store.database.result_files import unique_names
+
+    columns = [column.to_pylist() for column in table.columns]
+    rows = list(zip(*columns, strict=True)) if columns else []  # by position: two columns may have one name
     if format_ == "json":
-        options_and_output.print_json(rows)
+        names = unique_names(table.column_names)
+        options_and_output.print_json([dict(zip(names, row, strict=True)) for row in rows])
     elif format_ == "csv":
         writer = csv.writer(sys.stdout)
-        writer.writerow(names)
-        writer.writerows([row[name] for name in names] for row in rows)
+        writer.writerow(table.column_names)
+        writer.writerows(rows)
     else:
         heads = [f"{field.name}:r" if _is_number(field.type) else field.name for field in table.schema]
-        options_and_output.out().print(
-            options_and_output.table(heads, [[_cell(row[name]) for name in names] for row in rows])
-        )
+        options_and_output.out().print(options_and_output.table(heads, [[*map(_cell, row)] for row in rows]))
         options_and_output.talk().print(f"{len(rows):,} rows", highlight=False)
 
 

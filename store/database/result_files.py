@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -26,7 +26,7 @@ def save(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
         raise StoreError(f"{path.name!r} does not say the format", hint=f"End it in {', '.join(FORMATS)}.")
     try:
         with atomic_write(path) as temporary:
-            return write(relation, temporary)
+            return write(_renamed(relation), temporary)
     except OSError as error:
         raise StoreError(f"the file cannot be written: {error.strerror or error}", where=str(path)) from None
 
@@ -55,6 +55,31 @@ def _json(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
 
 
 FORMATS = {".csv": _csv, ".parquet": _parquet, ".json": _json, ".jsonl": _json}
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names of columns, of which each occurs once in any case of letters, as DuckDB compares them.
+
+    A name that was there before gets a number: `x, x_1`.
+    """
+    given = {name.casefold() for name in names}
+    found: dict[str, str] = {}
+    for name in names:
+        number, new = 0, name
+        while new.casefold() in found or (number and new.casefold() in given):
+            number += 1
+            new = f"{name}_{number}"
+        found[new.casefold()] = new
+    return list(found.values())
+
+
+def _renamed(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """The same rows with `unique_names`: objects, and readers of Parquet, drop one of two columns of the same name."""
+    names = unique_names(relation.columns)
+    if names == list(relation.columns):
+        return relation
+    quoted = [name.replace('"', '""') for name in names]
+    return relation.project(", ".join(f'#{place} AS "{name}"' for place, name in enumerate(quoted, start=1)))
 
 
 def _write_all(reader: pa.RecordBatchReader, write: Callable[[pa.RecordBatch], object]) -> int:
