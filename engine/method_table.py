@@ -86,6 +86,15 @@ class Method:
     steps: tuple[Step, ...] = (Step(),)
     stages: tuple[Stage, ...] = ()
     description: str = ""
+    """One line: what it adds to the backbone."""
+    family: str = ""
+    """`recommendation`, `contrastive`, `semantic` (reads texts) or `pretraining`."""
+    passes: str = "1"
+    """Encoder passes for each training sample, and what comes beside them; passes without gradient are named."""
+    source: str = ""
+    """Where it was published."""
+    ours: str = ""
+    """What is done otherwise than in its released code, and what it is allowed beyond the others' budget."""
 
     @property
     def all_parts(self) -> tuple[Any, ...]:
@@ -115,10 +124,20 @@ PARTS: Mapping[str, PartInfo] = {
 }
 """Our parts by name."""
 
-PLAIN = Method(parts=("rec",), description="The backbone with its recommendation loss alone")
+PLAIN = Method(
+    parts=("rec",),
+    description="The backbone with its recommendation loss alone",
+    family="recommendation",
+    source="Kang and McAuley, ICDM 2018, with the loss of parts.rec.loss",
+    ours="Cross-entropy over all items in place of one sampled negative.",
+)
 SRACL = Method(
     parts=("rec", "inter", "intra"),
-    description="Semantic neighbors as learned contrastive samples (SRA-CL, NeurIPS 2025)",
+    description="Contrasts with a learned sum of semantic neighbors, and of views with semantic substitutes",
+    family="semantic",
+    passes="14 with k = 10; about 9 where dropped neighbors are not encoded",
+    source="SRA-CL, NeurIPS 2025, arXiv 2503.04162",
+    ours="Neighbors from other users' training prefixes by default; preset `paper` runs it as released.",
 )
 
 METHODS = Registry(

@@ -26,6 +26,7 @@ COMMANDS = {
     "costs": "costs.costs",
     "prompts": "llm.prompts_app",
     "llm": "llm.app",
+    "methods": "methods.methods",
     "leaks": "leaks.leaks",
     "compare": "compare.compare",
     "reproduce": "reproduce.reproduce",

@@ -1,0 +1,66 @@
+"""The methods that a run can train, with their parts and settings, as data for command and screens. Imports no torch for ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.config import part_info
+from engine.method_table import METHODS, PARTS, Method, Needs, name_of
+from engine.setting_paths import setting_fields
+
+NEEDS = {
+    Needs.USER_VECTORS: "user vectors",
+    Needs.ITEM_VECTORS: "item vectors",
+    Needs.NEIGHBORS: "neighbors",
+    Needs.SUBSTITUTES: "substitutes",
+}
+
+
+def list_methods() -> list[dict[str, Any]]:
+    """Our methods and the installed ones, in the order of the registry.
+
+    Raises:
+        ConfigError: an installed method cannot be loaded.
+    """
+    return [describe(name) for name in METHODS.names()]
+
+
+def describe(name: str) -> dict[str, Any]:
+    """One method: name, family, description, parts, needs, passes, source, ours, defaults, and the settings of its parts.
+
+    Raises:
+        ConfigError: there is no such method, or it cannot be loaded.
+    """
+    method: Method = METHODS.load(METHODS.absolute(name))
+    needs = Needs.NONE
+    for part in method.all_parts:
+        needs |= part_info(part).needs
+    return {
+        "name": name,
+        "family": method.family,
+        "description": method.description,
+        "parts": [name_of(part) for part in method.parts],
+        "stages": [stage.name for stage in method.stages],
+        "updates": len(method.steps),
+        "needs": [word for flag, word in NEEDS.items() if flag & needs],
+        "passes": method.passes,
+        "source": method.source,
+        "ours": method.ours,
+        "defaults": dict(method.defaults),
+        "settings": [row for part in method.all_parts for row in _settings(part, method)],
+    }
+
+
+def _settings(part: Any, method: Method) -> list[dict[str, Any]]:
+    """Path, default and meaning of every setting of a part."""
+    name = name_of(part)
+    if name not in PARTS:
+        fields = {f"parts.{name}.{leaf}": field for leaf, field in part.settings.model_fields.items()}
+    else:
+        fields = {path: field for path, field in setting_fields().items() if path.startswith(f"parts.{name}.")}
+        if PARTS[name].weight:
+            fields = {PARTS[name].weight: setting_fields()[PARTS[name].weight]} | fields
+    return [
+        {"path": path, "default": method.defaults.get(path, field.default), "meaning": field.description or ""}
+        for path, field in fields.items()
+    ]
