@@ -31,9 +31,9 @@ QUICK = (
 Sracl = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _quick_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with quick_homes(tmp_path_factory.mktemp("quick")):
+    with quick_homes(tmp_path_factory.getbasetemp() / "quick"):
         yield
 
 

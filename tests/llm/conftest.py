@@ -18,9 +18,9 @@ KEY = "-".join(("sk", "test", "4f1d0c9b7a"))
 """In parts: a run records what is changed in the checkout, also this file."""
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _quick_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with quick_homes(tmp_path_factory.mktemp("quick")):
+    with quick_homes(tmp_path_factory.getbasetemp() / "quick"):
         yield
 
 

@@ -16,10 +16,11 @@ from store.publishing.publish import create
 
 @contextmanager
 def quick_homes(folder: Path) -> Iterator[None]:
-    """In this process, give a home without databases and runs a copy of empty ones, made in a folder."""
+    """In this process, give a home without databases and runs a copy of empty ones, which are made in a folder once."""
     template = Home(folder / "template")
-    template.create()
-    create(template)
+    if not template.database.exists():
+        template.create()
+        create(template)
 
     def copy(home: Home) -> None:
         if not home.database.exists() and not home.vectors.exists() and not any(home.runs.iterdir()):

@@ -5,15 +5,21 @@ A review's headline is no title of its product, and a user's name none of the it
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyarrow as pa
 
-from engine.data.readers.base import REVIEW_TEXT, Coded
+from engine.data.readers.base import REVIEW_TEXT, Coded, Roles
 from engine.data.readers.columns import as_text, coded
 from engine.data.readers.grid import Grid
+from engine.errors import DataError
 
 MOST = 0.1
 """Share of the items with several rows whose rows may disagree in a text, as where a title was changed."""
+SAMPLE = 200
+"""Cells that tell whether a column holds histories."""
+_HISTORY_NAME = re.compile(r"(^|_)(hist\w*|seq\w*|list|session\w*|click\w*|impressions?|items?)(_|$)", re.IGNORECASE)
 
 
 def variation(grid: Grid, name: str, owners: Coded) -> float | None:
@@ -33,6 +39,43 @@ def variation(grid: Grid, name: str, owners: Coded) -> float | None:
     different = np.bincount(pairs, minlength=len(owners.values))
     several = rows > 1
     return float((different[several] > 1).mean()) if several.any() else None
+
+
+def refuse_histories(grid: Grid, name: str, items: Coded) -> None:
+    """Refuse a table whose rows hold ready-made histories: read as interactions, all but the targets would be lost.
+
+    Raises:
+        DataError: most cells of a column of that name are lists, and the most of their parts are items.
+    """
+    if _HISTORY_NAME.search(name) is None:
+        return
+    column = grid.column(name).slice(0, SAMPLE)
+    cells = column.to_pylist()
+    if not pa.types.is_nested(column.type):
+        cells = [re.split(r"[\s,|;]+", cell.strip(" []()")) for cell in as_text(column).to_pylist()]
+    lists = [[str(part) for part in cell] for cell in cells if isinstance(cell, list)]
+    parts = [part for cell in lists for part in cell if part]
+    known = set(items.values)
+    if 2 * sum(len(cell) > 1 for cell in lists) > len(cells) and 2 * sum(part in known for part in parts) > len(parts):
+        raise DataError(
+            f"the column {name!r} holds ready-made histories: each row is a case to train on, not one interaction",
+            where=grid.head,
+            hint="Import the interactions themselves, one in each row; training prefixes are made here.",
+        )
+
+
+def refuse_headers(grid: Grid, roles: Roles, users: Coded, items: Coded) -> None:
+    """Refuse rows that repeat the names of the columns, as files have that were put together.
+
+    Raises:
+        DataError: with the line of the first such row, and their number.
+    """
+    headers = np.ones(len(users.codes), bool)
+    for column, name in ((users, roles.user), (items, roles.item)):
+        named = [code for code, value in enumerate(column.values) if value.partition(":")[0] == name]
+        headers &= np.isin(column.codes, named)
+    if headers.any():
+        raise grid.bad_rows(headers, lambda row: "the row repeats the names of the columns", "Remove the line.")
 
 
 def why_not_of_items(grid: Grid, name: str, users: Coded, items: Coded) -> str | None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, Catalog, Head, Raw, Reader, Wanted
 from engine.data.readers.catalog import item_file
-from engine.data.readers.columns import ids_of
+from engine.data.readers.columns import ids_of, repeats
 from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
+from engine.data.readers.ownership import refuse_headers, refuse_histories
 from engine.data.readers.text import first_line, stem_of, suffix_of
 from engine.data.readers.times import times_of
 from engine.errors import DataError
@@ -37,6 +38,10 @@ class RecBole(Reader):
         grid = _typed(read_delimited(path, "\t", quoting=False))
         roles = grid.roles(_untyped(wanted))
         users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
+        refuse_headers(grid, roles, users, items)
+        for name in grid.names:
+            if name not in (roles.user, roles.item, roles.time):
+                refuse_histories(grid, name, items)
         times, warnings = times_of(grid, roles.time)
         items_file = None if wanted.items is not None else _items_file(path)
         return Raw(
@@ -45,7 +50,7 @@ class RecBole(Reader):
             items=items,
             times=times,
             catalog=None if items_file is None else self.read_items(items_file, wanted),
-            warnings=warnings,
+            warnings=[*warnings, *repeats(path, users, items, times)],
         )
 
     def reads_items(self, path: Path) -> bool:

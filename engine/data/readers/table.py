@@ -24,9 +24,9 @@ from engine.data.readers.base import (
     Wanted,
 )
 from engine.data.readers.catalog import ITEM_FIELDS, catalog_of, item_file
-from engine.data.readers.columns import as_text, ids_of
+from engine.data.readers.columns import as_text, ids_of, repeats
 from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
-from engine.data.readers.ownership import variation, why_not_of_items
+from engine.data.readers.ownership import refuse_headers, refuse_histories, variation, why_not_of_items
 from engine.data.readers.text import first_line, suffix_of
 from engine.data.readers.times import looks_like_times, times_of
 from engine.errors import DataError
@@ -78,11 +78,15 @@ class Table(Reader):
         grid = self.grid(path)
         roles = grid.roles(wanted)
         users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
+        refuse_headers(grid, roles, users, items)
+        for name in dict.fromkeys(grid.names):
+            if name not in (roles.user, roles.item, roles.time):
+                refuse_histories(grid, name, items)
         if roles.time is None:
             _refuse_unseen_times(grid, roles, items)
         times, warnings = times_of(grid, roles.time)
         catalog, told = _described(grid, roles, wanted, users, items)
-        warnings = [*warnings, *told]
+        warnings = [*warnings, *told, *repeats(path, users, items, times)]
         return Raw(source=str(path), users=users, items=items, times=times, catalog=catalog, warnings=warnings)
 
     def reads_items(self, path: Path) -> bool:

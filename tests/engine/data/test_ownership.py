@@ -168,3 +168,61 @@ def test_texts_of_other_items_are_refused(tmp_path: Path) -> None:
     assert caught.value.where == str(items)
     assert "'7'" in str(caught.value.hint)
     assert "'007'" in str(caught.value.hint)
+
+
+# Rows that are no interactions
+
+
+@AGAIN
+@given(
+    st.lists(st.lists(st.integers(1, 9), min_size=3, max_size=6), min_size=2, max_size=5),
+    st.sampled_from(
+        [("x.inter", "item_id_list:token_seq"), ("x.csv", "history"), ("x.csv", "hist_items"), ("x.tsv", "seq")]
+    ),
+    st.sampled_from([" ", "|"]),
+)
+def test_ready_made_histories_are_refused(tmp_path: Path, users: list, form: tuple[str, str], between: str) -> None:
+    file, name = form
+    mark, typed = ("," if file == "x.csv" else "\t"), ":token" if file == "x.inter" else ""
+    rows = [
+        (f"u{number}", between.join(map(str, items[:end])), str(items[end]))
+        for number, items in enumerate(users)
+        for end in range(2, len(items))
+    ]
+    rows += [("last", "1|2".replace("|", between), str(item)) for item in range(1, 10)]  # each item is a target too
+    head = mark.join([f"user_id{typed}", name, f"item_id{typed}"])
+    path = write(tmp_path, "\n".join([head, *map(mark.join, rows)]) + "\n", file)
+    with pytest.raises(DataError, match="holds ready-made histories") as caught:
+        read(path)
+    assert repr(name.partition(":")[0]) in caught.value.message
+
+
+def test_lists_of_words_are_no_histories(tmp_path: Path) -> None:
+    text = "user_id,item_id,timestamp,title,tags,item_list\n1,5,1,Pen,red|blue,office\n1,6,2,Ink,black|wet,office\n"
+    assert len(read(write(tmp_path, text)).users.codes) == 2
+
+
+@AGAIN
+@given(st.integers(1, 4), st.integers(1, 3), st.sampled_from(["csv", "inter"]))
+def test_a_repeated_line_of_names_is_no_user(tmp_path: Path, before: int, count: int, kind: str) -> None:
+    mark, typed = ("\t", ":token") if kind == "inter" else (",", "")
+    head = mark.join([f"user_id{typed}", f"item_id{typed}"])
+    lines = [head, *[f"u1{mark}i{row}" for row in range(before)], *[head] * count, f"u2{mark}i1"]
+    with pytest.raises(DataError, match="repeats the names of the columns") as caught:
+        read(write(tmp_path, "\n".join(lines) + "\n", f"x.{kind}"))
+    assert str(caught.value.where).endswith(f"x.{kind}:{before + 2}")
+    assert ("such rows in all" in caught.value.message) == (count > 1)
+
+
+@pytest.mark.parametrize("kind", ["csv", "inter", "parquet"])
+def test_exact_repeats_are_counted_in_every_format(tmp_path: Path, kind: str) -> None:
+    columns = {"user_id": ["u"] * 4, "item_id": ["a", "a", "a", "b"], "timestamp": [1, 1, 1, 1]}
+    path = tmp_path / f"x.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.table(columns), path)
+    else:
+        mark, typed = ("\t", ":token") if kind == "inter" else (",", "")
+        head = mark.join(f"{name}{typed}" for name in columns)
+        path.write_text("\n".join([head, *[mark.join(map(str, row)) for row in zip(*columns.values(), strict=True)]]))
+    (warning,) = [warning for warning in read(path).warnings if "repeat" in warning]
+    assert warning.startswith("2 rows of ")
