@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import re
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.data.readers.base import Catalog
-from engine.data.readers.columns import as_text, ids_of, pc
+from engine.data.readers.columns import as_text, coded, ids_of
 from engine.data.readers.grid import Grid
 
 ITEM_FIELDS = frozenset(
@@ -48,7 +49,11 @@ LIST_FIELDS = frozenset({"categories", "genres", "tags"})
 BAR_FIELDS = LIST_FIELDS | {"category", "genre"}
 """Columns whose cells may be lists separated by `|`."""
 _NUMBER_FIELDS = ("price", "year")
-_MISSING = frozenset({"nan", "NaN", "null", "NULL", "<NA>"})
+_MISSING = frozenset({"", "nan", "nat", "null", "none", "n/a", "na", "<na>", "\\n", "#n/a", "#name?", "-", "—"})
+"""Cells that stand for none, in lower case: of pandas, databases and spreadsheets."""
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL)
+_SIDE_BY_SIDE = re.compile(r"(['\"])\s+(?=['\"])")
+"""Between two texts in numpy's way to write a list, `['a' 'b']`."""
 ID_NAME = re.compile(r".*_id|id|asin|parent_asin|.*[a-z]I[dD]|isbn|sku|ean|upc", re.ASCII)
 _NUMERIC = re.compile(r"[-+]?[\d.,:/]+%?")
 _LINK = re.compile(r"https?://\S+")
@@ -85,7 +90,7 @@ def catalog_of(grid: Grid, item_column: str, title_column: str | None, chosen: C
     titles = [""] * len(ids.values)
     if title_column is not None:
         cells = _firsts(grid.column(title_column), ids.codes, order)
-        titles = [clean(" ".join(values_of(cell))) for cell in cells]
+        titles = [clean(" ".join(map(without_tags, values_of(cell)))) for cell in cells]
     return Catalog(
         ids=ids.values,
         titles=titles,
@@ -118,7 +123,8 @@ def _firsts(column: pa.ChunkedArray, codes: NDArray[np.int64], order: NDArray[np
         filled = np.asarray(column.is_valid())
     else:
         column = as_text(column)
-        filled = np.asarray(pc.not_equal(column, ""))
+        distinct = coded(column)
+        filled = np.array([not is_missing(value) for value in distinct.values], bool)[distinct.codes]
     kept = order[filled[order]]
     cells: list[Any] = [None] * (int(codes.max()) + 1 if len(codes) else 0)
     items, firsts = np.unique(codes[kept], return_index=True)
@@ -127,13 +133,35 @@ def _firsts(column: pa.ChunkedArray, codes: NDArray[np.int64], order: NDArray[np
     return cells
 
 
+def is_missing(text: str) -> bool:
+    """Whether a cell's text stands for none."""
+    return text.strip().lower() in _MISSING
+
+
+def without_tags(text: str) -> str:
+    """A text without HTML tags, each a blank."""
+    return _TAG.sub(" ", text) if "<" in text else text
+
+
 def values_of(cell: Any) -> list[str]:
-    """The texts in a cell: a text, or a list of texts or of lists."""
+    """The texts in a cell: a text, or a list of texts or of lists, also one that a program has written as text."""
+    cell = parsed(cell)
     if isinstance(cell, list | tuple):
         return [text for part in cell for text in values_of(part)]
-    if cell is None or isinstance(cell, dict) or cell != cell or cell in _MISSING:
+    if cell is None or isinstance(cell, dict) or cell != cell:
         return []
-    return [str(cell)]
+    return [] if is_missing(str(cell)) else [str(cell)]
+
+
+def parsed(cell: Any) -> Any:
+    """The list or dictionary that a text is, such as pandas' `['Office', 'Pens']`; any other cell as it is."""
+    if not isinstance(cell, str) or cell[:1] + cell[-1:] not in ("[]", "{}"):
+        return cell
+    try:
+        found = ast.literal_eval(_SIDE_BY_SIDE.sub(r"\1, ", cell))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return cell
+    return found if isinstance(found, list | dict) else cell
 
 
 def field_lists(name: str, cells: list[Any]) -> list[list[str]]:
@@ -141,8 +169,8 @@ def field_lists(name: str, cells: list[Any]) -> list[list[str]]:
     low = name.lower()
     splitter = re.compile(r"\s*\|\s*|,\s+") if low in LIST_FIELDS else re.compile(r"\s*\|\s*")
     lists: list[list[str]] = []
-    for cell in cells:
-        parts = values_of(cell)
+    for cell in map(parsed, cells):
+        parts = [without_tags(text) for text in values_of(cell)]
         if low in BAR_FIELDS and isinstance(cell, str):
             parts = [piece for part in parts for piece in splitter.split(part)]
         lists.append(list(dict.fromkeys(text for part in parts if (text := clean(part)))))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, Catalog, Wanted
-from engine.data.readers.catalog import ID_NAME, clean, field_lists, is_text, values_of
+from engine.data.readers.catalog import ID_NAME, clean, field_lists, is_text, values_of, without_tags
 from engine.data.readers.columns import MISSING_IDS
 from engine.data.readers.grid import many_bad, names_only
 from engine.data.readers.json_rows import rows_of
@@ -31,7 +31,6 @@ FIELDS = {
 }
 """Fields that become text, in this order, by the field with the id; of other files every field that reads like text."""
 FIELDS["parent_asin"] = FIELDS["asin"]
-_TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL)
 _PRICE = re.compile(r"\$?\s*[\d.,]+(\s*-\s*\$?\s*[\d.,]+)?")
 _LITERAL_ID = re.compile(r"\{'asin': '([^'\\]*)'")
 _SCRIPT = ("getTime", "aPageStart")
@@ -69,7 +68,7 @@ def read_json_items(path: Path, wanted: Wanted, *, only: set[str] | None = None)
         kept = cells.setdefault(key, {})
         if only is None or key in only:
             for name in (title, *(fields or [n for n in row if n != item and not ID_NAME.fullmatch(n)])):
-                if not kept.get(name) and row.get(name) not in (None, "", []):
+                if name not in kept and values_of(row.get(name)):
                     kept[name] = row[name]
     if bad:
         raise many_bad(bad, where=f"{path}:{first}", problem=f"there is no item id ({item or 'asin'})")
@@ -119,13 +118,4 @@ def _cell(name: str, cell: Any) -> Any:
     if name == "price":
         text = " ".join(values_of(cell)).strip()
         return text if _PRICE.fullmatch(text) else None
-    return [without_tags(text) for text in values_of(cell)] if isinstance(cell, list) else _bare(cell)
-
-
-def _bare(cell: Any) -> Any:
-    return without_tags(cell) if isinstance(cell, str) else cell
-
-
-def without_tags(text: str) -> str:
-    """A text without HTML tags, each a blank."""
-    return _TAG.sub(" ", text) if "<" in text else text
+    return cell
