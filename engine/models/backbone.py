@@ -20,7 +20,7 @@ FORMER_NAMES = {"own_loss": "has_own_loss", "pads": "accepts_padding", "at": "en
 
 
 class Backbone(nn.Module, ABC):
-    """A sequence encoder with tied item embeddings: score of item v = f(S) . E[v]."""
+    """A sequence encoder whose score of item v is f(S) . table()[v - 1]; by default the table is the item embeddings."""
 
     item_embedding: nn.Embedding
     """E (V + 1, D); row 0 is padding."""
@@ -57,9 +57,13 @@ class Backbone(nn.Module, ABC):
         """
         raise NotImplementedError
 
+    def table(self) -> Tensor:
+        """(V, D) what hidden states are scored against, of items 1..V; of another width where h has it, too."""
+        return self.item_embedding.weight[1:]
+
     def scores(self, hidden: Tensor) -> Tensor:
         """(B, V) scores of items 1..V for hidden states (B, D)."""
-        return hidden @ self.item_embedding.weight[1:].T
+        return hidden @ self.table().T
 
     def loss(self, packed: Packed, targets: Tensor) -> Tensor:
         """L_rec of sequences and their target item ids (B,), both in the requested order."""

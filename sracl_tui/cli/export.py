@@ -155,7 +155,7 @@ def _items(store: Store, run: StoredRun, out: Path) -> int:
     from store.queries import exports
 
     model, _ = recommender_of(store, run)
-    matrix = model.backbone.item_embedding.weight.detach().numpy()[1:]  # (V, D)
+    matrix = model.backbone.table().detach().numpy()  # (V, D)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
     return exports.embeddings(store, run, range(1, len(matrix) + 1), vectors, out)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def backbone_vectors(needs: Needs, request: RunRequest, folder: Path, clock: Clock) -> Vectors:
-    """h of the anchors' prefixes and E of the items, from the best checkpoint of a finished backbone run.
+    """h of the anchors' prefixes and the table of the items, from the best checkpoint of a finished backbone run.
 
     Raises:
         CheckpointError: it is missing or damaged.
@@ -32,7 +32,8 @@ def backbone_vectors(needs: Needs, request: RunRequest, folder: Path, clock: Clo
         checkpoint.load(folder / BEST, model=trainer.model)
         ids = needs.vector_anchors if needs.users else np.zeros(0, np.int64)
         backbone = trainer.model.backbone
-        items = backbone.item_embedding.weight.detach().cpu().numpy().copy()  # (V + 1, D)
+        table = backbone.table().detach().cpu().numpy()
+        items = np.concatenate([np.zeros_like(table[:1]), table])  # (V + 1, D)
         items[needs.dataset.train_counts == 0] = 0.0
         users = (
             encode(backbone, trainer.windows, ids).cpu().numpy()

@@ -16,6 +16,7 @@ from engine.config_files import build_config
 from engine.data.batching.windows import Windows
 from engine.data.dataset import TRAIN
 from engine.errors import ConfigError
+from engine.evaluation.ranking import rank_targets
 from engine.extension_points import BACKBONES
 from engine.methods.model import Model
 from engine.models import bert4rec
@@ -322,6 +323,45 @@ def test_a_file_that_is_no_backbone(tmp_path, text, words):
     with pytest.raises(ConfigError, match=words) as caught:
         build_backbone(config.model, items=5, max_length=3)
     assert str(path) in caught.value.message
+
+
+WIDER = """
+import torch
+from torch import nn
+from engine.models.backbone import Backbone
+
+class Own(Backbone):
+    def __init__(self, config, *, items, max_length):
+        super().__init__(config, items=items, max_length=max_length)
+        self.item_embedding = nn.Embedding(items + 1, config.width, padding_idx=0)
+        self.second = nn.Parameter(torch.randn(items, config.width))
+
+    def table(self):
+        return torch.cat([self.item_embedding.weight[1:], self.second], 1)
+
+    def forward(self, packed, token_vectors=None):
+        vectors = self.item_embedding.weight[packed.items] if token_vectors is None else token_vectors
+        return torch.cat([vectors, -vectors], 1)[packed.last][packed.restore]
+"""
+
+
+def test_items_may_have_a_table_of_their_own_wider_than_the_embeddings(tmp_path, make_dataset, small_config):
+    path = tmp_path / "wider.py"
+    path.write_text(WIDER)
+    dataset = make_dataset()
+    windows, ids = Windows(dataset, N), torch.from_numpy(dataset.anchors.ids(TRAIN))[:9]
+    torch.manual_seed(0)
+    config = small_config(backbone=f"{path}:Own", method="plain")
+    model = Model(config, dataset=dataset, windows=windows, semantics=None)
+    embeddings, second = model.backbone.item_embedding.weight, model.backbone.second
+    rows = [embeddings[dataset.history(int(anchor), N)[-1]] for anchor in ids]
+    expected = torch.stack([embeddings[1:] @ row - second @ row for row in rows])  # (B, V)
+    torch.testing.assert_close(model.backbone.scores(model.backbone(windows.pack(ids))), expected)
+    loss = F.cross_entropy(expected, windows.targets[ids] - 1)
+    torch.testing.assert_close(model.losses(ids, windows).total, loss)
+    ranks = rank_targets(model.backbone, windows, dataset, ids.numpy(), config.evaluate)
+    own = expected.gather(1, windows.targets[ids][:, None] - 1)
+    assert ranks.tolist() == (expected >= own).sum(1).tolist()
 
 
 FORMER = """
