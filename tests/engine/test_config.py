@@ -22,6 +22,7 @@ from engine.config_files import (
     read_config_file,
 )
 from engine.errors import ConfigError
+from engine.method_table import METHODS, PARTS
 from engine.sections import Hash
 from engine.setting_paths import choices, leaf_paths, setting_fields
 
@@ -214,6 +215,17 @@ def test_the_same_objective_has_the_same_hash_under_any_name():
     assert (
         build_config({"method.parts": ["rec", "intra", "inter"]}).config_hash() != Config().config_hash()
     )  # other draws
+
+
+def test_no_two_methods_share_a_hash():
+    hashes = {name: build_config({"method": name}).config_hash() for name in METHODS.ours}
+    assert len(set(hashes.values())) == len(hashes), hashes
+
+
+@given(st.lists(st.permutations(list(PARTS)).map(lambda parts: tuple(parts[:3])), min_size=2, max_size=2, unique=True))
+def test_no_two_combinations_share_a_hash(combined):
+    one, other = (build_config({"method.parts": list(parts)}) for parts in combined)
+    assert one.config_hash() != other.config_hash()
 
 
 @pytest.mark.parametrize(

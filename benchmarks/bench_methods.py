@@ -1,0 +1,91 @@
+"""A step of every method on Office, batch 256, beside a step of the plain backbone: python -m benchmarks.bench_methods [--rounds N].
+
+All methods step in turns in one process, so that what else the machine does falls on all of them. A row has the median, its
+ratio to the plain step, and the passes that `sracl methods` names. A method whose backbone is another one is beside the plain step
+of the default backbone too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from benchmarks.conftest import Bench, _load
+from engine.config import Config
+from engine.config_files import build_config
+from engine.data.batching.windows import Windows
+from engine.evaluation.ranking import encode
+from engine.method_table import METHODS
+from engine.methods.model import Model
+from engine.models.cpu import prepare
+from engine.training.optimizer import Optimizers
+
+WARM = 3
+
+
+def stepper(office: Bench, config: Config) -> Callable[[], None]:
+    """A function that trains the model of a config on the next batch."""
+    torch.manual_seed(1)
+    semantics = office.semantics(config) if config.needs else None
+    windows = Windows(office.dataset, config.data.max_length)
+    model = Model(config, dataset=office.dataset, windows=windows, semantics=semantics)
+    model.start()
+    model.before_epoch(1, lambda ids: encode(model.backbone, windows, ids.numpy()), None)
+    model.train()
+    optimizers = Optimizers(model.groups(), lr=1e-3, weight_decay=0.0)
+    ids = torch.from_numpy(office.anchor_ids)
+    batches = _endless(windows, ids)
+
+    def step() -> None:
+        batch = next(batches)
+        for update in model.definition.steps:
+            losses = model.losses(batch, windows, step=update)
+            optimizers.zero_grad()
+            losses.total.backward()
+            optimizers.step(update.updates)
+
+    return step
+
+
+def _endless(windows: Windows, ids: torch.Tensor) -> Iterator[torch.Tensor]:
+    epoch = 0
+    while True:
+        epoch += 1
+        yield from windows.batches(ids, 256, torch.Generator().manual_seed(epoch))
+
+
+def main() -> None:
+    """Time the methods in turns and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", nargs="*", default=METHODS.names())
+    parser.add_argument("--cache", type=Path, default=Path(".pytest_cache/sracl"))
+    options = parser.parse_args()
+    prepare()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    office = _load("amazon-office-2014", options.cache)
+    names = list(dict.fromkeys(["plain", *options.only]))
+    steps = {name: stepper(office, build_config({"method": name, "vector": "item-mean"})) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(WARM + options.rounds):
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step()
+            if number >= WARM:
+                seconds[name].append(time.perf_counter() - started)
+    plain = statistics.median(seconds["plain"])
+    lines = [f"{'method':12} {'median ms':>9} {'x plain':>8}  passes"]
+    for name, values in seconds.items():
+        median = statistics.median(values)
+        lines.append(f"{name:12} {median * 1000:9.1f} {median / plain:8.2f}  {METHODS.load(name).passes}")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
