@@ -21,6 +21,13 @@ from engine.registry import Registry
 from engine.sections import Hash, Scope, Section
 
 
+def words_of(value: Any) -> Any:
+    """`hr,ndcg` and `[hr, ndcg]` as they are typed are lists."""
+    if not isinstance(value, str):
+        return value
+    return [word.strip() for word in value.strip().removeprefix("[").removesuffix("]").split(",") if word.strip()]
+
+
 @dataclass(frozen=True)
 class Named:
     """Annotates a setting that names an entry of a registry: one of ours, an entry point, or a file made absolute."""
@@ -145,6 +152,11 @@ class MethodConfig(Section):
     parts: tuple[str, ...] | None = None
     """Parts to combine in place of the method's own, such as ["rec", "same_target", "inter"]; none means the method's."""
 
+    @field_validator("parts", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        return words_of(value)
+
 
 class TrainConfig(Section):
     """The optimizer, the training loop and early stopping."""
@@ -192,8 +204,7 @@ class EvaluateConfig(Section):
     @field_validator("metrics", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
-        """`hr,ndcg` as it is typed is a list."""
-        return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+        return words_of(value)
 
 
 class Config(Section):
@@ -324,9 +335,13 @@ class Config(Section):
         return {"name": "" if self.definition.is_simple else self.method.name, "parts": named}
 
     def differences(self, base: Config) -> dict[str, tuple[Any, Any]]:
-        """`{"loss.alpha": (base's value, ours)}` for every setting in which the two differ."""
+        """`{"loss.alpha": (base's value, ours)}` for every setting in which the two differ.
+
+        None stands for a setting of a part that is not ours where one of the two does not give it.
+        """
         ours, theirs = flatten(self.model_dump(mode="json")), flatten(base.model_dump(mode="json"))
-        return {path: (theirs[path], value) for path, value in ours.items() if theirs[path] != value}
+        paths = dict.fromkeys([*ours, *theirs])
+        return {path: (theirs.get(path), ours.get(path)) for path in paths if theirs.get(path) != ours.get(path)}
 
 
 def part_info(part: Any) -> PartInfo:

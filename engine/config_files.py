@@ -105,7 +105,7 @@ def _validated(tree: dict[str, Any], problems: list[str]) -> Config:
     unknown = _unknown_names(tree)
     problems = [*problems, *unknown]
     try:
-        config = Config.model_validate(tree if unknown else merge(_method_defaults(tree), tree))
+        config = Config.model_validate(tree if unknown else merge(_method_defaults(tree, problems), tree))
     except ValidationError as error:
         raise _config_error([*problems, *(_explain(e) for e in error.errors())]) from None
     problems += _contradictions(config)
@@ -115,13 +115,16 @@ def _validated(tree: dict[str, Any], problems: list[str]) -> Config:
     return config
 
 
-def _method_defaults(tree: dict[str, Any]) -> dict[str, Any]:
-    """The settings in which the method of a tree differs from the defaults, nested."""
+def _method_defaults(tree: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The settings in which the method of a tree differs from the defaults, nested; those that do not exist are noted."""
     section = tree.get("method", {})
     name = section.get("name", Config().method.name) if isinstance(section, dict) else None
     if not isinstance(name, str):
         return {}
-    return _nest(dict(METHODS.load(METHODS.absolute(name)).defaults), [])
+    wrong: list[str] = []
+    nested = _nest(dict(METHODS.load(METHODS.absolute(name)).defaults), wrong)
+    problems += [f"method.name: a default of {name}: {problem}" for problem in wrong]
+    return nested
 
 
 def _problems_of_parts(config: Config) -> list[str]:
@@ -143,7 +146,14 @@ def _problems_of_parts(config: Config) -> list[str]:
             own[name].settings.model_validate(config.parts.given(name))
         except ValidationError as error:
             problems += [f"parts.{name}.{_explain(one)}" for one in error.errors()]
-    if not problems and not config.active:
+    if all(step.parts is not None for step in definition.steps):
+        counted = {name for step in definition.steps for name in step.parts or ()}
+        problems += [
+            f"method.parts: part {name!r} counts in no step of method {config.method.name}"
+            for name in config.method.parts or ()
+            if name not in counted
+        ]
+    if not problems and not any(config.weight(part) > 0 for part in definition.parts):
         problems.append("method.parts: every part has the weight 0, so that nothing is trained")
     return problems
 

@@ -188,6 +188,10 @@ class EpochFinished(Event):
     improved: bool
     bad_epochs: int
     metrics: tuple[Metric, ...]
+    epochs: int = 0
+    """Epochs at most, those of stages before the main training included; 0 in journals of earlier versions."""
+    stage: str = ""
+    """Name of the stage before the main training to which it belongs: there validation is not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +205,8 @@ class StepFinished(Event):
     steps_per_epoch: int
     done: int
     loss: float
+    epochs: int = 0
+    """Epochs at most, as in `EpochFinished`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,14 @@ A method is a training objective: a list of parts, each of which is one named lo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import Any, Literal
 
-from engine.registry import Registry
+from engine.part_settings import PartSettings
+from engine.registry import Registry, attribute_of
 
 
 class Needs(Flag):
@@ -113,6 +115,7 @@ def name_of(part: Any) -> str:
     return part if isinstance(part, str) else part.name
 
 
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 PARTS: Mapping[str, PartInfo] = {
     "rec": PartInfo("engine.methods.rec:Rec"),
     "inter": PartInfo(
@@ -123,6 +126,89 @@ PARTS: Mapping[str, PartInfo] = {
     ),
 }
 """Our parts by name."""
+
+_UPDATES = ("all", "encoder", "own")
+_PART = "engine.methods.base:Part"
+
+
+def problem_of_method(method: Method) -> str | None:
+    """What is wrong with a method that is not ours, such as `has no parts`; none where nothing is."""
+    if not isinstance(method.parts, tuple) or not method.parts:
+        return 'has no parts: give at least one, as in parts=("rec", Mine)'
+    problems = (_problem_of_part(part) for part in (*method.parts, *_staged(method)))
+    found = next((problem for problem in problems if problem is not None), None)
+    return found or _problem_of_names(method) or _problem_of_steps(method) or _problem_of_stages(method)
+
+
+def _staged(method: Method) -> list[Any]:
+    return [part for stage in method.stages for part in stage.parts]
+
+
+def _problem_of_part(part: Any) -> str | None:
+    if isinstance(part, str):
+        return (
+            None
+            if part in PARTS
+            else f"names a part {part!r}; ours are {', '.join(PARTS)}, others are given as classes"
+        )
+    if not isinstance(part, type) or not issubclass(part, attribute_of(_PART)):
+        return (
+            f"has a part {part!r}, which is neither the name of one of ours nor a subclass of {_PART.replace(':', '.')}"
+        )
+    name, settings = getattr(part, "name", None), getattr(part, "settings", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return f"has a part {part.__name__} whose `name` is {name!r}: give it a word in small letters"
+    if name in PARTS or f"loss_{name}" in {info.term for info in PARTS.values()}:
+        return (
+            f"has a part {part.__name__} named {name!r}, which one of ours or its loss is called: choose another name"
+        )
+    if not isinstance(settings, type) or not issubclass(settings, PartSettings):
+        return f"has a part {name} whose `settings` are {settings!r}: they are a subclass of engine.part_settings.PartSettings"
+    if not isinstance(part.needs, Needs):
+        return f"has a part {name} whose `needs` are {part.needs!r}: they are flags of engine.method_table.Needs"
+    if part.__abstractmethods__:
+        return f"has a part {name} without {', '.join(sorted(part.__abstractmethods__))}"
+    return None
+
+
+def _problem_of_names(method: Method) -> str | None:
+    """Two parts of one name would share settings, weights and curves."""
+    for parts in (method.parts, *(stage.parts for stage in method.stages)):
+        names = [name_of(part) for part in parts]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            return f"has two parts named {twice!r}"
+    kinds: dict[str, Any] = {}
+    for part in (*method.parts, *_staged(method)):
+        if kinds.setdefault(name_of(part), part) != part:
+            return f"has two parts named {name_of(part)!r}"
+    return None
+
+
+def _problem_of_steps(method: Method) -> str | None:
+    names = {name_of(part) for part in method.parts}
+    counted: set[str] = set()
+    for step in method.steps:
+        if step.updates not in _UPDATES:
+            return f"has a step that updates {step.updates!r}: it may be {', '.join(_UPDATES)}"
+        if unknown := [name for name in step.parts or () if name not in names]:
+            return f"has a step of parts {', '.join(unknown)}, which are none of {', '.join(sorted(names))}"
+        counted |= names if step.parts is None else set(step.parts)
+    if missing := sorted(names - counted):
+        return f"has parts that count in no step: {', '.join(missing)}"
+    return None
+
+
+def _problem_of_stages(method: Method) -> str | None:
+    for stage in method.stages:
+        section, _, rest = stage.epochs.partition(".")
+        name, _, leaf = rest.partition(".")
+        part = next((part for part in stage.parts if name_of(part) == name), None)
+        if not stage.parts or section != "parts" or part is None:
+            return f"has a stage {stage.name!r} whose `epochs` are {stage.epochs!r}: name a setting of one of its parts, parts.NAME.SETTING"
+        if not isinstance(part, str) and leaf not in part.settings.model_fields:
+            return f"has a stage {stage.name!r} whose `epochs` are {stage.epochs!r}, but part {name} has no setting {leaf!r}"
+    return None
+
 
 PLAIN = Method(
     parts=("rec",),
@@ -148,5 +234,6 @@ METHODS = Registry(
     ours={"sracl": "engine.method_table:SRACL", "plain": "engine.method_table:PLAIN"},
     example="examples/own_method.py is one that works.",
     values=True,
+    check=problem_of_method,
 )
 """Our methods by name; a new one is a value above and a line here."""

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -49,6 +49,8 @@ class Registry:
 
     values: bool = False
     """Whether entries are instances of `base` and not subclasses of it."""
+    check: Callable[[Any], str | None] = lambda entry: None
+    """What else is wrong with an entry that is not ours, such as `has no parts`; none where nothing is."""
 
     @property
     def kept(self) -> str:
@@ -85,7 +87,7 @@ class Registry:
         """The class of a name.
 
         Raises:
-            ConfigError: there is no such entry, it cannot be imported, or it is no subclass of `base`.
+            ConfigError: there is no such entry, it cannot be imported, it is no subclass of `base`, or `check` refuses it.
         """
         if name in self.ours:
             return attribute_of(self.ours[name])
@@ -94,12 +96,14 @@ class Registry:
             raise ConfigError(problem, where=self.where)
         try:
             found = self._imported(name)
-        except Exception as error:  # somebody's code may raise anything
+        except (Exception, SystemExit) as error:  # somebody's code may raise anything
             raise self.refused(name, f"cannot be imported: {type(error).__name__}: {error}") from error
         base = attribute_of(self.base)
         if not (isinstance(found, base) if self.values else isinstance(found, type) and issubclass(found, base)):
             what = "instance" if self.values else "subclass"
             raise self.refused(name, f"is no {what} of {self.base.replace(':', '.')}")
+        if (wrong := self.check(found)) is not None:
+            raise self.refused(name, wrong)
         return found
 
     def build(self, name: str, *args: Any, **options: Any) -> Any:

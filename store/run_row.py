@@ -46,6 +46,8 @@ class Progress(TypedDict):
     percent: int | None
     left: int | None
     """Seconds."""
+    epochs: NotRequired[int]
+    """Epochs at most, where it trains."""
 
 
 class RunRow(RunProcess):

@@ -5,7 +5,7 @@ Legend: B anchors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from engine.config import Config, flatten
-from engine.data.batching.windows import Windows
+from engine.data.batching.windows import Runs, Windows
 from engine.data.dataset import Dataset
 from engine.errors import ConfigError
 from engine.method_table import METHODS, PARTS, Method, Stage, Step, name_of
-from engine.methods.base import Anchors, Context, Encode, Part
+from engine.methods.base import Anchors, Context, Encode, Part, PartSettings, View
 from engine.methods.encoding import encode_views
 from engine.methods.semantics import Semantics
 from engine.models.registry import build_backbone
@@ -80,13 +80,28 @@ class Model(nn.Module):
         return tuple(term_of(part) for part in self._parts_of(stage))
 
     def metrics(self, stage: Stage | None = None) -> dict[str, float]:
-        """What the parts have measured in an epoch, by name."""
-        return {name: value for part in self.active(stage) for name, value in part.metrics().items()}
+        """What the parts have measured in an epoch, by name.
+
+        Raises:
+            ConfigError: a name is taken, by a loss or by another part.
+        """
+        found: dict[str, float] = {}
+        taken = {"loss", *self.terms(stage)}
+        for part in self.active(stage):
+            for name, value in part.metrics().items():
+                if name in taken:
+                    raise self._refused(part, f"it measures {name!r}, a name that is taken: choose another")
+                taken.add(name)
+                found[name] = float(value)
+        return found
 
     def scales(self, term: str) -> dict[str, Any]:
         """Settings by path that keep a loss small, with their values; none for a part that names none, and for the total."""
         flat = flatten(self.config.model_dump())
         parts = [part for part in self._active.values() if term_of(part.name) == term]
+        for part in parts:
+            if isinstance(part.config, PartSettings):  # defaults of a part that is not ours do not stand in the tree
+                flat |= flatten(part.config.model_dump(), f"parts.{part.name}.")
         return {path: flat[path] for part in parts for path in part.scales if path in flat}
 
     def epochs_of(self, stage: Stage) -> int:
@@ -124,27 +139,62 @@ class Model(nn.Module):
             step=step,
         )
         parts = self.active(stage, step)
-        asked = [part.views(batch) for part in parts]
+        asked = [self._checked_views(part, part.views(batch)) for part in parts]
         bfloat16 = self.config.train.precision == "bfloat16"
         views = [view for own in asked for view in own]
         hidden = iter(encode_views(self.backbone, views, windows, grad=step.updates != "own", bfloat16=bfloat16))
         found = {
-            part.name: part.loss(batch, [next(hidden) for _ in own]) for part, own in zip(parts, asked, strict=True)
+            part.name: self._checked_loss(part, part.loss(batch, [next(hidden) for _ in own]))
+            for part, own in zip(parts, asked, strict=True)
         }
         total: Tensor | None = None
         for name, value in found.items():
             weighted = value if self._weights[name] == 1.0 else self._weights[name] * value
             total = weighted if total is None else total + weighted
         assert total is not None, f"no part counts in {step}"
+        if torch.is_grad_enabled() and not total.requires_grad:
+            raise self._refused(
+                parts[-1], f"the loss of {', '.join(found)} depends on no parameter that {step.updates} trains"
+            )
         terms = {term_of(name): value for name, value in found.items()}
         zero = torch.zeros((), device=device, dtype=total.dtype)
         off = [part for part in self._parts_of(stage) if name_of(part) not in self._active]
         terms |= {term_of(part): zero for part in off}
         return Losses(total, {name: terms[name] for name in self.terms(stage) if name in terms})
 
+    def _checked_views(self, part: Part, views: Sequence[View]) -> Sequence[View]:
+        """What a part asks for.
+
+        Raises:
+            ConfigError: it is no sequence of views.
+        """
+        if not isinstance(views, tuple | list) or not all(isinstance(view, View) for view in views):
+            raise self._refused(part, f"views gives {_shown(views)}: it gives a list or tuple of View")
+        for view in views:
+            if not isinstance(view.sequences, Tensor | Runs) or (
+                isinstance(view.sequences, Tensor) and (view.sequences.ndim != 1 or view.sequences.is_floating_point())
+            ):
+                raise self._refused(
+                    part, f"a view has the sequences {_shown(view.sequences)}: they are Runs, or anchor ids (C,)"
+                )
+        return views
+
+    def _checked_loss(self, part: Part, loss: Tensor) -> Tensor:
+        """A part's loss.
+
+        Raises:
+            ConfigError: it is no scalar.
+        """
+        if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
+            raise self._refused(part, f"its loss is {_shown(loss)}: it is one number, a tensor without dimensions")
+        return loss
+
+    def _refused(self, part: Part, problem: str) -> ConfigError:
+        return METHODS.refused(self.config.method.name, f"part {part.name}: {problem}")
+
     def start(self) -> None:
         """Let the parts change the initial weights of the backbone."""
-        for part in self.active():
+        for part in self._active.values():
             part.start(self.backbone)
 
     def before_epoch(self, epoch: int, encode: Encode, stage: Stage | None) -> None:
@@ -181,7 +231,7 @@ def _built(given: Any, config: Config, context: Context) -> Part:
         raise ConfigError(f"part {name}: {kind.sequence_mode}", where="train.mode", hint="Use train.mode = prefix.")
     settings = getattr(config.parts, name, None) if ours else kind.settings.model_validate(config.parts.given(name))
     try:
-        return kind(settings, context=context)
+        part = kind(settings, context=context)
     except ConfigError:
         raise
     except Exception as error:
@@ -190,3 +240,14 @@ def _built(given: Any, config: Config, context: Context) -> Part:
         raise METHODS.refused(
             config.method.name, f"part {name} cannot be built: {type(error).__name__}: {error}"
         ) from error
+    if any(module is context.backbone for module in part.modules()):  # its weights would be saved twice
+        raise METHODS.refused(
+            config.method.name, f"part {name} holds the backbone as a module of its own: keep it in a tuple"
+        )
+    return part
+
+
+def _shown(value: Any) -> str:
+    """A value of the wrong type, for an error."""
+    shape = f" of shape {tuple(value.shape)} and type {value.dtype}" if isinstance(value, Tensor) else ""
+    return f"{type(value).__name__}{shape}" if shape or value is not None else "None"

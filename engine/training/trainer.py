@@ -129,6 +129,11 @@ class Trainer:
         """Epochs of the stages before the main training; they are counted in `LoopState.epoch`."""
         return sum(epochs for _, epochs in self._stages)
 
+    @property
+    def epochs(self) -> int:
+        """Epochs at most, those of stages included."""
+        return self.staged_epochs + self.config.train.epochs
+
     def resume(self) -> LoopState:
         """Continue from the last checkpoint, or from the previous one where it is damaged; from the start where both are.
 
@@ -169,7 +174,7 @@ class Trainer:
             self._report_seen("initial")
             self._save(self.state)
         train = self.config.train
-        while self.state.epoch < self.staged_epochs + train.epochs and self.state.bad_epochs < train.patience:
+        while self.state.epoch < self.epochs and self.state.bad_epochs < train.patience:
             self._epoch()
         self._report_seen("last")
         checkpoint.load(self.folder / BEST, model=self.model)
@@ -250,7 +255,7 @@ class Trainer:
         self.train_seconds += trained - started
         self.evaluate_seconds += evaluated - trained
         # Reported before it is saved: a training that resumes from a checkpoint never reports that epoch again.
-        self._report_seen("epoch")
+        self._report_seen("epoch", stage)
         self._report(
             EpochFinished(
                 epoch=epoch,
@@ -260,6 +265,8 @@ class Trainer:
                 improved=improved,
                 bad_epochs=self.state.bad_epochs,
                 metrics=tuple(metrics),
+                epochs=self.epochs,
+                stage="" if stage is None else stage.name,
             )
         )
         if improved:
@@ -298,6 +305,7 @@ class Trainer:
                         steps_per_epoch=len(batches),
                         done=done,
                         loss=float(losses.total.detach()),
+                        epochs=self.epochs,
                     )
                 )
             stopping = self._stop()
@@ -314,6 +322,8 @@ class Trainer:
         steps = self.model.definition.steps if stage is None else (Step(),)
         losses = None
         for step in steps:
+            if not self.model.active(stage, step):  # its parts are all switched off
+                continue
             found = self.model.losses(ids, self._training_windows, stage=stage, step=step)
             self._optimizers.zero_grad()
             found.total.backward()
@@ -369,9 +379,9 @@ class Trainer:
         )
         return {m.name: m.value for m in metrics if m.subgroup == "all" and m.name != "n"}
 
-    def _report_seen(self, phase: str) -> None:
-        """Report what the parts have to show."""
+    def _report_seen(self, phase: str, stage: Stage | None = None) -> None:
+        """Report what the parts of a stage, or of the main training, have to show."""
         epoch = self.state.best_epoch if phase == "best" else self.state.epoch
-        for part in self.model.active():
+        for part in self.model.active(stage):
             for event in part.seen(phase, epoch=epoch, step=self.state.step):
                 self._report(event)

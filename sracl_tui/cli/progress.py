@@ -38,13 +38,14 @@ def epoch_line(event: EpochFinished, select: str = "") -> str:
     headline = {name for split, name in HEADLINE_METRICS.values() if split == "valid"} | {select}
     shown = [text for name, text in valid.items() if name in headline] or list(valid.values())[:3]
     status = (
-        "best so far"
+        f"{event.stage}, without validation"
+        if event.stage
+        else "best so far"
         if event.improved
         else f"{event.bad_epochs} epoch{'s' * (event.bad_epochs != 1)} without improvement"
     )
-    return (
-        f"epoch {event.epoch}  loss {values['train', 'loss']:.4f}  {'  '.join(shown)}  {event.seconds:.1f} s  {status}"
-    )
+    parts = [f"epoch {event.epoch}", f"loss {values['train', 'loss']:.4f}", *shown, f"{event.seconds:.1f} s", status]
+    return "  ".join(parts)
 
 
 class ProgressLines:
@@ -110,7 +111,7 @@ class ProgressBars:
             self._task = self._progress.add_task("") if self._task is None else self._task
             self._progress.update(
                 self._task,
-                description=f"epoch {event.epoch} of up to {self._epochs}, loss {event.loss:.3f}",
+                description=f"epoch {event.epoch} of up to {event.epochs or self._epochs}, loss {event.loss:.3f}",
                 completed=event.done,
                 total=event.steps_per_epoch,
             )

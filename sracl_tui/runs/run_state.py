@@ -77,6 +77,7 @@ class RunState:
     first_at: float = 0.0
     last_at: float = 0.0
     """Times of the first and the last line, in Unix seconds."""
+    _epochs: int = 0
     _first_step: tuple[float, int] | None = None
     """Time and number of the first step of the current epoch that was reported."""
 
@@ -120,8 +121,8 @@ class RunState:
 
     @property
     def epochs(self) -> int:
-        """Epochs at most."""
-        return self.created.get("config", {}).get("train", {}).get("epochs", 0)
+        """Epochs at most, those of stages before the main training included once one of its steps is reported."""
+        return self._epochs or self.created.get("config", {}).get("train", {}).get("epochs", 0)
 
     @property
     def select(self) -> str:
@@ -204,6 +205,7 @@ class RunState:
 
     def _on_step_finished(self, at: float, **fields: Any) -> None:
         self.step, self.step_loss = (fields["done"], fields["steps_per_epoch"]), fields.get("loss")
+        self._epochs = fields.get("epochs", 0)
         if not self._first_step or fields["done"] <= self._first_step[1]:
             self._first_step = at, fields["done"]
         else:
@@ -211,7 +213,7 @@ class RunState:
 
     def _on_epoch_finished(self, at: float, **fields: Any) -> str:
         self.bad_epochs, self.step = fields["bad_epochs"], (0, 0)
-        self.step_loss, self._first_step = None, None
+        self.step_loss, self._first_step, self._epochs = None, None, fields.get("epochs", 0)
         self.epoch_seconds = fields["seconds"] + fields["evaluate_seconds"]
         values = {}
         for metric in fields["metrics"]:
@@ -219,7 +221,8 @@ class RunState:
                 values[metric["split"], metric["name"]] = metric["value"]
                 self.series.setdefault((metric["split"], metric["name"]), []).append((self.epoch, metric["value"]))
         loss, score = values.get(("train", "loss")), values.get(("valid", self.select))
-        text = f"epoch {self.epoch}" + (f"  loss {loss:.4f}" if loss is not None else "")
+        text = f"epoch {self.epoch}" + (f" ({fields['stage']})" if fields.get("stage") else "")
+        text += f"  loss {loss:.4f}" if loss is not None else ""
         text += f"  {title(self.select)} {value_text(self.select, score)}" if score is not None else ""
         return text + f"  {fields['seconds']:.1f} s" + ("  best so far" if fields["improved"] else "")
 
@@ -241,7 +244,8 @@ class RunState:
         stage = next((stage for stage in reversed(self.stages.values()) if stage.seconds is None), None)
         if stage is None or self.epoch or self.step[1]:
             left = self.remaining()
-            return {"stage": "train", "percent": int(self.share * 100), "left": None if left is None else int(left)}
+            percent, seconds = int(self.share * 100), None if left is None else int(left)
+            return {"stage": "train", "percent": percent, "left": seconds, "epochs": self.epochs}
         left = stage.remaining(now)
         percent = 100 * stage.done // stage.total if stage.total else None
         return {"stage": stage.name, "percent": percent, "left": None if left is None else int(left)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from engine.config import Config
+from engine.config import Config, flatten
 from engine.config_files import load_config
 from engine.errors import ConfigError
 from engine.metric_registry import DEFAULT, by_cutoff, ordered, split_name, title, value_text
@@ -110,7 +110,6 @@ def settings(created: dict[str, Any]) -> Text:
                 f"{formatting.line(ours)}  (preset: {formatting.line(theirs)})\n"
             )
     text.append("\nall settings\n")
-    for section, values in config.model_dump(mode="json").items():
-        for leaf, value in values.items():
-            text.append(f"  {section}.{leaf:<{26 - len(section)}} {formatting.line(value)}\n")
+    for path, value in flatten(config.model_dump(mode="json")).items():
+        text.append(f"  {path:<27} {formatting.line(value)}\n")
     return text

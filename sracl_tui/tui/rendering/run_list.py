@@ -162,10 +162,10 @@ def _epoch(group: RunGroup) -> str:
     run = group.first
     if group.folded:
         return f"{min(r['epoch'] for r in group.runs)}-{max(r['epoch'] for r in group.runs)}"
-    most = run["config"].get("train", {}).get("epochs")
+    progress = run.get("progress") or {}
+    most = progress.get("epochs") or run["config"].get("train", {}).get("epochs")
     if run["state"] not in ACTIVE or not most:
         return str(run["epoch"])
-    progress = run.get("progress") or {}
     percent = f" {progress['percent']} %" if progress.get("percent") is not None else ""
     if progress and progress["stage"] != "train":
         return f"{progress['stage']}{percent}"
