@@ -318,16 +318,15 @@ class Config(Section):
         if self.own_method:
             name = METHODS.identity_of(self.method.name)
             return {"name": name, "combined": self.method.parts, "parts": self.parts.model_dump(mode="json")}
-        active = self.active
+        active, scopes = self.active, self._scopes()
         before = tuple(name for name in ("rec", "inter", "intra") if name in active)
         if (
             active == before
             and active[:1] == ("rec",)
-            and self.parts.rec == RecSettings()
+            and _hashed_tree(self, self.parts.rec, scopes) == _hashed_tree(self, RecSettings(), scopes)
             and self.definition.is_simple
         ):
             return None
-        scopes = self._scopes()
         named = [
             [name, _hashed_tree(self, getattr(self.parts, name), scopes) if name in PartsConfig.model_fields else {}]
             for name in active
@@ -357,7 +356,8 @@ def _hashed_tree(config: Config, section: Section, scopes: frozenset[Scope]) -> 
     for name, field in type(section).model_fields.items():
         rule = next((extra for extra in field.metadata if isinstance(extra, Hash)), Hash())
         value = getattr(section, name)
-        if rule.includes(value, field.default, scopes=scopes, backbone=config.model.backbone):
+        counts = rule.includes(value, field.default, scopes=scopes, backbone=config.model.backbone)
+        if counts and rule.applies_in(section):
             whole = _hashed_tree(config, value, scopes) if isinstance(value, Section) else values[name]
             tree[name] = whole if rule.identity is None else rule.identity(whole)
     return tree

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from engine import metric_registry
 from engine.config import Config, RetrievalConfig, flatten
 from engine.errors import ConfigError
-from engine.extension_points import BACKENDS
+from engine.extension_points import BACKENDS, OWN_LOSS
 from engine.method_table import METHODS, PARTS
 from engine.setting_paths import leaf_paths, named_entries, registries, setting_fields
 
@@ -220,6 +220,8 @@ def _contradictions(config: Config) -> list[str]:
         problems.append(f"model.heads: {model.heads} does not divide model.width = {model.width}")
     if any(k < 1 for k in evaluate.ks) or len(set(evaluate.ks)) != len(evaluate.ks):
         problems.append(f"evaluate.ks: cutoffs must be positive and different, not {list(evaluate.ks)}")
+    if (loss := config.parts.rec.loss) != "ce" and model.backbone in OWN_LOSS:
+        problems.append(f"parts.rec.loss: {model.backbone} has a loss of its own, which {loss} cannot replace; use ce")
     problems += _metric_problems(config)
     if retrieval.similarity != RetrievalConfig().similarity:  # every backend searches by the default
         searched = _similarities(retrieval.backend, problems)

@@ -20,6 +20,9 @@ BACKBONES = Registry(
     example="examples/own_backbone.py is one that works.",
 )
 
+OWN_LOSS = ("bert4rec",)
+"""Our backbones with a loss of their own, which nothing has to be imported to know."""
+
 BACKENDS = Registry(
     kind="backend",
     where="retrieval.backend",

@@ -6,11 +6,11 @@ The two contrasts of SRA-CL are older than this tree: their settings stand in `l
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from engine.sections import Section
+from engine.sections import Hash, Section
 
 
 class PartSettings(Section):
@@ -20,8 +20,20 @@ class PartSettings(Section):
     """Factor of this loss in the sum; 0 switches the part off."""
 
 
+SAMPLED = ("bce", "ss", "gbce")
+"""Recommendation losses that score the target and sampled negatives alone."""
+
+
 class RecSettings(PartSettings):
     """L_rec, the recommendation loss."""
+
+    loss: Annotated[Literal["ce", "bce", "ss", "gbce"], Hash(omit_default=True)] = "ce"
+    """Cross-entropy over all items (`ce`), or over the target and sampled negatives (`ss`), or binary cross-entropy of
+    target and negatives (`bce`), or gSASRec's correction of it (`gbce`). Not of a backbone with a loss of its own (bert4rec)."""
+    negatives: Annotated[int, Hash(only_with=("loss", SAMPLED))] = Field(default=256, ge=1)
+    """Items sampled for each target: uniform, with replacement, never the target itself (bce, ss, gbce)."""
+    gbce_t: Annotated[float, Hash(only_with=("loss", ("gbce",)))] = Field(default=0.75, ge=0.0, le=1.0)
+    """gbce: from 0, binary cross-entropy, to 1, no overconfidence left."""
 
 
 class PartsConfig(Section):

@@ -30,8 +30,14 @@ class Hash:
     """It counts only in this scope."""
     ignored_by: tuple[str, ...] = ()
     """Backbones that do not read it."""
+    only_with: tuple[str, tuple[Any, ...]] | None = None
+    """Name of another setting of the section, and the values of it with which this one is read."""
     identity: Callable[[Any], Any] | None = None
     """What is hashed in place of the value."""
+
+    def applies_in(self, section: Section) -> bool:
+        """Whether the other settings of a section let this one count."""
+        return self.only_with is None or getattr(section, self.only_with[0]) in self.only_with[1]
 
     def includes(self, value: Any, default: Any, *, scopes: frozenset[Scope], backbone: str) -> bool:
         """Whether a field of this value and default enters the hash of a config of these scopes and backbone."""

@@ -171,6 +171,11 @@ class Part(nn.Module, ABC):
         super().__init__()
         self.config = settings
 
+    @classmethod
+    def problem_with(cls, backbone: type[Backbone], settings: Any) -> str:
+        """Why it cannot be trained on a backbone with these settings, as `has ...` or `cannot ...`; empty where it can."""
+        return ""
+
     def start(self, backbone: Backbone) -> None:
         """Before the first step: change initial weights of the backbone."""
 

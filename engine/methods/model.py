@@ -18,10 +18,10 @@ from engine.data.dataset import Dataset
 from engine.errors import ConfigError
 from engine.method_table import METHODS, PARTS, Method, Stage, Step, name_of
 from engine.methods.base import Anchors, Context, Encode, Part, PartSettings, View
+from engine.methods.combination import check_combination, part_class, settings_of
 from engine.methods.encoding import encode_views
 from engine.methods.semantics import Semantics
 from engine.models.registry import build_backbone
-from engine.registry import attribute_of
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,10 @@ class Model(nn.Module):
         Raises:
             ValueError: the method needs semantics and there are none.
             ConfigError: the backbone or a part cannot be built, or a part cannot be trained with this backbone or mode.
+            TrainingError: the backbone cannot be trained in this mode.
         """
         super().__init__()
+        check_combination(config)
         self.config, self.semantics = config, semantics
         self.definition: Method = config.definition
         if config.needs and semantics is None:
@@ -221,17 +223,8 @@ def term_of(part: Any) -> str:
 def _built(given: Any, config: Config, context: Context) -> Part:
     name = name_of(given)
     ours = name in PARTS
-    kind: type[Part] = attribute_of(PARTS[name].code) if ours else given
-    if kind.every and not context.backbone.causal:
-        raise ConfigError(
-            f"part {name} reads states at every item, which backbone {config.model.backbone} does not give",
-            where="model.backbone",
-        )
-    if config.train.mode == "sequence" and kind.sequence_mode:
-        raise ConfigError(f"part {name}: {kind.sequence_mode}", where="train.mode", hint="Use train.mode = prefix.")
-    settings = getattr(config.parts, name, None) if ours else kind.settings.model_validate(config.parts.given(name))
     try:
-        part = kind(settings, context=context)
+        part = part_class(given)(settings_of(given, config), context=context)
     except ConfigError:
         raise
     except Exception as error:

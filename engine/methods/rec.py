@@ -1,25 +1,48 @@
-"""The recommendation loss L_rec, the first part of every method."""
+"""The recommendation loss L_rec, the first part of every method. Legend: B anchors, K negatives, V items."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+from engine.errors import ConfigError
 from engine.methods.base import ANCHOR, Anchors, Context, Part, View
-from engine.models.losses import recommendation_loss
+from engine.models.backbone import Backbone
+from engine.models.losses import (
+    binary_cross_entropy,
+    draw_negatives,
+    generalized_bce,
+    recommendation_loss,
+    sampled_softmax,
+)
 from engine.part_settings import RecSettings
 
 
 class Rec(Part):
-    """Cross-entropy of the target among all items, or the backbone's own loss where it has one (BERT4Rec)."""
+    """Scores of the target against all items or sampled ones, or the backbone's own loss where it has one (BERT4Rec)."""
 
     name = "rec"
     settings = RecSettings
+    config: RecSettings
 
     def __init__(self, settings: RecSettings, *, context: Context) -> None:
         super().__init__(settings, context=context)
         self._backbone = (context.backbone,)  # in a tuple: not a module of this one
+        self._items = len(context.dataset.items)
+        if settings.loss != "ce" and self._items < 2:
+            raise ConfigError("there is no item beside the target to sample", where="parts.rec.loss")
+
+    @classmethod
+    def problem_with(cls, backbone: type[Backbone], settings: RecSettings) -> str:
+        if settings.loss == "ce":
+            return ""
+        if backbone.has_own_loss:
+            return f"has a loss of its own, which parts.rec.loss = {settings.loss} cannot replace; leave it at ce"
+        if backbone.scores is not Backbone.scores and backbone.scores_of is Backbone.scores_of:
+            return f"has scores of its own and no scores_of beside them, which parts.rec.loss = {settings.loss} reads"
+        return ""
 
     def views(self, batch: Anchors) -> Sequence[View]:
         return () if self._backbone[0].has_own_loss else (batch.view(key=ANCHOR),)
@@ -28,4 +51,13 @@ class Rec(Part):
         backbone = self._backbone[0]
         if backbone.has_own_loss:
             return backbone.loss(batch.windows.pack(batch.ids, batch.targets.device), batch.targets)
-        return recommendation_loss(backbone.scores(hidden[0]), batch.targets)
+        if self.config.loss == "ce":
+            return recommendation_loss(backbone.scores(hidden[0]), batch.targets)
+        drawn = draw_negatives(batch.targets, self.config.negatives, items=self._items)  # (B, K)
+        scores = backbone.scores_of(hidden[0], torch.cat([batch.targets[:, None], drawn], 1))
+        positive, negatives = scores[:, 0], scores[:, 1:]
+        if self.config.loss == "bce":
+            return binary_cross_entropy(positive, negatives)
+        if self.config.loss == "ss":
+            return sampled_softmax(positive, negatives)
+        return generalized_bce(positive, negatives, items=self._items, t=self.config.gbce_t)

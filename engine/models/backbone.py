@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from engine.config import ModelConfig
 from engine.data.batching.windows import Packed
+from engine.models.chosen_scores import chosen_scores
 from engine.models.losses import recommendation_loss
 
 FORMER_NAMES = {"own_loss": "has_own_loss", "pads": "accepts_padding", "at": "encode_at"}
@@ -64,6 +65,10 @@ class Backbone(nn.Module, ABC):
     def scores(self, hidden: Tensor) -> Tensor:
         """(B, V) scores of items 1..V for hidden states (B, D)."""
         return hidden @ self.table().T
+
+    def scores_of(self, hidden: Tensor, items: Tensor) -> Tensor:
+        """(B, C) scores of chosen items (B, C), by id, for hidden states (B, D); a class with `scores` of its own has this, too."""
+        return chosen_scores(hidden, self.table(), items - 1)
 
     def loss(self, packed: Packed, targets: Tensor) -> Tensor:
         """L_rec of sequences and their target item ids (B,), both in the requested order."""

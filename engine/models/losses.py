@@ -1,4 +1,4 @@
-"""The three parts of the training loss (paper sections 3.2 to 3.5). Legend: B rows, D width, V items."""
+"""Losses as functions of scores and hidden states. Legend: B rows, D width, V items, K sampled negatives."""
 
 from __future__ import annotations
 
@@ -12,6 +12,37 @@ from torch import Tensor
 def recommendation_loss(scores: Tensor, targets: Tensor) -> Tensor:
     """L_rec: mean cross-entropy of scores (B, V) over items 1..V against target item ids (B,)."""
     return F.cross_entropy(scores, targets - 1)
+
+
+def draw_negatives(targets: Tensor, count: int, *, items: int) -> Tensor:
+    """(B, K) item ids, each uniform over 1..`items` without the row's target (B,), from torch's global generator."""
+    drawn = torch.randint(1, items, (len(targets), count), device=targets.device)
+    return drawn + (drawn >= targets[:, None])
+
+
+def binary_cross_entropy(positive: Tensor, negatives: Tensor) -> Tensor:
+    """Mean of -log sigma(s+) - mean_j log(1 - sigma(s-_j)) for scores of targets (B,) and of their negatives (B, K)."""
+    return (F.softplus(-positive) + F.softplus(negatives).mean(1)).mean()
+
+
+def sampled_softmax(positive: Tensor, negatives: Tensor) -> Tensor:
+    """Mean cross-entropy of the target (B,) among itself and its K negatives (B, K).
+
+    Without correction for the sampling: of uniform draws it is the same for all items.
+    """
+    scores = torch.cat([positive[:, None], negatives], 1)  # (B, 1 + K)
+    return F.cross_entropy(scores, scores.new_zeros(len(scores), dtype=torch.long))
+
+
+def generalized_bce(positive: Tensor, negatives: Tensor, *, items: int, t: float) -> Tensor:
+    """gBCE of scores of targets (B,) and negatives (B, K): sigma(s+)^beta in place of sigma(s+) (gSASRec, RecSys 2023).
+
+    beta = 1 - t (1 - r) with the share r = K / (V - 1), at most 1, of the other items that is sampled. t = 0 is the binary
+    cross-entropy; t = 1 makes up for all the overconfidence that sampling gives.
+    """
+    count = negatives.shape[1]
+    beta = 1 - t * (1 - min(1.0, count / (items - 1)))
+    return (beta * F.softplus(-positive) + F.softplus(negatives).sum(1)).mean() / (count + 1)
 
 
 def info_nce(

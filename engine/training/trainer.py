@@ -105,7 +105,8 @@ class Trainer:
         backbone, window = BACKBONES.load(config.model.backbone), config.data.max_length
         padded = self.device.type != "cpu" and backbone.accepts_padding
         self.windows = PaddedWindows(dataset, window, self.device) if padded else Windows(dataset, window)
-        self._training_windows = self._choose_windows(causal=backbone.causal)
+        shared = config.train.mode == "sequence"
+        self._training_windows = SharedWindows(dataset, window) if shared else self.windows
         self.model = Model(config, dataset=dataset, windows=self._training_windows, semantics=moved).to(self.device)
         self._evaluator = Evaluator(config, dataset, self.windows)
         self._optimizers = self._new_optimizers()
@@ -202,17 +203,6 @@ class Trainer:
     def _new_optimizers(self) -> Optimizers:
         train = self.config.train
         return Optimizers(self.model.groups(), lr=train.lr, weight_decay=train.weight_decay)
-
-    def _choose_windows(self, *, causal: bool) -> Windows:
-        if self.config.train.mode == "prefix":
-            return self.windows
-        if not causal:
-            raise TrainingError(
-                f"backbone {self.config.model.backbone} is read at a sequence's last item only",
-                where="train.mode",
-                hint="Use train.mode = prefix with it.",
-            )
-        return SharedWindows(self.dataset, self.config.data.max_length)
 
     def _check_size(self) -> None:
         for ids, what in ((self._ids, "training prefix"), (self._valid, "validation target")):

@@ -22,6 +22,7 @@ from engine.config_files import (
     read_config_file,
 )
 from engine.errors import ConfigError
+from engine.extension_points import BACKBONES, OWN_LOSS
 from engine.method_table import METHODS, PARTS
 from engine.sections import Hash
 from engine.setting_paths import choices, leaf_paths, setting_fields
@@ -81,6 +82,7 @@ def another(path: str):
 
 def with_value(path: str, value) -> Config:
     also = {"semantics.unit": {"retrieval.pool": "users"}, "model.mask": {"model.backbone": "bert4rec"}}
+    also |= {"parts.rec.negatives": {"parts.rec.loss": "ss"}, "parts.rec.gbce_t": {"parts.rec.loss": "gbce"}}
     section, part, *_ = path.split(".")
     active = {"method.parts": ["rec"] if part == "rec" else ["rec", part]} if section == "parts" else {}
     return build_config(also.get(path, {}), active, {path: value})
@@ -118,6 +120,28 @@ def test_a_setting_that_is_left_out_at_its_default_is_hashed_at_any_other_value(
     assert rule_of("train.mode") == rule_of("train.precision") == rule
     assert TrainConfig.model_fields["mode"].default == "prefix"  # as of the runs from before there was a choice
     assert TrainConfig.model_fields["precision"].default == "float32"
+
+
+def test_settings_of_sampled_losses_are_in_the_hash_where_they_are_read():
+    for method in ("plain", "sracl"):
+        ce = build_config({"method": method}).config_hash()
+        for unread in ({"parts.rec.negatives": 3}, {"parts.rec.gbce_t": 0.1}, {"parts.rec.loss": "ce"}):
+            assert build_config({"method": method} | unread).config_hash() == ce, unread
+    losses = ("ce", "bce", "ss", "gbce")
+    hashes = {loss: build_config({"method": "plain", "parts.rec.loss": loss}).config_hash() for loss in losses}
+    assert len(set(hashes.values())) == 4
+    for loss, own in hashes.items():
+        base = {"method": "plain", "parts.rec.loss": loss}
+        fewer, other = (build_config(base | given).config_hash() for given in ({"negatives": 9}, {"gbce_t": 0.5}))
+        assert (fewer != own) == (loss != "ce")
+        assert (other != own) == (loss == "gbce")
+
+
+def test_a_backbone_with_a_loss_of_its_own_takes_no_other():
+    with pytest.raises(ConfigError, match=r"parts\.rec\.loss: bert4rec has a loss of its own.*ss.*use ce"):
+        build_config({"backbone": "bert4rec", "parts.rec.loss": "ss"})
+    known = {name for name in BACKBONES.ours if BACKBONES.load(name).has_own_loss}
+    assert known == set(OWN_LOSS)
 
 
 def test_a_setting_that_counts_only_with_a_contrast():

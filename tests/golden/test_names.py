@@ -95,6 +95,8 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"unit": "user", "pool": "users"},
     {"unit": "every-4", "ks": [5, 10], "max_users": 40},
     {"provider": "deepseek", "llm": "m", "encoder": "openai:text-embedding-3-small"},
+    {"method": "plain", "parts.rec.loss": "ss"},
+    {"parts.rec.loss": "gbce", "gbce_t": 0.5, "negatives": 9},
 )
 """Settings of which each takes another branch of `Config.config_hash`."""
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.data.dataset import TRAIN
+from engine.methods.combination import check_combination
 from engine.setting_paths import named_entries
 from engine.training.trainer import LAST, PREVIOUS, Trainer
 from sracl_tui.runs.jobs.analysis_metrics import measure, weighing
@@ -36,6 +37,7 @@ def train(context: JobContext) -> None:
 
     The store is closed before training begins: it must not hold the database through hours of epochs.
     """
+    check_combination(context.request.config)
     with open_store(context.home) as store:
         dataset = context.open_dataset(store)
         semantics = _semantics(context, store, dataset) if context.request.config.needs else None

@@ -1,0 +1,59 @@
+"""Which parts, backbones and modes of training go together: told before anything expensive is prepared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.config import Config
+from engine.errors import ConfigError, TrainingError
+from engine.extension_points import BACKBONES
+from engine.method_table import PARTS, name_of
+from engine.methods.base import Part, PartSettings
+from engine.models.backbone import Backbone
+from engine.registry import attribute_of
+
+
+def part_class(given: Any) -> type[Part]:
+    """The class of a part that is given by name or as that class."""
+    name = name_of(given)
+    return attribute_of(PARTS[name].code) if name in PARTS else given
+
+
+def settings_of(given: Any, config: Config) -> PartSettings | None:
+    """The checked section `parts.<name>`; none for a part of ours that has its settings elsewhere."""
+    name = name_of(given)
+    if name in PARTS:
+        return getattr(config.parts, name, None)
+    return part_class(given).settings.model_validate(config.parts.given(name))
+
+
+def check_combination(config: Config) -> None:
+    """Refuse a backbone, mode or part that another one rules out.
+
+    Raises:
+        ConfigError: a part cannot be trained with this backbone, mode or settings, or either cannot be imported.
+        TrainingError: the backbone cannot be trained in this mode.
+    """
+    name, sequence = config.model.backbone, config.train.mode == "sequence"
+    backbone: type[Backbone] = BACKBONES.load(name)
+    if sequence and not backbone.causal:
+        raise TrainingError(
+            f"backbone {name} is read at a sequence's last item only",
+            where="train.mode",
+            hint="Use train.mode = prefix with it.",
+        )
+    for given in config.definition.all_parts:
+        if config.weight(given) == 0:
+            continue
+        kind = part_class(given)
+        if kind.every and not backbone.causal:
+            raise ConfigError(
+                f"part {kind.name} reads states at every item, which backbone {name} does not give",
+                where="model.backbone",
+            )
+        if sequence and kind.sequence_mode:
+            raise ConfigError(
+                f"part {kind.name}: {kind.sequence_mode}", where="train.mode", hint="Use train.mode = prefix."
+            )
+        if problem := kind.problem_with(backbone, settings_of(given, config)):
+            raise ConfigError(f"part {kind.name}: backbone {name} {problem}", where=f"parts.{kind.name}")
