@@ -54,7 +54,7 @@ class Tokens:
 
     packed: Packed
     mine: Tensor
-    """(T,) true at the tokens of the views that are edited; an edit leaves the others as they are."""
+    """(T,) true at the items of the views that are edited; an edit leaves the others, and padding, as they are."""
     items: Tensor
     """(T,) item ids."""
     vectors: Tensor | None
@@ -91,11 +91,12 @@ class View:
     read: Literal["last", "every"] = "last"
     """States at the last token of each sequence, (C, D), or at every one, as `States`."""
     causal: bool = True
-    """Whether tokens see earlier ones alone, as the backbone has it; false lets them see the whole sequence."""
+    """Whether tokens see earlier ones alone, as the backbone has it; false lets them see the whole sequence (`both_ways`)."""
     grad: bool = True
     """False encodes without gradient."""
     key: str | None = None
-    """Views with equal keys are encoded once; one without a key has a pass, and a dropout mask, of its own."""
+    """Views with equal keys are encoded once, as the first of them says; one without a key has a pass, and a dropout mask, of
+    its own."""
 
     def __len__(self) -> int:
         return len(self.sequences)

@@ -17,7 +17,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from engine.data.batching.windows import Batch, Packed, Windows
+from engine.data.batching.windows import Batch, Packed, Runs, Windows
+from engine.errors import ConfigError
 from engine.methods.base import Edit, States, Tokens, View
 from engine.models.backbone import Backbone
 
@@ -30,12 +31,20 @@ def encode_views(
     Args:
         grad: false encodes everything without gradient.
         bfloat16: whether products of the encoder are computed in bfloat16; what it returns is float32 then, too.
+
+    Raises:
+        ConfigError: views of one key are to be read otherwise, or the backbone cannot give what a view wants.
     """
     places: dict[str, int] = {}
     distinct: list[View] = []
     index: list[int] = []
     for view in views:
         if view.key is not None and view.key in places:
+            if _how(view) != _how(distinct[places[view.key]]):
+                raise ConfigError(
+                    f"views with the key {view.key!r} differ in read, causal or grad",
+                    hint="Give them keys of their own.",
+                )
             index.append(places[view.key])
             continue
         if view.key is not None:
@@ -54,13 +63,17 @@ def _layouts(views: Sequence[View]) -> list[list[int]]:
     """Numbers of the views that can be encoded together."""
     groups: dict[tuple[bool, bool, str], list[int]] = {}
     for number, view in enumerate(views):
-        groups.setdefault((view.causal, view.grad, view.read), []).append(number)
+        groups.setdefault(_how(view), []).append(number)
     return list(groups.values())
+
+
+def _how(view: View) -> tuple[bool, bool, str]:
+    return view.causal, view.grad, view.read
 
 
 def _encode(backbone: Backbone, views: Sequence[View], windows: Windows, bfloat16: bool) -> list[Tensor] | list[States]:
     """States of views of one layout."""
-    batch = windows.gather([view.sequences for view in views], backbone.item_embedding.weight.device)
+    batch = windows.gather(_sequences(backbone, views, windows), backbone.item_embedding.weight.device)
     if not views[0].causal:
         batch = replace(batch, packed=replace(batch.packed, causal=False))
     tokens = _edited(backbone, views, batch)
@@ -70,6 +83,21 @@ def _encode(backbone: Backbone, views: Sequence[View], windows: Windows, bfloat1
     vectors = None if tokens is None else tokens.vectors
     hidden = _hidden(backbone, packed, batch.indices, vectors, bfloat16)
     return list(hidden.split([len(view) for view in views]))
+
+
+def _sequences(backbone: Backbone, views: Sequence[View], windows: Windows) -> list[Tensor | Runs]:
+    """What each view encodes. A window that several prefixes share shows more than each of them: only last states are read there."""
+    causal, _, read = _how(views[0])
+    name = type(backbone).__name__
+    if read == "every" and not backbone.causal:
+        raise ConfigError(f"backbone {name} gives no state at every item, which a part reads", where="model.backbone")
+    if not causal and not backbone.both_ways:
+        raise ConfigError(f"backbone {name} cannot see a sequence both ways, as a part wants", where="model.backbone")
+    whole = causal and read == "last"
+    return [
+        windows.anchor_runs(view.sequences) if isinstance(view.sequences, Tensor) and not whole else view.sequences
+        for view in views
+    ]
 
 
 def _hidden(
@@ -99,12 +127,12 @@ def _edited(backbone: Backbone, views: Sequence[View], batch: Batch) -> Tokens |
 
 
 def tokens_of(packed: Packed, spans: Sequence[tuple[int, int]]) -> Tensor:
-    """(T,) which tokens belong to the sequences with numbers in any of the spans (first, stop), in the requested order."""
+    """(T,) which tokens, but for padding, belong to the sequences with numbers in any of the spans (first, stop), as requested."""
     chosen = torch.zeros(len(packed.last), dtype=torch.bool, device=packed.last.device)
     for first, stop in spans:
         chosen[packed.restore[first:stop]] = True  # by packed order
     if packed.padding_mask is not None:
-        return chosen[:, None].expand_as(packed.padding_mask).flatten()
+        return (chosen[:, None] & ~packed.padding_mask).flatten()
     return torch.repeat_interleave(
         chosen, packed.lengths, output_size=len(packed.items)
     )  # with the size given, no wait for the GPU

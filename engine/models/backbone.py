@@ -29,6 +29,8 @@ class Backbone(nn.Module, ABC):
     """Whether L_rec needs a pass of its own (`loss`) instead of the hidden states that the contrasts share."""
     causal: ClassVar[bool] = False
     """Whether `encode_at` gives the state at any item from that item and earlier ones (`train.mode = "sequence"`)."""
+    both_ways: ClassVar[bool] = False
+    """Whether it lets every item see its whole sequence where `packed.causal` is false, as pretrainings want it."""
     accepts_padding: ClassVar[bool] = False
     """Whether it takes sequences that are padded to one block (engine/data/batching/padded_windows.py), as a GPU likes them."""
 

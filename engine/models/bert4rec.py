@@ -31,6 +31,7 @@ class BERT4Rec(Backbone):
     """f: item and position embeddings, Transformer layers without causal mask, an output layer; scores have a bias."""
 
     has_own_loss: ClassVar[bool] = True
+    both_ways: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
         super().__init__(config, items=items, max_length=max_length)

@@ -24,6 +24,7 @@ class SASRec(Backbone):
     """f: item and position embeddings, Transformer layers, the last position's hidden state (paper section 3.2)."""
 
     causal: ClassVar[bool] = True
+    both_ways: ClassVar[bool] = True
     accepts_padding: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
