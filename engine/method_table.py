@@ -124,6 +124,7 @@ PARTS: Mapping[str, PartInfo] = {
     "intra": PartInfo(
         "engine.methods.sracl:Intra", Needs.ITEM_VECTORS | Needs.SUBSTITUTES, weight="loss.beta", term="loss_is"
     ),
+    "same_target": PartInfo("engine.methods.same_target:SameTarget"),
 }
 """Our parts by name."""
 
@@ -225,13 +226,25 @@ SRACL = Method(
     source="SRA-CL, NeurIPS 2025, arXiv 2503.04162",
     ours="Neighbors from other users' training prefixes by default; preset `paper` runs it as released.",
 )
+DUOREC = Method(
+    parts=("rec", "same_target"),
+    description="Contrasts another dropout pass of a prefix with another prefix of the same target",
+    family="contrastive",
+    passes="3",
+    source="DuoRec, WSDM 2022, arXiv 2110.05730",
+    ours="The index by target is made from the training prefixes of the run; the padding row is no class of L_rec.",
+)
 
 METHODS = Registry(
     kind="method",
     where="method.name",
     group="sracl.methods",
     base="engine.method_table:Method",
-    ours={"sracl": "engine.method_table:SRACL", "plain": "engine.method_table:PLAIN"},
+    ours={
+        "sracl": "engine.method_table:SRACL",
+        "plain": "engine.method_table:PLAIN",
+        "duorec": "engine.method_table:DUOREC",
+    },
     example="examples/own_method.py is one that works.",
     values=True,
     check=problem_of_method,

@@ -36,6 +36,28 @@ class RecSettings(PartSettings):
     """gbce: from 0, binary cross-entropy, to 1, no overconfidence left."""
 
 
+class ContrastSettings(PartSettings):
+    """What every part has that contrasts two hidden states of each training prefix by symmetric InfoNCE."""
+
+    weight: float = Field(default=0.1, ge=0.0)
+    """Factor of this contrast in the sum; 0 switches it off."""
+    temperature: float = Field(default=1.0, gt=0.0)
+    """Divisor of the similarities in this InfoNCE."""
+    similarity: Literal["dot", "cosine"] = "dot"
+    """Of two hidden states in this InfoNCE: their dot product, which the released codes take, or their cosine, which wants a
+    temperature well below 1."""
+
+
+class SameTargetSettings(ContrastSettings):
+    """Contrast of each training prefix with another one that has the same target (DuoRec, ICSRec)."""
+
+    positive: Literal["random", "last"] = "random"
+    """Which of the prefixes with the same target: one drawn anew in each step, or always the last of the data set, which
+    ICSRec's released code takes."""
+    kin: bool = False
+    """Whether prefixes with the same target are no negatives of each other; DuoRec takes them as negatives, ICSRec does not."""
+
+
 class PartsConfig(Section):
     """A section for each of our parts; a part of your own has its own section, checked when its method is loaded."""
 
@@ -43,6 +65,8 @@ class PartsConfig(Section):
 
     rec: RecSettings = RecSettings()
     """The recommendation loss."""
+    same_target: SameTargetSettings = SameTargetSettings()
+    """The contrast with another prefix that has the same target."""
 
     @model_validator(mode="after")
     def _tables(self) -> PartsConfig:

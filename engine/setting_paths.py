@@ -44,10 +44,15 @@ def _fields_of(section: type[Section], prefix: str) -> Iterator[tuple[str, Field
 
 @cache
 def leaf_paths() -> dict[str, str]:
-    """Every setting's full path by its leaf name, where only one has it, by its other names, and by the path itself."""
+    """Every setting's full path by its leaf name, where only one has it, by its other names, and by the path itself.
+
+    The parts of methods, of which there will be more, take no leaf name from a setting elsewhere.
+    """
     paths = list(setting_fields())
-    leaves = Counter(path.rpartition(".")[2] for path in paths)
-    alone = {path.rpartition(".")[2]: path for path in paths}
+    elsewhere = [path for path in paths if not path.startswith("parts.")]
+    every, settled = (Counter(path.rpartition(".")[2] for path in some) for some in (paths, elsewhere))
+    leaves = {**every, **settled}
+    alone = {path.rpartition(".")[2]: path for path in (*paths, *elsewhere)}
     named = {
         leaf: path
         for leaf, path in alone.items()

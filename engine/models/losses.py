@@ -54,7 +54,8 @@ def info_nce(
     rows the negatives. One-way (paper): anchors against positives alone, with B - 1 negatives.
 
     Args:
-        group_ids: (B,) pairs of one group are no negatives of each other (false negatives); none: all are.
+        group_ids: (B,) pairs of one group are no negatives of each other (false negatives); (B, G) those that share
+            any of their G groups; none: all are.
     """
     count = len(anchors)
     if count < 2:
@@ -70,12 +71,13 @@ def info_nce(
     if group_ids is None:
         barred = torch.eye(2 * count, dtype=torch.bool, device=logits.device)
     else:
-        barred = _same_group(group_ids.repeat(2))
+        barred = _same_group(torch.cat([group_ids, group_ids]))
         barred[torch.arange(2 * count, device=partner.device), partner] = False
     logits = logits.masked_fill(barred, -math.inf)
     return F.cross_entropy(logits, partner)
 
 
 def _same_group(group_ids: Tensor) -> Tensor:
-    """(B, B) whether two rows are of one group."""
-    return group_ids[:, None] == group_ids[None]
+    """(B, B) whether two rows are of one group, by one number (B,) or any of several (B, G)."""
+    same = group_ids[:, None] == group_ids[None]
+    return same if group_ids.ndim == 1 else same.any(-1)

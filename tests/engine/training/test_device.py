@@ -49,6 +49,7 @@ def test_the_device_refuses_what_a_gpu_refuses(machine):
         {"swap": 0.0},  # what is drawn for padding, too, differs
         {"mode": "sequence"},
         {"item_kind": "synthesize", "direction": "one-way", "swap": 1.0},
+        {"method": "duorec", "semantics": None},
         {"backbone": "gru4rec", "kind": "random"},
         {"backbone": "bert4rec", "kind": "top1", "mask_seen": True},
     ],
