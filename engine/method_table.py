@@ -125,6 +125,7 @@ PARTS: Mapping[str, PartInfo] = {
         "engine.methods.sracl:Intra", Needs.ITEM_VECTORS | Needs.SUBSTITUTES, weight="loss.beta", term="loss_is"
     ),
     "same_target": PartInfo("engine.methods.same_target:SameTarget"),
+    "intent": PartInfo("engine.methods.intent:Intent"),
 }
 """Our parts by name."""
 
@@ -234,6 +235,15 @@ DUOREC = Method(
     source="DuoRec, WSDM 2022, arXiv 2110.05730",
     ours="The index by target is made from the training prefixes of the run; the padding row is no class of L_rec.",
 )
+ICSREC = Method(
+    parts=("rec", "same_target", "intent"),
+    defaults={"parts.same_target.weight": 0.3, "parts.same_target.kin": True},
+    description="Contrasts prefixes of the same target with each other and with the clusters that they belong to",
+    family="contrastive",
+    passes="3, and 1 without gradient for each training prefix before every epoch",
+    source="ICSRec, WSDM 2024, arXiv 2310.14318",
+    ours="The positive is drawn, not always the last; k-means starts once, not five times, and in torch; both contrasts read one pass.",
+)
 
 METHODS = Registry(
     kind="method",
@@ -244,6 +254,7 @@ METHODS = Registry(
         "sracl": "engine.method_table:SRACL",
         "plain": "engine.method_table:PLAIN",
         "duorec": "engine.method_table:DUOREC",
+        "icsrec": "engine.method_table:ICSREC",
     },
     example="examples/own_method.py is one that works.",
     values=True,

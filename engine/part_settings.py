@@ -58,6 +58,16 @@ class SameTargetSettings(ContrastSettings):
     """Whether prefixes with the same target are no negatives of each other; DuoRec takes them as negatives, ICSRec does not."""
 
 
+class IntentSettings(ContrastSettings):
+    """Contrast of hidden states with the centroids of their clusters, the intents (ICSRec, ICLRec)."""
+
+    clusters: int = Field(default=256, ge=2)
+    """Intents: clusters of the hidden states of all training prefixes, made anew by k-means before every epoch."""
+    kin: bool = True
+    """Whether prefixes of one intent are no negatives of each other; without it the very centroid of a prefix stands among
+    its negatives, too."""
+
+
 class PartsConfig(Section):
     """A section for each of our parts; a part of your own has its own section, checked when its method is loaded."""
 
@@ -67,6 +77,8 @@ class PartsConfig(Section):
     """The recommendation loss."""
     same_target: SameTargetSettings = SameTargetSettings()
     """The contrast with another prefix that has the same target."""
+    intent: IntentSettings = IntentSettings()
+    """The contrast with the intent of a sequence."""
 
     @model_validator(mode="after")
     def _tables(self) -> PartsConfig:

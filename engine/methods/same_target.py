@@ -61,15 +61,18 @@ class SameTargetPairs:
     def __init__(self, context: Context) -> None:
         train_ids = torch.from_numpy(context.dataset.anchors.ids(TRAIN))
         self._index = SameTargetIndex(context.windows, train_ids)
-        self._drawn = context.config.parts.same_target.positive == "random"
+        settings = context.config.parts.same_target
+        self._last = settings.positive == "last" and SameTarget.name in context.config.active
 
     def views(self, batch: Anchors) -> tuple[View, View]:
-        """The batch again, and for each of its prefixes another one with the same target."""
-        if "same_target" not in batch.notes:
-            positives = self._index.draw(batch.ids) if self._drawn else self._index.last(batch.ids)
+        """The batch again, and for each of its prefixes another one with the same target: a random one where the part that
+        sets it is off.
+        """
+        if SameTarget.name not in batch.notes:
+            positives = self._index.last(batch.ids) if self._last else self._index.draw(batch.ids)
             own, other = PAIR
-            batch.notes["same_target"] = batch.view(key=own), batch.view(positives, key=other)
-        return batch.notes["same_target"]
+            batch.notes[SameTarget.name] = batch.view(key=own), batch.view(positives, key=other)
+        return batch.notes[SameTarget.name]
 
 
 def same_target_pairs(context: Context) -> SameTargetPairs:

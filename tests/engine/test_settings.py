@@ -12,6 +12,7 @@ from engine.models.backbone import Backbone
 
 CONSTANT = {"lr": 1e-12, "epochs": 4, "patience": 2}
 """Validation stays as it is."""
+ICSREC = {"method": "icsrec", "parts.intent.clusters": 4}
 COUNTS = {
     # path: (another value, where it shows, settings under which it is seen)
     "data.max_length": (3, "losses", {}),
@@ -35,6 +36,11 @@ COUNTS = {
     "parts.same_target.similarity": ("cosine", "losses", {"method": "duorec"}),
     "parts.same_target.positive": ("last", "losses", {"method": "duorec"}),
     "parts.same_target.kin": (True, "losses", {"method": "duorec"}),
+    "parts.intent.weight": (0.5, "losses", ICSREC),
+    "parts.intent.temperature": (0.5, "losses", ICSREC),
+    "parts.intent.similarity": ("cosine", "losses", ICSREC),
+    "parts.intent.clusters": (5, "losses", ICSREC),
+    "parts.intent.kin": (False, "losses", ICSREC),
     "synthesizer.kind": ("dot", "losses", {}),
     "synthesizer.weight_dropout": (0.2, "losses", {}),
     "synthesizer.item_kind": ("synthesize", "losses", {}),
