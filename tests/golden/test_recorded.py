@@ -13,9 +13,12 @@ from typing import Any
 
 import duckdb
 import pytest
+from safetensors import safe_open
 
 from engine.config import Config
 from engine.recommend import load_model
+from engine.training.checkpoint import FORMAT
+from engine.training.trainer import LAST
 from sracl_tui.runs import environment
 from store.home import Home
 from store.journal.journal import read_events
@@ -94,8 +97,10 @@ def test_a_stopped_run_goes_on_to_what_it_would_have_been(sracl, old_home, recor
     assert before["state"] == "stopped"
     whole = recorded("uninterrupted.json")
     assert 0 < before["epoch"] < whole["epochs"]
+    assert _format(old_home / "runs" / "stopped" / LAST) == "sracl-checkpoint-1"
     done = json.loads(sracl(old_home, "run", "--resume", "stopped", "--headless", "--json"))
     assert done["state"] == "finished"
+    assert _format(old_home / "runs" / "stopped" / LAST) == FORMAT
     curves = "SELECT epoch, split, name, value FROM metrics WHERE run_id = 'stopped' AND subgroup = 'all' AND name <> 'seconds' ORDER BY ALL"
     ranks = "SELECT split, user_id, rank FROM user_ranks WHERE run_id = 'stopped' ORDER BY ALL"
     found = {
@@ -113,6 +118,11 @@ def test_a_stopped_run_goes_on_to_what_it_would_have_been(sracl, old_home, recor
     assert sum(abs(ours["rank"] - theirs["rank"]) for ours, theirs in pairs) / len(whole["ranks"]) < NEAR_RANKS
     resumed = [line.fields for _, line in read_events(old_home / "runs" / "stopped") if line.event == "run_resumed"]
     assert [fields.keys() for fields in resumed] == [{"epoch", "step", "best_epoch"}]
+
+
+def _format(path: Path) -> str:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()["format"]
 
 
 def test_a_bundle_opens_in_an_empty_home(sracl, recorded_home, tmp_path) -> None:
