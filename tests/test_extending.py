@@ -16,6 +16,7 @@ import pytest
 from textual.widgets import Static
 
 from engine import extension_points, metric_registry
+from engine.method_table import METHODS
 from engine.registry import Registry
 from sracl_tui.tui import screens
 from sracl_tui.tui.app import SraclApp
@@ -103,7 +104,7 @@ def test_the_metric_of_the_page_is_one_file_and_its_entry_point(
 
 
 def test_the_table_names_every_registry() -> None:
-    for registry in vars(extension_points).values():
+    for registry in (*vars(extension_points).values(), METHODS):
         if isinstance(registry, Registry):
             row = next(line for line in PAGE.splitlines() if f"`{registry.group}`" in line)
             assert f"`{registry.where}`" in row
