@@ -94,11 +94,15 @@ class RetrievalConfig(Section):
     """Annoy: nodes that a query inspects."""
 
 
+UNFILTERED = ("sasrec", "gru4rec", "bert4rec", "ligr")
+"""Our backbones without a frequency filter."""
+
+
 class ModelConfig(Section):
     """The sequence encoder f, called backbone."""
 
     backbone: Annotated[str, Named(BACKBONES), Hash(identity=BACKBONES.identity_of)] = "sasrec"
-    """Sequence encoder f: sasrec, gru4rec, bert4rec, an installed entry point, or your own as `path.py:Class`."""
+    """Sequence encoder f: sasrec, gru4rec, bert4rec, bsarec, ligr, an installed entry point, or your own as `path.py:Class`."""
     width: int = Field(default=64, ge=2, le=4096)
     """Size of the item embeddings and hidden states (the paper's d)."""
     layers: int = Field(default=2, ge=1, le=32)
@@ -113,8 +117,14 @@ class ModelConfig(Section):
     """Dropout rate of attention probabilities (not of gru4rec)."""
     padding: Literal["zero", "random"] = "zero"
     """Initial value of the padding row of the item embedding (released code: random). The mask hides it either way."""
-    mask: Annotated[float, Hash(ignored_by=("sasrec", "gru4rec"))] = Field(default=0.2, gt=0.0, lt=1.0)
+    mask: Annotated[float, Hash(ignored_by=("sasrec", "gru4rec", "bsarec", "ligr"))] = Field(
+        default=0.2, gt=0.0, lt=1.0
+    )
     """Probability that an item of a training sequence is masked (bert4rec only)."""
+    filter_mix: Annotated[float, Hash(omit_default=True, ignored_by=UNFILTERED)] = Field(default=0.9, ge=0.0, le=1.0)
+    """Share of the frequency filter in a layer, the rest is attention (bsarec's alpha)."""
+    filter_bands: Annotated[int, Hash(omit_default=True, ignored_by=UNFILTERED)] = Field(default=3, ge=1)
+    """Where the filter cuts: the lowest c // 2 + 1 frequencies of the window pass, the others are rescaled (bsarec's c)."""
 
 
 class SynthesizerConfig(Section):

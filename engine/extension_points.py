@@ -16,6 +16,8 @@ BACKBONES = Registry(
         "sasrec": "engine.models.sasrec:SASRec",
         "gru4rec": "engine.models.gru4rec:GRU4Rec",
         "bert4rec": "engine.models.bert4rec:BERT4Rec",
+        "bsarec": "engine.models.bsarec:BSARec",
+        "ligr": "engine.models.ligr:LiGR",
     },
     example="examples/own_backbone.py is one that works.",
 )

@@ -33,10 +33,13 @@ class SASRec(Backbone):
         self.item_embedding = nn.Embedding(items + 1, config.width, padding_idx=0)
         self.position_embedding = nn.Embedding(max_length, config.width)
         self.input_norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(self._layer(config, max_length) for _ in range(config.layers))
         init_weights(self)
         if config.padding == "zero":
             zero_padding(self.item_embedding)
+
+    def _layer(self, config: ModelConfig, max_length: int) -> nn.Module:
+        return Layer(config)
 
     def forward(self, packed: Packed, token_vectors: Tensor | None = None) -> Tensor:
         return self._run(packed, token_vectors)[packed.restore]  # (B, D)

@@ -45,6 +45,8 @@ PRESETS = {
     "wo-semantic": {"semantics.vector": "collaborative"},
     "wo-llm": {"semantics.provider": "titles"},
     "item-synthesis": {"synthesizer.item_kind": "synthesize"},
+    "esasrec": {"method.name": "plain", "model.backbone": "ligr", "train.mode": "sequence", "parts.rec.loss": "ss"},
+    "protocol-s3": {"data.max_length": 50, "evaluate.mask_seen": True, "train.select": "ndcg@20"},
 }
 DEFAULTS = {
     "max_length": 20, "k": 10, "pool": "others", "width": 64, "layers": 2, "heads": 2, "inner": 256, "dropout": 0.5,
@@ -82,6 +84,7 @@ def another(path: str):
 
 def with_value(path: str, value) -> Config:
     also = {"semantics.unit": {"retrieval.pool": "users"}, "model.mask": {"model.backbone": "bert4rec"}}
+    also |= {f"model.filter_{name}": {"model.backbone": "bsarec"} for name in ("mix", "bands")}
     also |= {"parts.rec.negatives": {"parts.rec.loss": "ss"}, "parts.rec.gbce_t": {"parts.rec.loss": "gbce"}}
     section, part, *_ = path.split(".")
     active = {"method.parts": ["rec"] if part == "rec" else ["rec", part]} if section == "parts" else {}
@@ -97,9 +100,12 @@ def test_hash_changes_with_every_setting_but_those_that_cannot_change_the_result
 
 
 def test_a_setting_of_another_backbone_is_not_in_the_hash():
-    for name, counts in (("sasrec", False), ("gru4rec", False), ("bert4rec", True)):
-        hashes = {build_config({"backbone": name, "mask": mask}).config_hash() for mask in (0.2, 0.4)}
-        assert (len(hashes) > 1) == counts, name
+    read = {"mask": ["bert4rec"], "filter_mix": ["bsarec"], "filter_bands": ["bsarec"]}
+    for setting, readers in read.items():
+        old, new = FIELDS[f"model.{setting}"], another(f"model.{setting}")
+        for name in BACKBONES.ours:
+            hashes = {build_config({"backbone": name, setting: value}).config_hash() for value in (old, new)}
+            assert (len(hashes) > 1) == (name in readers), (name, setting)
 
 
 def rule_of(path: str) -> Hash:
@@ -327,7 +333,7 @@ def test_unknown_preset():
 
 def test_only_contrasts_need_semantics():
     on = {name: load_config(preset=name)[0].contrasts for name in PRESETS}
-    assert [name for name, value in on.items() if not value] == ["backbone"]
+    assert [name for name, value in on.items() if not value] == ["backbone", "esasrec"]
 
 
 # What goes wrong
@@ -503,7 +509,7 @@ def test_choices():
     assert choices("loss.direction") == ("symmetric", "one-way")
     assert choices("loss.alpha") == ()
     assert choices("kind") == ("gat", "gatv2", "dot", "mlp", "uniform", "softmax-cosine", "random", "top1", "frozen")
-    assert choices("model.backbone") == ("sasrec", "gru4rec", "bert4rec")
+    assert choices("model.backbone") == ("sasrec", "gru4rec", "bert4rec", "bsarec", "ligr")
 
 
 def test_config_survives_json():

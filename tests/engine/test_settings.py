@@ -24,6 +24,8 @@ COUNTS = {
     "model.attention_dropout": (0.1, "losses", {}),
     "model.backbone": ("gru4rec", "losses", {}),
     "model.mask": (0.7, "losses", {"backbone": "bert4rec"}),
+    "model.filter_mix": (0.2, "losses", {"backbone": "bsarec"}),
+    "model.filter_bands": (1, "losses", {"backbone": "bsarec"}),
     "model.padding": ("random", "weights", {}),
     "method.name": ("plain", "losses", {}),
     "method.parts": (["rec", "intra"], "losses", {}),

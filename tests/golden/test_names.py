@@ -96,6 +96,8 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"unit": "every-4", "ks": [5, 10], "max_users": 40},
     {"provider": "deepseek", "llm": "m", "encoder": "openai:text-embedding-3-small"},
     {"method": "plain", "parts.rec.loss": "ss"},
+    {"backbone": "bsarec", "filter_mix": 0.7, "filter_bands": 5},
+    {"backbone": "ligr", "mode": "sequence", "parts.rec.loss": "ss"},
     {"parts.rec.loss": "gbce", "gbce_t": 0.5, "negatives": 9},
 )
 """Settings of which each takes another branch of `Config.config_hash`."""
@@ -145,12 +147,15 @@ SELDOM = ("stopping", "api_called", "step_finished", "heartbeat", "warned", "sta
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory, sracl: Sracl) -> Path:
-    """A home with an SRA-CL run of every backbone and a plain one, made by the code of now."""
+    """A home with an SRA-CL run of the older backbones and a plain one of the others and of sasrec, made by the code of now."""
     home = tmp_path_factory.mktemp("fresh")
     for backbone in ("sasrec", "gru4rec", "bert4rec"):
         words = (*SMALL, "--set", f"backbone={backbone}", "--run-id", f"{backbone}-sracl", "--tag", "first")
         sracl(home, "run", *words)
     sracl(home, "run", *SMALL, "--run-id", "sasrec-plain", "--preset", "backbone")
+    for backbone in ("bsarec", "ligr"):
+        words = ("--preset", "backbone", "--set", f"backbone={backbone}", "--run-id", f"{backbone}-plain")
+        sracl(home, "run", *SMALL, *words)
     sracl(home, "tag", "sasrec-sracl", "more")
     sracl(home, "note", "sasrec-sracl", "a note")
     sracl(home, "rename", "sasrec-sracl", "a name")

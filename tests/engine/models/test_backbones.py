@@ -25,8 +25,8 @@ from tests.support.commands import ROOT
 
 EXAMPLE = ROOT / "examples" / "own_backbone.py"
 OWN = f"{EXAMPLE}:Decay"
-EVERY = ["sasrec", "gru4rec", "bert4rec", OWN]
-NAMES = ["sasrec", "gru4rec", "bert4rec", "own"]
+NAMES = ["sasrec", "gru4rec", "bert4rec", "bsarec", "ligr", "own"]
+EVERY = [*NAMES[:-1], OWN]
 N, WIDTH = 6, 8
 
 
@@ -292,7 +292,7 @@ def test_an_entry_point_is_looked_up(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group, name="decay": [point] if name == "decay" else [])
     assert build_config({"backbone": "decay"}).model.backbone == "decay"
     assert BACKBONES.load("decay").__name__ == "GRU4Rec"
-    with pytest.raises(ConfigError, match="there are sasrec, gru4rec, bert4rec, decay"):
+    with pytest.raises(ConfigError, match="there are sasrec, gru4rec, bert4rec, bsarec, ligr, decay"):
         build_config({"backbone": "other"})
 
 

@@ -53,6 +53,8 @@ def test_the_device_refuses_what_a_gpu_refuses(machine):
         {"method": "icsrec", "semantics": None, "parts.intent.clusters": 4},
         {"backbone": "gru4rec", "kind": "random"},
         {"backbone": "bert4rec", "kind": "top1", "mask_seen": True},
+        {"backbone": "bsarec", "swap": 0.0},
+        {"backbone": "ligr", "mode": "sequence"},
     ],
     ids=str,
 )
