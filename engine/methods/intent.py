@@ -38,7 +38,9 @@ class Intent(Part):
         self._pairs = same_target_pairs(context)
         self._train_ids = torch.from_numpy(context.dataset.anchors.ids(TRAIN))
         self._seed = context.config.train.seed
-        self.register_buffer("centroids", torch.zeros(settings.clusters, context.config.model.width))
+        with torch.no_grad():
+            width = context.backbone.table().shape[1]  # that of h, which may be wider than the embeddings
+        self.register_buffer("centroids", torch.zeros(settings.clusters, width))
         self.register_buffer("sizes", torch.zeros(settings.clusters, dtype=torch.long))
 
     def before_epoch(self, epoch: int, encode: Encode) -> None:

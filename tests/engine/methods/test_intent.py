@@ -155,6 +155,31 @@ def test_what_is_measured_of_the_clusters(build):
     assert model.metrics()["intent_effective"] == pytest.approx(4)
 
 
+WIDER = """
+import torch
+from torch import nn
+from engine.models.backbone import Backbone
+
+class Own(Backbone):
+    def __init__(self, config, *, items, max_length):
+        super().__init__(config, items=items, max_length=max_length)
+        self.item_embedding = nn.Embedding(items + 1, config.width, padding_idx=0)
+
+    def table(self):
+        return self.item_embedding.weight[1:].repeat(1, 2)
+
+    def forward(self, packed, token_vectors=None):
+        return self.item_embedding(packed.items).repeat(1, 2)[packed.last][packed.restore]
+"""
+
+
+def test_hidden_states_may_be_wider_than_the_embeddings(run, tmp_path):
+    (tmp_path / "wider.py").write_text(WIDER)
+    made = run(**(ICSREC | {"semantics": None, "epochs": 1, "backbone": f"{tmp_path / 'wider.py'}:Own"}))
+    assert made.weights(LAST)["parts.intent.centroids"].shape == (4, 16)
+    assert made.values("train")[0]["loss_intent"] > 0
+
+
 def test_more_clusters_than_prefixes(run):
     made = run(**(ICSREC | {"parts.intent.clusters": 500, "semantics": None, "epochs": 1}))
     measured = made.values("train")[0]
