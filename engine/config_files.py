@@ -13,7 +13,7 @@ from engine import metric_registry
 from engine.config import Config, RetrievalConfig, flatten
 from engine.errors import ConfigError
 from engine.extension_points import BACKENDS, OWN_LOSS
-from engine.method_table import METHODS, PARTS
+from engine.method_table import METHODS, PARTS, Method
 from engine.setting_paths import leaf_paths, named_entries, registries, setting_fields
 
 
@@ -122,7 +122,12 @@ def _method_defaults(tree: dict[str, Any], problems: list[str]) -> dict[str, Any
     if not isinstance(name, str):
         return {}
     wrong: list[str] = []
-    nested = _nest(dict(METHODS.load(METHODS.absolute(name)).defaults), wrong)
+    try:
+        method: Method = METHODS.load(METHODS.absolute(name))
+    except ConfigError as error:
+        problem = f"{METHODS.where}: {error.message}"
+        raise ConfigError("\n".join([*problems, problem]), hint=error.hint) from error
+    nested = _nest(dict(method.defaults), wrong)
     problems += [f"method.name: a default of {name}: {problem}" for problem in wrong]
     return nested
 

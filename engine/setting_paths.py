@@ -42,6 +42,16 @@ def _fields_of(section: type[Section], prefix: str) -> Iterator[tuple[str, Field
             yield f"{prefix}{name}", field
 
 
+def fields_of_own_parts(config: Config) -> dict[str, FieldInfo]:
+    """The field of every setting of the parts that are not ours, by its full path, such as `parts.crop.least`.
+
+    Raises:
+        ConfigError: the method cannot be loaded.
+    """
+    parts = [part for part in config.definition.all_parts if not isinstance(part, str)] if config.own_method else []
+    return {f"parts.{part.name}.{leaf}": field for part in parts for leaf, field in part.settings.model_fields.items()}
+
+
 @cache
 def leaf_paths() -> dict[str, str]:
     """Every setting's full path by its leaf name, where only one has it, by its other names, and by the path itself.

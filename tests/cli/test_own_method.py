@@ -8,17 +8,23 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
+from textual.widgets import Static
 
 from engine.config_files import load_config
 from engine.errors import ConfigError
 from engine.training import checkpoint
 from engine.training.trainer import BEST, LAST, Trainer
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens.launch import LaunchScreen
+from sracl_tui.tui.widgets.table import Table
+from store.home import Home
 from tests.support.commands import ROOT
 from tests.support.installed import install
 
@@ -219,3 +225,42 @@ def test_a_dry_run_plans_it(sracl: Any, tmp_path: Path) -> None:
     shutil.copy(EXAMPLE, tmp_path / "mine.py")
     found = sracl("run", *SMALL, *NAMED, "--dry-run", "--json", home=tmp_path).stdout
     assert [stage["stage"] for stage in json.loads(found)["stages"]] == ["import", "train"]
+
+
+async def test_the_form_has_its_settings_and_clones_a_run_of_it(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    shutil.copy(EXAMPLE, path)
+    app = SraclApp(Home(home))
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = LaunchScreen(None)
+        app.push_screen(screen)
+        await pilot.pause()
+        screen._set("method.name", f"{path}:METHOD")
+        assert screen.config is None or screen.config.method.name.endswith("mine.py:METHOD")
+        await _until(pilot, lambda: screen.config is not None)
+        rows = {row.key: row.cells for row in screen.query_one("#form", Table).data.rows}
+        assert rows["parts.crop.weight"][1] == "0.1"
+        assert rows["parts.crop.least"][1] == "0.6"
+        assert "(> 0, <= 1)" in rows["parts.crop.least"][3]
+        screen._set("parts.crop.least", "2")
+        assert "less than or equal to 1" in screen.errors["parts.crop.least"]
+        screen._set("parts.crop.least", "0.25")
+        assert screen.config is not None
+        assert screen.config.parts.given("crop") == {"weight": 0.1, "least": 0.25}
+        screen._set("parts.crop.least", "0.6")
+        assert list(screen.changes) == ["method.name"]
+        screen.action_preview()
+        await _until(pilot, lambda: "to do   train" in str(screen.query_one("#preview", Static).render()))
+        clone = LaunchScreen("whole")
+        app.push_screen(clone)
+        await _until(pilot, lambda: "SystemError" in clone.errors.get("method.name", ""))
+        assert clone.changes["parts.crop.least"] == 0.3
+        assert clone.config is None
+
+
+async def _until(pilot: Any, done: Callable[[], bool]) -> None:
+    for _ in range(400):
+        if done():
+            return
+        await pilot.pause(0.02)
+    raise AssertionError("it did not come")

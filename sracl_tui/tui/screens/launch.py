@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pydantic.fields import FieldInfo
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,7 +17,8 @@ from textual.widgets import Static
 from engine.config import Config, flatten
 from engine.config_files import load_config, parse_assignment, preset_description, preset_names
 from engine.errors import ConfigError, EngineError
-from engine.setting_paths import choices, setting_fields
+from engine.method_table import METHODS
+from engine.setting_paths import choices, fields_of_own_parts, setting_fields
 from sracl_tui import formatting
 from sracl_tui.tui.navigation import Navigation
 from sracl_tui.tui.screens.base import BaseScreen
@@ -36,31 +39,20 @@ WORDS = {
 }
 
 
-def field_of(path: str) -> Any:
-    """The field of a setting in the config's schema."""
-    return setting_fields()[path]
-
-
-def range_of(path: str) -> str:
+def range_of(path: str, field: FieldInfo) -> str:
     """Allowed values of a setting: `one of a, b`, `>= 1, <= 1000`; empty for any value."""
-    listed = choices(path)
+    listed = choices(path) if path in setting_fields() else ()
     if listed:
         return "one of " + ", ".join(map(str, listed))
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    parts = [
-        f"{sign} {getattr(m, name)}"
-        for m in field_of(path).metadata
-        for name, sign in signs.items()
-        if hasattr(m, name)
-    ]
-    annotation = str(field_of(path).annotation)
-    return ", ".join([*parts, *(["none is possible"] if "None" in annotation else [])])
+    parts = [f"{sign} {getattr(m, name)}" for m in field.metadata for name, sign in signs.items() if hasattr(m, name)]
+    return ", ".join([*parts, *(["none is possible"] if "None" in str(field.annotation) else [])])
 
 
-def help_of(path: str) -> str:
+def help_of(path: str, field: FieldInfo) -> str:
     """A setting's description and its range."""
-    limits = range_of(path)
-    return formatting.line(field_of(path).description or "") + (f" ({limits})" if limits else "")
+    limits = range_of(path, field)
+    return formatting.line(field.description or "") + (f" ({limits})" if limits else "")
 
 
 class LaunchScreen(BaseScreen):
@@ -94,6 +86,12 @@ class LaunchScreen(BaseScreen):
         run_id: str
         trouble: str = ""
 
+    @dataclass
+    class Loaded(Message):
+        """A method that is not ours has been imported, or cannot be."""
+
+        name: str
+
     @classmethod
     def opening(cls, app: Navigation) -> BaseScreen:
         """Opens on the default preset."""
@@ -109,6 +107,9 @@ class LaunchScreen(BaseScreen):
         self.errors: dict[str, str] = {}
         self.config: Config | None = None
         self._only = False
+        self._fields = setting_fields()
+        """The field of every setting in the form."""
+        self._imported = set(METHODS.ours)
 
     def body(self) -> ComposeResult:
         """Form above, preview below."""
@@ -125,12 +126,38 @@ class LaunchScreen(BaseScreen):
             self.preset = row["preset"] if row["preset"] in preset_names() else "default"
             base = flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))
             own = flatten(row["config"])
-            self.changes = {path: value for path, value in own.items() if path in base and base[path] != value}
+            known = {path for path in own if path in base or path.startswith("parts.")}
+            self.changes = {path: own[path] for path in own if path in known and base.get(path) != own[path]}
         self._check()
+
+    @property
+    def method(self) -> str:
+        """The method that is chosen here, or the preset's."""
+        return str(self.changes.get("method.name", load_config(preset=self.preset)[0].method.name))
+
+    def _base(self) -> dict[str, Any]:
+        """What every setting is unless it is changed here: by the preset and the method, and by the method's own parts."""
+        preset, self._fields = load_config(preset=self.preset)[0], setting_fields()
+        base = flatten(preset.model_dump(mode="json"))
+        if self.method == preset.method.name or self.method not in self._imported:
+            return base
+        try:
+            config = load_config(preset=self.preset, settings={"method.name": self.method})[0]
+        except ConfigError:
+            return base
+        own = fields_of_own_parts(config)
+        self._fields = setting_fields() | own
+        defaults = {path: field.default for path, field in own.items()}
+        return defaults | flatten(config.model_dump(mode="json")) | {"method.name": preset.method.name}
 
     def _check(self) -> None:
         """Build the config anew; errors go to their settings."""
         self.errors = {}
+        if self.method not in self._imported and METHODS.problem_of(self.method) is None:
+            self.config, self.errors = None, {"method.name": "it is being imported ..."}
+            self._draw()
+            self._import(self.method)
+            return
         try:
             self.config = load_config(preset=self.preset, settings=dict(self.changes))[0]
         except ConfigError as error:
@@ -140,8 +167,20 @@ class LaunchScreen(BaseScreen):
                 self.errors[path] = what
         self._draw()
 
+    @work(thread=True, exclusive=True, exit_on_error=False, group="import")
+    def _import(self, name: str) -> None:
+        """Somebody's code imports torch, which takes seconds."""
+        with suppress(ConfigError):  # which is shown when the settings are checked
+            METHODS.load(METHODS.absolute(name))
+        self.post_message(self.Loaded(name))
+
+    @on(Loaded)
+    def _take_method(self, message: Loaded) -> None:
+        self._imported.add(message.name)
+        self._check()
+
     def _draw(self) -> None:
-        base = flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))
+        base = self._base()
         rows = [
             Row(name, (name, formatting.line(self.labels[name]), "", text), ("strong", "accent", "", "dim"))
             for name, text in WORDS.items()
@@ -151,7 +190,7 @@ class LaunchScreen(BaseScreen):
                 continue
             changed, wrong = path in self.changes, self.errors.get(path, "")
             shown = self.changes.get(path, value)
-            text = f"✗ {formatting.line(wrong)}" if wrong else help_of(path)
+            text = f"✗ {formatting.line(wrong)}" if wrong else help_of(path, self._fields[path])
             cells = (path, _value_text(shown), _value_text(value) if changed else "", text)
             look = "bad" if wrong else "dim"
             rows.append(
@@ -186,9 +225,10 @@ class LaunchScreen(BaseScreen):
                 PromptDialog(f"{path}: {WORDS[path]}", value=self.labels[path]), lambda text: self._label(path, text)
             )
             return
-        value = self.changes.get(path, flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))[path])
+        value = self.changes.get(path, self._base()[path])
         self.app.push_screen(
-            PromptDialog(path, value=_value_text(value), hint=help_of(path)), lambda text: self._set(path, text)
+            PromptDialog(path, value=_value_text(value), hint=help_of(path, self._fields[path])),
+            lambda text: self._set(path, text),
         )
 
     def _label(self, name: str, text: str | None) -> None:
@@ -200,7 +240,7 @@ class LaunchScreen(BaseScreen):
         if text is None:
             return
         value = parse_assignment(f"{path}={text}")[path] if text.strip() else ""
-        base = flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))[path]
+        base = self._base()[path]
         self.changes.pop(path, None)
         same = _value_text(value) == _value_text(base) if isinstance(base, list) else value == base
         if not same or (type(value) is not type(base) and not isinstance(base, list)):
