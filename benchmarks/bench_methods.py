@@ -2,7 +2,7 @@
 
 All methods step in turns in one process, so that what else the machine does falls on all of them. A row has the median, its
 ratio to the plain step, and the passes that `sracl methods` names. A method whose backbone is another one is beside the plain step
-of the default backbone too.
+of the default backbone too. The plain method is also timed with other losses, layers and modes, such as `plain-ss`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks.conftest import Bench, _load
 from engine.config import Config
 from engine.config_files import build_config
+from engine.data.batching.shared_windows import SharedWindows
 from engine.data.batching.windows import Windows
 from engine.evaluation.ranking import encode
 from engine.method_table import METHODS
@@ -27,13 +29,24 @@ from engine.models.cpu import prepare
 from engine.training.optimizer import Optimizers
 
 WARM = 3
+CONTROLS: dict[str, dict[str, Any]] = {
+    "plain-bce": {"method": "plain", "parts.rec.loss": "bce"},
+    "plain-ss": {"method": "plain", "parts.rec.loss": "ss"},
+    "plain-gbce": {"method": "plain", "parts.rec.loss": "gbce"},
+    "plain-bsarec": {"method": "plain", "backbone": "bsarec"},
+    "plain-ligr": {"method": "plain", "backbone": "ligr"},
+    "plain-sequence": {"method": "plain", "mode": "sequence"},
+    "esasrec": {"method": "plain", "mode": "sequence", "backbone": "ligr", "parts.rec.loss": "ss"},
+}
+"""Rows that are no methods of their own."""
 
 
 def stepper(office: Bench, config: Config) -> Callable[[], None]:
     """A function that trains the model of a config on the next batch."""
     torch.manual_seed(1)
     semantics = office.semantics(config) if config.needs else None
-    windows = Windows(office.dataset, config.data.max_length)
+    kind = SharedWindows if config.train.mode == "sequence" else Windows
+    windows = kind(office.dataset, config.data.max_length)
     model = Model(config, dataset=office.dataset, windows=windows, semantics=semantics)
     model.start()
     model.before_epoch(1, lambda ids: encode(model.backbone, windows, ids.numpy()), None)
@@ -64,14 +77,15 @@ def main() -> None:
     """Time the methods in turns and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--only", nargs="*", default=METHODS.names())
+    parser.add_argument("--only", nargs="*", default=[*METHODS.names(), *CONTROLS])
     parser.add_argument("--cache", type=Path, default=Path(".pytest_cache/sracl"))
     options = parser.parse_args()
     prepare()
     options.cache.mkdir(parents=True, exist_ok=True)
     office = _load("amazon-office-2014", options.cache)
     names = list(dict.fromkeys(["plain", *options.only]))
-    steps = {name: stepper(office, build_config({"method": name, "vector": "item-mean"})) for name in names}
+    configs = {name: build_config(CONTROLS.get(name, {"method": name}), {"vector": "item-mean"}) for name in names}
+    steps = {name: stepper(office, config) for name, config in configs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(WARM + options.rounds):
         for name, step in steps.items():
@@ -83,7 +97,9 @@ def main() -> None:
     lines = [f"{'method':12} {'median ms':>9} {'x plain':>8}  passes"]
     for name, values in seconds.items():
         median = statistics.median(values)
-        lines.append(f"{name:12} {median * 1000:9.1f} {median / plain:8.2f}  {METHODS.load(name).passes}")
+        lines.append(
+            f"{name:12} {median * 1000:9.1f} {median / plain:8.2f}  {METHODS.load(configs[name].method.name).passes}"
+        )
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -217,7 +217,7 @@ PLAIN = Method(
     description="The backbone with its recommendation loss alone",
     family="recommendation",
     source="Kang and McAuley, ICDM 2018, with the loss of parts.rec.loss",
-    ours="Cross-entropy over all items in place of one sampled negative.",
+    ours="Cross-entropy over all items in place of one sampled negative; preset esasrec trains eSASRec.",
 )
 SRACL = Method(
     parts=("rec", "inter", "intra"),
