@@ -14,7 +14,7 @@ from engine.config import Config, RetrievalConfig, flatten
 from engine.errors import ConfigError
 from engine.extension_points import BACKENDS, OWN_LOSS
 from engine.method_table import METHODS, PARTS, Method
-from engine.setting_paths import leaf_paths, named_entries, registries, setting_fields
+from engine.setting_paths import leaf_paths, named_entries, names_own_part, registries, setting_fields
 
 
 def preset_names() -> list[str]:
@@ -175,20 +175,13 @@ def _nest(tree: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in flatten(tree).items():
         path = leaf_paths().get(key, key)
-        if path not in setting_fields() and not _of_own_part(path):
+        if path not in setting_fields() and not names_own_part(path):
             problems.append(f"{key}: there is no such setting{_nearest(key)}")
             continue
         for name in reversed(path.split(".")):
             value = {name: value}
         nested = merge(nested, value)
     return nested
-
-
-def _of_own_part(path: str) -> bool:
-    """Whether a path names a setting of a part that is not ours; its method says whether there is one."""
-    section, _, rest = path.partition(".")
-    name, _, leaf = rest.partition(".")
-    return section == "parts" and bool(leaf) and name not in PARTS
 
 
 def _nearest(key: str) -> str:

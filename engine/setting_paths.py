@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from pydantic.fields import FieldInfo
 
 from engine.config import Config, Named, flatten
+from engine.method_table import PARTS
 from engine.registry import Registry
 from engine.sections import Section
 
@@ -69,6 +70,13 @@ def leaf_paths() -> dict[str, str]:
         if leaves[leaf] == 1 and leaf not in FULL_NAME_ONLY and leaf not in Config.model_fields
     }
     return named | ALIASES | {path: path for path in paths}
+
+
+def names_own_part(path: str) -> bool:
+    """Whether a path names a setting of a part that is not ours; its method says whether there is one."""
+    section, _, rest = path.partition(".")
+    name, _, leaf = rest.partition(".")
+    return section == "parts" and bool(leaf) and name not in PARTS
 
 
 def choices(path: str) -> tuple[Any, ...]:

@@ -233,7 +233,7 @@ def _labels(groups: list[list[StoredRun]], settings: dict[str, list[Any]]) -> li
         elif presets.count(presets[i]) == 1:
             labels.append(presets[i])
         else:
-            differing = ", ".join(f"{path.split('.')[1]}={values[i]}" for path, values in settings.items())
+            differing = ", ".join(f"{path.partition('.')[2]}={values[i]}" for path, values in settings.items())
             labels.append(f"{presets[i]} {differing}".strip())
     return [
         f"{label} ({rows[0]['config_hash'][:6]})" if labels.count(label) > 1 else label

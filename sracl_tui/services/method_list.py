@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.config import part_info
+from engine.errors import ConfigError
 from engine.method_table import METHODS, PARTS, Method, Needs, name_of
 from engine.setting_paths import setting_fields
 
@@ -17,12 +18,16 @@ NEEDS = {
 
 
 def list_methods() -> list[dict[str, Any]]:
-    """Our methods and the installed ones, in the order of the registry.
+    """Our methods and the installed ones, in the order of the registry; of one that cannot be loaded the reason."""
+    return [_described(name) for name in METHODS.names()]
 
-    Raises:
-        ConfigError: an installed method cannot be loaded.
-    """
-    return [describe(name) for name in METHODS.names()]
+
+def _described(name: str) -> dict[str, Any]:
+    try:
+        return describe(name)
+    except ConfigError as error:
+        nothing = Method(parts=(), description=f"cannot be used: {error.message}", passes="-")
+        return _row(name, nothing, Needs.NONE)
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -35,6 +40,10 @@ def describe(name: str) -> dict[str, Any]:
     needs = Needs.NONE
     for part in method.all_parts:
         needs |= part_info(part).needs
+    return _row(name, method, needs)
+
+
+def _row(name: str, method: Method, needs: Needs) -> dict[str, Any]:
     return {
         "name": name,
         "family": method.family,

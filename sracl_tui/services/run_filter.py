@@ -18,7 +18,7 @@ from typing import Any
 from engine.config import flatten
 from engine.errors import ConfigError
 from engine.metric_registry import parse_field
-from engine.setting_paths import leaf_paths
+from engine.setting_paths import leaf_paths, names_own_part
 from store.run_row import ListedRun, MetricName, metric_column
 
 Row = ListedRun
@@ -101,14 +101,19 @@ def known_field(field: str) -> bool:
         field in TEXTS
         or field in NUMBERS
         or field in ("tag", "tags", "time")
-        or field in leaf_paths()
+        or _setting(field) is not None
         or parse_field(field) is not None
     )
 
 
+def _setting(field: str) -> str | None:
+    """The path of the setting that a field names, also of a part that is not ours; none for any other field."""
+    return leaf_paths().get(field, field if names_own_part(field) else None)
+
+
 def metric_of(field: str) -> MetricName | None:
     """The metric that a field names; none for any other field."""
-    named = field in TEXTS or field in NUMBERS or field in leaf_paths()
+    named = field in TEXTS or field in NUMBERS or _setting(field) is not None
     return None if named else parse_field(field)
 
 
@@ -123,7 +128,7 @@ def value_of(row: Row, field: str) -> Any:
     metric = metric_of(field)
     if metric is not None:
         return row.get(metric_column(*metric))
-    path = leaf_paths().get(field)
+    path = _setting(field)
     return flatten(row.get("config") or {}).get(path) if path else None
 
 

@@ -21,6 +21,7 @@ from engine.config_files import load_config
 from engine.errors import ConfigError
 from engine.training import checkpoint
 from engine.training.trainer import BEST, LAST, Trainer
+from sracl_tui.services import comparison
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.launch import LaunchScreen
 from sracl_tui.tui.widgets.table import Table
@@ -113,6 +114,14 @@ def test_a_run_whose_file_is_gone_or_broken_hinders_no_command(sracl: Any, home:
         ("sql", "SELECT name, value FROM run_metrics WHERE name = 'crops_matched'"),
     ):
         sracl(*words, home=home)
+    found = json.loads(sracl("runs", "--filter", "parts.crop.least<0.5", "--json", home=home).stdout)
+    assert [row["run_id"] for row in found] == ["whole"]
+    compared = json.loads(sracl("compare", "whole", "plain", "--json", home=home).stdout)
+    assert compared["settings"]["parts.crop.least"] == [0.3, None]
+    rows: Any = [
+        [{"preset": "default", "name": "x", "run_id": "x", "seed": 1, "config_hash": number}] for number in "ab"
+    ]
+    assert comparison._labels(rows, {"parts.crop.least": [0.3, None]})[0] == "default crop.least=0.3"
     text = sracl("show", "whole", home=home).stdout
     assert "parts.crop.least = 0.3" in " ".join(text.split())
 
@@ -199,7 +208,7 @@ def test_an_installed_one_has_a_name(sracl: Any, tmp_path: Path, monkeypatch: py
     points = {"sracl.methods:crops": "METHOD"}
     with monkeypatch.context() as patch:
         install(tmp_path / "site", patch, module="sracl_crops", code=EXAMPLE.read_text(), points=points)
-        assert any(row["name"] == "crops" for row in json.loads(sracl("methods", "--json", home=tmp_path).stdout))
+        assert any(row["name"] == "crops" for row in shown_methods(sracl, tmp_path))
         tiny = ("--set", "max_users=20", "--set", "epochs=1", "--set", "threads=1", "--headless")
         done = sracl("run", *tiny, "--set", "method=crops", "--json", home=tmp_path)
     assert json.loads(done.stdout)["state"] == "finished"
@@ -209,6 +218,21 @@ def test_an_installed_one_has_a_name(sracl: Any, tmp_path: Path, monkeypatch: py
     assert "loss_crop" in {point["name"] for point in row["curves"]}
     refused = sracl("run", "--set", "method=crops", home=tmp_path, code=2).stderr
     assert "there is no method 'crops'" in " ".join(refused.split())
+
+
+def test_one_that_is_installed_and_broken_hides_no_other(sracl: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    points = {"sracl.methods:torn": "METHOD"}
+    with monkeypatch.context() as patch:
+        install(tmp_path / "site", patch, module="sracl_torn", code="1 / 0", points=points)
+        rows = {row["name"]: row for row in shown_methods(sracl, tmp_path)}
+        text = sracl("methods", home=tmp_path).stdout
+    assert "ZeroDivisionError" in rows["torn"]["description"]
+    assert rows["sracl"]["parts"] == ["rec", "inter", "intra"]
+    assert "torn" in text
+
+
+def shown_methods(sracl: Any, home: Path) -> Any:
+    return json.loads(sracl("methods", "--json", home=home).stdout)
 
 
 def test_the_list_of_runs_imports_no_torch_for_it(home: Path) -> None:
