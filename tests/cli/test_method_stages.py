@@ -14,13 +14,17 @@ from engine.events import EpochFinished, Metric
 from engine.training import checkpoint
 from engine.training.trainer import LAST, Trainer
 from sracl_tui.cli.progress import epoch_line
+from sracl_tui.runs.run_state import RunState
 from sracl_tui.services.comparison import compare_runs
 from sracl_tui.services.run_follower import RunFollower
+from sracl_tui.services.run_list import RunGroup
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.rendering import run as run_text
+from sracl_tui.tui.rendering import run_list
 from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.widgets.curves import Curves
 from store.home import Home
+from store.journal.journal import read_events
 from store.opening import open_store
 from tests.support import staged_method
 
@@ -115,6 +119,17 @@ def test_progress_counts_the_epochs_of_the_stage(home: Path) -> None:
         metrics=(Metric(split="train", name="loss", value=2.5),),
     )  # fmt: skip
     assert epoch_line(event) == "epoch 1  loss 2.5000  1.0 s  recovery, without validation"
+
+
+def test_a_living_run_counts_to_the_end_of_its_main_training(home: Path) -> None:
+    lines = [line for _, line in read_events(home / "runs" / "whole")]
+    first = next(number for number, line in enumerate(lines) if line.event == "epoch_finished")
+    live = RunState()
+    live.take(lines[: first + 1])
+    assert (live.epoch, live.epochs, live.best_epoch, live.share) == (1, 4, None, 0.25)
+    row: Any = live.fold.row | {"run_id": "whole", "progress": live.progress(live.last_at)}
+    assert row["progress"]["percent"] == 25
+    assert run_list._epoch(RunGroup("whole", (row,))).startswith("1/4 25 %")
 
 
 async def test_the_run_screen_draws_its_terms(home: Path) -> None:

@@ -235,14 +235,38 @@ def shown_methods(sracl: Any, home: Path) -> Any:
     return json.loads(sracl("methods", "--json", home=home).stdout)
 
 
-def test_the_list_of_runs_imports_no_torch_for_it(home: Path) -> None:
+APP = """
+import asyncio, sys
+from pathlib import Path
+from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.screens.run import RunScreen
+from store.home import Home
+
+async def look():
+    app = SraclApp(Home(Path(sys.argv[1])))
+    async with app.run_test(size=(120, 40)) as pilot:
+        app.push_screen(RunScreen("whole"))
+        for _ in range(400):
+            await pilot.pause(0.02)
+            shown = " ".join(str(one.render()) for one in app.screen.query("#settings-text"))
+            if "parts.crop.least" in shown:
+                return
+        raise AssertionError(shown)
+
+asyncio.run(look())
+assert "torch" not in sys.modules
+"""
+
+
+def test_lists_help_and_app_import_no_torch_for_it(home: Path) -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from sracl_tui.cli.main import app\n"
-        "for words in (['--help'], ['runs'], ['run', '--help']):\n"
-        f"    assert CliRunner().invoke(app, [*words, *(['--home', {str(home)!r}] if words == ['runs'] else [])]).exit_code == 0\n"
+        "for words in (['--help'], ['runs', '--home', sys.argv[1]], ['run', '--help']):\n"
+        "    assert CliRunner().invoke(app, words).exit_code == 0\n"
         "assert 'torch' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    for text in (code, APP):
+        subprocess.run([sys.executable, "-c", text, str(home)], check=True, cwd=ROOT)
 
 
 def test_a_dry_run_plans_it(sracl: Any, tmp_path: Path) -> None:
