@@ -57,8 +57,9 @@ def stepper(office: Bench, config: Config) -> Callable[[], None]:
 
     def step() -> None:
         batch = next(batches)
+        notes: dict[str, Any] = {}
         for update in model.definition.steps:
-            losses = model.losses(batch, windows, step=update)
+            losses = model.losses(batch, windows, step=update, notes=notes)
             optimizers.zero_grad()
             losses.total.backward()
             optimizers.step(update.updates)

@@ -125,6 +125,7 @@ PARTS: Mapping[str, PartInfo] = {
         "engine.methods.sracl:Intra", Needs.ITEM_VECTORS | Needs.SUBSTITUTES, weight="loss.beta", term="loss_is"
     ),
     "same_target": PartInfo("engine.methods.same_target:SameTarget"),
+    "augmented": PartInfo("engine.methods.augmented:Augmented"),
     "intent": PartInfo("engine.methods.intent:Intent"),
 }
 """Our parts by name."""
@@ -244,6 +245,14 @@ ICSREC = Method(
     source="ICSRec, WSDM 2024, arXiv 2310.14318",
     ours="The positive is drawn, not always the last; k-means starts once, not five times, and in torch; both contrasts read one pass.",
 )
+CL4SREC = Method(
+    parts=("rec", "augmented"),
+    description="Contrasts two views of a prefix, cropped, masked or reordered",
+    family="contrastive",
+    passes="3, two of them over views that are shorter where they are cropped",
+    source="CL4SRec, ICDE 2022, arXiv 2010.14395, with the ratios of DuoRec's code of it",
+    ours="Masked items are one learned vector; L_rec reads the prefix itself, which in the released code is masked and reordered, too.",
+)
 
 METHODS = Registry(
     kind="method",
@@ -255,6 +264,7 @@ METHODS = Registry(
         "plain": "engine.method_table:PLAIN",
         "duorec": "engine.method_table:DUOREC",
         "icsrec": "engine.method_table:ICSREC",
+        "cl4srec": "engine.method_table:CL4SREC",
     },
     example="examples/own_method.py is one that works.",
     values=True,

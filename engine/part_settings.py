@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from engine.sections import Hash, Section
 
@@ -58,6 +58,46 @@ class SameTargetSettings(ContrastSettings):
     """Whether prefixes with the same target are no negatives of each other; DuoRec takes them as negatives, ICSRec does not."""
 
 
+Operator = Literal["crop", "mask", "reorder"]
+"""What changes a sequence of items into a view of it."""
+
+
+class AugmentedSettings(ContrastSettings):
+    """Contrast of two views of each training prefix that operators have changed (CL4SRec)."""
+
+    operators: tuple[Operator, ...] = Field(default=("crop", "mask", "reorder"), min_length=1)
+    """What makes the views: crop keeps a run of items, mask hides some behind one learned vector, reorder shuffles a run. A
+    prefix of one item stays as it is."""
+    choice: Literal["different", "independent"] = "different"
+    """Who makes the two views of a prefix: two different operators, or one operator for each, maybe twice the same."""
+    crop: float = Field(default=0.6, gt=0.0, le=1.0)
+    """Share of the items that crop keeps, rounded down to at least one item."""
+    mask: float = Field(default=0.3, ge=0.0, le=1.0)
+    """Share of the items that mask hides, rounded down."""
+    reorder: float = Field(default=0.6, ge=0.0, le=1.0)
+    """Share of the items that reorder shuffles, rounded down."""
+    representation: Literal["last", "states"] = "last"
+    """What is contrasted: the hidden state at the last item, or those at all items one behind the other, aligned at the last."""
+
+    @field_validator("operators", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """`crop,mask` or `[crop, mask]` as it is typed is a list."""
+        return (
+            [word.strip() for word in value.strip("[] ").split(",") if word.strip()]
+            if isinstance(value, str)
+            else value
+        )
+
+    @model_validator(mode="after")
+    def _enough(self) -> AugmentedSettings:
+        if len(set(self.operators)) < len(self.operators):
+            raise ValueError(f"each operator can stand there once, not {list(self.operators)}")
+        if self.choice == "different" and len(self.operators) < 2:
+            raise ValueError(f"two different operators are not in {list(self.operators)}: use choice = independent")
+        return self
+
+
 class IntentSettings(ContrastSettings):
     """Contrast of hidden states with the centroids of their clusters, the intents (ICSRec, ICLRec)."""
 
@@ -77,6 +117,8 @@ class PartsConfig(Section):
     """The recommendation loss."""
     same_target: SameTargetSettings = SameTargetSettings()
     """The contrast with another prefix that has the same target."""
+    augmented: AugmentedSettings = AugmentedSettings()
+    """The contrast of two augmented views of a prefix."""
     intent: IntentSettings = IntentSettings()
     """The contrast with the intent of a sequence."""
 

@@ -120,7 +120,7 @@ class Anchors:
     step: Step = field(default_factory=Step)
     """The update that is computed."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """What a part keeps from `views` for `loss`, by its name."""
+    """What a part keeps from `views` for `loss`, by its name, and for further updates by the same batch."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -142,7 +142,8 @@ class Context:
     semantics: Semantics | None
     """Vectors and lists that the method needs; none where it needs none."""
     shared: dict[str, Any] = field(default_factory=dict)
-    """What several parts use together; a module in it is trained and kept under its key."""
+    """What several parts use together; a module in it is trained and kept under its key. Where encoder and parts are updated
+    apart, it is updated with the parts, or with the encoder if it says `updated_with_encoder = True`."""
 
     def share(self, name: str, make: Callable[[], Made]) -> Made:
         """What is shared under a name, made by the first part that asks."""

@@ -128,9 +128,19 @@ class Model(nn.Module):
         return self.definition.parts if stage is None else stage.parts
 
     def losses(
-        self, anchor_ids: Tensor, windows: Windows, *, stage: Stage | None = None, step: Step = Step()
+        self,
+        anchor_ids: Tensor,
+        windows: Windows,
+        *,
+        stage: Stage | None = None,
+        step: Step = Step(),
+        notes: dict[str, Any] | None = None,
     ) -> Losses:
-        """The loss of a batch of training anchors (B,) and its terms."""
+        """The loss of a batch of training anchors (B,) and its terms.
+
+        Args:
+            notes: what parts have kept in the updates by this batch before; views that they find there are not drawn anew.
+        """
         device = self.backbone.item_embedding.weight.device
         group_ids = windows.group_ids(anchor_ids)
         batch = Anchors(
@@ -139,6 +149,7 @@ class Model(nn.Module):
             windows=windows,
             group_ids=None if group_ids is None else group_ids.to(device),
             step=step,
+            notes={} if notes is None else notes,
         )
         parts = self.active(stage, step)
         asked = [self._checked_views(part, part.views(batch)) for part in parts]
@@ -209,8 +220,10 @@ class Model(nn.Module):
         trained = {name: value for name, value in self.named_parameters() if value.requires_grad}
         if all(step.updates == "all" for step in self.definition.steps):
             return {"all": list(trained.values())}
-        encoder = [value for name, value in trained.items() if name.startswith("backbone.")]
-        own = [value for name, value in trained.items() if not name.startswith("backbone.")]
+        inputs = [name for name, shared in self._shared.items() if getattr(shared, "updated_with_encoder", False)]
+        sides = tuple(f"{name}." for name in ("backbone", *inputs))
+        encoder = [value for name, value in trained.items() if name.startswith(sides)]
+        own = [value for name, value in trained.items() if not name.startswith(sides)]
         return {name: values for name, values in (("encoder", encoder), ("own", own)) if values}
 
 

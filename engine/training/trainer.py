@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -311,10 +312,11 @@ class Trainer:
         """All updates of a batch (B,); each term as it was last computed, the total of the last update."""
         steps = self.model.definition.steps if stage is None else (Step(),)
         losses = None
+        notes: dict[str, Any] = {}
         for step in steps:
             if not self.model.active(stage, step):  # its parts are all switched off
                 continue
-            found = self.model.losses(ids, self._training_windows, stage=stage, step=step)
+            found = self.model.losses(ids, self._training_windows, stage=stage, step=step, notes=notes)
             self._optimizers.zero_grad()
             found.total.backward()
             self._optimizers.step(step.updates)

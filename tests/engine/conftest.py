@@ -156,10 +156,13 @@ def plain_encode() -> Callable[..., Tensor]:
     """SASRec as a textbook writes it, on the parameters of ours: h (B, D).
 
     Sequences are padded on the left to the window, every position goes through every layer, and a causal and a padding
-    mask hide what must not be seen. `vectors` (B, n, D) stand in for item embeddings where given.
+    mask hide what must not be seen. `vectors` (B, n, D) stand in for item embeddings where given; `every` gives all
+    states (B, n, D).
     """
 
-    def encode(model: SASRec, sequences: Sequence[Sequence[int]], vectors: Tensor | None = None) -> Tensor:
+    def encode(
+        model: SASRec, sequences: Sequence[Sequence[int]], vectors: Tensor | None = None, *, every: bool = False
+    ) -> Tensor:
         length = model.position_embedding.num_embeddings
         ids = torch.zeros(len(sequences), length, dtype=torch.long)
         for row, sequence in enumerate(sequences):
@@ -169,7 +172,7 @@ def plain_encode() -> Callable[..., Tensor]:
         hidden = torch.ones(length, length, dtype=torch.bool).triu(1) | (ids == 0)[:, None, None, :]  # (B, 1, n, n)
         for layer in model.layers:
             x = _plain_layer(layer, x, hidden)
-        return x[:, -1]
+        return x if every else x[:, -1]
 
     return encode
 

@@ -68,6 +68,7 @@ def another(path: str):
     }
     special |= {"semantics.unit": "user", "model.width": 32, "model.backbone": "gru4rec"}
     special |= {"method.name": "plain", "method.parts": ["rec", "inter"]}
+    special |= {"parts.augmented.operators": ["crop", "mask"]}
     if path in special:
         return special[path]
     old, closed = FIELDS[path], choices(path)

@@ -13,6 +13,7 @@ from engine.models.backbone import Backbone
 CONSTANT = {"lr": 1e-12, "epochs": 4, "patience": 2}
 """Validation stays as it is."""
 ICSREC = {"method": "icsrec", "parts.intent.clusters": 4}
+CL4SREC = {"method": "cl4srec"}
 COUNTS = {
     # path: (another value, where it shows, settings under which it is seen)
     "data.max_length": (3, "losses", {}),
@@ -38,6 +39,15 @@ COUNTS = {
     "parts.same_target.similarity": ("cosine", "losses", {"method": "duorec"}),
     "parts.same_target.positive": ("last", "losses", {"method": "duorec"}),
     "parts.same_target.kin": (True, "losses", {"method": "duorec"}),
+    "parts.augmented.weight": (0.5, "losses", CL4SREC),
+    "parts.augmented.temperature": (0.5, "losses", CL4SREC),
+    "parts.augmented.similarity": ("cosine", "losses", CL4SREC),
+    "parts.augmented.operators": (["crop", "mask"], "losses", CL4SREC),
+    "parts.augmented.choice": ("independent", "losses", CL4SREC),
+    "parts.augmented.crop": (0.3, "losses", CL4SREC),
+    "parts.augmented.mask": (0.6, "losses", CL4SREC),
+    "parts.augmented.reorder": (0.9, "losses", CL4SREC),
+    "parts.augmented.representation": ("states", "losses", CL4SREC),
     "parts.intent.weight": (0.5, "losses", ICSREC),
     "parts.intent.temperature": (0.5, "losses", ICSREC),
     "parts.intent.similarity": ("cosine", "losses", ICSREC),

@@ -95,6 +95,7 @@ class Windows:
         lengths = np.minimum(anchors.positions, max_length).astype(np.int64)
         self.max_length = max_length
         self._sequence = torch.from_numpy(dataset.sequence.astype(np.int64))  # (N,)
+        self._sequence_there = self._sequence  # where the windows are
         self._lengths = _by_id(lengths)  # (A + 1,)
         self._starts = _by_id(anchors.ends - lengths)  # (A + 1,)
         self.targets = _by_id(anchors.targets.astype(np.int64))  # (A + 1,)
@@ -115,6 +116,16 @@ class Windows:
         """The windows of anchors as runs of the data set's interactions."""
         return Runs(self._starts[anchor_ids], self._lengths[anchor_ids])
 
+    def aligned(self, anchor_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Items (B, n) of the windows of anchors on their own, the oldest first, and their lengths (B,), where the windows are.
+
+        Behind the last item of a window stand items of others.
+        """
+        runs = self.anchor_runs(anchor_ids)
+        places = torch.arange(self.max_length, device=runs.starts.device)
+        index = (runs.starts[:, None] + places).clamp(max=len(self._sequence) - 1)
+        return self._sequence_there[index], runs.lengths
+
     def _runs(self, ids: Tensor) -> Runs:
         """What `pack` packs for ids, as runs."""
         return Runs(self._starts[ids], self._lengths[ids])
@@ -125,9 +136,11 @@ class Windows:
         if len(ids) == len(groups):
             return self.pack(torch.cat(ids))
         runs = [self._runs(group) if isinstance(group, Tensor) else group for group in groups]
-        source, firsts = join_sources(self._sequence, runs)
-        starts = torch.cat([run.starts + first for run, first in zip(runs, firsts, strict=True)])
-        return lay_out(source, starts, torch.cat([run.lengths for run in runs]), self.max_length)
+        lengths = torch.cat([run.lengths for run in runs])
+        if all(run.source is None for run in runs):
+            return lay_out(self._sequence, torch.cat([run.starts for run in runs]), lengths, self.max_length)
+        items = torch.cat([items_of(self._sequence if run.source is None else run.source, run) for run in runs])
+        return lay_out(items, torch.cumsum(lengths, 0) - lengths, lengths, self.max_length)
 
     def group_ids(self, anchor_ids: Tensor) -> Tensor | None:
         """(B,) equal numbers for prefixes that are no negatives of each other in InfoNCE; none where all are."""
@@ -139,19 +152,11 @@ class Windows:
         return [part for part in order.split(size) if len(part) > 1] or [order]
 
 
-def join_sources(sequence: Tensor, runs: Sequence[Runs]) -> tuple[Tensor, list[int]]:
-    """One row with the interactions (N,) and all other sources, and where in it each run's source begins."""
-    sources: dict[int, Tensor] = {id(sequence): sequence}
-    for run in runs:
-        if run.source is not None:
-            sources[id(run.source)] = run.source
-    firsts: dict[int, int] = {}
-    before = 0
-    for key, source in sources.items():
-        firsts[key] = before
-        before += len(source)
-    joined = torch.cat(list(sources.values())) if len(sources) > 1 else sequence
-    return joined, [firsts[id(sequence if run.source is None else run.source)] for run in runs]
+def items_of(source: Tensor, runs: Runs) -> Tensor:
+    """The items of runs of a row (N,), one run behind the other: the row, which may be long, is not copied."""
+    befores = torch.cumsum(runs.lengths, 0) - runs.lengths  # (C,)
+    index = torch.repeat_interleave(runs.starts - befores, runs.lengths)
+    return source[index + torch.arange(len(index))]
 
 
 def lay_out(sequence: Tensor, starts: Tensor, lengths: Tensor, max_length: int) -> Packed:

@@ -1,0 +1,178 @@
+"""Contrast of two views of a training prefix that operators have changed (CL4SRec, ICDE 2022).
+
+Legend: B anchors of a batch, C = 2B views, T tokens, n the window, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from engine.data.batching.windows import Runs
+from engine.methods import operators
+from engine.methods.base import Anchors, Context, Part, States, Tokens, View
+from engine.methods.contrast import contrast
+from engine.methods.operators import Rows
+from engine.models.backbone import Backbone
+from engine.part_settings import AugmentedSettings
+
+PAIR = ("augmented 1", "augmented 2")
+"""Keys of the two views."""
+
+
+@dataclass(frozen=True, eq=False)
+class Masking:
+    """Puts a vector in place of the masked items of the views of a batch, which are asked for in order."""
+
+    rows: Rows
+    """The C views."""
+    vector: Tensor
+    """(D,)"""
+
+    def __call__(self, tokens: Tokens) -> Tokens:
+        packed = tokens.packed
+        requested = torch.empty_like(packed.restore)
+        requested[packed.restore] = torch.arange(len(requested), device=requested.device)
+        sequences = requested[packed.sequences]  # (T,) of each token, in the requested order
+        # Which of the views: the n-th sequence that is edited is view n.
+        mine = torch.zeros_like(requested).scatter_reduce(0, sequences, tokens.mine.long(), "amax")
+        views = (mine.cumsum(0) - 1)[sequences].clamp(min=0)
+        masked, lengths = self.rows.masked.to(views.device), self.rows.lengths.to(views.device)
+        places = lengths[views] + packed.positions - masked.shape[1]  # the last item is at position n - 1
+        hidden = tokens.mine & masked[views, places.clamp(min=0)]
+        return replace(tokens, vectors=torch.where(hidden[:, None], self.vector, tokens.embedded()))
+
+
+class Augmentation(nn.Module):
+    """The two views of a batch, drawn once for all parts that read them and for all updates by it."""
+
+    updated_with_encoder = True
+    """The vector of masked items is an input of the encoder, not of a loss."""
+    tally: Tensor
+    """(2,) views of this epoch that are as their prefix, and all views."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self._settings = context.config.parts.augmented
+        self._every = self._settings.representation == "states"
+        self.register_buffer("tally", torch.zeros(2, dtype=torch.long))
+        if "mask" in self._settings.operators:
+            width = context.backbone.item_embedding.embedding_dim
+            self.mask = nn.Parameter(torch.empty(width).normal_(std=0.02))
+
+    def read_every(self) -> None:
+        """Let the views give the states at all items; what stands at the last one is `last_of` then."""
+        self._every = True
+
+    def views(self, batch: Anchors) -> tuple[View, View]:
+        """Two views of each prefix of a batch, both changed; they are in its notes under `augmented`."""
+        if "augmented" not in batch.notes:
+            batch.notes["augmented"] = self._made(batch)
+        return batch.notes["augmented"]
+
+    def unchanged_share(self) -> float:
+        """Share of the views since the last call that are as their prefix is: what tells them apart is dropout alone."""
+        same, count = self.tally.tolist()
+        self.tally.zero_()
+        return same / max(count, 1)
+
+    @torch.no_grad()
+    def _drawn(self, prefixes: Rows) -> Rows:
+        """Both views of prefixes (B rows), first those of one kind, then those of the other."""
+        settings, lengths = self._settings, prefixes.lengths
+        allowed = torch.ones(len(lengths), len(settings.operators), dtype=torch.bool, device=lengths.device)
+        different = settings.choice == "different"
+        first, second = (operators.choose_different if different else operators.choose_independent)(allowed)
+        numbers, before = torch.cat([first, second]), Rows.joined(prefixes, prefixes)
+        after = before
+        for number, operator in enumerate(settings.operators):
+            after = self._changed(before, operator).where((numbers == number) & (before.lengths > 1), after)
+        return after
+
+    def _changed(self, rows: Rows, operator: str) -> Rows:
+        settings, window = self._settings, rows.items.shape[1]
+        if operator == "crop":
+            return operators.crop(rows, operators.amounts(settings.crop, rows.lengths, window=window, least=1))
+        if operator == "mask":
+            return operators.mask(rows, operators.amounts(settings.mask, rows.lengths, window=window))
+        return operators.reorder(rows, operators.amounts(settings.reorder, rows.lengths, window=window))
+
+    def _made(self, batch: Anchors) -> tuple[View, View]:
+        prefixes = Rows.of(*batch.windows.aligned(batch.ids))
+        rows = self._drawn(prefixes)
+        same = rows.equals(Rows.joined(prefixes, prefixes)).sum()
+        self.tally += torch.stack([same, torch.full_like(same, len(rows.lengths))]).to(self.tally.device)
+        count, window = rows.items.shape
+        runs = Runs(
+            torch.arange(0, count * window, window, device=rows.items.device), rows.lengths, rows.items.flatten()
+        )
+        edit = Masking(rows, self.mask) if "mask" in self._settings.operators else None
+        read = "every" if self._every else "last"
+        first, second = (
+            View(Runs(runs.starts[half], runs.lengths[half], runs.source), edit=edit, read=read, key=key)
+            for half, key in zip((slice(len(batch)), slice(len(batch), None)), PAIR, strict=True)
+        )
+        return first, second
+
+
+def augmentation(context: Context) -> Augmentation:
+    """What the parts that read these views share."""
+    return context.share("augmentation", lambda: Augmentation(context))
+
+
+class Augmented(Part):
+    """InfoNCE of the two views of each prefix."""
+
+    name = "augmented"
+    settings = AugmentedSettings
+    scales = ("parts.augmented.temperature",)
+    config: AugmentedSettings
+
+    def __init__(self, settings: AugmentedSettings, *, context: Context) -> None:
+        super().__init__(settings, context=context)
+        self._augmentation = (augmentation(context),)  # in a tuple: not a module of this one
+
+    @classmethod
+    def problem_with(cls, backbone: type[Backbone], settings: AugmentedSettings) -> str:
+        if settings.representation == "states" and not backbone.causal:
+            return "cannot give the states at every item that parts.augmented.representation = states contrasts"
+        return ""
+
+    def views(self, batch: Anchors) -> Sequence[View]:
+        return self._augmentation[0].views(batch)
+
+    def loss(self, batch: Anchors, hidden: Sequence[Tensor | States]) -> Tensor:
+        if self.config.representation == "states":
+            rows = [states_of(view, len(batch), batch.windows.max_length) for view in hidden]
+        else:
+            rows = [last_of(view, len(batch)) for view in hidden]
+        return contrast(self.config, batch, rows[0], rows[1], None)
+
+    def metrics(self) -> Mapping[str, float]:
+        """Share of the views that are as their prefix is."""
+        return {"unchanged_share": self._augmentation[0].unchanged_share()}
+
+
+def last_of(hidden: Tensor | States, count: int) -> Tensor:
+    """h (C, D) at the last item of each of `count` views, also where they were read at every item."""
+    return hidden if isinstance(hidden, Tensor) else hidden.hidden[_last_tokens(hidden, count)]
+
+
+def states_of(hidden: Tensor | States, count: int, window: int) -> Tensor:
+    """States (C, n * D) at all items of each of `count` views one behind the other, the last at the end, 0 where there is none."""
+    assert isinstance(hidden, States)
+    behind = _last_tokens(hidden, count)[hidden.rows] - torch.arange(
+        len(hidden.rows), device=hidden.rows.device
+    )  # (T,)
+    places = (hidden.rows + 1) * window - 1 - behind
+    width = hidden.hidden.shape[1]
+    return hidden.hidden.new_zeros(count * window, width).index_copy(0, places, hidden.hidden).view(count, -1)
+
+
+def _last_tokens(states: States, count: int) -> Tensor:
+    """(C,) the token of each view's last item: those of one view stand together and in order."""
+    tokens = torch.arange(len(states.rows), device=states.rows.device)
+    return torch.zeros(count, dtype=torch.long, device=tokens.device).scatter_reduce(0, states.rows, tokens, "amax")

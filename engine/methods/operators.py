@@ -1,0 +1,126 @@
+"""Operators that augment sequences of items: crop, mask, reorder.
+
+All rows at once and without a loop over them: a row is padded behind its last item, and each operator is index work on the
+whole block, so that it runs on a GPU without waiting for it.
+
+Legend: C rows, n the window, O operators. A place is counted from 0, the oldest item of the row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """C sequences of at most n items, the oldest at place 0; what stands behind a row's length is 0."""
+
+    items: Tensor
+    """(C, n) item ids."""
+    lengths: Tensor
+    """(C,) from 1 to n."""
+    masked: Tensor
+    """(C, n) places whose item is hidden."""
+
+    @classmethod
+    def of(cls, items: Tensor, lengths: Tensor) -> Rows:
+        """Items (C, n) and lengths (C,), none of them masked; what stands behind the lengths may be anything."""
+        return cls(torch.where(_real(items, lengths), items, 0), lengths, torch.zeros_like(items, dtype=torch.bool))
+
+    def equals(self, other: Rows) -> Tensor:
+        """(C,) whether a row is that of `other`, with nothing masked in either."""
+        same = (self.items == other.items).all(1) & (self.lengths == other.lengths)
+        return same & ~self.masked.any(1) & ~other.masked.any(1)
+
+    @classmethod
+    def joined(cls, first: Rows, second: Rows) -> Rows:
+        """Both, one behind the other."""
+        pairs = [(getattr(first, name), getattr(second, name)) for name in ("items", "lengths", "masked")]
+        return cls(*(torch.cat(pair) for pair in pairs))
+
+    def where(self, chosen: Tensor, other: Rows) -> Rows:
+        """These rows where `chosen` (C,) is true, those of `other` elsewhere."""
+        wide = chosen[:, None]
+        return Rows(
+            torch.where(wide, self.items, other.items),
+            torch.where(chosen, self.lengths, other.lengths),
+            torch.where(wide, self.masked, other.masked),
+        )
+
+
+def amounts(ratio: float, lengths: Tensor, *, window: int, least: int = 0) -> Tensor:
+    """(C,) floor of ratio times length, as Python rounds it down, from `least` to the length."""
+    table = [min(max(int(ratio * length), least), length) for length in range(window + 1)]
+    return torch.tensor(table, device=lengths.device)[lengths]
+
+
+def crop(rows: Rows, count: Tensor) -> Rows:
+    """A contiguous run of `count` (C,) items, at least 1, from a uniform start."""
+    kept = count.clamp(min=1)
+    begin = _start(rows.lengths, kept)
+    places = (_places(rows.items) + begin[:, None]).clamp(max=rows.items.shape[1] - 1)
+    real = _real(rows.items, kept)
+    return Rows(torch.where(real, rows.items.gather(1, places), 0), kept, real & rows.masked.gather(1, places))
+
+
+def mask(rows: Rows, count: Tensor) -> Rows:
+    """`count` (C,) distinct places hidden, the last one as likely as any."""
+    return replace(rows, masked=rows.masked | _some_places(rows, count))
+
+
+def reorder(rows: Rows, count: Tensor) -> Rows:
+    """A contiguous run of `count` (C,) items from a uniform start, permuted."""
+    places = _places(rows.items)  # (1, n)
+    begin = _start(rows.lengths, count)[:, None]
+    inside = (places >= begin) & (places < begin + count[:, None])
+    drawn = begin + torch.rand(rows.items.shape, device=rows.items.device) * count[:, None]
+    # A number that is rounded up to the end of the run ties with the place behind it, which a stable sort leaves behind.
+    order = torch.where(inside, drawn, places.to(drawn.dtype)).argsort(dim=1, stable=True)
+    return replace(rows, items=rows.items.gather(1, order), masked=rows.masked.gather(1, order))
+
+
+def choose_different(allowed: Tensor) -> tuple[Tensor, Tensor]:
+    """Two different operators (B,) for each row, from those that are `allowed` (B, O), each pair as likely.
+
+    A row with one allowed operator has it and one that is not allowed: allow at least two.
+    """
+    order = _shuffled(allowed)
+    return order[:, 0], order[:, 1]
+
+
+def choose_independent(allowed: Tensor) -> tuple[Tensor, Tensor]:
+    """Two operators (B,) for each row, each drawn from all that are `allowed` (B, O), maybe twice the same."""
+    return _shuffled(allowed)[:, 0], _shuffled(allowed)[:, 0]
+
+
+def _shuffled(allowed: Tensor) -> Tensor:
+    """(B, O) operators of each row in random order, those that are not allowed last."""
+    return (torch.rand(allowed.shape, device=allowed.device) + (~allowed)).argsort(dim=1, stable=True)
+
+
+def _places(items: Tensor) -> Tensor:
+    return torch.arange(items.shape[1], device=items.device)[None]  # (1, n)
+
+
+def _real(items: Tensor, lengths: Tensor) -> Tensor:
+    """(C, n) the places of a row's items."""
+    return _places(items) < lengths[:, None]
+
+
+def _start(lengths: Tensor, count: Tensor) -> Tensor:
+    """(C,) uniform starts of runs of `count` (C,) items."""
+    last = lengths - count
+    drawn = (torch.rand(len(lengths), device=lengths.device) * (last + 1)).long()
+    return torch.minimum(drawn, last)  # float32 can round up to the number behind
+
+
+def _some_places(rows: Rows, count: Tensor) -> Tensor:
+    """(C, n) `count` (C,) distinct places of each row, each set as likely."""
+    drawn = torch.rand(rows.items.shape, device=rows.items.device)
+    drawn = torch.where(_real(rows.items, rows.lengths), drawn, 2.0)
+    ranks = torch.empty_like(rows.items)
+    ranks.scatter_(1, drawn.argsort(dim=1, stable=True), _places(rows.items).expand_as(ranks))
+    return ranks < count[:, None]

@@ -1,0 +1,134 @@
+"""Laws of the operators that augment sequences: counts, runs, multisets, and even draws."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.methods import operators
+from engine.methods.operators import Rows
+
+N = 8
+
+
+@st.composite
+def batches(draw):
+    """Rows of different items, one of one item among them, counts for an operator, and a seed."""
+    lengths = [1, *draw(st.lists(st.integers(1, N), min_size=1, max_size=12))]
+    counts = [draw(st.integers(0, length)) for length in lengths]
+    torch.manual_seed(draw(st.integers(0, 99)))
+    items = torch.stack([torch.randperm(50)[:N] + 1 for _ in lengths])
+    return Rows.of(items, torch.tensor(lengths)), torch.tensor(counts)
+
+
+def lists(rows):
+    """Items, and whether each is masked, row by row; behind them there is nothing."""
+    found = []
+    for items, length, masked in zip(rows.items.tolist(), rows.lengths.tolist(), rows.masked.tolist(), strict=True):
+        assert 1 <= length <= N
+        assert not any(items[length:])
+        assert not any(masked[length:])
+        found.append((items[:length], masked[:length]))
+    return found
+
+
+@settings(max_examples=80, deadline=None)
+@given(batches())
+def test_crop_keeps_a_run(batch):
+    rows, counts = batch
+    for (before, _), (after, masked), count in zip(
+        lists(rows), lists(operators.crop(rows, counts)), counts.tolist(), strict=True
+    ):
+        assert len(after) == max(count, 1)
+        begin = before.index(after[0])
+        assert before[begin : begin + len(after)] == after
+        assert not any(masked)
+
+
+@settings(max_examples=80, deadline=None)
+@given(batches())
+def test_mask_hides_as_many_places_as_it_is_told(batch):
+    rows, counts = batch
+    for (before, _), (after, masked), count in zip(
+        lists(rows), lists(operators.mask(rows, counts)), counts.tolist(), strict=True
+    ):
+        assert after == before
+        assert sum(masked) == count
+
+
+@settings(max_examples=80, deadline=None)
+@given(batches())
+def test_reorder_permutes_one_run(batch):
+    rows, counts = batch
+    for (before, _), (after, masked), count in zip(
+        lists(rows), lists(operators.reorder(rows, counts)), counts.tolist(), strict=True
+    ):
+        assert Counter(after) == Counter(before)
+        assert not any(masked)
+        moved = [place for place, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+        assert not moved or moved[-1] - moved[0] < count
+
+
+def test_masks_move_with_their_items():
+    rows = operators.mask(Rows.of(torch.arange(1, N + 1).repeat(50, 1), torch.full((50,), N)), torch.full((50,), 3))
+    hidden = [{item for item, masked in zip(*row, strict=True) if masked} for row in lists(rows)]
+    for operator in (operators.crop, operators.reorder):
+        for before, (items, masked) in zip(hidden, lists(operator(rows, torch.full((50,), 5))), strict=True):
+            assert {item for item, hides in zip(items, masked, strict=True) if hides} == before & set(items)
+
+
+def evenly(counts, total):
+    expected = total / len(counts)
+    return all(abs(count - expected) < 5 * expected**0.5 for count in counts)
+
+
+@pytest.mark.parametrize("length", [1, 5])
+def test_draws_are_even(length):
+    torch.manual_seed(1)
+    total = 8000
+    rows = Rows.of(torch.arange(1, N + 1).repeat(total, 1), torch.full((total,), length))
+    two = torch.full((total,), min(2, length))
+    starts = Counter(items[0] for items, _ in lists(operators.crop(rows, two)))
+    assert sorted(starts) == list(range(1, max(length - 1, 1) + 1))
+    assert evenly(starts.values(), total)
+    masked = Counter(tuple(masked) for _, masked in lists(operators.mask(rows, two)))
+    assert len(masked) == {1: 1, 5: 10}[length]
+    assert evenly(masked.values(), total)
+    whole = Counter(tuple(items) for items, _ in lists(operators.reorder(rows, two)))
+    unchanged = whole.pop(tuple(range(1, length + 1)))
+    assert len(whole) == max(length - 1, 0)  # one swap of neighbors for each start
+    assert length == 1 or (evenly([unchanged, total - unchanged], total) and evenly(whole.values(), total - unchanged))
+
+
+def test_draws_do_not_reach_beyond_their_last_value(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.ones(size[0] if isinstance(size[0], tuple) else size))
+    rows, four = Rows.of(torch.arange(1, N + 1)[None], torch.tensor([6])), torch.tensor([4])
+    assert lists(operators.crop(rows, four))[0][0] == [3, 4, 5, 6]
+    assert lists(operators.reorder(rows, four))[0][0] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.1, 0.29, 0.3, 0.6, 0.7, 1.0])
+def test_amounts_are_rounded_down_as_python_does(ratio):
+    lengths = torch.arange(1, 101)
+    for least in (0, 1):
+        found = operators.amounts(ratio, lengths, window=100, least=least).tolist()
+        assert found == [max(int(ratio * length), least) for length in range(1, 101)]
+
+
+def test_choices():
+    torch.manual_seed(1)
+    total = 9000
+    allowed = torch.tensor([[True, True, False, True]]).repeat(total, 1)
+    pairs = {
+        kind: Counter(zip(*(side.tolist() for side in kind(allowed)), strict=True))
+        for kind in (operators.choose_different, operators.choose_independent)
+    }
+    different, independent = pairs.values()
+    assert sorted(different) == [(a, b) for a in (0, 1, 3) for b in (0, 1, 3) if a != b]
+    assert sorted(independent) == [(a, b) for a in (0, 1, 3) for b in (0, 1, 3)]
+    assert evenly(different.values(), total)
+    assert evenly(independent.values(), total)
