@@ -253,6 +253,23 @@ CL4SREC = Method(
     source="CL4SRec, ICDE 2022, arXiv 2010.14395, with the ratios of DuoRec's code of it",
     ours="Masked items are one learned vector; L_rec reads the prefix itself, which in the released code is masked and reordered, too.",
 )
+COSEREC = Method(
+    parts=("rec", "augmented"),
+    defaults={
+        "parts.augmented.operators": ("crop", "mask", "reorder", "insert", "substitute"),
+        "parts.augmented.choice": "independent",
+        "parts.augmented.crop": 0.2,
+        "parts.augmented.mask": 0.7,
+        "parts.augmented.reorder": 0.2,
+        "parts.augmented.short_length": 4,
+    },
+    description="CL4SRec's contrast, with items that are inserted or substituted by similar ones",
+    family="contrastive",
+    passes="3, two of them over views that insertions lengthen; a table of similar items before every epoch",
+    source="CoSeRec, 2021, arXiv 2108.06479, with the settings of its Sports script",
+    ours="Contrasts the hidden state at the last item, or at all items without padding (representation = states); masked items are "
+    "one learned vector; the warm-up is counted in epochs over prefixes, of which 30 have the steps of its 160 on Sports.",
+)
 
 METHODS = Registry(
     kind="method",
@@ -265,6 +282,7 @@ METHODS = Registry(
         "duorec": "engine.method_table:DUOREC",
         "icsrec": "engine.method_table:ICSREC",
         "cl4srec": "engine.method_table:CL4SREC",
+        "coserec": "engine.method_table:COSEREC",
     },
     example="examples/own_method.py is one that works.",
     values=True,

@@ -58,16 +58,16 @@ class SameTargetSettings(ContrastSettings):
     """Whether prefixes with the same target are no negatives of each other; DuoRec takes them as negatives, ICSRec does not."""
 
 
-Operator = Literal["crop", "mask", "reorder"]
+Operator = Literal["crop", "mask", "reorder", "insert", "substitute"]
 """What changes a sequence of items into a view of it."""
 
 
 class AugmentedSettings(ContrastSettings):
-    """Contrast of two views of each training prefix that operators have changed (CL4SRec)."""
+    """Contrast of two views of each training prefix that operators have changed (CL4SRec, CoSeRec)."""
 
     operators: tuple[Operator, ...] = Field(default=("crop", "mask", "reorder"), min_length=1)
-    """What makes the views: crop keeps a run of items, mask hides some behind one learned vector, reorder shuffles a run. A
-    prefix of one item stays as it is."""
+    """What makes the views: crop keeps a run of items, mask hides some behind one learned vector, reorder shuffles a run; insert
+    puts similar items before some, and substitute puts them in their place. The first three leave a prefix of one item alone."""
     choice: Literal["different", "independent"] = "different"
     """Who makes the two views of a prefix: two different operators, or one operator for each, maybe twice the same."""
     crop: float = Field(default=0.6, gt=0.0, le=1.0)
@@ -76,10 +76,21 @@ class AugmentedSettings(ContrastSettings):
     """Share of the items that mask hides, rounded down."""
     reorder: float = Field(default=0.6, ge=0.0, le=1.0)
     """Share of the items that reorder shuffles, rounded down."""
+    insert: float = Field(default=0.4, gt=0.0, le=1.0)
+    """Share of the items before which insert puts the one most similar, rounded down to at least one."""
+    substitute: float = Field(default=0.1, gt=0.0, le=1.0)
+    """Share of the items in whose place substitute puts the one most similar, rounded down to at least one."""
+    short_length: int = Field(default=0, ge=0)
+    """Prefixes of at most as many items have views by `short_operators`; 0 means none."""
+    short_operators: tuple[Operator, ...] = Field(default=("substitute", "insert", "mask"), min_length=1)
+    """What makes the views of short prefixes."""
+    warmup: int = Field(default=30, ge=0)
+    """Epochs in which items are similar by how often training sequences hold both; then by that or by their embeddings,
+    whichever says more (insert and substitute)."""
     representation: Literal["last", "states"] = "last"
     """What is contrasted: the hidden state at the last item, or those at all items one behind the other, aligned at the last."""
 
-    @field_validator("operators", mode="before")
+    @field_validator("operators", "short_operators", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
         """`crop,mask` or `[crop, mask]` as it is typed is a list."""
@@ -91,11 +102,17 @@ class AugmentedSettings(ContrastSettings):
 
     @model_validator(mode="after")
     def _enough(self) -> AugmentedSettings:
-        if len(set(self.operators)) < len(self.operators):
-            raise ValueError(f"each operator can stand there once, not {list(self.operators)}")
-        if self.choice == "different" and len(self.operators) < 2:
-            raise ValueError(f"two different operators are not in {list(self.operators)}: use choice = independent")
+        for operators in (self.operators, *([self.short_operators] if self.short_length else [])):
+            if len(set(operators)) < len(operators):
+                raise ValueError(f"each operator can stand there once, not {list(operators)}")
+            if self.choice == "different" and len(operators) < 2:
+                raise ValueError(f"two different operators are not in {list(operators)}: use choice = independent")
         return self
+
+    @property
+    def every_operator(self) -> tuple[Operator, ...]:
+        """All that make views, of short prefixes too, each once."""
+        return tuple(dict.fromkeys((*self.operators, *(self.short_operators if self.short_length else ()))))
 
 
 class IntentSettings(ContrastSettings):

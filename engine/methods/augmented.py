@@ -1,6 +1,6 @@
-"""Contrast of two views of a training prefix that operators have changed (CL4SRec, ICDE 2022).
+"""Contrast of two views of a training prefix that operators have changed (CL4SRec, ICDE 2022; CoSeRec, 2021).
 
-Legend: B anchors of a batch, C = 2B views, T tokens, n the window, D width.
+Legend: B anchors of a batch, C = 2B views, T tokens, n the window, D width, V items.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from engine.data.batching.windows import Runs
 from engine.methods import operators
-from engine.methods.base import Anchors, Context, Part, States, Tokens, View
+from engine.methods.base import Anchors, Context, Encode, Part, States, Tokens, View
 from engine.methods.contrast import contrast
+from engine.methods.item_similarity import ItemSimilarity
 from engine.methods.operators import Rows
 from engine.models.backbone import Backbone
-from engine.part_settings import AugmentedSettings
+from engine.part_settings import AugmentedSettings, Operator
 
 PAIR = ("augmented 1", "augmented 2")
 """Keys of the two views."""
@@ -54,18 +55,35 @@ class Augmentation(nn.Module):
     tally: Tensor
     """(2,) views of this epoch that are as their prefix, and all views."""
 
+    similar: Tensor
+    """(V + 1,) the item most similar to each, for insert and substitute."""
+
     def __init__(self, context: Context) -> None:
         super().__init__()
         self._settings = context.config.parts.augmented
+        self._operators = self._settings.every_operator
         self._every = self._settings.representation == "states"
         self.register_buffer("tally", torch.zeros(2, dtype=torch.long))
-        if "mask" in self._settings.operators:
+        self._similarity: ItemSimilarity | None = None
+        if {"insert", "substitute"} & set(self._operators):
+            self._similarity = ItemSimilarity(context.dataset)
+            self._seed, self._embedding = context.config.train.seed, (context.backbone.item_embedding,)
+            self.register_buffer("similar", torch.zeros(len(context.dataset.items) + 1, dtype=torch.long))
+        if "mask" in self._operators:
             width = context.backbone.item_embedding.embedding_dim
             self.mask = nn.Parameter(torch.empty(width).normal_(std=0.02))
 
     def read_every(self) -> None:
         """Let the views give the states at all items; what stands at the last one is `last_of` then."""
         self._every = True
+
+    @torch.no_grad()
+    def before_epoch(self, epoch: int) -> None:
+        """Find the items that are similar in an epoch, from 1."""
+        if self._similarity is not None:
+            generator = torch.Generator().manual_seed(self._seed * 1_000_003 - epoch)
+            embeddings = self._embedding[0].weight if epoch > self._settings.warmup else None
+            self.similar.copy_(self._similarity.table(embeddings, generator))
 
     def views(self, batch: Anchors) -> tuple[View, View]:
         """Two views of each prefix of a batch, both changed; they are in its notes under `augmented`."""
@@ -82,23 +100,31 @@ class Augmentation(nn.Module):
     @torch.no_grad()
     def _drawn(self, prefixes: Rows) -> Rows:
         """Both views of prefixes (B rows), first those of one kind, then those of the other."""
-        settings, lengths = self._settings, prefixes.lengths
-        allowed = torch.ones(len(lengths), len(settings.operators), dtype=torch.bool, device=lengths.device)
+        settings, short = self._settings, self._settings.short_operators if self._settings.short_length else ()
+        allowed = operators.allowed_operators(
+            prefixes.lengths,
+            [[self._operators.index(name) for name in names] for names in (settings.operators, short)],
+            short_length=settings.short_length,
+            total=len(self._operators),
+        )
         different = settings.choice == "different"
         first, second = (operators.choose_different if different else operators.choose_independent)(allowed)
         numbers, before = torch.cat([first, second]), Rows.joined(prefixes, prefixes)
         after = before
-        for number, operator in enumerate(settings.operators):
-            after = self._changed(before, operator).where((numbers == number) & (before.lengths > 1), after)
+        for number, operator in enumerate(self._operators):
+            least = 2 if operator in ("crop", "mask", "reorder") else 1
+            after = self._changed(before, operator).where((numbers == number) & (before.lengths >= least), after)
         return after
 
-    def _changed(self, rows: Rows, operator: str) -> Rows:
-        settings, window = self._settings, rows.items.shape[1]
-        if operator == "crop":
-            return operators.crop(rows, operators.amounts(settings.crop, rows.lengths, window=window, least=1))
-        if operator == "mask":
-            return operators.mask(rows, operators.amounts(settings.mask, rows.lengths, window=window))
-        return operators.reorder(rows, operators.amounts(settings.reorder, rows.lengths, window=window))
+    def _changed(self, rows: Rows, operator: Operator) -> Rows:
+        """All rows changed by an operator."""
+        least = 0 if operator in ("mask", "reorder") else 1
+        ratio: float = getattr(self._settings, operator)
+        count = operators.amounts(ratio, rows.lengths, window=rows.items.shape[1], least=least)
+        if operator in ("insert", "substitute"):
+            change = operators.insert if operator == "insert" else operators.substitute
+            return change(rows, count, self.similar.to(rows.items.device))
+        return {"crop": operators.crop, "mask": operators.mask, "reorder": operators.reorder}[operator](rows, count)
 
     def _made(self, batch: Anchors) -> tuple[View, View]:
         prefixes = Rows.of(*batch.windows.aligned(batch.ids))
@@ -109,7 +135,7 @@ class Augmentation(nn.Module):
         runs = Runs(
             torch.arange(0, count * window, window, device=rows.items.device), rows.lengths, rows.items.flatten()
         )
-        edit = Masking(rows, self.mask) if "mask" in self._settings.operators else None
+        edit = Masking(rows, self.mask) if "mask" in self._operators else None
         read = "every" if self._every else "last"
         first, second = (
             View(Runs(runs.starts[half], runs.lengths[half], runs.source), edit=edit, read=read, key=key)
@@ -140,6 +166,9 @@ class Augmented(Part):
         if settings.representation == "states" and not backbone.causal:
             return "cannot give the states at every item that parts.augmented.representation = states contrasts"
         return ""
+
+    def before_epoch(self, epoch: int, encode: Encode) -> None:
+        self._augmentation[0].before_epoch(epoch)
 
     def views(self, batch: Anchors) -> Sequence[View]:
         return self._augmentation[0].views(batch)

@@ -1,13 +1,14 @@
-"""Operators that augment sequences of items: crop, mask, reorder.
+"""Operators that augment sequences of items: crop, mask, reorder, insert, substitute, and who may have which.
 
 All rows at once and without a loop over them: a row is padded behind its last item, and each operator is index work on the
 whole block, so that it runs on a GPU without waiting for it.
 
-Legend: C rows, n the window, O operators. A place is counted from 0, the oldest item of the row.
+Legend: C rows, n the window, O operators, V items. A place is counted from 0, the oldest item of the row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -82,6 +83,32 @@ def reorder(rows: Rows, count: Tensor) -> Rows:
     return replace(rows, items=rows.items.gather(1, order), masked=rows.masked.gather(1, order))
 
 
+def insert(rows: Rows, count: Tensor, similar: Tensor) -> Rows:
+    """Before each of `count` (C,) distinct places the item that is most similar to the one there, by `similar` (V + 1,);
+    then the last n items.
+    """
+    width = rows.items.shape[1]
+    before = _some_places(rows, count)
+    places = _places(rows.items) + before.cumsum(1)  # (C, n) where each item comes to stand
+    real = _real(rows.items, rows.lengths)
+    behind = 2 * width  # of no row
+    longer = rows.items.new_zeros(len(rows.items), behind + 1)
+    longer.scatter_(1, torch.where(real, places, behind), rows.items)
+    longer.scatter_(1, torch.where(before, places - 1, behind), similar[rows.items])
+    hidden = torch.zeros_like(longer, dtype=torch.bool)
+    hidden.scatter_(1, torch.where(real, places, behind), rows.masked)
+    lengths = rows.lengths + before.sum(1)
+    kept = lengths.clamp(max=width)
+    source = _places(rows.items) + (lengths - kept)[:, None]  # (C, n)
+    shown = _real(rows.items, kept)
+    return Rows(torch.where(shown, longer.gather(1, source), 0), kept, shown & hidden.gather(1, source))
+
+
+def substitute(rows: Rows, count: Tensor, similar: Tensor) -> Rows:
+    """`count` (C,) distinct places become the item that is most similar to the one there, by `similar` (V + 1,)."""
+    return replace(rows, items=torch.where(_some_places(rows, count), similar[rows.items], rows.items))
+
+
 def choose_different(allowed: Tensor) -> tuple[Tensor, Tensor]:
     """Two different operators (B,) for each row, from those that are `allowed` (B, O), each pair as likely.
 
@@ -99,6 +126,14 @@ def choose_independent(allowed: Tensor) -> tuple[Tensor, Tensor]:
 def _shuffled(allowed: Tensor) -> Tensor:
     """(B, O) operators of each row in random order, those that are not allowed last."""
     return (torch.rand(allowed.shape, device=allowed.device) + (~allowed)).argsort(dim=1, stable=True)
+
+
+def allowed_operators(lengths: Tensor, lists: Sequence[Sequence[int]], *, short_length: int, total: int) -> Tensor:
+    """(B, O) which of `total` operators a row may have: those of the second list up to `short_length` items, else of the first."""
+    table = torch.zeros(2, total, dtype=torch.bool)
+    for row, numbers in enumerate(lists):
+        table[row, list(numbers)] = True
+    return table.to(lengths.device)[(lengths <= short_length).long()]
 
 
 def _places(items: Tensor) -> Tensor:

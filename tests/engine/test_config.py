@@ -68,7 +68,7 @@ def another(path: str):
     }
     special |= {"semantics.unit": "user", "model.width": 32, "model.backbone": "gru4rec"}
     special |= {"method.name": "plain", "method.parts": ["rec", "inter"]}
-    special |= {"parts.augmented.operators": ["crop", "mask"]}
+    special |= {f"parts.augmented.{name}": ["crop", "mask"] for name in ("operators", "short_operators")}
     if path in special:
         return special[path]
     old, closed = FIELDS[path], choices(path)

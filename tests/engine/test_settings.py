@@ -14,6 +14,7 @@ CONSTANT = {"lr": 1e-12, "epochs": 4, "patience": 2}
 """Validation stays as it is."""
 ICSREC = {"method": "icsrec", "parts.intent.clusters": 4}
 CL4SREC = {"method": "cl4srec"}
+COSEREC = {"method": "coserec"}
 COUNTS = {
     # path: (another value, where it shows, settings under which it is seen)
     "data.max_length": (3, "losses", {}),
@@ -47,6 +48,11 @@ COUNTS = {
     "parts.augmented.crop": (0.3, "losses", CL4SREC),
     "parts.augmented.mask": (0.6, "losses", CL4SREC),
     "parts.augmented.reorder": (0.9, "losses", CL4SREC),
+    "parts.augmented.insert": (0.9, "losses", COSEREC),
+    "parts.augmented.substitute": (0.9, "losses", COSEREC),
+    "parts.augmented.short_length": (9, "losses", COSEREC),
+    "parts.augmented.short_operators": (["mask"], "losses", COSEREC),
+    "parts.augmented.warmup": (0, "losses", COSEREC | {"width": 2}),
     "parts.augmented.representation": ("states", "losses", CL4SREC),
     "parts.intent.weight": (0.5, "losses", ICSREC),
     "parts.intent.temperature": (0.5, "losses", ICSREC),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
@@ -73,10 +74,48 @@ def test_reorder_permutes_one_run(batch):
         assert not moved or moved[-1] - moved[0] < count
 
 
+SIMILAR = torch.cat([torch.zeros(1, dtype=torch.long), torch.arange(1, 51) + 100])
+
+
+@settings(max_examples=80, deadline=None)
+@given(batches())
+def test_insert_puts_similar_items_before_others(batch):
+    rows, counts = batch
+    for (before, _), (after, masked), count in zip(
+        lists(rows), lists(operators.insert(rows, counts, SIMILAR)), counts.tolist(), strict=True
+    ):
+        assert len(after) == min(len(before) + count, N)
+        kept = [item for item in after if item <= 100]
+        assert kept == before[len(before) - len(kept) :], "the last items stay in order"
+        new = [place for place, item in enumerate(after) if item > 100]
+        assert all(after[place] == after[place + 1] + 100 for place in new)
+        assert len(new) == count or len(before) + count > N
+        assert not any(masked)
+
+
+@settings(max_examples=80, deadline=None)
+@given(batches())
+def test_substitute_puts_similar_items_in_their_place(batch):
+    rows, counts = batch
+    for (before, _), (after, masked), count in zip(
+        lists(rows), lists(operators.substitute(rows, counts, SIMILAR)), counts.tolist(), strict=True
+    ):
+        assert [item % 100 for item in after] == before
+        assert sum(item > 100 for item in after) == count
+        assert not any(masked)
+
+
+def test_a_full_window_loses_its_first_items_to_those_that_are_inserted():
+    rows = Rows.of(torch.arange(1, N + 1)[None], torch.tensor([N]))
+    items = [item for old in range(5, 9) for item in (old + 100, old)]
+    assert lists(operators.insert(rows, torch.tensor([N]), SIMILAR))[0][0] == items
+
+
 def test_masks_move_with_their_items():
     rows = operators.mask(Rows.of(torch.arange(1, N + 1).repeat(50, 1), torch.full((50,), N)), torch.full((50,), 3))
     hidden = [{item for item, masked in zip(*row, strict=True) if masked} for row in lists(rows)]
-    for operator in (operators.crop, operators.reorder):
+    insert = partial(operators.insert, similar=SIMILAR)
+    for operator in (operators.crop, operators.reorder, insert):
         for before, (items, masked) in zip(hidden, lists(operator(rows, torch.full((50,), 5))), strict=True):
             assert {item for item, hides in zip(items, masked, strict=True) if hides} == before & set(items)
 
@@ -117,6 +156,12 @@ def test_amounts_are_rounded_down_as_python_does(ratio):
     for least in (0, 1):
         found = operators.amounts(ratio, lengths, window=100, least=least).tolist()
         assert found == [max(int(ratio * length), least) for length in range(1, 101)]
+
+
+def test_short_rows_have_operators_of_their_own():
+    lengths = torch.tensor([1, 3, 4, 8])
+    found = operators.allowed_operators(lengths, [[0, 1], [2]], short_length=3, total=4)
+    assert found.tolist() == [[False, False, True, False]] * 2 + [[True, True, False, False]] * 2
 
 
 def test_choices():
