@@ -341,7 +341,14 @@ class Config(Section):
             [name, _hashed_tree(self, getattr(self.parts, name), scopes) if name in PartsConfig.model_fields else {}]
             for name in active
         ]
-        return {"name": "" if self.definition.is_simple else self.method.name, "parts": named}
+        objective: dict[str, Any] = {
+            "name": "" if self.definition.is_simple else self.method.name,
+            "parts": named,
+        }
+        read = {other for name in active for other in part_info(name).reads if other not in active}
+        if read:
+            objective["read"] = {other: _hashed_tree(self, getattr(self.parts, other), scopes) for other in read}
+        return objective
 
     def differences(self, base: Config) -> dict[str, tuple[Any, Any]]:
         """`{"loss.alpha": (base's value, ours)}` for every setting in which the two differ.

@@ -55,6 +55,8 @@ class PartInfo:
     """Path of the setting that is its weight; empty for `parts.<name>.weight`."""
     term: str = ""
     """Name of its loss in the metrics of an epoch; empty for `loss_<name>`."""
+    reads: tuple[str, ...] = ()
+    """Other parts whose settings it reads, also where they are off: they enter the hash."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ PARTS: Mapping[str, PartInfo] = {
     ),
     "same_target": PartInfo("engine.methods.same_target:SameTarget"),
     "augmented": PartInfo("engine.methods.augmented:Augmented"),
+    "meta": PartInfo("engine.methods.meta:Meta", reads=("augmented",)),
     "intent": PartInfo("engine.methods.intent:Intent"),
 }
 """Our parts by name."""
@@ -270,6 +273,22 @@ COSEREC = Method(
     ours="Contrasts the hidden state at the last item, or at all items without padding (representation = states); masked items are "
     "one learned vector; the warm-up is counted in epochs over prefixes, of which 30 have the steps of its 160 on Sports.",
 )
+MCLREC = Method(
+    parts=("rec", "augmented", "meta"),
+    defaults={
+        "parts.augmented.weight": 0.03,
+        "parts.augmented.crop": 0.5,
+        "parts.augmented.mask": 0.5,
+        "parts.augmented.reorder": 0.8,
+    },
+    steps=(Step(updates="encoder"), Step(parts=("meta",), updates="own"), Step(updates="encoder")),
+    description="CL4SRec's contrast, and one with views that two learned augmenters make of its views",
+    family="contrastive",
+    passes="6, and 2 without gradient: a batch makes two updates of the encoder, and one of the augmenters between them",
+    source="MCLRec, SIGIR 2023, arXiv 2304.10763, with the weights of its Yelp script",
+    ours="The encoder has two updates of each batch, twice those of all other methods at equal epochs: with the weights of augmented and "
+    "meta at 0 it is the control, a backbone of as many updates. Masked items are one learned vector; the augmenters are in the checkpoint.",
+)
 
 METHODS = Registry(
     kind="method",
@@ -283,6 +302,7 @@ METHODS = Registry(
         "icsrec": "engine.method_table:ICSREC",
         "cl4srec": "engine.method_table:CL4SREC",
         "coserec": "engine.method_table:COSEREC",
+        "mclrec": "engine.method_table:MCLREC",
     },
     example="examples/own_method.py is one that works.",
     values=True,

@@ -115,6 +115,14 @@ class AugmentedSettings(ContrastSettings):
         return tuple(dict.fromkeys((*self.operators, *(self.short_operators if self.short_length else ()))))
 
 
+class MetaSettings(ContrastSettings):
+    """Contrast of the views of `augmented` with what two learned augmenters make of them (MCLRec)."""
+
+    margin: float = Field(default=0.1, ge=0.0)
+    """Factor of what keeps an augmenter's output away from its view: how far the similarity of the two is above those of the
+    others."""
+
+
 class IntentSettings(ContrastSettings):
     """Contrast of hidden states with the centroids of their clusters, the intents (ICSRec, ICLRec)."""
 
@@ -136,6 +144,8 @@ class PartsConfig(Section):
     """The contrast with another prefix that has the same target."""
     augmented: AugmentedSettings = AugmentedSettings()
     """The contrast of two augmented views of a prefix."""
+    meta: MetaSettings = MetaSettings()
+    """The contrast with views that are learned."""
     intent: IntentSettings = IntentSettings()
     """The contrast with the intent of a sequence."""
 

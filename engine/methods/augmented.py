@@ -62,6 +62,7 @@ class Augmentation(nn.Module):
         super().__init__()
         self._settings = context.config.parts.augmented
         self._operators = self._settings.every_operator
+        self._epoch = 0
         self._every = self._settings.representation == "states"
         self.register_buffer("tally", torch.zeros(2, dtype=torch.long))
         self._similarity: ItemSimilarity | None = None
@@ -80,7 +81,8 @@ class Augmentation(nn.Module):
     @torch.no_grad()
     def before_epoch(self, epoch: int) -> None:
         """Find the items that are similar in an epoch, from 1."""
-        if self._similarity is not None:
+        if self._similarity is not None and epoch != self._epoch:  # not again for each part that reads the views
+            self._epoch = epoch
             generator = torch.Generator().manual_seed(self._seed * 1_000_003 - epoch)
             embeddings = self._embedding[0].weight if epoch > self._settings.warmup else None
             self.similar.copy_(self._similarity.table(embeddings, generator))

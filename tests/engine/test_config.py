@@ -248,6 +248,21 @@ def test_the_same_objective_has_the_same_hash_under_any_name():
     )  # other draws
 
 
+def test_settings_of_a_part_that_another_one_reads_are_in_the_hash_where_it_is_off():
+    alone = {"method.parts": ["rec", "meta"]}
+    off = {"method": "mclrec", "parts.augmented.weight": 0}
+    for base in (alone, off):
+        hashes = {build_config(base | {"parts.augmented.crop": crop}).config_hash() for crop in (0.2, 0.7)}
+        assert len(hashes) == 2
+    assert (
+        build_config(alone).config_hash() != build_config({"method.parts": ["rec", "meta", "augmented"]}).config_hash()
+    )
+    assert (
+        build_config({"method.parts": ["rec", "intent"], "parts.augmented.crop": 0.2}).config_hash()
+        == build_config({"method.parts": ["rec", "intent"]}).config_hash()
+    )
+
+
 def test_no_two_methods_share_a_hash():
     hashes = {name: build_config({"method": name}).config_hash() for name in METHODS.ours}
     assert len(set(hashes.values())) == len(hashes), hashes

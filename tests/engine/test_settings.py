@@ -15,6 +15,7 @@ CONSTANT = {"lr": 1e-12, "epochs": 4, "patience": 2}
 ICSREC = {"method": "icsrec", "parts.intent.clusters": 4}
 CL4SREC = {"method": "cl4srec"}
 COSEREC = {"method": "coserec"}
+MCLREC = {"method": "mclrec"}
 COUNTS = {
     # path: (another value, where it shows, settings under which it is seen)
     "data.max_length": (3, "losses", {}),
@@ -54,6 +55,10 @@ COUNTS = {
     "parts.augmented.short_operators": (["mask"], "losses", COSEREC),
     "parts.augmented.warmup": (0, "losses", COSEREC | {"width": 2}),
     "parts.augmented.representation": ("states", "losses", CL4SREC),
+    "parts.meta.weight": (0.5, "losses", MCLREC),
+    "parts.meta.temperature": (0.5, "losses", MCLREC),
+    "parts.meta.similarity": ("cosine", "losses", MCLREC),
+    "parts.meta.margin": (0.5, "losses", MCLREC),
     "parts.intent.weight": (0.5, "losses", ICSREC),
     "parts.intent.temperature": (0.5, "losses", ICSREC),
     "parts.intent.similarity": ("cosine", "losses", ICSREC),

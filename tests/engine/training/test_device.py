@@ -51,6 +51,7 @@ def test_the_device_refuses_what_a_gpu_refuses(machine):
         {"item_kind": "synthesize", "direction": "one-way", "swap": 1.0},
         {"method": "duorec", "semantics": None},
         {"method": "cl4srec", "semantics": None},
+        {"method": "mclrec", "semantics": None},
         {"method": "coserec", "semantics": None, "parts.augmented.warmup": 0},
         {"method": "icsrec", "semantics": None, "parts.intent.clusters": 4},
         {"backbone": "gru4rec", "kind": "random"},
