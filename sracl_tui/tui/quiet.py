@@ -14,7 +14,7 @@ from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.worker import Worker, WorkerCancelled, WorkerFailed, WorkerState
 
-from sracl_tui.tui.textual_internals import resize_is_pending
+from sracl_tui.tui.textual_internals import pending_parts, resize_is_pending
 
 SECONDS = 60.0
 """How long to wait before it is an error."""
@@ -166,4 +166,4 @@ def _pending(app: App[Any]) -> str:
     """What is not done, for a message."""
     workers = [f"worker {worker.name!r} (group {worker.group!r}) of {worker.node}" for worker in _running(app)]
     queues = [f"{node.message_queue_size} messages of {node}" for node in _queues(app)]
-    return ", ".join(workers + queues) or "a handler, a paint or an animation"
+    return ", ".join([*workers, *queues, *pending_parts(app)]) or "a handler or a paint"

@@ -34,6 +34,24 @@ def resize_is_pending(app: App[Any]) -> bool:
     return app._resize_event is not None
 
 
+def pending_parts(app: App[Any]) -> list[str]:
+    """What an app has not done yet that no queue of messages shows, as words for a person."""
+    animator = app.animator
+    parts = ["a new size of the terminal"] if resize_is_pending(app) else []
+    parts += [f"animation {key}" for key in animator._animations]
+    parts += [f"scheduled animation {key}" for key in animator._scheduled]
+    for screen in app.screen_stack:
+        waiting = [
+            name for name in ("_layout_required", "_repaint_required", "_dirty_widgets") if getattr(screen, name)
+        ]
+        parts += (
+            [f"{len(screen._callbacks)} calls after a refresh of {screen} ({', '.join(waiting)})"]
+            if screen._callbacks
+            else []
+        )
+    return parts
+
+
 def screen_lines(screen: Screen[Any]) -> list[str]:
     """The text of each line of a screen as it is painted, without colors."""
     return [strip.text for strip in screen._compositor.render_strips()]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from textual import keys
+from textual._animator import Animator
 from textual._compositor import Compositor
 from textual.app import App, ComposeResult
 from textual.css.stylesheet import Stylesheet
@@ -40,6 +41,9 @@ SET_BY_INIT = [
     (App, "_driver"),
     (App, "_exit_renderables"),
     (App, "_resize_event"),
+    (Animator, "_animations"),
+    (Animator, "_scheduled"),
+    (Screen, "_callbacks"),
 ]
 
 
