@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from sracl_tui.cli import options_and_output
-from sracl_tui.cli.options_and_output import DebugOption, JsonOption
+from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 
 
 def methods(
     name: Annotated[
         str | None, typer.Argument(help="A method, also your own as path.py:NAME, to see in full.", show_default=False)
     ] = None,
+    home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -28,6 +29,7 @@ def methods(
     """
     from sracl_tui.services.method_list import describe, list_methods
 
+    options_and_output.home_of(home)  # its log takes the traceback of a bug
     if name is not None:
         found = describe(name)
         options_and_output.print_json(found) if json_ else _print_one(found)

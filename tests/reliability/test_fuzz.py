@@ -12,6 +12,7 @@ import pytest
 from engine.config_files import load_config
 from engine.errors import CheckpointError, ConfigError, EngineError
 from engine.training import checkpoint
+from engine.training.optimizer import Optimizers
 from store.home import Home
 from store.journal.journal import Journal
 from store.opening import open_store
@@ -105,7 +106,12 @@ def fuzz_checkpoints(folder: Path, count: int) -> int:
 
     state = checkpoint.LoopState("c", "d", 1, 2, 3, 1, 0.5, 0)
     model, path = torch.nn.Linear(4, 3), folder / "last.safetensors"
-    checkpoint.save(path, model=model, state=state, optimizer=torch.optim.Adam(model.parameters()))
+    checkpoint.save(
+        path,
+        model=model,
+        state=state,
+        optimizers=Optimizers({"all": list(model.parameters())}, lr=0.1, weight_decay=0.0),
+    )
     data, by, refused = path.read_bytes(), random.Random(4), 0
     for _ in range(count):
         path.write_bytes(mutated(data, by))
