@@ -77,4 +77,4 @@ def test_sort_and_filter_10_000_runs(benchmark, library):
 
 
 def test_look_where_nothing_has_changed(benchmark, library):
-    benchmark(library.look)
+    benchmark(library.poll)

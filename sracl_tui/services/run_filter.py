@@ -62,28 +62,47 @@ class Predicate:
 
     def holds(self, row: Row) -> bool:
         """Whether the predicate is true of a run."""
-        return self._plain(row) != self.negative
+        return self.test()(row)
 
-    def _plain(self, row: Row) -> bool:
+    def test(self) -> Callable[[Row], bool]:
+        """`holds` as a function that has looked up field and value once, for many rows."""
         if not self.field:
-            texts = [str(row.get(name) or "") for name in ANYWHERE] + list(row.get("tags") or ())
-            return any(self.value.lower() in text.lower() for text in texts)
-        found = value_of(row, self.field)
-        if isinstance(found, list | tuple):
-            return any(self._compare(part) for part in found) if found else self._compare(None)
-        return self._compare(found)
+            wanted = self.value.lower()
+            return lambda row: self._is_anywhere(row, wanted) != self.negative
+        read, compare = reader_of(self.field), self._comparison()
 
-    def _compare(self, found: Any) -> bool:
+        def holds(row: Row) -> bool:
+            found = read(row)
+            if isinstance(found, list | tuple) and found:
+                return any(map(compare, found)) != self.negative
+            return compare(None if isinstance(found, list | tuple) else found) != self.negative
+
+        return holds
+
+    @staticmethod
+    def _is_anywhere(row: Row, wanted: str) -> bool:
+        texts = [str(row.get(name) or "") for name in ANYWHERE] + list(row.get("tags") or ())
+        return any(wanted in text.lower() for text in texts)
+
+    def _comparison(self) -> Callable[[Any], bool]:
+        """Whether a value found in a row is what the predicate asks for."""
         if self.sign == ":":
-            text = "none" if found is None else str(found)
-            return any(part.lower() in text.lower() for part in self.value.split("|"))
-        ours, theirs = _number(found), _number(self.value)
-        if ours is not None and theirs is not None:
-            return _OPERATORS[self.sign](ours, theirs)
-        if self.sign in ("=", "!="):
-            text = "none" if found is None else str(found)
-            return _OPERATORS[self.sign](text.lower(), self.value.lower())
-        return False  # nothing is not less than a number
+            parts = self.value.lower().split("|")
+            return lambda found: any(part in _text(found) for part in parts)
+        compare, theirs, wanted = _OPERATORS[self.sign], _number(self.value), self.value.lower()
+        as_text = self.sign in ("=", "!=")
+
+        def compared(found: Any) -> bool:
+            ours = None if theirs is None else _number(found)
+            if ours is not None and theirs is not None:
+                return compare(ours, theirs)
+            return as_text and compare(_text(found), wanted)  # nothing is not less than a number
+
+        return compared
+
+
+def _text(found: Any) -> str:
+    return "none" if found is None else str(found).lower()
 
 
 def _number(value: Any) -> float | None:
@@ -119,17 +138,23 @@ def metric_of(field: str) -> MetricName | None:
 
 def value_of(row: Row, field: str) -> Any:
     """What a run has under a field; none where it has nothing."""
+    return reader_of(field)(row)
+
+
+def reader_of(field: str) -> Callable[[Row], Any]:
+    """`value_of` of one field, looked up once for many rows."""
     if field in ("tag", "tags"):
-        return row.get("tags") or []
+        return lambda row: row.get("tags") or []
     if field == "time":
-        return (row.get("timings") or {}).get("total")
-    if field in TEXTS or field in NUMBERS:
-        return row.get((TEXTS | NUMBERS)[field])
+        return lambda row: (row.get("timings") or {}).get("total")
+    column = TEXTS.get(field) or NUMBERS.get(field)
     metric = metric_of(field)
     if metric is not None:
-        return row.get(metric_column(*metric))
+        column = metric_column(*metric)
+    if column is not None:
+        return lambda row: row.get(column)
     path = _setting(field)
-    return flatten(row.get("config") or {}).get(path) if path else None
+    return lambda row: flatten(row.get("config") or {}).get(path) if path else None
 
 
 def parse(text: str) -> list[Predicate]:
@@ -167,4 +192,5 @@ def metrics_of(predicates: Iterable[Predicate]) -> list[MetricName]:
 
 def select(rows: list[Row], predicates: list[Predicate]) -> list[Row]:
     """Runs for which every predicate holds."""
-    return [row for row in rows if all(predicate.holds(row) for predicate in predicates)] if predicates else rows
+    tests = [predicate.test() for predicate in predicates]
+    return [row for row in rows if all(test(row) for test in tests)] if tests else rows
