@@ -325,9 +325,13 @@ class Config(Section):
 
     def _objective(self) -> Any:
         """What is hashed of the method; none for the objectives that runs had before there were others."""
-        if self.own_method:
+        if self.own_method:  # without the defaults, so that parts which later versions add change no hash
             name = METHODS.identity_of(self.method.name)
-            return {"name": name, "combined": self.method.parts, "parts": self.parts.model_dump(mode="json")}
+            return {
+                "name": name,
+                "combined": self.method.parts,
+                "parts": self.parts.model_dump(mode="json", exclude_defaults=True),
+            }
         active, scopes = self.active, self._scopes()
         before = tuple(name for name in ("rec", "inter", "intra") if name in active)
         if (

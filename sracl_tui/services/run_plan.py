@@ -93,7 +93,9 @@ def _semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> lis
         ("neighbors", len(open_lists), f"lists to find: {' and '.join(open_lists) or 'none'}", search),
     )
     return [
-        {"stage": s, "cached": not count, "detail": detail, "seconds": seconds} for s, count, detail, seconds in rows
+        {"stage": s, "cached": not count, "detail": detail, "seconds": seconds}
+        for s, count, detail, seconds in rows
+        if s != "neighbors" or lists
     ]
 
 

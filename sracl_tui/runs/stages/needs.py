@@ -64,10 +64,13 @@ class Needs:
 
     @property
     def vector_anchors(self) -> Ids:
-        """Anchors that need a vector, (N,): candidates of the pool and queries."""
+        """Anchors that need a vector, (N,): candidates of the pool and queries, or the training anchors without retrieval."""
         from engine.retrieval.neighbors import anchors_needed
 
-        return anchors_needed(self.dataset, self.config.retrieval.pool, self.config.semantics.unit)
+        pool, needs = self.config.retrieval.pool, self.config.needs
+        if needs and not needs & MethodNeeds.NEIGHBORS:
+            pool = "others"  # nothing is retrieved: the training anchors alone, whatever the pool
+        return anchors_needed(self.dataset, pool, self.config.semantics.unit)
 
     @property
     def item_ids(self) -> Ids:

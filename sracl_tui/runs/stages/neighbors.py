@@ -37,8 +37,10 @@ class NeighborList:
 def find_neighbors(
     needs: Needs, vectors: Vectors, store: Store, clock: Clock, stop: Callable[[], bool]
 ) -> dict[Kind, NeighborList]:
-    """Stage `neighbors`: computes or loads the lists that the config needs, by kind."""
+    """Stage `neighbors`: computes or loads the lists that the config needs, by kind; no stage where it needs none."""
     lists: dict[Kind, NeighborList] = {}
+    if not (needs.user_list or needs.item_list):
+        return lists
     with clock.stage("neighbors") as outcome:
         computed: list[str] = []
         if needs.user_list:
