@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import ConfigError
+from sracl_tui.services.missing_neighbors import why_none
 from sracl_tui.services.user_inspection import entropy_of, spearman_of
 from store.database.database import Store
 from store.home import Home
@@ -81,8 +82,8 @@ def _weights(home: Home, run_id: str, item_id: int) -> dict[int, float]:
 
 def _note(run: StoredRun, found: list[dict[str, Any]], weighed: bool) -> str:
     config = run["config"]
-    if config["loss"]["beta"] == 0:
-        return "This run has no intra-user contrast (beta = 0): it looks for no substitutes."
+    if why := why_none(config, "intra", without="looks for no substitutes", found=bool(found)):
+        return why
     if not found:
         return "No substitutes are stored for this item."
     if config["synthesizer"]["item_kind"] == "draw":

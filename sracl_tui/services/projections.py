@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.evaluation import geometry
+from sracl_tui.services.missing_neighbors import why_none
 from sracl_tui.services.population import Floats, Population, RowIndices
 from store.database.database import Store
 from store.queries import runs
@@ -182,7 +183,8 @@ def vectors(store: Store, run: StoredRun, population: Population, *, second_run:
     first = _measures(store, run["run_id"], "h", a)
     if second_run is None:
         if plus is None:
-            note = "This run has no inter-user contrast (alpha = 0): it makes no h+. o sets a second run beside it."
+            why = why_none(run["config"], "inter", without="makes no h+", found=False) or "This run keeps no h+."
+            note = f"{why} o sets a second run beside it."
             return Vectors(indices, a, None, names, (first, {}), note)
         return Vectors(indices, a, plus, names, (first, _measures(store, run["run_id"], "h_plus", plus)))
     theirs, second, _ = _stored(store.home.run_folder(second_run["run_id"]), population)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.errors import ConfigError
+from sracl_tui.services.missing_neighbors import why_none
 from store.database.database import Store
 from store.home import Home
 from store.queries import runs, users
@@ -146,8 +147,8 @@ def _note(run: StoredRun, anchor: dict[str, Any] | None, found: list[dict[str, A
     config = run["config"]
     if anchor is None:
         return "This user has no training prefix: nothing is retrieved for them."
-    if config["loss"]["alpha"] == 0:
-        return "This run has no inter-user contrast (alpha = 0): it weighs no neighbors."
+    if why := why_none(config, "inter", without="weighs no neighbors", found=bool(found)):
+        return why
     if config["semantics"]["vector"] == "item-mean":
         return "Neighbors were found by the mean of the items' vectors; the summary is for reading only."
     if config["semantics"]["unit"] == "user":

@@ -64,7 +64,7 @@ def gains(store: Store) -> list[dict[str, Any]]:
 
     `usd` is what the run's summaries have cost, whichever run paid for them, as far as prices are known (`unpriced` calls
     come on top). `ndcg` and `backbone` are NDCG@20 on test, the backbone's as the mean of the dataset's finished runs
-    without a contrast; `usd_per_gain` is dollars per 0.01 of NDCG@20, None where nothing was gained.
+    of the plain backbone; `usd_per_gain` is dollars per 0.01 of NDCG@20, None where nothing was gained.
     """
     return store.rows(
         """
@@ -74,7 +74,10 @@ def gains(store: Store) -> list[dict[str, Any]]:
         ), backbone AS (
             SELECT r.dataset_id, avg(v.test_ndcg_20) AS ndcg, count(*) AS runs
             FROM runs r JOIN run_results v USING (run_id)
-            WHERE r.state = 'finished' AND v.alpha = 0 AND v.beta = 0 AND v.test_ndcg_20 IS NOT NULL GROUP BY r.dataset_id
+            WHERE r.state = 'finished' AND v.test_ndcg_20 IS NOT NULL AND r.config ->> '$.method.parts' IS NULL
+                AND CASE coalesce(r.config ->> '$.method.name', 'sracl')
+                    WHEN 'sracl' THEN v.alpha = 0 AND v.beta = 0 WHEN 'plain' THEN true ELSE false END
+            GROUP BY r.dataset_id
         ), priced AS (
             SELECT
                 r.run_id, r.name, r.dataset_name AS dataset, r.config ->> '$.semantics.unit' AS unit,

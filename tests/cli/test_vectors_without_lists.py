@@ -60,7 +60,7 @@ def test_texts_are_read_and_nothing_is_retrieved(sracl: Any, tmp_path: Path, ext
     assert [stage for stage in began if stage != "import"] == ["summaries", "vectors"]  # and the training
     losses = {point["name"]: point["value"] for point in run["curves"] if point["split"] == "train"}
     assert losses["loss_near"] != 0
-    assert "No neighbors are stored for this prefix." in sracl("inspect", "one", "1", home=tmp_path).stdout
+    assert "near.py:METHOD weighs no neighbors." in sracl("inspect", "one", "1", home=tmp_path).stdout
 
 
 @pytest.mark.parametrize("unit", ["prefix", "user", "every-3"])

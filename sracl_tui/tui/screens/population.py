@@ -17,6 +17,7 @@ from textual.widgets import Static, TabbedContent, TabPane
 from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.services import projections
+from sracl_tui.services.missing_neighbors import why_none
 from sracl_tui.services.population import Population, RowIndices, read_population
 from sracl_tui.tui.navigation import Navigation
 from sracl_tui.tui.rendering.population import (
@@ -199,8 +200,8 @@ class EveryoneScreen(BaseScreen):
     def _no_weights(self) -> str:
         """Why no weights are stored for this phase."""
         assert self.run is not None
-        if self.run["config"]["loss"]["alpha"] == 0:
-            return "This run has no inter-user contrast (alpha = 0): it weighs no neighbors."
+        if why := why_none(self.run["config"], "inter", without="weighs no neighbors", found=False):
+            return why
         if self.phase == "initial" or not self._epochs:
             return f"This run keeps no weights {PHASES[self.phase]}; they are written when it has trained."
         return f"This run keeps no weights {PHASES[self.phase]}."
