@@ -15,7 +15,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from engine.extension_points import BACKBONES, BACKENDS, ENCODERS, PROVIDERS, SYNTHESIZERS
 from engine.method_table import METHODS, PARTS, Method, Needs, PartInfo, name_of
-from engine.metric_registry import DEFAULT as DEFAULT_METRICS
+from engine.metric_registry import DEFAULT as RANK_METRICS
+from engine.metric_registry import LISTED as LIST_METRICS
 from engine.part_settings import PartsConfig, RecSettings
 from engine.registry import Registry
 from engine.sections import Hash, Scope, Section
@@ -204,7 +205,7 @@ class EvaluateConfig(Section):
 
     ks: tuple[int, ...] = Field(default=(5, 10, 20), min_length=1)
     """Cutoffs of the metrics."""
-    metrics: Annotated[tuple[str, ...], Hash(never=True)] = Field(default=DEFAULT_METRICS, min_length=1)
+    metrics: Annotated[tuple[str, ...], Hash(never=True)] = Field(default=(*RANK_METRICS, *LIST_METRICS), min_length=1)
     """Metrics that are measured (docs/metrics.md), such as map, coverage, gini, popularity; the last three on test alone."""
     mask_seen: bool = False
     """Whether items of the user's own history are excluded from the ranking."""

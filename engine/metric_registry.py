@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 GROUP = "sracl.metrics"
 """Entry points under which an installed package offers metrics."""
 DEFAULT = ("hr", "ndcg", "mrr")
-"""Metrics that a run measures if its settings do not say otherwise."""
+"""Metrics of the target's rank that a run measures if its settings do not say otherwise: the only ones of older runs."""
+LISTED = ("coverage", "gini", "popularity")
+"""What it measures of the lists on test, likewise."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*")
 """No part begins with a digit: `test_hr_20` is then always `hr@20` on test."""
 _FIELD = re.compile(r"(?:(?P<split>train|valid|test)(?P<dot>[._]))?(?P<name>[a-z]\w*?)(?:@?_?(?P<k>(?<=\D)\d+))?")

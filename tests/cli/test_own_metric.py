@@ -225,7 +225,7 @@ async def test_the_form_shows_and_takes_metrics_as_words(home):
         screen = LaunchScreen(None)
         app.push_screen(screen)
         await pilot.pause()
-        screen._set("evaluate.metrics", "hr,ndcg,mrr")
+        screen._set("evaluate.metrics", "hr,ndcg,mrr,coverage,gini,popularity")
         assert screen.changes == {}
         screen._set("evaluate.metrics", "hr, near")
         await pilot.pause()

@@ -19,7 +19,8 @@ def test_the_document_of_a_run_has_everything_that_is_promised(tmp_path):
     done = sracl_process(tmp_path, "run", *QUICK, "--headless", "--json")
     document = json.loads(done.stdout)
     assert document["state"] == "finished"
-    assert set(document["test"]) == METRICS
+    lists = {f"{name}@{k}" for name in ("coverage", "gini", "popularity") for k in (5, 10, 20)}
+    assert set(document["test"]) == METRICS | lists
     assert set(document["valid"]) == METRICS
     assert set(document["seconds"]) == {"import", "summaries", "vectors", "neighbors", "train", "evaluate", "total"}
     assert document["seconds"]["total"] >= document["seconds"]["train"] > 0

@@ -137,6 +137,29 @@ async def test_a_cap_a_gain_and_the_plot_of_days(home):
         assert screen.query_one(TabbedContent).active == "run"
 
 
+@pytest.mark.parametrize(
+    ("method", "counts"),
+    [
+        ({"name": "sracl", "parts": None}, True),
+        ({"name": "plain", "parts": None}, True),
+        ({"name": "duorec", "parts": None}, False),
+        ({"name": "sracl", "parts": ["rec", "same_target"]}, False),
+        ({"name": "/mine.py:METHOD", "parts": None}, False),
+    ],
+    ids=lambda value: value.get("name", "") if isinstance(value, dict) else "",
+)
+def test_a_gain_is_measured_against_plain_backbones_alone(home, method, counts):
+    with open_store(home) as store:
+        (before,) = costs.gains(store)
+    patch = json.dumps({"method": method} | ({"loss": {"alpha": 0.1}} if method["name"] == "plain" else {}))
+    where = "config ->> '$.loss.alpha' = '0.0' AND config ->> '$.loss.beta' = '0.0'"
+    sracl(home.path, "sql", "--write", f"UPDATE runs SET config = json_merge_patch(config, '{patch}') WHERE {where}")
+    with open_store(home) as store:
+        (after,) = costs.gains(store)
+    assert before["backbone"] is not None
+    assert after["backbone"] == (before["backbone"] if counts else None)
+
+
 async def test_the_next_run_is_priced_by_its_dry_run(home):
     app = SraclApp(home)
     async with drive(app, size=(120, 40)) as pilot:

@@ -23,6 +23,7 @@ from engine.evaluation.significance import compare, metric_names
 from engine.events import Evaluated
 from engine.metric_registry import (
     DEFAULT,
+    LISTED,
     METRICS,
     MetricDefinition,
     RecommendedLists,
@@ -38,7 +39,6 @@ from engine.metric_registry import (
 )
 from engine.models.registry import build_backbone
 
-LISTS = ("coverage", "gini", "popularity")
 ITEMS = 7
 recommended = st.lists(
     st.lists(st.integers(1, ITEMS), unique=True, max_size=4).map(lambda found: found + [0] * (4 - len(found))),
@@ -83,7 +83,7 @@ def test_with_one_target_map_equals_mrr(ranks, k):
 def test_metrics_of_lists(lists, counts, k):
     counts = [0, *counts]
     made = RecommendedLists(items=np.array(lists, np.int32), train_counts=np.array(counts))
-    assert list_metrics(made, (k,), LISTS) == pytest.approx(slow_list_metrics(lists, counts, k), rel=1e-12, abs=1e-14)
+    assert list_metrics(made, (k,), LISTED) == pytest.approx(slow_list_metrics(lists, counts, k), rel=1e-12, abs=1e-14)
 
 
 def test_metrics_of_lists_by_hand():
@@ -97,7 +97,7 @@ def test_metrics_of_lists_by_hand():
         "gini@2": (-3 * 0 - 1 * 1 + 1 * 2 + 3 * 3) / (4 * 6),
         "popularity@2": (7 + 5.5 + 7) / 3,
     }
-    assert list_metrics(made, (1, 2), LISTS) == pytest.approx(expected, rel=1e-14)
+    assert list_metrics(made, (1, 2), LISTED) == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.fixture
@@ -133,16 +133,27 @@ def test_lists_hold_the_best_items_by_the_scores_that_give_the_ranks(ranked, mas
         assert scores[lists[row, ranks[row] - 1] - 1] == pytest.approx(scores[target - 1])
 
 
-def test_the_test_measures_lists_once_and_the_default_metrics_stay_as_they_are(run):
-    plain, more = run(epochs=1), run(epochs=1, metrics=[*DEFAULT, "map", *LISTS])
+def test_the_test_measures_lists_once_and_rank_metrics_do_not_depend_on_them(run):
+    plain, more = run(epochs=1, metrics=list(DEFAULT)), run(epochs=1, metrics=[*DEFAULT, "map", *LISTED])
     wide = {(m.split, m.subgroup, m.name): m.value for e in more.of(Evaluated) for m in e.metrics}
     narrow = {(m.split, m.subgroup, m.name): m.value for e in plain.of(Evaluated) for m in e.metrics}
     assert narrow == {what: value for what, value in wide.items() if what in narrow}
     assert plain.equals(more)
     added = {what for what in wide if what not in narrow}
     assert {what[:2] for what in added if not what[2].startswith("map")} == {("test", "all")}
-    assert {what[2] for what in added} == {f"{name}@{k}" for name in ("map", *LISTS) for k in (5, 10, 20)}
+    assert {what[2] for what in added} == {f"{name}@{k}" for name in ("map", *LISTED) for k in (5, 10, 20)}
     assert wide["test", "tied", "map@5"] == wide["test", "tied", "mrr@5"]
+
+
+def test_what_is_recommended_is_measured_unless_the_settings_say_otherwise(run):
+    made = run(epochs=1)
+    names = {
+        split: {m.name for e in made.of(Evaluated) if e.split == split for m in e.metrics}
+        for split in ("valid", "test")
+    }
+    listed = {f"{name}@{k}" for name in LISTED for k in (5, 10, 20)}
+    assert names["test"] - names["valid"] == listed
+    assert listed <= made.result.test.keys()
 
 
 @pytest.mark.parametrize("select", ["map@10", "gini@5", "last_rank"])
