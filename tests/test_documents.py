@@ -7,6 +7,9 @@ import re
 import pytest
 
 from engine.config_files import load_config
+from engine.extension_points import BACKBONES
+from engine.method_table import METHODS
+from engine.part_settings import SAMPLED
 from sracl_tui.runs.sweeps.variants import read_variants, seeds_of
 from tests.support.commands import ROOT
 
@@ -14,10 +17,11 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *s
 
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.toml"))
+OF_VARIANTS = ("variants.toml", "methods.toml")
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in EXAMPLES if path.name != "variants.toml"], ids=lambda path: path.name
+    "path", [path for path in EXAMPLES if path.name not in OF_VARIANTS], ids=lambda path: path.name
 )
 def test_every_example_is_a_valid_config(path):
     config, preset = load_config(files=(path,))
@@ -31,6 +35,24 @@ def test_the_example_of_variants_is_valid():
     assert seeds == [1, 2, 3]
     for variant in variants:
         load_config(preset=variant.preset, settings={**shared, **variant.settings})
+
+
+def test_the_example_of_methods_has_every_method_backbone_and_loss():
+    variants, common = read_variants(ROOT / "examples" / "methods.toml")
+    configs = {}
+    for variant in variants:
+        config, _ = load_config(preset=variant.preset, settings={**common, **variant.settings})
+        assert config.data.dataset == "demo"
+        assert config.train.epochs < 10, "it is said to take minutes"
+        for stage in config.definition.stages:
+            _, part, leaf = stage.epochs.split(".")
+            assert getattr(getattr(config.parts, part), leaf) < 10, f"{variant.name}: its {stage.name}, too"
+        configs[variant.name] = config
+    assert {config.method.name for config in configs.values()} == set(METHODS.ours)
+    assert {config.model.backbone for config in configs.values()} == set(BACKBONES.ours)
+    assert {config.parts.rec.loss for config in configs.values()} == {"ce", *SAMPLED}
+    hashes = {config.config_hash() for config in configs.values()}
+    assert len(hashes) == len(variants), "no two of them are the same run"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

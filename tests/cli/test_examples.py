@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.support.commands import ROOT
+from engine.method_table import METHODS
+from tests.support.commands import ROOT, sracl_inside
 
 EXAMPLES = ROOT / "examples"
 TEXT = (EXAMPLES / "queries.sql").read_text()
@@ -28,3 +29,14 @@ def test_the_whole_file_runs(sracl, home):
 def test_the_quick_example_trains(sracl, tmp_path):
     document = json.loads(sracl("run", EXAMPLES / "quick.toml", "--headless", "--json", home=tmp_path).stdout)
     assert document["state"] == "finished"
+
+
+def test_the_example_of_methods_is_planned_row_by_row(tmp_path):
+    words = ("run", "--variants", EXAMPLES / "methods.toml", "--dry-run", "--json")
+    document = json.loads(sracl_inside(tmp_path, *words).stdout)
+    names = [row["name"].removesuffix("-1") for row in document["runs"]]
+    assert {*METHODS.ours} <= {*names}
+    for row in document["runs"]:
+        assert row["minutes"] > 0
+        assert [stage["stage"] for stage in row["stages"]][:: len(row["stages"]) - 1] == ["import", "train"]
+    assert document["minutes"] < 10
