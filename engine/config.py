@@ -272,6 +272,14 @@ class Config(Section):
             value = getattr(value, leaf)
         return value
 
+    def read_by(self, part: str) -> tuple[str, ...]:
+        """Other parts whose settings a part reads as it is set."""
+        info = part_info(part)
+        if info.reads_where is None:
+            return info.reads
+        setting, value = info.reads_where
+        return info.reads if getattr(getattr(self.parts, part), setting) == value else ()
+
     @property
     def needs(self) -> Needs:
         """What the active parts and the backbone need before training.
@@ -350,7 +358,7 @@ class Config(Section):
             "name": "" if self.definition.is_simple else self.method.name,
             "parts": named,
         }
-        read = {other for name in active for other in part_info(name).reads if other not in active}
+        read = {other for name in active for other in self.read_by(name) if other not in active}
         if read:
             objective["read"] = {other: _hashed_tree(self, getattr(self.parts, other), scopes) for other in read}
         return objective

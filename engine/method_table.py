@@ -57,6 +57,8 @@ class PartInfo:
     """Name of its loss in the metrics of an epoch; empty for `loss_<name>`."""
     reads: tuple[str, ...] = ()
     """Other parts whose settings it reads, also where they are off: they enter the hash."""
+    reads_where: tuple[str, Any] | None = None
+    """Name and value of its setting with which it reads them, and with which they have to be in the method; none for always."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ PARTS: Mapping[str, PartInfo] = {
     "same_target": PartInfo("engine.methods.same_target:SameTarget"),
     "augmented": PartInfo("engine.methods.augmented:Augmented"),
     "meta": PartInfo("engine.methods.meta:Meta", reads=("augmented",)),
-    "intent": PartInfo("engine.methods.intent:Intent"),
+    "intent": PartInfo("engine.methods.intent:Intent", reads=("augmented",), reads_where=("pair", "augmented")),
 }
 """Our parts by name."""
 
@@ -273,6 +275,23 @@ COSEREC = Method(
     ours="Contrasts the hidden state at the last item, or at all items without padding (representation = states); masked items are "
     "one learned vector; the warm-up is counted in epochs over prefixes, of which 30 have the steps of its 160 on Sports.",
 )
+ICLREC = Method(
+    parts=("rec", "augmented", "intent"),
+    defaults={
+        "parts.augmented.choice": "independent",
+        "parts.augmented.crop": 0.2,
+        "parts.augmented.mask": 0.7,
+        "parts.augmented.reorder": 0.2,
+        "parts.intent.pair": "augmented",
+        "parts.intent.kin": False,
+    },
+    description="CL4SRec's contrast, and one of both views with the cluster that the prefix belongs to",
+    family="contrastive",
+    passes="3, two of them over shorter views, and 1 without gradient for each training prefix before every epoch",
+    source="ICLRec, WWW 2022, arXiv 2202.02519, with the settings of its scripts",
+    ours="Intents and contrasts are those of the hidden state at the last item of a prefix, where the released code has the mean over all places "
+    "of one sequence of each user, padding included; k-means starts once, not five times, and in torch; both contrasts read one pass.",
+)
 MCLREC = Method(
     parts=("rec", "augmented", "meta"),
     defaults={
@@ -302,6 +321,7 @@ METHODS = Registry(
         "icsrec": "engine.method_table:ICSREC",
         "cl4srec": "engine.method_table:CL4SREC",
         "coserec": "engine.method_table:COSEREC",
+        "iclrec": "engine.method_table:ICLREC",
         "mclrec": "engine.method_table:MCLREC",
     },
     example="examples/own_method.py is one that works.",

@@ -126,6 +126,9 @@ class MetaSettings(ContrastSettings):
 class IntentSettings(ContrastSettings):
     """Contrast of hidden states with the centroids of their clusters, the intents (ICSRec, ICLRec)."""
 
+    pair: Annotated[Literal["same_target", "augmented"], Hash(omit_default=True)] = "same_target"
+    """Which two views have an intent: those of `same_target`, each that of its own hidden state (ICSRec), or those of
+    `augmented`, both that of the prefix itself (ICLRec)."""
     clusters: int = Field(default=256, ge=2)
     """Intents: clusters of the hidden states of all training prefixes, made anew by k-means before every epoch."""
     kin: bool = True

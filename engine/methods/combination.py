@@ -46,6 +46,7 @@ def check_combination(config: Config) -> None:
         if config.weight(given) == 0:
             continue
         kind = part_class(given)
+        _check_read_parts(kind.name, config)
         if kind.every and not backbone.causal:
             raise ConfigError(
                 f"part {kind.name} reads states at every item, which backbone {name} does not give",
@@ -57,3 +58,22 @@ def check_combination(config: Config) -> None:
             )
         if problem := kind.problem_with(backbone, settings_of(given, config)):
             raise ConfigError(f"part {kind.name}: backbone {name} {problem}", where=f"parts.{kind.name}")
+
+
+def _check_read_parts(part: str, config: Config) -> None:
+    """Refuse a setting by which a part reads what another one sets that the method does not have.
+
+    Raises:
+        ConfigError: the other part is not in the method; with a weight of 0 it may be.
+    """
+    info = PARTS.get(part)
+    if info is None or info.reads_where is None:
+        return
+    setting, value = info.reads_where
+    names = [name_of(other) for other in config.definition.all_parts]
+    if missing := [other for other in config.read_by(part) if other not in names]:
+        raise ConfigError(
+            f"part {part}: {setting} = {value} reads the views of part {missing[0]}, which the method does not have",
+            where=f"parts.{part}.{setting}",
+            hint=f"Add {missing[0]} to method.parts; with parts.{missing[0]}.weight = 0 it has no loss of its own.",
+        )

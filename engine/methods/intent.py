@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.data.dataset import TRAIN
-from engine.methods.base import Anchors, Context, Encode, Part, View
+from engine.methods.augmented import Augmentation, augmentation, last_of
+from engine.methods.base import ANCHOR, Anchors, Context, Encode, Part, States, View
 from engine.methods.contrast import contrast
 from engine.methods.kmeans import kmeans, nearest
 from engine.methods.same_target import same_target_pairs
@@ -23,11 +24,16 @@ ITERATIONS = 20
 
 
 class Intent(Part):
-    """InfoNCE of h and the normalized centroid nearest to it, for both views; centroids are those of h before the epoch."""
+    """InfoNCE of two views and the normalized centroids of their intents; centroids are those of h before the epoch.
+
+    With the pair of `same_target` each view has the intent of its own h, and both terms are added (ICSRec). With that of
+    `augmented` both views have the intent of the prefix itself, and the terms are averaged (ICLRec).
+    """
 
     name = "intent"
     settings = IntentSettings
     scales = ("parts.intent.temperature",)
+    config: IntentSettings
     centroids: Tensor
     """(C, D)"""
     sizes: Tensor
@@ -35,7 +41,10 @@ class Intent(Part):
 
     def __init__(self, settings: IntentSettings, *, context: Context) -> None:
         super().__init__(settings, context=context)
-        self._pairs = same_target_pairs(context)
+        augmented = settings.pair == "augmented"
+        # In a tuple: not a module of this one.
+        self._augmentation: tuple[Augmentation, ...] = (augmentation(context),) if augmented else ()
+        self._pairs = None if augmented else same_target_pairs(context)
         self._train_ids = torch.from_numpy(context.dataset.anchors.ids(TRAIN))
         self._seed = context.config.train.seed
         with torch.no_grad():
@@ -45,6 +54,8 @@ class Intent(Part):
 
     def before_epoch(self, epoch: int, encode: Encode) -> None:
         """Cluster h of all training prefixes."""
+        for views in self._augmentation:
+            views.before_epoch(epoch)
         generator = torch.Generator().manual_seed(
             self._seed * 1_000_003 - epoch
         )  # the order of the batches has + epoch
@@ -54,11 +65,17 @@ class Intent(Part):
         self.sizes.copy_(torch.bincount(labels, minlength=len(self.sizes)))
 
     def views(self, batch: Anchors) -> Sequence[View]:
-        return self._pairs.views(batch)
+        if self._pairs is not None:
+            return self._pairs.views(batch)
+        return (batch.view(key=ANCHOR), *self._augmentation[0].views(batch))
 
-    def loss(self, batch: Anchors, hidden: Sequence[Tensor]) -> Tensor:
-        terms = [self._term(batch, rows, self.intents_of(rows)) for rows in hidden]
-        return torch.stack(terms).sum()
+    def loss(self, batch: Anchors, hidden: Sequence[Tensor | States]) -> Tensor:
+        rows = [last_of(view, len(batch)) for view in hidden]
+        if self._pairs is not None:
+            return torch.stack([self._term(batch, view, self.intents_of(view)) for view in rows]).sum()
+        own, *views = rows
+        intents = self.intents_of(own)
+        return torch.stack([self._term(batch, view, intents) for view in views]).mean()
 
     def intents_of(self, hidden: Tensor) -> Tensor:
         """(B,) number of the cluster nearest to each h (B, D)."""

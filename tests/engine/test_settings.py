@@ -64,6 +64,7 @@ COUNTS = {
     "parts.intent.similarity": ("cosine", "losses", ICSREC),
     "parts.intent.clusters": (5, "losses", ICSREC),
     "parts.intent.kin": (False, "losses", ICSREC),
+    "parts.intent.pair": ("same_target", "losses", ICSREC | {"method": "iclrec"}),
     "synthesizer.kind": ("dot", "losses", {}),
     "synthesizer.weight_dropout": (0.2, "losses", {}),
     "synthesizer.item_kind": ("synthesize", "losses", {}),
