@@ -7,8 +7,7 @@ beyond the largest cutoff K contributes 0. Users therefore fall into at most (K 
 multinomial draw of cell counts, for all metrics at once. This equals the bootstrap over users, at a cost independent of U.
 
 With several seeds, users and seeds are both sources of variance. Resampling three seeds gives intervals that are too
-narrow, so the variance of seeds is added: se² = var over users / U + var over seeds of each system / its number of seeds,
-with Student's t and the Welch-Satterthwaite degrees of freedom.
+narrow, so the variance of seeds is added, and where one side has a single seed, borrowed (engine/evaluation/estimates.py).
 """
 
 from __future__ import annotations
@@ -19,11 +18,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.evaluation.estimates import LEVEL, estimates
 from engine.evaluation.metrics import gains
+from engine.evaluation.tails import randomization_p
 from engine.metric_registry import DEFAULT, find, full_names, split_name
 
 RESAMPLES = 10_000
-LEVEL = 0.95
+FEW = 20
+"""Resamples as extreme as what was observed, below which the p-value is computed without resamples."""
+BORROWED = "users and seeds, borrowed"
+"""The method's name where a side with one seed takes the seed variance of the other."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Difference:
     p_value: float
     """Two-sided; null hypothesis: no difference."""
     method: str
-    """`users` (bootstrap and randomization over users), `users, t` (a metric without a cutoff) or `users and seeds` (t)."""
+    """`users` (bootstrap and randomization over users), `users, t` (a metric without a cutoff), `users and seeds` (t), or
+    `users and seeds, borrowed` (t, where one side has a single seed)."""
 
 
 def metric_names(ks: Sequence[int], names: Sequence[str] = DEFAULT) -> list[str]:
@@ -66,9 +71,10 @@ def compare(
     """Test every metric that users have values of, b against a, given the ranks (U,) of the same users in the same order, one array per seed.
 
     With one run per side: percentile bootstrap for the interval, randomization (the two outcomes of each user swapped
-    with probability 1/2) for the p-value, (1 + resamples as extreme) / (1 + resamples). Otherwise t over users and seeds;
-    a side with a single seed then adds no variance of seeds, which the caller should report. A metric without a cutoff,
-    in which no two users need be alike, takes t over users in place of the resamples.
+    with probability 1/2) for the p-value, (1 + resamples as extreme) / (1 + resamples); where fewer than 20 are as extreme,
+    the p-value of all swaps, so that it has no floor. Otherwise t over users and seeds; a side with a single seed then borrows the
+    other one's seed variance, which the caller should report. A metric without a cutoff, in which no two users need be alike, takes t over users in
+    place of the resamples.
 
     Raises:
         ValueError: a side has no ranks, or the numbers of users differ.
@@ -118,7 +124,10 @@ def _by_resampling(
     signed_counts = 2 * rng.binomial(counts[changed], 0.5, size=(resamples, int(changed.sum()))) - counts[changed]
     swapped = signed_counts @ deltas[changed] / users  # (R, M)
     tolerance = 1e-12 * (1 + np.abs(observed))
-    p = (1 + (np.abs(swapped) >= np.abs(observed) - tolerance).sum(0)) / (1 + resamples)
+    extreme = (np.abs(swapped) >= np.abs(observed) - tolerance).sum(0)  # (M,)
+    p = (1 + extreme) / (1 + resamples)
+    for i in np.flatnonzero(extreme < FEW):
+        p[i] = randomization_p(deltas[:, i], counts, rng=np.random.default_rng([seed, int(i)]))
     return [
         Difference(name, float(observed[i]), float(low[i]), float(high[i]), float(p[i]), "users")
         for i, name in enumerate(columns)
@@ -135,28 +144,9 @@ def _by_variance(
 ) -> list[Difference]:
     if not (columns := metric_names(ks, names)):
         return []
-    from scipy.stats import t as student_t
-
-    users = len(a[0])
     sides = [np.stack([gain_matrix(ranks, ks, names) for ranks in side]) for side in (a, b)]  # (seeds, U, M) each
-    delta = sides[1].mean(0) - sides[0].mean(0)  # (U, M)
-    observed = delta.mean(0)
-    variance_terms = [(delta.var(0, ddof=1) / users, users - 1)] if users > 1 else []
-    for side in sides:
-        if len(side) > 1:
-            variance_terms.append((side.mean(1).var(0, ddof=1) / len(side), len(side) - 1))
-    variance = np.sum([term for term, _ in variance_terms], axis=0)  # (M,)
-    satterthwaite = np.sum([term**2 / degrees for term, degrees in variance_terms], axis=0)
     found: list[Difference] = []
-    for i, name in enumerate(columns):
-        difference, se = float(observed[i]), float(np.sqrt(variance[i]))
-        if se == 0:
-            p, margin = (1.0 if difference == 0 else 0.0), 0.0
-        else:
-            degrees = float(variance[i] ** 2 / satterthwaite[i])
-            p, margin = (
-                2 * float(student_t.sf(abs(difference) / se, degrees)),
-                se * float(student_t.ppf((1 + LEVEL) / 2, degrees)),
-            )
-        found.append(Difference(name, difference, difference - margin, difference + margin, p, method))
+    for name, one in zip(columns, estimates(*sides), strict=True):
+        low, high = one.interval() if one.terms else (one.difference, one.difference)  # a single user
+        found.append(Difference(name, one.difference, low, high, one.p_value(), BORROWED if one.borrowed else method))
     return found

@@ -346,7 +346,7 @@ def _paired_tests(
         )
     elif any(s.size == 1 for s in sets):
         notes.append(
-            "a config with a single seed adds no spread of seeds to its tests: they understate the uncertainty"
+            "a config with a single seed borrows the seed variance of the other side: its tests take both to vary alike"
         )
     adjusted = holm([one.p_value for _, _, one in raw])
     return [
