@@ -132,6 +132,7 @@ PARTS: Mapping[str, PartInfo] = {
     "augmented": PartInfo("engine.methods.augmented:Augmented"),
     "meta": PartInfo("engine.methods.meta:Meta", reads=("augmented",)),
     "intent": PartInfo("engine.methods.intent:Intent", reads=("augmented",), reads_where=("pair", "augmented")),
+    "align": PartInfo("engine.methods.align:Align", Needs.USER_VECTORS | Needs.ITEM_VECTORS),
 }
 """Our parts by name."""
 
@@ -308,6 +309,14 @@ MCLREC = Method(
     ours="The encoder has two updates of each batch, twice those of all other methods at equal epochs: with the weights of augmented and "
     "meta at 0 it is the control, a backbone of as many updates. Masked items are one learned vector; the augmenters are in the checkpoint.",
 )
+RLMREC_CON = Method(
+    parts=("rec", "align"),
+    description="Aligns hidden states and target items with their texts: no neighbors, no synthesizer",
+    family="semantic",
+    source="RLMRec, WWW 2024, arXiv 2310.15950, with the weight and temperature of its Amazon script",
+    ours="Published for a graph of users and items; here a user is the prefix, with the vector of its own text. The texts are those that SRA-CL reads. "
+    "No term of sampled negatives and no penalty on weights. With unit = user a prefix has a text of later items: take prefix.",
+)
 
 METHODS = Registry(
     kind="method",
@@ -323,6 +332,7 @@ METHODS = Registry(
         "coserec": "engine.method_table:COSEREC",
         "iclrec": "engine.method_table:ICLREC",
         "mclrec": "engine.method_table:MCLREC",
+        "rlmrec-con": "engine.method_table:RLMREC_CON",
     },
     example="examples/own_method.py is one that works.",
     values=True,

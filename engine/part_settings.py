@@ -136,6 +136,15 @@ class IntentSettings(ContrastSettings):
     its negatives, too."""
 
 
+class AlignSettings(PartSettings):
+    """Alignment of hidden states and target items with their texts (RLMRec-Con)."""
+
+    weight: float = Field(default=0.01, ge=0.0)
+    """Factor of this alignment in the sum; 0 switches it off."""
+    temperature: float = Field(default=0.2, gt=0.0)
+    """Divisor of the cosines in this InfoNCE."""
+
+
 class PartsConfig(Section):
     """A section for each of our parts; a part of your own has its own section, checked when its method is loaded."""
 
@@ -151,6 +160,8 @@ class PartsConfig(Section):
     """The contrast with views that are learned."""
     intent: IntentSettings = IntentSettings()
     """The contrast with the intent of a sequence."""
+    align: AlignSettings = AlignSettings()
+    """The alignment with texts."""
 
     @model_validator(mode="after")
     def _tables(self) -> PartsConfig:

@@ -16,6 +16,7 @@ ICSREC = {"method": "icsrec", "parts.intent.clusters": 4}
 CL4SREC = {"method": "cl4srec"}
 COSEREC = {"method": "coserec"}
 MCLREC = {"method": "mclrec"}
+CON = {"method": "rlmrec-con"}
 COUNTS = {
     # path: (another value, where it shows, settings under which it is seen)
     "data.max_length": (3, "losses", {}),
@@ -65,6 +66,8 @@ COUNTS = {
     "parts.intent.clusters": (5, "losses", ICSREC),
     "parts.intent.kin": (False, "losses", ICSREC),
     "parts.intent.pair": ("same_target", "losses", ICSREC | {"method": "iclrec"}),
+    "parts.align.weight": (0.5, "losses", CON),
+    "parts.align.temperature": (0.5, "losses", CON),
     "synthesizer.kind": ("dot", "losses", {}),
     "synthesizer.weight_dropout": (0.2, "losses", {}),
     "synthesizer.item_kind": ("synthesize", "losses", {}),

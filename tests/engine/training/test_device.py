@@ -55,6 +55,7 @@ def test_the_device_refuses_what_a_gpu_refuses(machine):
         {"method": "coserec", "semantics": None, "parts.augmented.warmup": 0},
         {"method": "icsrec", "semantics": None, "parts.intent.clusters": 4},
         {"method": "iclrec", "semantics": None, "parts.intent.clusters": 4},
+        {"method": "rlmrec-con"},
         {"backbone": "gru4rec", "kind": "random"},
         {"backbone": "bert4rec", "kind": "top1", "mask_seen": True},
         {"backbone": "bsarec", "swap": 0.0},
