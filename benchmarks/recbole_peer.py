@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--lists", type=Path, help="write scored lists of the test users, for sracl import-ranks")
     asked = parser.parse_args()
     stand_in()
     from recbole.config import Config  # type: ignore
@@ -98,6 +99,11 @@ def main() -> None:
     trainer = Timed(config, model)
     trainer.fit(train, valid, saved=True, show_progress=False)
     result = trainer.evaluate(test, load_best_model=True, show_progress=False)
+    if asked.lists is not None:
+        sys.path.append(str(Path(__file__).parents[1] / "examples"))
+        from recbole_ranks import write_lists  # type: ignore
+
+        write_lists(model, train.dataset, test, asked.lists)
     sys.stdout.write(
         json.dumps(
             {

@@ -29,6 +29,7 @@ COMMANDS = {
     "methods": "methods.methods",
     "leaks": "leaks.leaks",
     "compare": "compare.compare",
+    "import-ranks": "import_ranks.import_ranks",
     "reproduce": "reproduce.reproduce",
     "export": "export.export",
     "recommend": "recommend.recommend",

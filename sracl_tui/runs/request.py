@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import time
@@ -31,6 +32,16 @@ class RunRequest:
     job: dict[str, Any] = field(default_factory=dict)
     """Arguments of the job beyond the settings, for kinds other than `train`."""
 
+    @property
+    def config_hash(self) -> str:
+        """Equal for runs that differ in the seed alone; models trained elsewhere are told apart by their names."""
+        own = self.config.config_hash()
+        return (
+            own
+            if self.kind != "ranks"
+            else hashlib.sha256(f"{own} {self.job['model']}".encode()).hexdigest()[: len(own)]
+        )
+
     def created(self) -> dict[str, Any]:
         """Fields of the journal's `run_created`."""
         return {
@@ -40,7 +51,7 @@ class RunRequest:
             "preset": self.preset,
             "group_name": self.group,
             "config": self.config.model_dump(mode="json"),
-            "config_hash": self.config.config_hash(),
+            "config_hash": self.config_hash,
             "seed": self.config.train.seed,
             "tags": list(self.tags),
             "note": self.note,

@@ -43,7 +43,7 @@ class RunResult:
             "state": self.state,
             "reason": self.reason,
             "dataset": config.data.dataset,
-            "config_hash": config.config_hash(),
+            "config_hash": self.request.config_hash,
             "seed": config.train.seed,
             "best_epoch": self.best_epoch,
             "epochs": self.epochs,
@@ -84,6 +84,6 @@ def finished_equal(home: Home, request: RunRequest) -> RunResult | None:
     config = request.config
     with open_store(home) as store:
         run_id = runs.finished_equal(
-            store, config_hash=config.config_hash(), seed=config.train.seed, group=request.group
+            store, config_hash=request.config_hash, seed=config.train.seed, group=request.group
         )
         return None if run_id is None else read_result(store, run_id)

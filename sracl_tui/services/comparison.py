@@ -18,6 +18,8 @@ from store.queries import runs
 from store.run_row import StoredRun
 
 PROTOCOL = ("data.max_length", "evaluate.mask_seen", "evaluate.ties", "evaluate.ks")
+RANKED = ("train", "ranks")
+"""Kinds of runs that have ranks: trained here, and imported from elsewhere."""
 UNCOMPARED = ("train.seed", "train.device", "train.threads", "semantics.budget", "evaluate.metrics")
 
 
@@ -119,7 +121,7 @@ def compare_runs(
         ConfigError: the runs cannot be compared fairly; lists all reasons.
         LookupFailed: a name is neither a run nor a group.
     """
-    training_rows = [row for row in runs.select_runs(store, names) if row["kind"] == "train"]
+    training_rows = [row for row in runs.select_runs(store, names) if row["kind"] in RANKED]
     notes: list[str] = []
     loaded = {row["run_id"]: runs.ranks(store, row["run_id"], split) for row in training_rows}
     without_ranks = [row["run_id"] for row in training_rows if not len(loaded[row["run_id"]][0])]
@@ -216,10 +218,16 @@ def _apply_mask(
 
 
 def _differing_settings(groups: list[list[StoredRun]]) -> dict[str, list[Any]]:
-    flats = [flatten(rows[0]["config"]) for rows in groups]
+    flats = [_told_settings(rows[0]) for rows in groups]
     paths = dict.fromkeys(path for flat in flats for path in flat if path not in UNCOMPARED)
     values = {path: [flat.get(path) for flat in flats] for path in paths}
     return {path: row for path, row in values.items() if any(value != row[0] for value in row)}
+
+
+def _told_settings(row: StoredRun) -> dict[str, Any]:
+    """Settings by path; of a model trained elsewhere data and protocol alone are known."""
+    flat = flatten(row["config"])
+    return flat if row["kind"] == "train" else {p: v for p, v in flat.items() if p.startswith(("data.", "evaluate."))}
 
 
 def _labels(groups: list[list[StoredRun]], settings: dict[str, list[Any]]) -> list[str]:

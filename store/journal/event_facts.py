@@ -34,6 +34,7 @@ RECORDED: Mapping[str, EventFacts] = MappingProxyType(
         "dataset_used": PLAIN,
         "lists_used": PLAIN,
         "device_used": PLAIN,
+        "ranks_read": PLAIN,
         "measured": PLAIN,
         "alerted": PLAIN,
         "heartbeat": EventFacts(quiet=True),

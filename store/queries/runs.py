@@ -214,6 +214,16 @@ def finished_equal(store: Store, *, config_hash: str, seed: int, group: str) -> 
     return rows[0]["run_id"] if rows else None
 
 
+def finished_with(store: Store, *, config_hash: str, seed: int, split: str) -> str | None:
+    """Id of the newest finished run with this config and seed that has ranks of a split; None without one."""
+    rows = store.rows(
+        "SELECT run_id FROM runs r WHERE state = 'finished' AND config_hash = ? AND seed = ? AND EXISTS "
+        "(FROM user_ranks u WHERE u.run_id = r.run_id AND u.split = ?) ORDER BY created_at DESC LIMIT 1",
+        [config_hash, seed, split],
+    )
+    return rows[0]["run_id"] if rows else None
+
+
 def equal_runs(store: Store, group: str) -> dict[tuple[str, int], str]:
     """Id of the newest run of a group by (config_hash, seed), of the runs that are finished or have not ended."""
     rows = store.rows(

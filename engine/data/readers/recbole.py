@@ -35,7 +35,7 @@ class RecBole(Reader):
         return replace(head, names=names, roles=replace(roles, title=None), items=items)
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
-        grid = _typed(read_delimited(path, "\t", quoting=False))
+        grid = untyped_columns(path)
         roles = grid.roles(_untyped(wanted))
         users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
         refuse_headers(grid, roles, users, items)
@@ -61,7 +61,7 @@ class RecBole(Reader):
         return replace(head, names=_typed(names_only(path, head.names)).names)
 
     def read_items(self, path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
-        grid = _typed(read_delimited(path, "\t", quoting=False))
+        grid = untyped_columns(path)
         named = _plain(wanted.item)
         item = grid.need(named if named in grid.names else None, USUAL_ITEM, "--item-column")
         title = grid.pick(_plain(wanted.title), USUAL_TITLE, "--title-column")
@@ -72,6 +72,15 @@ def is_atomic(path: Path) -> bool:
     """Whether a file's first line is a header of `name:type`."""
     cells = [cell.strip().rpartition(":") for cell in first_line(path).split("\t")]
     return all(name and kind in TYPES for name, _, kind in cells)
+
+
+def untyped_columns(path: Path) -> Grid:
+    """The columns of an atomic file by name alone.
+
+    Raises:
+        DataError: it cannot be read, or a header cell is not `name:type`.
+    """
+    return _typed(read_delimited(path, "\t", quoting=False))
 
 
 def _untyped(wanted: Wanted) -> Wanted:

@@ -13,6 +13,7 @@ JOBS = {
     "leaks": "sracl_tui.runs.jobs.leaks:measure_leaks",
     "search": "sracl_tui.runs.jobs.encode:encode_set",
     "collect": "sracl_tui.runs.jobs.collect:collect",
+    "ranks": "sracl_tui.runs.jobs.imported_ranks:import_ranks",
 }
 """Module and function by `RunRequest.kind`."""
 
