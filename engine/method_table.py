@@ -133,6 +133,7 @@ PARTS: Mapping[str, PartInfo] = {
     "meta": PartInfo("engine.methods.meta:Meta", reads=("augmented",)),
     "intent": PartInfo("engine.methods.intent:Intent", reads=("augmented",), reads_where=("pair", "augmented")),
     "align": PartInfo("engine.methods.align:Align", Needs.USER_VECTORS | Needs.ITEM_VECTORS),
+    "reconstruct": PartInfo("engine.methods.reconstruct:Reconstruct", Needs.USER_VECTORS | Needs.ITEM_VECTORS),
 }
 """Our parts by name."""
 
@@ -317,6 +318,15 @@ RLMREC_CON = Method(
     ours="Published for a graph of users and items; here a user is the prefix, with the vector of its own text. The texts are those that SRA-CL reads. "
     "No term of sampled negatives and no penalty on weights. With unit = user a prefix has a text of later items: take prefix.",
 )
+RLMREC_GEN = Method(
+    parts=("rec", "reconstruct"),
+    description="Masks items of the prefix, and finds the texts of prefix and masked items from their hidden states",
+    family="semantic",
+    passes="1, read at every item",
+    source="RLMRec, WWW 2024, arXiv 2310.15950, with the weight, temperature and share of masks of its Amazon script",
+    ours="Published for a graph, whose nodes are masked; here items of a prefix are, in the pass that L_rec reads. The texts are those that "
+    "SRA-CL reads. With unit = user a prefix has a text of later items: take prefix.",
+)
 
 METHODS = Registry(
     kind="method",
@@ -333,6 +343,7 @@ METHODS = Registry(
         "iclrec": "engine.method_table:ICLREC",
         "mclrec": "engine.method_table:MCLREC",
         "rlmrec-con": "engine.method_table:RLMREC_CON",
+        "rlmrec-gen": "engine.method_table:RLMREC_GEN",
     },
     example="examples/own_method.py is one that works.",
     values=True,

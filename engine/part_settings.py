@@ -145,6 +145,17 @@ class AlignSettings(PartSettings):
     """Divisor of the cosines in this InfoNCE."""
 
 
+class ReconstructSettings(PartSettings):
+    """Reconstruction of texts from sequences with masked items (RLMRec-Gen)."""
+
+    weight: float = Field(default=0.1, ge=0.0)
+    """Factor of this reconstruction in the sum; 0 switches it off, and the masks with it."""
+    temperature: float = Field(default=0.5, gt=0.0)
+    """Divisor of the cosines in this InfoNCE."""
+    mask: float = Field(default=0.15, ge=0.0, lt=1.0)
+    """Probability that an item of a prefix is hidden behind one learned vector, also from the recommendation loss."""
+
+
 class PartsConfig(Section):
     """A section for each of our parts; a part of your own has its own section, checked when its method is loaded."""
 
@@ -162,6 +173,8 @@ class PartsConfig(Section):
     """The contrast with the intent of a sequence."""
     align: AlignSettings = AlignSettings()
     """The alignment with texts."""
+    reconstruct: ReconstructSettings = ReconstructSettings()
+    """The reconstruction of texts."""
 
     @model_validator(mode="after")
     def _tables(self) -> PartsConfig:

@@ -49,8 +49,5 @@ class Align(Part):
         )
 
     def metrics(self) -> Mapping[str, float]:
-        """Training prefixes, and targets of such, that have no text and stay out of the loss."""
-        return {
-            "align_prefixes_without_text": self._texts.prefixes_without,
-            "align_items_without_text": self._texts.items_without,
-        }
+        """Training prefixes, and items of training sequences, that have no text and stay out of the loss."""
+        return self._texts.metrics(self.name)

@@ -189,21 +189,13 @@ class Augmented(Part):
 
 def last_of(hidden: Tensor | States, count: int) -> Tensor:
     """h (C, D) at the last item of each of `count` views, also where they were read at every item."""
-    return hidden if isinstance(hidden, Tensor) else hidden.hidden[_last_tokens(hidden, count)]
+    return hidden if isinstance(hidden, Tensor) else hidden.last(count)
 
 
 def states_of(hidden: Tensor | States, count: int, window: int) -> Tensor:
     """States (C, n * D) at all items of each of `count` views one behind the other, the last at the end, 0 where there is none."""
     assert isinstance(hidden, States)
-    behind = _last_tokens(hidden, count)[hidden.rows] - torch.arange(
-        len(hidden.rows), device=hidden.rows.device
-    )  # (T,)
+    behind = hidden.last_tokens(count)[hidden.rows] - torch.arange(len(hidden.rows), device=hidden.rows.device)  # (T,)
     places = (hidden.rows + 1) * window - 1 - behind
     width = hidden.hidden.shape[1]
     return hidden.hidden.new_zeros(count * window, width).index_copy(0, places, hidden.hidden).view(count, -1)
-
-
-def _last_tokens(states: States, count: int) -> Tensor:
-    """(C,) the token of each view's last item: those of one view stand together and in order."""
-    tokens = torch.arange(len(states.rows), device=states.rows.device)
-    return torch.zeros(count, dtype=torch.long, device=tokens.device).scatter_reduce(0, states.rows, tokens, "amax")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from engine.config import Config
@@ -79,6 +80,15 @@ class States:
     edited: Tensor
     """(T,) whether an edit has changed the item or the vector of this token."""
 
+    def last_tokens(self, count: int) -> Tensor:
+        """(C,) the last token of each of the view's C sequences: those of one stand together and in order."""
+        tokens = torch.arange(len(self.rows), device=self.rows.device)
+        return torch.zeros(count, dtype=torch.long, device=tokens.device).scatter_reduce(0, self.rows, tokens, "amax")
+
+    def last(self, count: int) -> Tensor:
+        """(C, D) the states at the last token of each of the view's C sequences."""
+        return self.hidden[self.last_tokens(count)]
+
 
 @dataclass(frozen=True)
 class View:
@@ -95,15 +105,16 @@ class View:
     grad: bool = True
     """False encodes without gradient."""
     key: str | None = None
-    """Views with equal keys are encoded once, as the first of them says; one without a key has a pass, and a dropout mask, of
-    its own."""
+    """Views with equal keys are encoded once: the sequences of the first of them, edited if one of them has an edit, so that
+    all of them see it, and read at every token if one of them is. One without a key has a pass, and a dropout mask, of its own."""
 
     def __len__(self) -> int:
         return len(self.sequences)
 
 
 ANCHOR = "anchor"
-"""Key of the pass over the windows of the batch that L_rec reads."""
+"""Key of the pass over the windows of the batch that L_rec reads. A part that gives a view of it an edit trains L_rec on edited
+sequences."""
 
 
 @dataclass(frozen=True)

@@ -33,30 +33,47 @@ def encode_views(
         bfloat16: whether products of the encoder are computed in bfloat16; what it returns is float32 then, too.
 
     Raises:
-        ConfigError: views of one key are to be read otherwise, or the backbone cannot give what a view wants.
+        ConfigError: views of one key cannot share a pass, or the backbone cannot give what a view wants.
     """
     places: dict[str, int] = {}
     distinct: list[View] = []
     index: list[int] = []
     for view in views:
-        if view.key is not None and view.key in places:
-            if _how(view) != _how(distinct[places[view.key]]):
-                raise ConfigError(
-                    f"views with the key {view.key!r} differ in read, causal or grad",
-                    hint="Give them keys of their own.",
-                )
-            index.append(places[view.key])
-            continue
-        if view.key is not None:
-            places[view.key] = len(distinct)
-        index.append(len(distinct))
-        distinct.append(view)
+        place = len(distinct) if view.key is None else places.setdefault(view.key, len(distinct))
+        if place < len(distinct):
+            distinct[place] = _joined(distinct[place], view, windows)
+        else:
+            distinct.append(view)
+        index.append(place)
     found: dict[int, Tensor | States] = {}
     for group in _layouts(distinct):
         chosen = [distinct[number] for number in group]
         with nullcontext() if grad and chosen[0].grad else torch.no_grad():
             found |= dict(zip(group, _encode(backbone, chosen, windows, bfloat16), strict=True))
-    return [found[number] for number in index]
+    return [_read(view, found[number]) for view, number in zip(views, index, strict=True)]
+
+
+def _joined(one: View, other: View, windows: Windows) -> View:
+    """The pass that two views of one key share.
+
+    Raises:
+        ConfigError: no pass is what both want.
+    """
+    read = one.read if one.read == other.read else "every"
+    if (one.causal, one.grad) != (other.causal, other.grad):
+        problem = "differ in causal or grad"
+    elif one.edit is not None and other.edit is not None and one.edit != other.edit:
+        problem = "have two edits"
+    elif one.read != other.read and one.causal and windows.shared and isinstance(one.sequences, Tensor):
+        problem = "are read at every item and at the last, which prefixes that share windows cannot be"
+    else:
+        return replace(one, edit=one.edit or other.edit, read=read)
+    raise ConfigError(f"views with the key {one.key!r} {problem}", hint="Give them keys of their own.")
+
+
+def _read(view: View, found: Tensor | States) -> Tensor | States:
+    """What a view wants of its pass, which may have been read at every token for another view."""
+    return found.last(len(view)) if view.read == "last" and isinstance(found, States) else found
 
 
 def _layouts(views: Sequence[View]) -> list[list[int]]:

@@ -5,6 +5,7 @@ Legend: B anchors of a batch, A anchors of the dataset, V items, N rows, S seman
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,11 +37,8 @@ class Texts:
         """S"""
         self._has_user, self._has_item = (vectors.any(1) for vectors in (self._users, self._items))
         self._has_user[0] = self._has_item[0] = False
-        targets = context.windows.targets[train_ids.to(context.windows.targets.device)].unique()
-        self.prefixes_without = int((~self.of_prefixes(train_ids)[1]).sum())
-        """Training prefixes without a text."""
-        self.items_without = int((~self.of_items(targets)[1]).sum())
-        """Targets of training prefixes without a text, each counted once."""
+        items = torch.from_numpy(np.flatnonzero(context.dataset.train_counts)).to(self._items.device)
+        self._without = [int((~has).sum()) for _, has in (self.of_prefixes(train_ids), self.of_items(items))]
 
     def of_prefixes(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (B, S) of anchors (B,), and whether there is one (B,)."""
@@ -50,6 +48,11 @@ class Texts:
     def of_items(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (N, S) of items (N,), and whether there is one (N,)."""
         return self._items[items], self._has_item[items]
+
+    def metrics(self, part: str) -> dict[str, int]:
+        """How many training prefixes, and items of training sequences, have no text, by names that begin with the part's."""
+        prefixes, items = self._without
+        return {f"{part}_prefixes_without_text": prefixes, f"{part}_items_without_text": items}
 
 
 def first_of_each(values: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def test_no_prefix_of_validation_or_test_is_paid_for_where_nothing_is_retrieved(
 
 
 TEXTS = ("encoder=tfidf", "epochs=1", "threads=1", "width=8", "inner=8", "layers=1")
-LOSSES = {"rlmrec-con": "align"}
+LOSSES = {"rlmrec-con": "align", "rlmrec-gen": "reconstruct"}
 """Of our methods that read texts and no neighbors, the part that does."""
 
 

@@ -16,7 +16,7 @@ ICSREC = {"method": "icsrec", "parts.intent.clusters": 4}
 CL4SREC = {"method": "cl4srec"}
 COSEREC = {"method": "coserec"}
 MCLREC = {"method": "mclrec"}
-CON = {"method": "rlmrec-con"}
+CON, GEN = {"method": "rlmrec-con"}, {"method": "rlmrec-gen"}
 COUNTS = {
     # path: (another value, where it shows, settings under which it is seen)
     "data.max_length": (3, "losses", {}),
@@ -68,6 +68,9 @@ COUNTS = {
     "parts.intent.pair": ("same_target", "losses", ICSREC | {"method": "iclrec"}),
     "parts.align.weight": (0.5, "losses", CON),
     "parts.align.temperature": (0.5, "losses", CON),
+    "parts.reconstruct.weight": (0.5, "losses", GEN),
+    "parts.reconstruct.temperature": (0.2, "losses", GEN),
+    "parts.reconstruct.mask": (0.5, "losses", GEN),
     "synthesizer.kind": ("dot", "losses", {}),
     "synthesizer.weight_dropout": (0.2, "losses", {}),
     "synthesizer.item_kind": ("synthesize", "losses", {}),

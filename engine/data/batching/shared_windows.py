@@ -25,6 +25,8 @@ class SharedWindows(Windows):
     items apart, and a prefix is read where it has most of its items before it: at least n / 2.
     """
 
+    shared = True
+
     def __init__(self, dataset: Dataset, max_length: int) -> None:
         super().__init__(dataset, max_length)
         self._own_starts, self._own_lengths = self._starts, self._lengths  # those of the prefixes, not of the windows

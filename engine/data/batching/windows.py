@@ -89,6 +89,8 @@ class Windows:
 
     static_shapes: ClassVar[bool] = False
     """Whether a batch holds neighbors of weight 0 too: its shape is then known without waiting for a GPU's weights."""
+    shared: ClassVar[bool] = False
+    """Whether several prefixes are read in one window."""
 
     def __init__(self, dataset: Dataset, max_length: int) -> None:
         anchors = dataset.anchors

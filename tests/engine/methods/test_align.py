@@ -20,6 +20,7 @@ from engine.methods.model import Model
 from engine.methods.text_alignment import first_of_each, match
 from engine.training import checkpoint
 from engine.training.trainer import BEST, LAST, Stopped
+from tests.support.slow_alignment import projected, slow_match
 from tests.support.slow_contrast import assert_same
 
 N, SIZE = 6, 5
@@ -48,27 +49,6 @@ def build(make_dataset, make_semantics, small_config):
         return model, dataset, made, semantics
 
     return make
-
-
-def projected(layers, x):
-    """The two layers on one text, by hand."""
-    x = x @ layers[0].weight.T + layers[0].bias
-    x = torch.stack([value if value > 0 else 0.01 * value for value in x])
-    return x @ layers[2].weight.T + layers[2].bias
-
-
-def slow_match(rows, texts, temperature, kin=lambda a, b: False):
-    """As the equation has it, row by row."""
-    losses = []
-    for number, row in enumerate(rows):
-        scores = [
-            torch.exp(row @ text / row.norm() / text.norm() / temperature)
-            for other, text in enumerate(texts)
-            if other == number or not kin(number, other)
-        ]
-        own = torch.exp(row @ texts[number] / row.norm() / texts[number].norm() / temperature)
-        losses.append(-torch.log(own / sum(scores)))
-    return sum(losses) / len(losses)
 
 
 @pytest.mark.parametrize("mode", WINDOWS)

@@ -207,13 +207,53 @@ def test_views_of_one_key_are_encoded_once(dataset: Dataset) -> None:
     assert encoded == [3 * len(ids)]
     assert not torch.allclose(one, alone)
     assert not torch.allclose(one, other)
-    for different in (
-        View(ids, key="a", read="every"),
-        View(ids, key="a", grad=False),
-        View(ids, key="a", causal=False),
-    ):
-        with pytest.raises(ConfigError, match="views with the key 'a' differ"):
+    for different in (View(ids, key="a", grad=False), View(ids, key="a", causal=False)):
+        with pytest.raises(ConfigError, match="views with the key 'a' differ in causal or grad"):
             encode_views(model, [View(ids, key="a"), different], windows)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_views_of_one_key_share_an_edit_and_what_is_read(dataset: Dataset, kind: str) -> None:
+    model, windows, ids = backbone_of(SASRec), windows_of(kind, dataset), some_anchors(dataset)
+    runs = windows.anchor_runs(ids)
+
+    def swap(tokens: Tokens) -> Tokens:
+        changed = tokens.mine & (tokens.items % 2 == 0)
+        return replace(tokens, items=torch.where(changed, tokens.items - 1, tokens.items))
+
+    def other(tokens: Tokens) -> Tokens:
+        return tokens
+
+    edited, plain = encode_views(model, [View(runs, read="every", edit=swap), View(runs)], windows)
+    assert isinstance(edited, States)
+    encoded = []
+    model.register_forward_hook(lambda module, args, output: encoded.append(1))
+    for asked in (
+        [View(runs, key="a"), View(runs, key="a", edit=swap, read="every"), View(runs)],
+        [View(runs, key="a", edit=swap, read="every"), View(runs, key="a", edit=swap), View(runs)],
+        [View(runs, key="a", edit=swap), View(runs, key="a", read="every"), View(runs)],
+    ):
+        found = encode_views(model, asked, windows)
+        torch.testing.assert_close(found[2], plain)
+        for view, states in zip(asked[:2], found, strict=False):
+            if view.read == "every":
+                assert isinstance(states, States)
+                torch.testing.assert_close(states.hidden, edited.hidden)
+                assert torch.equal(states.edited, edited.edited)
+            else:
+                torch.testing.assert_close(states, edited.last(len(ids)))
+    assert not torch.allclose(edited.last(len(ids)), plain)
+    with pytest.raises(ConfigError, match="views with the key 'a' have two edits"):
+        encode_views(model, [View(runs, key="a", edit=swap), View(runs, key="a", edit=other)], windows)
+    if kind == "shared":
+        for reads in (("last", "every"), ("every", "last")):
+            with pytest.raises(ConfigError, match="prefixes that share windows cannot be"):
+                encode_views(model, [View(ids, key="a", read=read) for read in reads], windows)
+    else:
+        last, every = encode_views(model, [View(ids, key="a"), View(ids, key="a", read="every")], windows)
+        assert isinstance(every, States)
+        torch.testing.assert_close(last, plain)
+        torch.testing.assert_close(every.last(len(ids)), plain)
 
 
 def test_a_view_without_gradient_has_the_values_and_no_graph(dataset: Dataset) -> None:

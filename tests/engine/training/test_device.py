@@ -56,6 +56,7 @@ def test_the_device_refuses_what_a_gpu_refuses(machine):
         {"method": "icsrec", "semantics": None, "parts.intent.clusters": 4},
         {"method": "iclrec", "semantics": None, "parts.intent.clusters": 4},
         {"method": "rlmrec-con"},
+        {"method": "rlmrec-gen"},
         {"backbone": "gru4rec", "kind": "random"},
         {"backbone": "bert4rec", "kind": "top1", "mask_seen": True},
         {"backbone": "bsarec", "swap": 0.0},
