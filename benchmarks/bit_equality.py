@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ("max_users=60", "encoder=tfidf", "width=16", "inner=32", "batch=64", "epochs=5", "threads=1")
 SMALL = ("--dataset", "demo", "--headless", *(word for setting in SETTINGS for word in ("--set", setting)))
 PRESETS = ("item-synthesis", "paper", "wo-inter", "wo-intra", "wo-learn", "wo-llm", "wo-semantic")
-LISTED = ("coverage", "gini", "popularity")
+YOUNGER = (
+    "coverage", "gini", "popularity", "reordered", "reordered_by_chance", "reordered_untrained", "spearman_untrained",
+)  # fmt: skip
 """Metrics that only some checkouts measure."""
 NAMED = 2
 """Differences of a kind that are named."""
@@ -125,8 +127,8 @@ def _event(folder: Path, line: dict[str, Any], found: dict[str, dict[str, bytes]
     place = " ".join(str(line[name]) for name in ("event", "epoch", "split", "phase", "kind") if name in line)
     if event in ("epoch_finished", "evaluated", "measured"):
         told = {name: line[name] for name in ("step", "improved", "bad_epochs", "metrics") if name in line}
-        if "metrics" in told:  # those of recommended lists are younger than some checkouts
-            told["metrics"] = [one for one in told["metrics"] if one["name"].split("@")[0] not in LISTED]
+        if "metrics" in told:
+            told["metrics"] = [one for one in told["metrics"] if one["name"].split("@")[0] not in YOUNGER]
         found["epochs"][place] = json.dumps(told, sort_keys=True).encode()
     if "table" in line and event in ("evaluated", "weights_sampled", "neighbors_found"):
         _table(folder / line["table"], place, found["ranks" if event == "evaluated" else "tables"])

@@ -8,6 +8,7 @@ Legend: N vectors, D width, A anchors, K neighbors.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,38 @@ def spearman(similarity: Floats, weights: Floats, mask: Mask) -> float:
     return _mean(values[~np.isnan(values)])
 
 
+def reordered(similarity: Floats, weights: Floats, mask: Mask) -> float:
+    """Share of anchors that rank their neighbors in `mask` (A, K) otherwise by weight (A, K) than by similarity (A, K).
+
+    They do where of some two neighbors the less similar one weighs more; equal weights contradict nothing. Anchors with fewer
+    than two neighbors are left out. Two unrelated rankings of ten nearly always differ: read it beside `reordered_by_chance`.
+    """
+    found = np.zeros(len(mask), bool)
+    for start, part in _parts(mask):
+        valid = mask[part][:, :, None] & mask[part][:, None, :]
+        less = similarity[part][:, :, None] < similarity[part][:, None, :]
+        more = weights[part][:, :, None] > weights[part][:, None, :]
+        found[start : start + len(valid)] = (less & more & valid).any(axis=(1, 2))
+    return _mean(found[mask.sum(axis=1) >= 2])
+
+
+def reordered_by_chance(similarity: Floats, mask: Mask) -> float:
+    """Expectation of `reordered` for weights that are unrelated to the similarity and all different.
+
+    Of the k! orders of an anchor's neighbors, those agree that only permute equally similar ones: the product of t! over
+    groups of t equal values.
+    """
+    agree = np.ones(len(mask))
+    for start, part in _parts(mask):
+        valid = mask[part]
+        equal = (similarity[part][:, :, None] == similarity[part][:, None, :]) & valid[:, None, :]
+        places = np.tril(equal).sum(axis=2)  # 1 .. t within a group of equals: their product is t!
+        later = np.cumsum(valid, axis=1)  # 1 .. k: their product is k!
+        shares = np.where(valid, places / np.maximum(later, 1), 1.0)
+        agree[start : start + len(valid)] = shares.prod(axis=1)
+    return 1.0 - _mean(agree[mask.sum(axis=1) >= 2])
+
+
 def weight_entropies(weights: Floats, mask: Mask) -> NDArray[np.float64]:
     """(A,) entropy of the weights (A, K) in nats, from 0 to log k of the k neighbors in `mask`; NaN without any."""
     shares = np.where(mask, weights, 0.0).astype(np.float64)
@@ -163,14 +196,20 @@ def _centered_ranks(values: Floats, mask: Mask) -> NDArray[np.float64]:
     A rank is the number of smaller values and half the number of equal ones: ties share their mean.
     """
     ranks = np.zeros(values.shape)
-    step = max(1, COMPARISONS_AT_ONCE // max(1, values.shape[1] ** 2))
-    for start in range(0, len(values), step):
-        part, valid = values[start : start + step], mask[start : start + step]
+    for start, rows in _parts(mask):
+        part, valid = values[rows], mask[rows]
         smaller = (part[:, None, :] < part[:, :, None]) & valid[:, None, :]  # (B, K, K)
         equal = (part[:, None, :] == part[:, :, None]) & valid[:, None, :]
-        ranks[start : start + step] = smaller.sum(axis=2) + equal.sum(axis=2) / 2.0
+        ranks[start : start + len(part)] = smaller.sum(axis=2) + equal.sum(axis=2) / 2.0
     counts = mask.sum(axis=1, keepdims=True)
     return np.where(mask, ranks - counts / 2.0, 0.0)
+
+
+def _parts(mask: Mask) -> Iterator[tuple[int, slice]]:
+    """Rows of (A, K) in parts whose pairs of columns fit into memory, with the first of each."""
+    step = max(1, COMPARISONS_AT_ONCE // max(1, mask.shape[1] ** 2))
+    for start in range(0, len(mask), step):
+        yield start, slice(start, start + step)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

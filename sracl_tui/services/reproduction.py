@@ -282,7 +282,8 @@ def compare(
                 report.checks.append(Check(("run", "all", name), row[name], repeated[name], 0.0))
         then, now = copy.metrics_of(store, row["run_id"]), copy.metrics_of(scratch_store, row["run_id"])
         for what in dict.fromkeys([*then, *now]):
-            if what[0] != "analysis" or strict:
+            added = what[0] == "analysis" and what not in then  # measured only since a later version
+            if what[0] != "analysis" or (strict and not added):
                 limit = _tolerance(what, then, expects) if tolerance is None else tolerance
                 report.checks.append(Check(what, then.get(what), now.get(what), limit))
         _compare_ranks(store, scratch_store, report, strict=strict)

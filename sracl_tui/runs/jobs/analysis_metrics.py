@@ -38,13 +38,20 @@ def measure(
         neighbors, weights = synthesis.user_table(representing)
         present = neighbors > 0
         values["h_plus"] = geometry.vector_metrics(samples[present.any(axis=1)])
+        similarity = synthesis.similarity(representing)
         values["weights"] = {
-            "spearman": geometry.spearman(synthesis.similarity(representing), weights, present),
+            "spearman": geometry.spearman(similarity, weights, present),
             "entropy": geometry.weight_entropy(weights, present),
+            "reordered": geometry.reordered(similarity, weights, present),
+            "reordered_by_chance": geometry.reordered_by_chance(similarity, present),
         }
         initial = _initial_weights(folder, present)
         if initial is not None:
-            values["weights"]["movement"] = geometry.movement(initial, weights, present)
+            values["weights"] |= {
+                "movement": geometry.movement(initial, weights, present),
+                "reordered_untrained": geometry.reordered(similarity, initial, present),
+                "spearman_untrained": geometry.spearman(similarity, initial, present),
+            }
     return [
         {"split": SPLIT, "subgroup": subgroup, "name": name, "value": value}
         for subgroup, named in values.items()

@@ -134,3 +134,30 @@ def test_what_is_not_defined_is_nan():
     assert math.isnan(geometry.weight_entropy(np.zeros((2, 3)), none))
     assert math.isnan(geometry.movement(np.zeros((2, 3)), np.zeros((2, 3)), none))
     assert math.isnan(geometry.spearman(np.zeros((2, 3)), np.zeros((2, 3)), none))
+
+
+@pytest.mark.parametrize("at_once", [1, 100, 4_000_000])
+def test_reordered_and_its_expectation_are_those_of_all_pairs_and_all_orders(monkeypatch, at_once):
+    monkeypatch.setattr(geometry, "COMPARISONS_AT_ONCE", at_once)
+    similarity, weights, there = some_weights(k=5)
+    changed, chances = [], []
+    for s, w, t in zip(similarity, weights, there, strict=True):
+        own = list(zip(s[t], w[t], strict=True))
+        if len(own) < 2:
+            continue
+        changed.append(any(a[0] < b[0] and a[1] > b[1] for a, b in itertools.permutations(own, 2)))
+        orders = [all(x >= y for x, y in itertools.pairwise(order)) for order in itertools.permutations(s[t].tolist())]
+        chances.append(1 - np.mean(orders))
+    assert 0 < np.mean(changed) < 1
+    assert geometry.reordered(similarity, weights, there) == pytest.approx(np.mean(changed))
+    assert geometry.reordered_by_chance(similarity, there) == pytest.approx(np.mean(chances))
+
+
+def test_equal_weights_and_weights_by_similarity_reorder_nothing():
+    similarity = np.array([[0.9, 0.8, 0.8, 0.1]])
+    there = np.ones((1, 4), bool)
+    for weights in ([[0.25, 0.25, 0.25, 0.25]], [[0.4, 0.2, 0.3, 0.1]]):
+        assert geometry.reordered(similarity, np.array(weights), there) == 0
+    assert geometry.reordered(similarity, np.array([[0.2, 0.3, 0.3, 0.2]]), there) == 1
+    assert geometry.reordered_by_chance(similarity, there) == pytest.approx(1 - 2 / 24)
+    assert math.isnan(geometry.reordered(similarity, similarity, there & False))

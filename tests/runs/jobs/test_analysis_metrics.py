@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -71,6 +72,16 @@ def test_weights_are_measured_from_what_is_stored(home, whole):
     assert measured["spearman"] == pytest.approx(np.mean(orders), rel=1e-9)
     assert measured["entropy"] == pytest.approx(np.mean(entropies), rel=1e-6)
     assert measured["movement"] == pytest.approx(np.mean(moved), rel=1e-6)
+    untrained = [spearmanr(row["similarity"], row["initial"])[0] for row in rows]
+    assert measured["spearman_untrained"] == pytest.approx(np.mean(untrained), rel=1e-6)
+    for name, phase in (("reordered", "best"), ("reordered_untrained", "initial")):
+        changed = [
+            any(s < t and w > v for s, w in zip(row["similarity"], row[phase], strict=True) for t, v in zip(row["similarity"], row[phase], strict=True))
+            for row in rows
+        ]  # fmt: skip
+        assert measured[name] == pytest.approx(np.mean(changed))
+    orders = [[same for same in permutations(row["similarity"]) if list(same) == sorted(same)] for row in rows]
+    assert measured["reordered_by_chance"] == pytest.approx(1 - np.mean([len(same) / 24 for same in orders]))
 
 
 def test_a_resumed_run_is_measured_as_a_whole_one(home, whole):
@@ -107,7 +118,7 @@ def test_a_run_that_was_cut_off_after_it_was_measured_has_each_number_once(home,
             "split = 'analysis'",
             [asked.run_id],
         )
-    assert rows == [{"n": 9, "names": 9}]
+    assert rows == [{"n": 13, "names": 13}]
 
 
 @pytest.mark.parametrize("preset", ["backbone", "wo-inter"])
