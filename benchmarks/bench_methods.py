@@ -35,6 +35,7 @@ CONTROLS: dict[str, dict[str, Any]] = {
     "plain-gbce": {"method": "plain", "parts.rec.loss": "gbce"},
     "plain-bsarec": {"method": "plain", "backbone": "bsarec"},
     "plain-ligr": {"method": "plain", "backbone": "ligr"},
+    "plain-dual": {"method": "plain", "backbone": "dual"},
     "plain-sequence": {"method": "plain", "mode": "sequence"},
     "esasrec": {"method": "plain", "mode": "sequence", "backbone": "ligr", "parts.rec.loss": "ss"},
 }

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler, field_validator
 from pydantic_core import CoreSchema, core_schema
 
+from engine.errors import ConfigError
 from engine.extension_points import BACKBONES, BACKENDS, ENCODERS, PROVIDERS, SYNTHESIZERS
-from engine.method_table import METHODS, PARTS, Method, Needs, PartInfo, name_of
+from engine.method_table import METHODS, PARTS, Method, Needs, PartInfo, backbone_needs, name_of
 from engine.metric_registry import DEFAULT as RANK_METRICS
 from engine.metric_registry import LISTED as LIST_METRICS
 from engine.part_settings import PartsConfig, RecSettings
@@ -95,7 +97,7 @@ class RetrievalConfig(Section):
     """Annoy: nodes that a query inspects."""
 
 
-UNFILTERED = ("sasrec", "gru4rec", "bert4rec", "ligr")
+UNFILTERED = ("sasrec", "gru4rec", "bert4rec", "ligr", "dual")
 """Our backbones without a frequency filter."""
 
 
@@ -103,7 +105,8 @@ class ModelConfig(Section):
     """The sequence encoder f, called backbone."""
 
     backbone: Annotated[str, Named(BACKBONES), Hash(identity=BACKBONES.identity_of)] = "sasrec"
-    """Sequence encoder f: sasrec, gru4rec, bert4rec, bsarec, ligr, an installed entry point, or your own as `path.py:Class`."""
+    """Sequence encoder f: sasrec, gru4rec, bert4rec, bsarec, ligr, dual (reads item texts, too), an installed entry point, or
+    your own as `path.py:Class`."""
     width: int = Field(default=64, ge=2, le=4096)
     """Size of the item embeddings and hidden states (the paper's d)."""
     layers: int = Field(default=2, ge=1, le=32)
@@ -118,7 +121,7 @@ class ModelConfig(Section):
     """Dropout rate of attention probabilities (not of gru4rec)."""
     padding: Literal["zero", "random"] = "zero"
     """Initial value of the padding row of the item embedding (released code: random). The mask hides it either way."""
-    mask: Annotated[float, Hash(ignored_by=("sasrec", "gru4rec", "bsarec", "ligr"))] = Field(
+    mask: Annotated[float, Hash(ignored_by=("sasrec", "gru4rec", "bsarec", "ligr", "dual"))] = Field(
         default=0.2, gt=0.0, lt=1.0
     )
     """Probability that an item of a training sequence is masked (bert4rec only)."""
@@ -285,8 +288,12 @@ class Config(Section):
         """What the active parts and the backbone need before training.
 
         Raises:
-            ConfigError: an own method cannot be loaded.
+            ConfigError: an own method or backbone cannot be loaded.
         """
+        return self._part_needs | backbone_needs(self.model.backbone)
+
+    @property
+    def _part_needs(self) -> Needs:
         needs = Needs.NONE
         for part in self.definition.all_parts:
             if self.weight(part) > 0:
@@ -323,7 +330,9 @@ class Config(Section):
         """The scopes of the hash that are open; all of them for an own method, which may read anything."""
         if self.own_method:
             return frozenset(("always", "texts", "lists", "contrasts"))
-        needs = self.needs
+        needs = self._part_needs
+        with suppress(ConfigError):  # code that cannot be loaded is refused elsewhere, with the reason
+            needs |= backbone_needs(self.model.backbone)
         open_: dict[Scope, bool] = {
             "always": True,
             "texts": needs != Needs.NONE,

@@ -13,7 +13,7 @@ from engine import metric_registry
 from engine.config import Config, RetrievalConfig, flatten
 from engine.errors import ConfigError
 from engine.extension_points import BACKENDS, OWN_LOSS
-from engine.method_table import METHODS, PARTS, Method
+from engine.method_table import METHODS, PARTS, Method, backbone_needs
 from engine.setting_paths import leaf_paths, named_entries, names_own_part, registries, setting_fields
 
 
@@ -228,9 +228,22 @@ def _contradictions(config: Config) -> list[str]:
                 f"retrieval.backend: {retrieval.backend} searches by {' or '.join(searched)} here; "
                 f"use exact with {retrieval.similarity}"
             )
+    problems += _problem_of_vectors(config)
     if config.semantics.unit == "user" and config.semantics.vector == "text" and retrieval.pool != "users":
         problems.append("retrieval.pool: with semantics.unit = user the pool is `users`: one text per user")
     return problems
+
+
+def _problem_of_vectors(config: Config) -> list[str]:
+    """A backbone that reads vectors cannot be the one that they come from."""
+    name = config.model.backbone
+    if config.semantics.vector != "collaborative":
+        return []
+    try:
+        reads = bool(backbone_needs(name))
+    except ConfigError as error:
+        return [f"model.backbone: {error.message}"]
+    return [f"semantics.vector: backbone {name} reads vectors of texts; those of itself come after it"] if reads else []
 
 
 def _similarities(backend: str, problems: list[str]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ BACKBONES = Registry(
         "bert4rec": "engine.models.bert4rec:BERT4Rec",
         "bsarec": "engine.models.bsarec:BSARec",
         "ligr": "engine.models.ligr:LiGR",
+        "dual": "engine.models.dual:Dual",
     },
     example="examples/own_backbone.py is one that works.",
 )

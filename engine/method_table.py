@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import Any, Literal
 
+from engine.extension_points import BACKBONES
 from engine.part_settings import PartSettings
 from engine.registry import Registry, attribute_of
 
@@ -134,8 +135,29 @@ PARTS: Mapping[str, PartInfo] = {
     "intent": PartInfo("engine.methods.intent:Intent", reads=("augmented",), reads_where=("pair", "augmented")),
     "align": PartInfo("engine.methods.align:Align", Needs.USER_VECTORS | Needs.ITEM_VECTORS),
     "reconstruct": PartInfo("engine.methods.reconstruct:Reconstruct", Needs.USER_VECTORS | Needs.ITEM_VECTORS),
+    "distill": PartInfo("engine.methods.distill:Distill", Needs.USER_VECTORS | Needs.NEIGHBORS),
 }
 """Our parts by name."""
+
+BACKBONE_NEEDS: Mapping[str, Needs] = {"dual": Needs.ITEM_VECTORS}
+"""What our backbones need beside interactions, by name; the others need nothing."""
+
+
+def backbone_needs(name: str) -> Needs:
+    """What a backbone needs before training. Ours are not imported, one of your own is; of a file that is gone nothing is known.
+
+    Raises:
+        ConfigError: it cannot be loaded, or needs what no backbone can have.
+    """
+    if name in BACKBONES.ours or BACKBONES.problem_of(name) is not None:
+        return BACKBONE_NEEDS.get(name, Needs.NONE)
+    needs = BACKBONES.load(name).needs
+    if needs not in (Needs.NONE, Needs.ITEM_VECTORS):
+        raise BACKBONES.refused(
+            name, f"has the needs {needs!r}: a backbone may need Needs.ITEM_VECTORS alone, as histories have no others"
+        )
+    return needs
+
 
 _UPDATES = ("all", "encoder", "own")
 _PART = "engine.methods.base:Part"
@@ -327,6 +349,16 @@ RLMREC_GEN = Method(
     ours="Published for a graph, whose nodes are masked; here items of a prefix are, in the pass that L_rec reads. The texts are those that "
     "SRA-CL reads. With unit = user a prefix has a text of later items: take prefix.",
 )
+LLMESR = Method(
+    parts=("rec", "distill"),
+    defaults={"model.backbone": "dual"},
+    description="A second view of every item from its text, and hidden states drawn to those of similar users",
+    family="semantic",
+    passes="2, one for each view of the items, and 20 without gradient with k = 10",
+    source="LLM-ESR, NeurIPS 2024",
+    ours="Cross-entropy at the last item in place of binary cross-entropy at all items, where the released encoder sees the answer; the "
+    "encoder is causal; neighbors are prefixes (retrieval.pool = users: one of each other user, as published) by the vectors that SRA-CL has.",
+)
 
 METHODS = Registry(
     kind="method",
@@ -344,6 +376,7 @@ METHODS = Registry(
         "mclrec": "engine.method_table:MCLREC",
         "rlmrec-con": "engine.method_table:RLMREC_CON",
         "rlmrec-gen": "engine.method_table:RLMREC_GEN",
+        "llm-esr": "engine.method_table:LLMESR",
     },
     example="examples/own_method.py is one that works.",
     values=True,

@@ -156,6 +156,13 @@ class ReconstructSettings(PartSettings):
     """Probability that an item of a prefix is hidden behind one learned vector, also from the recommendation loss."""
 
 
+class DistillSettings(PartSettings):
+    """Distance of a hidden state from the mean of those of its semantic neighbors (LLM-ESR)."""
+
+    weight: float = Field(default=0.1, ge=0.0)
+    """Factor of this distance in the sum (LLM-ESR's alpha); 0 switches it off. The neighbors are those of `retrieval`."""
+
+
 class PartsConfig(Section):
     """A section for each of our parts; a part of your own has its own section, checked when its method is loaded."""
 
@@ -175,6 +182,8 @@ class PartsConfig(Section):
     """The alignment with texts."""
     reconstruct: ReconstructSettings = ReconstructSettings()
     """The reconstruction of texts."""
+    distill: DistillSettings = DistillSettings()
+    """The distance from the neighbors' mean."""
 
     @model_validator(mode="after")
     def _tables(self) -> PartsConfig:

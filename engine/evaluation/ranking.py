@@ -13,7 +13,7 @@ from engine.config import EvaluateConfig
 from engine.data.batching.windows import Windows
 from engine.data.dataset import Dataset
 from engine.errors import TrainingError
-from engine.models.backbone import Backbone
+from engine.models.backbone import Backbone, weight_of
 
 SCORES_AT_ONCE = 16_000_000
 """Scores held at once (64 MB): the full matrix of users x items is never built."""
@@ -24,7 +24,7 @@ def encode(backbone: Backbone, windows: Windows, anchor_ids: NDArray[np.int64], 
     """h (B, D) of anchors, without dropout, on the backbone's device."""
     training = backbone.training
     backbone.eval()
-    device = backbone.item_embedding.weight.device
+    device = weight_of(backbone).device
     ids = torch.from_numpy(anchor_ids)
     hidden = [backbone(windows.pack(part, device)) for part in ids.split(batch)]
     backbone.train(training)

@@ -17,7 +17,7 @@ from engine.methods.base import Anchors, Context, Encode, Part, States, Tokens, 
 from engine.methods.contrast import contrast
 from engine.methods.item_similarity import ItemSimilarity
 from engine.methods.operators import Rows
-from engine.models.backbone import Backbone
+from engine.models.backbone import Backbone, input_width, item_rows
 from engine.part_settings import AugmentedSettings, Operator
 
 PAIR = ("augmented 1", "augmented 2")
@@ -68,11 +68,10 @@ class Augmentation(nn.Module):
         self._similarity: ItemSimilarity | None = None
         if {"insert", "substitute"} & set(self._operators):
             self._similarity = ItemSimilarity(context.dataset)
-            self._seed, self._embedding = context.config.train.seed, (context.backbone.item_embedding,)
+            self._seed, self._backbone = context.config.train.seed, (context.backbone,)
             self.register_buffer("similar", torch.zeros(len(context.dataset.items) + 1, dtype=torch.long))
         if "mask" in self._operators:
-            width = context.backbone.item_embedding.embedding_dim
-            self.mask = nn.Parameter(torch.empty(width).normal_(std=0.02))
+            self.mask = nn.Parameter(torch.empty(input_width(context.backbone)).normal_(std=0.02))
 
     def read_every(self) -> None:
         """Let the views give the states at all items; what stands at the last one is `last_of` then."""
@@ -84,7 +83,7 @@ class Augmentation(nn.Module):
         if self._similarity is not None and epoch != self._epoch:  # not again for each part that reads the views
             self._epoch = epoch
             generator = torch.Generator().manual_seed(self._seed * 1_000_003 - epoch)
-            embeddings = self._embedding[0].weight if epoch > self._settings.warmup else None
+            embeddings = item_rows(self._backbone[0]) if epoch > self._settings.warmup else None
             self.similar.copy_(self._similarity.table(embeddings, generator))
 
     def views(self, batch: Anchors) -> tuple[View, View]:

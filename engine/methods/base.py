@@ -3,7 +3,7 @@
 The trainer asks all parts for the sequences that they want encoded (`views`), lays them out in one packed batch, runs the
 backbone once, and gives every part its hidden states (`loss`). docs/extending.md has the way to a method of your own.
 
-Legend: B anchors of a batch, C sequences of a view, T packed tokens, D width, V items.
+Legend: B anchors of a batch, C sequences of a view, T packed tokens, D width, I width of the backbone's input (D for most), V items.
 """
 
 from __future__ import annotations
@@ -59,11 +59,12 @@ class Tokens:
     items: Tensor
     """(T,) item ids."""
     vectors: Tensor | None
-    """(T, D) vectors in place of the items' embeddings; none while nobody has changed one."""
-    embedding: nn.Embedding
+    """(T, I) vectors in place of the items' embeddings; none while nobody has changed one."""
+    embedding: Callable[[Tensor], Tensor]
+    """The backbone's `input_vectors` of items: its `item_embedding` unless the class says otherwise."""
 
     def embedded(self) -> Tensor:
-        """(T, D) the vectors, or the embeddings of the items."""
+        """(T, I) the vectors, or the embeddings of the items."""
         return self.embedding(self.items) if self.vectors is None else self.vectors
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from engine.data.batching.windows import Batch, Packed, Runs, Windows
 from engine.errors import ConfigError
 from engine.methods.base import Edit, States, Tokens, View
-from engine.models.backbone import Backbone
+from engine.models.backbone import Backbone, weight_of
 
 
 def encode_views(
@@ -90,7 +90,7 @@ def _how(view: View) -> tuple[bool, bool, str]:
 
 def _encode(backbone: Backbone, views: Sequence[View], windows: Windows, bfloat16: bool) -> list[Tensor] | list[States]:
     """States of views of one layout."""
-    batch = windows.gather(_sequences(backbone, views, windows), backbone.item_embedding.weight.device)
+    batch = windows.gather(_sequences(backbone, views, windows), weight_of(backbone).device)
     if not views[0].causal:
         batch = replace(batch, packed=replace(batch.packed, causal=False))
     tokens = _edited(backbone, views, batch)
@@ -120,10 +120,10 @@ def _sequences(backbone: Backbone, views: Sequence[View], windows: Windows) -> l
 def _hidden(
     backbone: Backbone, packed: Packed, indices: Tensor | None, vectors: Tensor | None, bfloat16: bool
 ) -> Tensor:
-    table = backbone.item_embedding.weight
-    with torch.autocast(table.device.type, torch.bfloat16) if bfloat16 else nullcontext():
+    weight = weight_of(backbone)
+    with torch.autocast(weight.device.type, torch.bfloat16) if bfloat16 else nullcontext():
         hidden = backbone(packed, vectors) if indices is None else backbone.encode_at(packed, indices, vectors)
-    return hidden.to(table.dtype)  # the losses need more than a bfloat16's 8 bits
+    return hidden.to(weight.dtype)  # the losses need more than a bfloat16's 8 bits
 
 
 def _edited(backbone: Backbone, views: Sequence[View], batch: Batch) -> Tokens | None:
@@ -134,11 +134,13 @@ def _edited(backbone: Backbone, views: Sequence[View], batch: Batch) -> Tokens |
         if view.edit is not None:
             edits.setdefault(view.edit, []).append(number)
     packed = batch.packed
+    plain = type(backbone).input_vectors is Backbone.input_vectors
+    embedding = backbone.item_embedding if plain else backbone.input_vectors
     tokens = None
     for edit, numbers in edits.items():
         mine = tokens_of(packed, [spans[number] for number in numbers])
         if tokens is None:
-            tokens = Tokens(packed, mine, packed.items, None, backbone.item_embedding)
+            tokens = Tokens(packed, mine, packed.items, None, embedding)
         tokens = edit(replace(tokens, mine=mine))
     return tokens
 
@@ -167,7 +169,7 @@ def _states(
     changed = items != packed.items
     if vectors is not None:
         with torch.no_grad():
-            changed = changed | (vectors != backbone.item_embedding(packed.items)).any(1)
+            changed = changed | (vectors != backbone.input_vectors(packed.items)).any(1)
     requested = torch.empty_like(packed.restore)
     requested[packed.restore] = torch.arange(len(requested), device=requested.device)
     rows = (

@@ -16,11 +16,12 @@ from engine.config import Config, flatten
 from engine.data.batching.windows import Runs, Windows
 from engine.data.dataset import Dataset
 from engine.errors import ConfigError
-from engine.method_table import METHODS, PARTS, Method, Stage, Step, name_of
+from engine.method_table import METHODS, PARTS, Method, Needs, Stage, Step, name_of
 from engine.methods.base import Anchors, Context, Encode, Part, PartSettings, View
 from engine.methods.combination import check_combination, part_class, settings_of
 from engine.methods.encoding import encode_views
 from engine.methods.semantics import Semantics
+from engine.models.backbone import weight_of
 from engine.models.registry import build_backbone
 
 
@@ -62,8 +63,10 @@ class Model(nn.Module):
         self.config, self.semantics = config, semantics
         self.definition: Method = config.definition
         if config.needs and semantics is None:
-            raise ValueError(f"the method needs {config.needs}, but there are no semantics")
+            raise ValueError(f"the method or its backbone needs {config.needs}, but there are no semantics")
         self.backbone = build_backbone(config.model, items=len(dataset.items), max_length=config.data.max_length)
+        given = semantics is not None and Needs.ITEM_VECTORS in self.backbone.needs
+        self.backbone.before_training(dataset, semantics.item_vectors if semantics is not None and given else None)
         context = Context(config, dataset, windows, self.backbone, semantics)
         self.parts = nn.ModuleDict()
         self._weights: dict[str, float] = {}
@@ -141,7 +144,7 @@ class Model(nn.Module):
         Args:
             notes: what parts have kept in the updates by this batch before; views that they find there are not drawn anew.
         """
-        device = self.backbone.item_embedding.weight.device
+        device = weight_of(self.backbone).device
         group_ids = windows.group_ids(anchor_ids)
         batch = Anchors(
             ids=anchor_ids,

@@ -26,7 +26,7 @@ from engine.events import Event, WeightsSampled, WeightsSeen
 from engine.method_table import PARTS
 from engine.methods.base import Anchors, Context, Part, Tokens, View
 from engine.methods.semantics import Semantics
-from engine.models.backbone import Backbone
+from engine.models.backbone import Backbone, weight_of
 from engine.models.losses import info_nce
 from engine.models.synthesizers import Synthesizer, build_synthesizer
 
@@ -120,7 +120,7 @@ class Synthesis:
         """h (B, D) and h+ (B, D) of anchors, without dropout."""
         self.synthesizer.eval()
         backbone.eval()
-        device = backbone.item_embedding.weight.device
+        device = weight_of(backbone).device
         weights = self.neighbor_weights(anchor_ids.to(device))
         ids = self.semantics.neighbors[anchor_ids.to(device)]  # (B, K)
         neighbors = _some(ids, weights, ids > 0)

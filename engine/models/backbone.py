@@ -1,6 +1,6 @@
 """The interface of a sequence encoder f; engine/models/registry.py looks one up by name.
 
-Legend: B sequences, T packed tokens, D width, V items.
+Legend: B sequences, T packed tokens, D width, I width of the input (D unless a class says otherwise), V items, S semantic size.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import ModelConfig
 from engine.data.batching.windows import Packed
+from engine.data.dataset import Dataset
+from engine.method_table import Needs
 from engine.models.chosen_scores import chosen_scores
 from engine.models.losses import recommendation_loss
 
@@ -24,7 +27,9 @@ class Backbone(nn.Module, ABC):
     """A sequence encoder whose score of item v is f(S) . table()[v - 1]; by default the table is the item embeddings."""
 
     item_embedding: nn.Embedding
-    """E (V + 1, D); row 0 is padding."""
+    """E (V + 1, D); row 0 is padding. A class without it says what stands for items by `input_vectors` and `table`."""
+    needs: ClassVar[Needs] = Needs.NONE
+    """`Needs.ITEM_VECTORS` where it reads vectors of the items' texts: `before_training` gets them, a saved model does not."""
     has_own_loss: ClassVar[bool] = False
     """Whether L_rec needs a pass of its own (`loss`) instead of the hidden states that the contrasts share."""
     causal: ClassVar[bool] = False
@@ -45,11 +50,25 @@ class Backbone(nn.Module, ABC):
         """A backbone of V items that sees the last `max_length` ones."""
         super().__init__()
 
+    def before_training(self, dataset: Dataset, item_vectors: Tensor | None) -> None:
+        """Once, after it is built and before anything is trained or loaded: take in what it reads beside sequences.
+
+        It is not called for a model that is loaded to recommend, which has the state of this one and nothing else. Of the data set
+        only training interactions (`train_mask`) may be read.
+
+        Args:
+            item_vectors: (V + 1, S) semantic vectors of items by id, zeros where an item has none; none unless it `needs` them.
+        """
+
+    def input_vectors(self, items: Tensor) -> Tensor:
+        """(T, I) what stands for items (T,) before the encoder, and what `token_vectors` replace; by default their embeddings."""
+        return self.item_embedding(items)
+
     @abstractmethod
     def forward(self, packed: Packed, token_vectors: Tensor | None = None) -> Tensor:
         """h (B, D), in the order in which the sequences were requested.
 
-        `token_vectors` (T, D), where given, replace the item embeddings of the tokens.
+        `token_vectors` (T, I), where given, replace the `input_vectors` of the tokens, by default their embeddings (T, D).
         """
 
     def encode_at(self, packed: Packed, indices: Tensor, token_vectors: Tensor | None = None) -> Tensor:
@@ -75,6 +94,23 @@ class Backbone(nn.Module, ABC):
     def loss(self, packed: Packed, targets: Tensor) -> Tensor:
         """L_rec of sequences and their target item ids (B,), both in the requested order."""
         return recommendation_loss(self.scores(self(packed)), targets)
+
+
+def weight_of(backbone: nn.Module) -> nn.Parameter:
+    """One of its parameters, which tells its device and type of number."""
+    return next(backbone.parameters())
+
+
+def input_width(backbone: Backbone) -> int:
+    """I, the numbers that stand for an item before the encoder."""
+    with torch.no_grad():
+        return backbone.input_vectors(torch.zeros(1, dtype=torch.long, device=weight_of(backbone).device)).shape[1]
+
+
+def item_rows(backbone: Backbone) -> Tensor:
+    """(V + 1, D) item vectors by id: the item embeddings, or what items are scored by where there are none."""
+    embedding = getattr(backbone, "item_embedding", None)
+    return F.pad(backbone.table(), (0, 0, 1, 0)) if embedding is None else embedding.weight
 
 
 def init_weights(module: nn.Module, std: float = 0.02) -> None:

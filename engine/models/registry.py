@@ -19,6 +19,8 @@ def build_backbone(config: ModelConfig, *, items: int, max_length: int) -> Backb
     made: Backbone = BACKBONES.build(config.backbone, config, items=items, max_length=max_length)
     if split_file(config.backbone) is None:
         return made
+    if type(made).input_vectors is not Backbone.input_vectors and type(made).table is not Backbone.table:
+        return made
     table = getattr(made, "item_embedding", None)
     if not isinstance(table, nn.Embedding) or table.weight.shape != (items + 1, config.width):
         raise BACKBONES.refused(

@@ -173,6 +173,7 @@ class Trainer:
             TrainingError: the loss is no longer a number.
         """
         if self.state.epoch == 0 and self.state.done == 0:
+            self._report_items_without_vector()
             self._report_seen("initial")
             self._save(self.state)
         train = self.config.train
@@ -370,6 +371,20 @@ class Trainer:
             )
         )
         return {m.name: m.value for m in metrics if m.subgroup == "all" and m.name != "n"}
+
+    def _report_items_without_vector(self) -> None:
+        """Where the backbone itself reads vectors of items, how many have none."""
+        semantics, name = self.model.semantics, self.config.model.backbone
+        if semantics is None or not self.model.backbone.needs:
+            return
+        missing, items = int((~semantics.item_vectors[1:].any(1)).sum()), len(self.dataset.items)
+        if missing:
+            self._report(
+                Warned(
+                    message=f"backbone {name} reads zeros for {missing:,} of {items:,} items, which have no text vector: "
+                    "they have no text, or no training interaction"
+                )
+            )
 
     def _report_seen(self, phase: str, stage: Stage | None = None) -> None:
         """Report what the parts of a stage, or of the main training, have to show."""

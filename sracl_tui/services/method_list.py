@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.config import part_info
+from engine.config import Config, part_info
 from engine.errors import ConfigError
-from engine.method_table import METHODS, PARTS, Method, Needs, name_of
+from engine.method_table import METHODS, PARTS, Method, Needs, backbone_needs, name_of
 from engine.setting_paths import setting_fields
 
 NEEDS = {
@@ -31,13 +31,13 @@ def _described(name: str) -> dict[str, Any]:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """One method: name, family, description, parts, needs, passes, source, ours, defaults, and the settings of its parts.
+    """One method: name, family, description, parts, needs (its backbone's too), passes, source, ours, defaults, settings of its parts.
 
     Raises:
         ConfigError: there is no such method, or it cannot be loaded.
     """
     method: Method = METHODS.load(METHODS.absolute(name))
-    needs = Needs.NONE
+    needs = backbone_needs(method.defaults.get("model.backbone", Config().model.backbone))
     for part in method.all_parts:
         needs |= part_info(part).needs
     return _row(name, method, needs)

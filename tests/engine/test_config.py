@@ -525,7 +525,7 @@ def test_choices():
     assert choices("loss.direction") == ("symmetric", "one-way")
     assert choices("loss.alpha") == ()
     assert choices("kind") == ("gat", "gatv2", "dot", "mlp", "uniform", "softmax-cosine", "random", "top1", "frozen")
-    assert choices("model.backbone") == ("sasrec", "gru4rec", "bert4rec", "bsarec", "ligr")
+    assert choices("model.backbone") == ("sasrec", "gru4rec", "bert4rec", "bsarec", "ligr", "dual")
 
 
 def test_config_survives_json():

@@ -17,6 +17,7 @@ CL4SREC = {"method": "cl4srec"}
 COSEREC = {"method": "coserec"}
 MCLREC = {"method": "mclrec"}
 CON, GEN = {"method": "rlmrec-con"}, {"method": "rlmrec-gen"}
+LLMESR = {"method": "llm-esr"}
 COUNTS = {
     # path: (another value, where it shows, settings under which it is seen)
     "data.max_length": (3, "losses", {}),
@@ -71,6 +72,7 @@ COUNTS = {
     "parts.reconstruct.weight": (0.5, "losses", GEN),
     "parts.reconstruct.temperature": (0.2, "losses", GEN),
     "parts.reconstruct.mask": (0.5, "losses", GEN),
+    "parts.distill.weight": (0.5, "losses", LLMESR),
     "synthesizer.kind": ("dot", "losses", {}),
     "synthesizer.weight_dropout": (0.2, "losses", {}),
     "synthesizer.item_kind": ("synthesize", "losses", {}),

@@ -99,6 +99,8 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"backbone": "bsarec", "filter_mix": 0.7, "filter_bands": 5},
     {"backbone": "ligr", "mode": "sequence", "parts.rec.loss": "ss"},
     {"parts.rec.loss": "gbce", "gbce_t": 0.5, "negatives": 9},
+    {"method": "plain", "backbone": "dual", "encoder": "tfidf", "k": 3},
+    {"method": "llm-esr", "pool": "users"},
 )
 """Settings of which each takes another branch of `Config.config_hash`."""
 
@@ -153,7 +155,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, sracl: Sracl) -> Path:
         words = (*SMALL, "--set", f"backbone={backbone}", "--run-id", f"{backbone}-sracl", "--tag", "first")
         sracl(home, "run", *words)
     sracl(home, "run", *SMALL, "--run-id", "sasrec-plain", "--preset", "backbone")
-    for backbone in ("bsarec", "ligr"):
+    for backbone in ("bsarec", "ligr", "dual"):
         words = ("--preset", "backbone", "--set", f"backbone={backbone}", "--run-id", f"{backbone}-plain")
         sracl(home, "run", *SMALL, *words)
     sracl(home, "tag", "sasrec-sracl", "more")

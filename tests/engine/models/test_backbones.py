@@ -270,7 +270,7 @@ def nce(anchors, positives):
     return F.cross_entropy(logits, torch.arange(len(rows)).roll(len(anchors)))
 
 
-@pytest.mark.parametrize("name", EVERY, ids=NAMES)
+@pytest.mark.parametrize("name", [*EVERY, "dual"], ids=[*NAMES, "dual"])
 def test_training_learns_what_follows_and_gives_the_same_twice(run, make_dataset, make_semantics, name):
     dataset = make_dataset(users=60, cyclic=True, shortest=6)
     semantics = make_semantics(dataset)
@@ -292,7 +292,7 @@ def test_an_entry_point_is_looked_up(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group, name="decay": [point] if name == "decay" else [])
     assert build_config({"backbone": "decay"}).model.backbone == "decay"
     assert BACKBONES.load("decay").__name__ == "GRU4Rec"
-    with pytest.raises(ConfigError, match="there are sasrec, gru4rec, bert4rec, bsarec, ligr, decay"):
+    with pytest.raises(ConfigError, match="there are sasrec, gru4rec, bert4rec, bsarec, ligr, dual, decay"):
         build_config({"backbone": "other"})
 
 

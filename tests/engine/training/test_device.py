@@ -61,6 +61,7 @@ def test_the_device_refuses_what_a_gpu_refuses(machine):
         {"backbone": "bert4rec", "kind": "top1", "mask_seen": True},
         {"backbone": "bsarec", "swap": 0.0},
         {"backbone": "ligr", "mode": "sequence"},
+        {"method": "llm-esr"},
     ],
     ids=str,
 )
