@@ -16,7 +16,7 @@ from engine.methods.augmented import Masking
 from engine.methods.base import ANCHOR, Anchors, Context, Part, States, View
 from engine.methods.operators import Rows
 from engine.methods.text_alignment import Projection, Texts, match
-from engine.models.backbone import Backbone
+from engine.models.backbone import Backbone, input_width
 from engine.part_settings import ReconstructSettings
 
 
@@ -39,7 +39,7 @@ class Reconstruct(Part):
         with torch.no_grad():
             width = context.backbone.table().shape[1]  # that of h, which may be wider than the embeddings
         self.projection = Projection(width, self._texts.size)
-        self.mask = nn.Parameter(torch.zeros(context.backbone.item_embedding.embedding_dim))
+        self.mask = nn.Parameter(torch.zeros(input_width(context.backbone)))
 
     @classmethod
     def problem_with(cls, backbone: type[Backbone], settings: ReconstructSettings) -> str:
