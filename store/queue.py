@@ -86,6 +86,7 @@ class Queue:
             for place, run_id in enumerate(run_ids):
                 text = json.dumps({"run_id": run_id, "added_at": round(time.time(), 3), "attempts": 0})
                 _write(self.waiting / f"{start + _GAP * place:012d}-{run_id}.json", text)
+                (self.done / f"{run_id}.json").unlink(missing_ok=True)  # of a run that is continued
 
     def entries(self) -> list[QueueEntry]:
         """All entries: the working ones, then those that wait in their order, then the ended ones, newest first."""

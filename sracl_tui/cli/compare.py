@@ -63,7 +63,7 @@ def compare(
     elif format_ == "text":
         _print(found)
     else:
-        from sracl_tui.cli.table_formats import render
+        from sracl_tui.services.table_formats import render
 
         heads, rows = metric_rows(found, signs=True)
         sys.stdout.write(render(heads, rows, format_=format_))

@@ -105,7 +105,7 @@ def _results(store: Store, run_ids: list[str], out: Path) -> int:
     format_ = {".tex": "latex", ".md": "md"}.get(out.suffix.lower())
     if format_ is None:
         return exports.results(store, run_ids, out)
-    from sracl_tui.cli.table_formats import render
+    from sracl_tui.services.table_formats import render
 
     rows = exports.result_rows(store, run_ids)
     metrics = [name for name in (rows[0] if rows else {}) if name.startswith("test_")]

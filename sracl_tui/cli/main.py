@@ -27,6 +27,7 @@ COMMANDS = {
     "prompts": "llm.prompts_app",
     "llm": "llm.app",
     "methods": "methods.methods",
+    "study": "study.app",
     "leaks": "leaks.leaks",
     "compare": "compare.compare",
     "import-ranks": "import_ranks.import_ranks",

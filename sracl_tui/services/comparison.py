@@ -134,7 +134,7 @@ def compare_runs(
     _check_comparable(groups, notes, force=force)
     first = training_rows[0]
     ks = tuple(first["config"]["evaluate"]["ks"])
-    masks = {d: _subgroup_mask(store, rows[0], subgroup, split) for rows in groups for d in [rows[0]["dataset_id"]]}
+    masks = {d: subgroup_mask(store, rows[0], subgroup, split) for rows in groups for d in [rows[0]["dataset_id"]]}
     ranks_by_run = {
         run_id: _apply_mask(*loaded[run_id], masks[_dataset_id(training_rows, run_id)])
         for run_id in loaded
@@ -191,7 +191,7 @@ def _check_comparable(groups: list[list[StoredRun]], notes: list[str], *, force:
     notes += [f"forced: {problem}" for problem in problems]
 
 
-def _subgroup_mask(store: Store, row: StoredRun, subgroup: str, split: str) -> NDArray[np.bool_] | None:
+def subgroup_mask(store: Store, row: StoredRun, subgroup: str, split: str) -> NDArray[np.bool_] | None:
     """Mask (U + 1,) of the users in a subgroup; None for all users."""
     if subgroup == "all":
         return None

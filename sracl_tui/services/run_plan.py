@@ -38,14 +38,14 @@ def plan(place: Home, config: Config) -> dict[str, Any]:
     with open_store(place) as store:
         name = config.data.dataset
         known = name != DEMO or datasets.find(store, name) is not None
-        dataset = open_dataset(store, name, max_users=config.data.max_users) if known else _demo()
+        dataset = open_dataset(store, name, max_users=config.data.max_users) if known else demo_dataset()
         needs = Needs.of(config, dataset)
         stages = [{"stage": "import", "cached": known, "detail": f"{dataset.users:,} users", "seconds": 0.0}]
         prompts: dict[str, Any] = {"prompts": 0, "cached": 0, "identical": 0, "tokens": 0}
         prompts["usd"] = {"low": 0.0, "high": 0.0}
         if needs.textual:
-            stages += _semantic_stages(needs, store, prompts)
-        seconds, basis = _training(needs, store)
+            stages += semantic_stages(needs, store, prompts)
+        seconds, basis = training_estimate(needs, store)
     stages.append(
         {"stage": "train", "cached": False, "detail": f"at most {config.train.epochs} epochs", "seconds": seconds}
     )
@@ -57,13 +57,15 @@ def plan(place: Home, config: Config) -> dict[str, Any]:
     }
 
 
-def _demo() -> Any:
+def demo_dataset() -> Any:
+    """The demo set of a home that does not have it yet, without storing it."""
     from engine.data.demo import make_demo
 
     return make_demo()
 
 
-def _semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> list[dict[str, Any]]:
+def semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Summaries, vectors and neighbors as stages with estimated seconds; counts and dollars go into `prompts`."""
     from engine.semantics.summaries.make import set_id_of
 
     config, provider = needs.config, factories.provider(needs, store.home)
@@ -106,7 +108,7 @@ def _encoded(store: Store, encoder: str, texts: list[str]) -> int:
     return len(caches.known_vectors(store, encoder, [text_sha256(text) for text in set(texts)])[0]) if texts else 0
 
 
-def _training(needs: Needs, store: Store) -> tuple[float, str]:
+def training_estimate(needs: Needs, store: Store) -> tuple[float, str]:
     """Estimated seconds of training, and the basis of the estimate."""
     config = needs.config
     seen = runs.epoch_seconds(store, dataset_name=needs.dataset.name, config_hash=config.config_hash())

@@ -44,6 +44,9 @@ RECORDED: Mapping[str, EventFacts] = MappingProxyType(
         "run_noted": EventFacts(durable=True),
         "run_renamed": EventFacts(durable=True),
         "bundle_imported": EventFacts(durable=True),
+        "run_queued": EventFacts(durable=True),
+        "study_declared": EventFacts(durable=True),
+        "study_judged": EventFacts(durable=True),
     }
 )
 """Events that are no classes of the engine: those of a run's recorder, then those of people's edits and of bundles."""

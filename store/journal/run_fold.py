@@ -64,6 +64,11 @@ def _resumed(line: Line) -> dict[str, Any]:
     return {"epoch": epoch, "best_epoch": line.fields.get("best_epoch")}
 
 
+def _queued(line: Line) -> dict[str, Any]:
+    """A run that ended waits to be continued."""
+    return {"state": "queued", **dict.fromkeys(("reason", "ended_at", "exit_code", "signal"))}
+
+
 def _stopping(line: Line) -> dict[str, Any]:
     return {"state": "stopping", "reason": line.fields.get("reason")}
 
@@ -82,6 +87,7 @@ def _epoch_finished(line: Line) -> dict[str, Any]:
 
 _CHANGES: dict[str, Callable[[Line], dict[str, Any]]] = {
     "run_started": _started,
+    "run_queued": _queued,
     "heartbeat": _given,
     "run_resumed": _resumed,
     "dataset_used": _given,

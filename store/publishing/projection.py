@@ -29,6 +29,10 @@ _CALLS = (
     "INSERT INTO api_calls BY NAME SELECT $1 AS run_id, $2 AS provider, $3 AS model, "
     "* EXCLUDE (written_at, place) REPLACE (make_timestamp(CAST(sent_at * 1000000 AS BIGINT)) AS sent_at) FROM incoming",
 )
+_VERDICT_COLUMNS = (
+    "dataset", "claim", "fingerprint", "verdict", "metric", "subgroup", "difference", "ci_low", "ci_high", "p_value",
+    "p_holm", "margin", "users", "runs", "runs_against", "note",
+)  # fmt: skip
 
 
 def read_table(line: Line, warnings: list[str]) -> pa.Table | None:
@@ -228,6 +232,30 @@ class Projector:
 
     def _on_run_renamed(self, source: str, line: Line) -> None:
         self._rows.update(line.fields["run_id"], {"name": line.fields["name"]})
+
+    def _on_study_declared(self, source: str, line: Line) -> None:
+        f = line.fields
+        self._connection.execute(
+            "INSERT INTO study_files SELECT $1, $2, $3, $4 WHERE NOT EXISTS "
+            "(SELECT 1 FROM study_files WHERE sha256 = $1 AND study = $2)",
+            [f["sha256"], f["study"], f["text"], utc(line.at)],
+        )
+        for claim in f["claims"]:
+            values = [claim[name] for name in ("dataset", "claim", "sentence", "fingerprint")]
+            self._connection.execute(
+                "INSERT INTO study_claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [f["study"], *values, f["sha256"], claim["seeds"], utc(line.at)],
+            )
+
+    def _on_study_judged(self, source: str, line: Line) -> None:
+        f = line.fields
+        for verdict in f["verdicts"]:
+            values = {name: verdict.get(name) for name in _VERDICT_COLUMNS}
+            columns = {"study": f["study"], "sha256": f["sha256"], "judged_at": utc(line.at)} | values
+            places = ", ".join("?" * len(columns))
+            self._connection.execute(
+                f"INSERT INTO study_verdicts ({', '.join(columns)}) VALUES ({places})", list(columns.values())
+            )
 
     def _insert(self, line: Line, query: str, values: list[Any]) -> bool:
         table = read_table(line, self._warnings)

@@ -46,7 +46,7 @@ def list_runs(
     Args:
         metrics: those that get a column besides HEADLINE_METRICS, named by `metric_column`.
     """
-    return cast(list[ListedRun], _many_now(store, store.rows(_listed(limit, metrics), [group, tag])))
+    return cast(list[ListedRun], with_present_states(store, store.rows(_listed(limit, metrics), [group, tag])))
 
 
 def list_runs_json(
@@ -99,7 +99,7 @@ def list_changed(
     found: dict[str, ListedRun] = {}
     if changed:
         parameters = [None, None, changed] if "$3" in query else [None, None]
-        read = cast(list[ListedRun], _many_now(store, store.rows(query, parameters)))
+        read = cast(list[ListedRun], with_present_states(store, store.rows(query, parameters)))
         found = {row["run_id"]: row for row in read}
     known = {run_id: found.get(run_id) or rows.get(run_id) for run_id in fresh}
     return fresh, {run_id: row for run_id, row in known.items() if row is not None}
@@ -136,8 +136,8 @@ def _queued(store: Store, rows: Sequence[dict[str, Any]]) -> set[str]:
     return Queue(store.home).active() if any(row["state"] == "queued" for row in rows) else set()
 
 
-def _many_now(store: Store, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Apply `_now` to many rows, decoding equal settings only once."""
+def with_present_states(store: Store, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of runs with their JSON columns decoded, equal settings only once, and each with its state of this moment."""
     decoded: dict[str, Any] = {}
     for row in rows:
         text = row["config"]

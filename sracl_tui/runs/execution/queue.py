@@ -97,6 +97,30 @@ def _put(home: Home, queue: Queue, request: RunRequest, *, first: bool) -> RunRe
     return request
 
 
+def enqueue_again(home: Home, run_ids: Sequence[str]) -> None:
+    """Put runs that ended before their test into the queue once more: they continue from their checkpoints.
+
+    Raises:
+        StoreBusy: a process executes one of them.
+        StoreError: the home cannot be written.
+    """
+    queue = Queue(home)
+    for run_id in run_ids:
+        folder = home.run_folder(run_id)
+        lock = RunLock(folder)
+        lock.acquire()
+        try:
+            journal = Journal(folder)
+            journal.append("run_queued", {})
+            journal.close()
+            queue.add([run_id])
+        finally:
+            lock.release()
+    _publish(home)
+    if queue.wanted and run_ids and not queue.works_elsewhere():
+        start_workers(home)
+
+
 def remove(home: Home, run_id: str) -> None:
     """Remove a waiting run; its state becomes `stopped`.
 

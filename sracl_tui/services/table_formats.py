@@ -25,11 +25,12 @@ def render(heads: Sequence[str], rows: Sequence[Sequence[str]], *, format_: Form
     if format_ == "md":
         lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
         return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |\n" for row in lines)
-    body = "".join(" & ".join(map(_escape_latex, row)) + r" \\" + "\n" for row in rows)
-    head = " & ".join(map(_escape_latex, heads)) + r" \\"
+    body = "".join(" & ".join(map(escape_latex, row)) + r" \\" + "\n" for row in rows)
+    head = " & ".join(map(escape_latex, heads)) + r" \\"
     columns = "l" + "r" * (len(heads) - 1)
     return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head}\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
 
 
-def _escape_latex(text: str) -> str:
+def escape_latex(text: str) -> str:
+    """Text with the characters replaced that LaTeX would read as commands."""
     return "".join(_LATEX.get(character, character) for character in text)

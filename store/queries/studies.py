@@ -1,0 +1,118 @@
+"""Studies: what was declared when, verdicts, and the runs that have the configs of a study's variants.
+
+Declarations and verdicts are events in the home's journal of edits, so a database that is rebuilt has them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict, cast
+
+from store.database.database import Store
+from store.errors import StoreBusy
+from store.home import Home
+from store.journal.journal import Journal
+from store.publishing.publish import publish
+from store.queries.runs import with_present_states
+from store.run_row import StoredRun
+
+
+class DeclaredClaim(TypedDict):
+    """A claim when it was declared first on a data set."""
+
+    claim: str
+    dataset: str
+    fingerprint: str
+    sha256: str
+    seeds: int
+    declared_at: Any
+
+
+def declare(home: Home, *, study: str, sha256: str, text: str, claims: Sequence[dict[str, Any]]) -> None:
+    """Record a study's file and claims (claim, dataset, sentence, fingerprint, seeds); it is on the disk when this returns."""
+    _edit(home, "study_declared", study=study, sha256=sha256, text=text, claims=list(claims))
+
+
+def record_verdicts(home: Home, *, study: str, sha256: str, verdicts: Sequence[dict[str, Any]]) -> None:
+    """Record verdicts, each a row of `study_verdicts` without study, file and time."""
+    _edit(home, "study_judged", study=study, sha256=sha256, verdicts=list(verdicts))
+
+
+def _edit(home: Home, event: str, **fields: Any) -> None:
+    home.create()
+    journal = Journal(home.edits)
+    journal.append(event, fields)
+    journal.close()
+    try:
+        publish(home, wait=5.0)
+    except StoreBusy:
+        return  # it waits in the journal; the next command that can publish takes it in
+
+
+def first_declarations(store: Store, study: str) -> dict[tuple[str, str], DeclaredClaim]:
+    """The first declaration of each claim, by claim and data set."""
+    rows = store.rows(
+        "SELECT claim, dataset, fingerprint, sha256, seeds, declared_at FROM study_claims WHERE study = ? "
+        "QUALIFY row_number() OVER (PARTITION BY claim, dataset ORDER BY declared_at) = 1",
+        [study],
+    )
+    return {(row["claim"], row["dataset"]): cast(DeclaredClaim, row) for row in rows}
+
+
+def declared_fingerprints(store: Store, study: str) -> set[tuple[str, str, str]]:
+    """Claim, data set and fingerprint of every declaration of a study."""
+    rows = store.tuples("SELECT DISTINCT claim, dataset, fingerprint FROM study_claims WHERE study = ?", [study])
+    return {(claim, dataset, fingerprint) for claim, dataset, fingerprint in rows}
+
+
+def last_verdicts(store: Store, study: str) -> list[dict[str, Any]]:
+    """The newest verdict on each claim and data set."""
+    return store.rows(
+        "SELECT * FROM study_verdicts WHERE study = ? "
+        "QUALIFY row_number() OVER (PARTITION BY claim, dataset ORDER BY judged_at DESC) = 1 ORDER BY dataset, claim",
+        [study],
+    )
+
+
+def verdict_counts(store: Store) -> dict[str, dict[str, int]]:
+    """How many claims of each study have each verdict, by study."""
+    rows = store.rows(
+        "SELECT study, verdict, count(*) AS claims FROM (SELECT * FROM study_verdicts QUALIFY row_number() OVER "
+        "(PARTITION BY study, claim, dataset ORDER BY judged_at DESC) = 1) GROUP BY ALL ORDER BY ALL"
+    )
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        found.setdefault(row["study"], {})[row["verdict"]] = row["claims"]
+    return found
+
+
+def runs_of_configs(store: Store, hashes: Sequence[str]) -> list[StoredRun]:
+    """Training runs with any of these config hashes, oldest first, each with its state of this moment."""
+    rows = store.rows(
+        "SELECT * FROM runs WHERE kind = 'train' AND list_contains($1, config_hash) ORDER BY created_at, run_id",
+        [sorted(set(hashes))],
+    )
+    return cast(list[StoredRun], with_present_states(store, rows))
+
+
+def pace(store: Store, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Measured times by run id: seconds_per_step, seconds_to_best, seconds_train, seconds_inference, peak_memory (MiB), usd."""
+    rows = store.rows(
+        """
+        WITH epochs AS (
+            SELECT m.run_id, m.epoch, max(m.step) AS step,
+                max(m.value) FILTER (m.split = 'train') AS seconds, max(m.value) FILTER (m.split = 'valid') AS evaluation
+            FROM metrics m WHERE m.name = 'seconds' AND list_contains($1, m.run_id) GROUP BY ALL
+        ), steps AS (
+            SELECT *, step - coalesce(lag(step) OVER (PARTITION BY run_id ORDER BY epoch), 0) AS steps FROM epochs
+        )
+        SELECT r.run_id, median(s.seconds / nullif(s.steps, 0)) AS seconds_per_step,
+            sum(s.seconds) FILTER (s.epoch <= r.best_epoch) AS seconds_to_best, sum(s.seconds) AS seconds_train,
+            median(s.evaluation) AS seconds_inference, any_value(r.peak_memory_bytes) / 1048576.0 AS peak_memory,
+            any_value(c.usd) AS usd
+        FROM runs r LEFT JOIN steps s USING (run_id) LEFT JOIN run_costs c USING (run_id)
+        WHERE list_contains($1, r.run_id) GROUP BY r.run_id
+        """,
+        [list(run_ids)],
+    )
+    return {row["run_id"]: {name: v for name, v in row.items() if name != "run_id" and v is not None} for row in rows}

@@ -1,0 +1,269 @@
+"""Studies through the queue: what is run, what is reused, what continues, and what is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.evaluation.significance import compare
+from engine.events import EpochFinished
+from sracl_tui.runs.request import RunRequest
+from sracl_tui.studies.library import find_study
+from sracl_tui.studies.running import StudyOptions, run_study
+from store.home import Home
+from store.journal.journal import read_events
+from store.maintenance import repair_home
+from store.opening import open_store
+from store.queries import runs, studies
+from store.queue import Queue
+from tests.studies.conftest import SMALL, STUDY
+from tests.support.commands import sracl_process
+from tests.support.inside_queue import Inside
+
+
+def document(sracl: Any, home: Path, *words: str, code: int = 0) -> Any:
+    return json.loads(sracl("study", *words, "--json", home=home, code=code).stdout)
+
+
+def change(home: Path, old: str, new: str) -> None:
+    path = home / "studies" / "tiny.toml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def test_a_study_is_run_once_and_finished_runs_are_never_run_again(sracl, home, inside) -> None:
+    found = document(sracl, home, "run", "tiny")
+    assert inside.submitted == []
+    assert found["counts"] == {"finished": 4, "open": 0, "interrupted": 0, "missing": 0}
+    verdicts = {one["claim"]: one for one in found["verdicts"]}
+    assert list(verdicts) == ["gain", "tail", "rank", "llm"]
+    assert verdicts["rank"]["verdict"] == "supported"
+    assert (verdicts["llm"]["verdict"], verdicts["llm"]["reason"]) == ("not run", "there is none here")
+    assert verdicts["gain"]["declaration"].startswith("declared on ")
+    assert "of its runs were finished" not in verdicts["gain"]["declaration"]
+    assert verdicts["gain"]["users_counted"] == 60 > verdicts["tail"]["users_counted"] > 0
+    assert verdicts["gain"]["p_holm"] is not None
+    assert verdicts["rank"]["p_holm"] is None
+
+
+def test_the_numbers_are_those_of_the_ranks(sracl, home) -> None:
+    found = {one["claim"]: one for one in json.loads(exported(sracl, home))["verdicts"]}["gain"]
+    with open_store(Home(home)) as store:
+        sides = [
+            [runs.ranks(store, run_id, "test")[1] for run_id in found[side]["runs"]] for side in ("against", "variant")
+        ]
+    (test,) = [one for one in compare(*sides, ks=(20,), names=("ndcg",)) if one.metric == "ndcg@20"]
+    assert found["difference"] == pytest.approx(test.difference, abs=1e-12)
+    assert found["p_value"] == pytest.approx(test.p_value, rel=1e-9)
+    ndcg = [float(np.where(ranks <= 20, 1 / np.log2(ranks + 1.0), 0).mean()) for ranks in sides[1]]
+    assert found["variant"]["values"] == pytest.approx(ndcg)
+    assert found["variant"]["seeds"] == [1, 2]
+    again = sracl(*found["command"].split()[1:], "--json", home=home).stdout
+    (tested,) = [test for test in json.loads(again)["tests"] if test["metric"] == "ndcg@20"]
+    assert tested["difference"] == pytest.approx(found["difference"], abs=1e-12)
+
+
+def exported(sracl: Any, home: Path) -> str:
+    sracl("study", "export", "tiny", "--out", str(home / "all.json"), home=home)
+    return (home / "all.json").read_text()
+
+
+def test_an_interrupted_study_goes_on_where_it_was(sracl, fresh, inside) -> None:
+    def stop_second(request: RunRequest) -> None:
+        if len(Inside.submitted) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    Inside.before = stop_second
+    stopped = sracl("study", "run", "tiny", "--headless", home=fresh, code=130)
+    assert "sracl study run tiny" in stopped.stderr
+    assert len(inside.submitted) == 1
+    with open_store(Home(fresh)) as store:
+        states = [row["state"] for row in runs.list_runs(store)]
+    assert sorted(states) == ["finished", "queued", "queued", "queued"]
+    Inside.before = None
+    first = list(inside.submitted)
+    found = document(sracl, fresh, "run", "tiny")
+    assert found["counts"]["finished"] == 4
+    assert len(inside.submitted) == 4
+    assert len(set(inside.submitted)) == 4
+    assert inside.submitted[:1] == first
+
+
+def test_a_stopped_run_continues_from_its_checkpoint(sracl, fresh, inside) -> None:
+    change(fresh, "epochs = 1", "epochs = 3\npatience = 3")
+
+    def stop(event: object) -> None:
+        if isinstance(event, EpochFinished) and event.epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    Inside.listener = stop
+    words = ("study", "run", "tiny", "--headless", "--claim", "rank", "--seeds", "1")
+    stopped = sracl(*words, home=fresh, code=1)
+    assert "stopped: asked to stop (SIGTERM)" in stopped.stderr
+    Inside.listener = None
+    again = sracl(*words, home=fresh)
+    assert "1 continued, 0 new" in again.stderr
+    (run_id,) = set(inside.submitted)
+    events = [line.event for _, line in read_events(fresh / "runs" / run_id)]
+    assert events.count("run_resumed") == 1
+    assert events.count("epoch_finished") == 3, "the first one was not trained again"
+    with open_store(Home(fresh)) as store:
+        assert runs.find_run(store, run_id)["state"] == "finished"
+        assert studies.pace(store, [run_id])[run_id]["seconds_per_step"] > 0
+    entries = [entry.state for entry in Queue(Home(fresh)).entries()]
+    assert entries == ["done"]
+
+
+def test_a_claim_that_is_changed_after_its_runs_says_so(sracl, home, inside) -> None:
+    change(home, "margin = 0.005\n[claims.tail]", "margin = 0.5\n[claims.tail]")
+    found = {one["claim"]: one for one in document(sracl, home, "run", "tiny")["verdicts"]}
+    assert inside.submitted == []
+    assert found["gain"]["changed"]
+    assert found["gain"]["declaration"].startswith("changed after it was declared on")
+    assert not found["tail"]["changed"]
+    assert "changed after it was declared" in sracl("study", "run", "tiny", home=home).stdout
+    change(home, "margin = 0.5\n[claims.tail]", "margin = 0.005\n[claims.tail]")
+    found = {one["claim"]: one for one in document(sracl, home, "run", "tiny")["verdicts"]}
+    assert not found["gain"]["changed"], "as it was declared first"
+
+
+def test_a_claim_that_comes_after_its_runs_says_so(sracl, home, inside) -> None:
+    with (home / "studies" / "tiny.toml").open("a") as file:
+        file.write(
+            '[claims.late]\nsentence = "It loses."\nvariant = "full"\nagainst = "plain"\ndirection = "lower"\nmargin = 0.005\n'
+        )
+    found = {one["claim"]: one for one in document(sracl, home, "run", "tiny")["verdicts"]}
+    assert found["late"]["declaration"].endswith("when 4 of its runs were finished")
+    assert inside.submitted == []
+
+
+def test_requirements_decide_the_exit_code(sracl, home, inside) -> None:
+    sracl("study", "run", "tiny", "--require", "rank=supported", "--require", "llm=not-run", home=home)
+    missed = sracl("study", "run", "tiny", "--require", "rank@demo=contradicted", home=home, code=1)
+    assert "required: rank@demo is supported, not contradicted" in missed.stderr
+    assert (
+        "was not judged on office"
+        in sracl("study", "run", "tiny", "--require", "rank@office=supported", home=home, code=1).stderr
+    )
+    for wrong in ("rank", "rank=good", "rang=supported"):
+        assert "--require" in sracl("study", "run", "tiny", "--require", wrong, home=home, code=2).stderr
+
+
+def test_seeds_are_added_by_the_declared_rule_up_to_its_cap(sracl, home, inside) -> None:
+    found = document(sracl, home, "run", "tiny", "--until-decided")
+    undecided = {one["claim"] for one in found["verdicts"] if one["outcome"] == "undecided"}
+    assert undecided, "60 users decide nothing"
+    assert len(inside.submitted) == 2
+    assert found["looks"] == 2
+    assert {one["claim"]: one["variant"]["seeds"] for one in found["verdicts"]}["gain"] == [1, 2, 3]
+    assert document(sracl, home, "run", "tiny")["counts"]["finished"] == 6, "seeds that were added stay"
+    change(home, "add = 1\ncap = 3", "")
+    assert "no rule that adds seeds" in sracl("study", "run", "tiny", "--until-decided", home=home, code=2).stderr
+
+
+def test_what_was_declared_and_judged_survives_a_rebuilt_database(sracl, home, inside) -> None:
+    place = Home(home)
+    with open_store(place) as store:
+        before = studies.last_verdicts(store, "tiny"), studies.first_declarations(store, "tiny")
+    assert {row["claim"]: row["verdict"] for row in before[0]}["rank"] == "supported"
+    place.database.write_bytes(b"damaged")
+    assert repair_home(place)
+    with open_store(place) as store:
+        assert (studies.last_verdicts(store, "tiny"), studies.first_declarations(store, "tiny")) == before
+
+
+def test_runs_of_any_origin_are_reused(sracl, home, inside, tmp_path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(STUDY.replace("Does anything gain?", "Once more?"))
+    found = document(sracl, home, "run", str(other))
+    assert inside.submitted == []
+    assert all(row["status"] == "finished" for row in found["runs"])
+    assert found["verdicts"][0]["declaration"].endswith("when 4 of its runs were finished")
+    given = tmp_path / "given.toml"
+    text = f'title = "Given?"\nseeds = 2\n{SMALL}\n[variants.full]\n[variants.elsewhere]\nruns = "plain-1"\n'
+    given.write_text(f'{text}[claims.x]\nsentence = "Equal."\nvariant = "full"\nagainst = "elsewhere"\nmargin = 0.1\n')
+    assert document(sracl, home, "run", str(given))["verdicts"][0]["outcome"] in (
+        "undecided",
+        "equivalent",
+        "supported",
+    )
+    given.write_text(given.read_text().replace("plain-1", "study-tiny"))
+    assert "several settings" in document(sracl, home, "run", str(given))["verdicts"][0]["reason"]
+    given.write_text(given.read_text().replace("study-tiny", "nothing"))
+    assert "nothing" in document(sracl, home, "run", str(given))["verdicts"][0]["reason"]
+
+
+def test_claims_that_cannot_be_run_here_are_listed_with_the_reason(sracl, fresh, inside, monkeypatch) -> None:
+    monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
+    found = document(sracl, fresh, "plan", "sracl-paper")
+    assert found["runs"] == []
+    assert all(
+        "there is no data set office" in one["reason"] or "version" in one["reason"] or "copy" in one["reason"]
+        for one in found["not_run"]
+    )
+    here = document(sracl, fresh, "plan", "sracl-paper", "--dataset", "demo", "--claim", "llm", "--claim", "gain")
+    reasons = {one["claim"]: one["reason"] for one in here["not_run"]}
+    assert "DEEPSEEK_API_KEY is not set" in reasons["llm"]
+    assert {(row["variant"], row["status"]) for row in here["runs"]} == {("sracl", "missing"), ("backbone", "missing")}
+    assert len(here["runs"]) == 10
+
+
+def test_a_plan_counts_what_is_there_and_says_what_so_many_seeds_can_show(sracl, home) -> None:
+    whole = document(sracl, home, "plan", "tiny")
+    assert whole["estimate"]["hours"] == 0
+    more = document(sracl, home, "plan", "tiny", "--seeds", "4")
+    assert more["counts"] == {"finished": 4, "open": 0, "interrupted": 0, "missing": 4}
+    assert more["estimate"]["hours"] > 0
+    assert more["estimate"]["usd"] == {"low": 0.0, "high": 0.0}
+    assert "from 2 finished runs" in more["estimate"]["variants"][0]["basis"]
+    smallest = [{one["claim"]: one["smallest"] for one in found["power"]} for found in (whole, more)]
+    assert smallest[1]["gain"] < smallest[0]["gain"]
+    assert smallest[0]["rank"] > 0
+    text = sracl("study", "plan", "tiny", "--seeds", "4", home=home).stdout
+    assert "4 to be run" in text
+    assert "not run: llm@demo: there is none here" in text
+
+
+def test_a_run_without_waiting_leaves_the_rest_to_the_queue(sracl, fresh, inside) -> None:
+    found = document(sracl, fresh, "run", "tiny", "--no-wait", "--claim", "rank", "--seeds", "1")
+    assert [row["variant"] for row in found["runs"]] == ["full"]
+    assert (
+        document(sracl, fresh, "run", "tiny", "--claim", "rank", "--seeds", "1")["verdicts"][0]["outcome"]
+        == "undecided"
+    )
+    assert len(inside.submitted) == 1
+    events = [line.event for _, line in read_events(fresh / "edits")]
+    assert events == ["study_declared", "study_judged"], "declared once, before the run"
+
+
+def test_a_failed_run_is_told_and_run_anew_the_next_time(sracl, fresh, inside) -> None:
+    change(fresh, "epochs = 1", "epochs = 1\nlr = 1e30\nbatch = 16")
+    failed = sracl("study", "run", "tiny", "--headless", "--claim", "rank", "--seeds", "1", home=fresh, code=1)
+    assert "failed: " in failed.stderr
+    assert "no longer a number" in failed.stderr
+    sracl("study", "run", "tiny", "--headless", "--claim", "rank", "--seeds", "1", home=fresh, code=1)
+    assert len(set(inside.submitted)) == len(inside.submitted) == 2
+
+
+def test_real_processes_of_the_real_queue(fresh) -> None:
+    done = sracl_process(fresh, "study", "run", "tiny", "--headless", "--claim", "rank", "--seeds", "1", "--json")
+    found = json.loads(done.stdout)
+    assert found["counts"]["finished"] == 1
+    assert "1/1: full, demo, seed 1" in done.stderr
+    assert "finished after" in done.stderr
+
+
+def test_options_are_checked_before_anything_is_run(sracl, fresh, inside) -> None:
+    assert "no claim 'gan'" in sracl("study", "run", "tiny", "--claim", "gan", home=fresh, code=2).stderr
+    assert "no study 'tinny'" in sracl("study", "run", "tinny", home=fresh, code=2).stderr
+    outcome = run_study(
+        Home(fresh), find_study(Home(fresh), "tiny"), StudyOptions(claims=("llm",)), report=lambda text: None
+    )
+    assert inside.submitted == []
+    assert [one.outcome for one in outcome.judgements if one.claim.name == "llm"] == ["not run"]
