@@ -158,6 +158,11 @@ def _problems_of_parts(config: Config) -> list[str]:
             for name in config.method.parts or ()
             if name not in counted
         ]
+    intent = config.parts.intent
+    if intent.representation == "mean" and intent.pair != "augmented":
+        problems.append(
+            f"parts.intent.representation: the views of {intent.pair} are read at the last item; take mean with parts.intent.pair = augmented"
+        )
     if not problems and not any(config.weight(part) > 0 for part in definition.parts):
         problems.append("method.parts: every part has the weight 0, so that nothing is trained")
     return problems

@@ -313,8 +313,8 @@ ICLREC = Method(
     family="contrastive",
     passes="3, two of them over shorter views, and 1 without gradient for each training prefix before every epoch",
     source="ICLRec, WWW 2022, arXiv 2202.02519, with the settings of its scripts",
-    ours="Intents and contrasts are those of the hidden state at the last item of a prefix, where the released code has the mean over all places "
-    "of one sequence of each user, padding included; k-means starts once, not five times, and in torch; both contrasts read one pass.",
+    ours="Intents and contrasts are those of the hidden state at the last item of a prefix, or of the mean over its items (parts.intent.representation = "
+    "mean), where the released code averages over all places of one sequence of each user, padding included; k-means starts once, not five times, and in torch; both contrasts read one pass.",
 )
 MCLREC = Method(
     parts=("rec", "augmented", "meta"),

@@ -129,6 +129,9 @@ class IntentSettings(ContrastSettings):
     pair: Annotated[Literal["same_target", "augmented"], Hash(omit_default=True)] = "same_target"
     """Which two views have an intent: those of `same_target`, each that of its own hidden state (ICSRec), or those of
     `augmented`, both that of the prefix itself (ICLRec)."""
+    representation: Annotated[Literal["last", "mean"], Hash(omit_default=True)] = "last"
+    """What is clustered and contrasted: the hidden state at the last item, or the mean of those at all items without padding
+    (pair = augmented alone)."""
     clusters: int = Field(default=256, ge=2)
     """Intents: clusters of the hidden states of all training prefixes, made anew by k-means before every epoch."""
     kin: bool = True

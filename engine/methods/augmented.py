@@ -198,3 +198,10 @@ def states_of(hidden: Tensor | States, count: int, window: int) -> Tensor:
     places = (hidden.rows + 1) * window - 1 - behind
     width = hidden.hidden.shape[1]
     return hidden.hidden.new_zeros(count * window, width).index_copy(0, places, hidden.hidden).view(count, -1)
+
+
+def mean_of(hidden: Tensor | States, count: int, window: int) -> Tensor:
+    """(C, D) mean of the states at all items of each of `count` views."""
+    assert isinstance(hidden, States)
+    lengths = torch.bincount(hidden.rows, minlength=count)[:, None]
+    return states_of(hidden, count, window).view(count, window, -1).sum(1) / lengths

@@ -87,6 +87,7 @@ def with_value(path: str, value) -> Config:
     also = {"semantics.unit": {"retrieval.pool": "users"}, "model.mask": {"model.backbone": "bert4rec"}}
     also |= {f"model.filter_{name}": {"model.backbone": "bsarec"} for name in ("mix", "bands")}
     also |= {"parts.rec.negatives": {"parts.rec.loss": "ss"}, "parts.rec.gbce_t": {"parts.rec.loss": "gbce"}}
+    also |= {"parts.intent.representation": {"parts.intent.pair": "augmented"}}
     section, part, *_ = path.split(".")
     active = {"method.parts": ["rec"] if part == "rec" else ["rec", part]} if section == "parts" else {}
     return build_config(also.get(path, {}), active, {path: value})

@@ -66,6 +66,7 @@ COUNTS = {
     "parts.intent.similarity": ("cosine", "losses", ICSREC),
     "parts.intent.clusters": (5, "losses", ICSREC),
     "parts.intent.kin": (False, "losses", ICSREC),
+    "parts.intent.representation": ("mean", "losses", ICSREC | {"method": "iclrec"}),
     "parts.intent.pair": ("same_target", "losses", ICSREC | {"method": "iclrec"}),
     "parts.align.weight": (0.5, "losses", CON),
     "parts.align.temperature": (0.5, "losses", CON),

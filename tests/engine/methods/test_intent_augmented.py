@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,7 +13,7 @@ from engine.data.batching.shared_windows import SharedWindows
 from engine.data.batching.windows import Windows
 from engine.data.dataset import TRAIN
 from engine.errors import ConfigError
-from engine.methods.base import Anchors
+from engine.methods.base import Anchors, View
 from engine.methods.encoding import encode_views
 from engine.methods.model import Model
 from engine.training import checkpoint
@@ -21,6 +23,7 @@ from tests.support.slow_contrast import assert_same, slow_contrast
 N = 6
 NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0}
 ICLREC = {"method": "iclrec", "parts.intent.clusters": 4}
+MEAN = {"parts.intent.representation": "mean"}
 WINDOWS = {"prefix": Windows, "sequence": SharedWindows}
 
 
@@ -117,10 +120,92 @@ def test_views_that_are_read_at_every_item_are_contrasted_at_the_last(build):
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-11)
 
 
-def test_padded_windows_give_the_same(build):
+def states_of_each(model, views, windows):
+    """States (L, D) of each sequence of each view."""
+    every = encode_views(model.backbone, [replace(view, read="every", key=None) for view in views], windows)
+    return [
+        [found.hidden[found.rows == row] for row in range(len(view))] for view, found in zip(views, every, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("mode", WINDOWS)
+def test_means_of_all_states_in_place_of_the_last_one(build, mode):
+    model, dataset, windows = build(WINDOWS[mode], mode=mode, **MEAN)
+    part, ids = model.parts["intent"], torch.from_numpy(dataset.anchors.ids(TRAIN)[:12])
+    users = dataset.anchors.user_ids[ids.numpy() - 1]
+
+    def kin(a, b):
+        return a == b or (mode == "sequence" and users[a] == users[b])
+
+    def slow():
+        batch = Anchors(ids=ids, targets=windows.targets[ids], windows=windows)
+        h, first, second = states_of_each(model, part.views(batch), windows)
+        assert [len(states) for states in h] == windows.anchor_runs(ids).lengths.tolist()
+        intents = [intent_of(states.mean(0), part.centroids) for states in h]
+        assert 1 < len(set(intents)) < len(intents)
+        near = [part.centroids[number] / part.centroids[number].norm() for number in intents]
+        return sum(slow_contrast([states.mean(0) for states in view], near, kin=kin) for view in (first, second)) / 2
+
+    assert_same(model, lambda: model.losses(ids, windows).terms["loss_intent"], slow)
+
+
+def test_the_recommendation_loss_and_the_instance_contrast_are_the_same_beside_means(build):
+    found = []
+    for settings in ({}, MEAN):
+        model, dataset, windows = build(**settings)
+        seen = []
+        encode_at = model.backbone.encode_at
+        model.backbone.register_forward_hook(lambda _, args, output, seen=seen: seen.append(len(args[0].last)))
+        model.backbone.encode_at = lambda packed, *args, seen=seen, encode_at=encode_at: (
+            seen.append(len(packed.last)),
+            encode_at(packed, *args),
+        )[1]
+        torch.manual_seed(3)
+        found.append(model.losses(torch.from_numpy(dataset.anchors.ids(TRAIN)[:10]), windows).terms)
+        assert seen == [30]
+    for name in ("loss_rec", "loss_augmented"):
+        torch.testing.assert_close(found[0][name], found[1][name], rtol=1e-9, atol=1e-11)
+    assert not torch.allclose(found[0]["loss_intent"], found[1]["loss_intent"])
+
+
+def test_the_clusters_are_those_of_the_means(build):
+    model, dataset, windows = build(dropout=0.5, **MEAN)
+    part, train = model.parts["intent"], torch.from_numpy(dataset.anchors.ids(TRAIN))
+
+    def encode(ids):
+        raise AssertionError("the last state is not read")
+
+    state = torch.get_rng_state()
+    model.before_epoch(1, encode, None)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.backbone.training
+    model.eval()
+    (states,) = states_of_each(model, [View(train)], windows)
+    means = torch.stack([rows.mean(0) for rows in states]).detach()
+    for number in range(4):  # 20 iterations are enough here
+        own = means[part.intents_of(means) == number]
+        assert len(own) == part.sizes[number]
+        torch.testing.assert_close(part.centroids[number], own.mean(0))
+
+
+def test_means_that_cannot_be_taken_are_refused(prepare):
+    with pytest.raises(
+        ConfigError, match=r"parts.intent.representation: .* take mean with parts.intent.pair = augmented"
+    ):
+        build_config({"method": "icsrec"}, MEAN)
+    with pytest.raises(ConfigError) as refused:
+        build_config(ICLREC, MEAN, {"backbone": "dul"})
+    assert "parts.intent" not in refused.value.message, "the method's pair is known, though a name is not"
+    for backbone in ("bert4rec", "bsarec"):
+        with pytest.raises(ConfigError, match=f"backbone {backbone} cannot give the states at every item"):
+            prepare(**ICLREC, **MEAN, backbone=backbone, semantics=None)
+
+
+@pytest.mark.parametrize("settings", [{}, {"parts.intent.representation": "mean"}], ids=["last", "mean"])
+def test_padded_windows_give_the_same(build, settings):
     found = []
     for windows in (Windows, PaddedWindows):
-        model, dataset, made = build(windows)
+        model, dataset, made = build(windows, **settings)
         torch.manual_seed(5)
         found.append(model.losses(torch.from_numpy(dataset.anchors.ids(TRAIN)[:12]), made).terms)
     assert found[0]["loss_intent"] > 0
@@ -162,9 +247,10 @@ def test_views_that_no_part_of_the_method_makes_are_refused(prepare):
     prepare(**settings | {"parts.intent.pair": "same_target"})
 
 
+@pytest.mark.parametrize("representation", ["last", "mean"])
 @pytest.mark.parametrize("mode", WINDOWS)
-def test_a_stopped_training_goes_on_as_if_it_had_not_been(prepare, run, mode, tmp_path):
-    settings = ICLREC | {"semantics": None, "mode": mode}
+def test_a_stopped_training_goes_on_as_if_it_had_not_been(prepare, run, mode, representation, tmp_path):
+    settings = ICLREC | {"semantics": None, "mode": mode, "parts.intent.representation": representation}
     left = iter([False, False, True])
     stopped = prepare(folder=tmp_path, stop=lambda: next(left), **settings)
     with pytest.raises(Stopped):

@@ -55,6 +55,12 @@ def test_the_device_refuses_what_a_gpu_refuses(machine):
         {"method": "coserec", "semantics": None, "parts.augmented.warmup": 0},
         {"method": "icsrec", "semantics": None, "parts.intent.clusters": 4},
         {"method": "iclrec", "semantics": None, "parts.intent.clusters": 4},
+        {
+            "method": "iclrec",
+            "semantics": None,
+            "parts.intent.clusters": 4,
+            "parts.intent.representation": "mean",
+        },
         {"method": "rlmrec-con"},
         {"method": "rlmrec-gen"},
         {"backbone": "gru4rec", "kind": "random"},
