@@ -38,7 +38,8 @@ def print_plan(made: Plan, estimated: Any, power: list[Any]) -> None:
     workers = f"{estimated.wall_hours:.1f} with {estimated.workers} workers" if estimated.workers > 1 else "one worker"
     out.print(f"time: about {estimated.hours:.1f} hours, {workers}", markup=False, highlight=False)
     usd = cost_line({"low": estimated.usd_low, "high": estimated.usd_high})
-    out.print(f"cost: {usd}, {estimated.prompts:,} prompts to ask", markup=False, highlight=False)
+    asked = "no endpoint is asked" if estimated.usd_high == 0 else f"{usd}, {estimated.prompts:,} prompts to ask"
+    out.print(f"cost: {asked}", markup=False, highlight=False)
     if power:
         out.print("\nThe smallest difference that is shown with a probability of .8", style="bold")
         cells = [power_cells(one, made.study, several=several) for one in power]

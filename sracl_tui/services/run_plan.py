@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 TYPICAL_EPOCHS = 35
 """Epochs until early stopping, assumed if no run of the config has finished."""
-BACKBONE_SECONDS, CONTRAST_SECONDS = 0.22e-3, 1.3e-3
+BACKBONE_SECONDS, CONTRAST_SECONDS, OTHER_SECONDS = 0.22e-3, 1.3e-3, 0.7e-3
 """Per training prefix and epoch on two cores, assumed if no run of the config has finished."""
+CONTRAST_PASSES = 14
+"""Encoder passes for each prefix behind CONTRAST_SECONDS: SRA-CL with ten neighbors; other methods have about three."""
 TEXTS_PER_SECOND = 80.0
 """Titles that MiniLM encodes in a second on two cores."""
 SEARCH_SECONDS = 0.4e-3
@@ -108,13 +110,23 @@ def _encoded(store: Store, encoder: str, texts: list[str]) -> int:
     return len(caches.known_vectors(store, encoder, [text_sha256(text) for text in set(texts)])[0]) if texts else 0
 
 
+def prefix_seconds(config: Config) -> float:
+    """Rule of thumb for a training prefix and epoch: the plain backbone's, SRA-CL's by its encoder passes, or three passes."""
+    if config.is_plain:
+        return BACKBONE_SECONDS
+    if not config.contrasts or config.own_method:
+        return CONTRAST_SECONDS if config.own_method else OTHER_SECONDS
+    inter = 1 + config.retrieval.k if "inter" in config.active else 0
+    return CONTRAST_SECONDS * (1 + inter + 2 * ("intra" in config.active)) / CONTRAST_PASSES
+
+
 def training_estimate(needs: Needs, store: Store) -> tuple[float, str]:
     """Estimated seconds of training, and the basis of the estimate."""
     config = needs.config
     seen = runs.epoch_seconds(store, dataset_name=needs.dataset.name, config_hash=config.config_hash())
     if seen is not None:
         return seen["seconds"] * seen["epochs"], f"from {seen['runs']} finished runs of this config"
-    each = BACKBONE_SECONDS if config.is_plain else CONTRAST_SECONDS
+    each = prefix_seconds(config)
     epochs = min(TYPICAL_EPOCHS, config.train.epochs)
     seconds = len(needs.dataset.anchors.ids(0)) * each * epochs
     return seconds, f"a rule of thumb for two cores and {epochs} epochs: no run of this config has finished yet"

@@ -17,7 +17,7 @@ from sracl_tui.studies.definition import Claim, Study
 from sracl_tui.studies.measures import Numbers, Side, command, rows_document
 from sracl_tui.studies.planning import Plan, PlannedClaim
 from store.database.database import Store
-from store.queries import datasets, studies
+from store.queries import studies
 from store.queries.studies import DeclaredClaim
 
 NOT_RUN = "not run"
@@ -224,7 +224,7 @@ def power_of(plan: Plan, judgements: Sequence[Judgement], store: Store) -> list[
     """Of each claim that can be run, at the number of seeds that is planned and at Holm's first, strictest level."""
     study = plan.study
     family = sum(one.primary and not one.claim.not_run for one in judgements)
-    users = {name: row["users"] for name in plan.datasets if (row := datasets.find(store, name)) is not None}
+    numbers = Numbers(store)
     found: list[Power] = []
     for one in judgements:
         if one.planned.reason:
@@ -232,7 +232,7 @@ def power_of(plan: Plan, judgements: Sequence[Judgement], store: Store) -> list[
         claim, dataset = one.claim, one.planned.dataset
         seeds = min((plan.seeds.get((name, dataset), study.seeds.first) for name in claim.variants), default=1)
         alpha = verdicts.ALPHA / study.seeds.looks / (family if one.primary else 1)
-        spread, basis = _spread(one, users.get(dataset, 0))
+        spread, basis = _spread(one, plan, numbers)
         smallest: float | None = None
         if spread is not None and (seeds > 1 or spread.users > 1):
             counts = (seeds if claim.against is not None else 0, seeds)
@@ -242,8 +242,8 @@ def power_of(plan: Plan, judgements: Sequence[Judgement], store: Store) -> list[
     return found
 
 
-def _spread(one: Judgement, users: int) -> tuple[Spread | None, str]:
-    """The spread of the runs that exist, else a prior: of users, only where all of them are compared."""
+def _spread(one: Judgement, plan: Plan, numbers: Numbers) -> tuple[Spread | None, str]:
+    """The spread of the runs that exist, else a prior; none of a measure of runs that no run has."""
     known = _estimate(one.planned, one.side, one.other)
     if known is not None and known.terms and max(known.seeds) > 1:
         return known.spread(), f"from {len(one.side.run_ids)} and {len(one.other.run_ids)} finished runs"
@@ -252,7 +252,11 @@ def _spread(one: Judgement, users: int) -> tuple[Spread | None, str]:
     if one.claim.of_ranks and counted:
         mean = next(side.mean for side in sides)
         return Spread.prior(mean, counted), f"a prior for {counted:,} users with this mean: too few runs are finished"
-    if one.claim.of_ranks and one.claim.users == "all" and users:
+    users = 0
+    if one.claim.of_ranks:
+        config = plan.study.config(one.claim.variant, one.planned.dataset)[0]
+        users = numbers.count_users(one.planned.dataset, one.claim.users, at_most=config.data.max_users)
+    if users:
         mean = PRIOR_MEANS.get(split_name(one.claim.metric)[0], 0.05)
         return Spread.prior(mean, users), f"a prior for {users:,} users and a mean of {mean:g}: no run is finished yet"
     return None, "no run is finished yet"

@@ -14,7 +14,7 @@ from engine.metric_registry import split_name
 from sracl_tui.services.comparison import subgroup_mask
 from sracl_tui.studies.definition import MEASURES, Claim
 from store.database.database import Store
-from store.queries import runs, studies
+from store.queries import datasets, runs, studies
 from store.run_row import StoredRun
 
 PACE = ("seconds_per_step", "seconds_to_best", "seconds_train", "seconds_inference", "peak_memory", "usd")
@@ -102,6 +102,16 @@ class Numbers:
             found[name] = float(np.mean(known)) if known and len(known) == len(values) else None
         return found
 
+    def count_users(self, dataset: str, subgroup: str, *, at_most: int | None = None) -> int:
+        """Users of a subgroup that are tested; 0 where the data set is not stored."""
+        row = datasets.find(self._store, dataset)
+        if row is None:
+            return 0
+        mask = self._mask(row, subgroup)
+        if mask is None:
+            return min(row["users"], at_most or row["users"])
+        return int(mask[1 : (at_most or len(mask)) + 1].sum())
+
     def _of_pace(self, run_id: str) -> dict[str, float]:
         if run_id not in self._pace:
             self._pace[run_id] = studies.pace(self._store, [run_id]).get(run_id, {})
@@ -130,7 +140,7 @@ class Numbers:
             self._ranks[run_id] = runs.ranks(self._store, run_id, SPLIT)
         return self._ranks[run_id]
 
-    def _mask(self, row: StoredRun, subgroup: str) -> NDArray[np.bool_] | None:
+    def _mask(self, row: Any, subgroup: str) -> NDArray[np.bool_] | None:
         key = (str(row["dataset_id"]), subgroup)
         if key not in self._masks:
             self._masks[key] = subgroup_mask(self._store, row, subgroup, SPLIT)

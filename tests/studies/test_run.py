@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.config_files import load_config
 from engine.evaluation.significance import compare
 from engine.events import EpochFinished
 from sracl_tui.runs.request import RunRequest
+from sracl_tui.services.run_plan import prefix_seconds
 from sracl_tui.studies.library import find_study
 from sracl_tui.studies.running import StudyOptions, run_study
 from store.home import Home
@@ -23,7 +25,7 @@ from store.opening import open_store
 from store.queries import runs, studies
 from store.queue import Queue
 from tests.studies.conftest import SMALL, STUDY
-from tests.support.commands import sracl_process
+from tests.support.commands import ROOT, sracl_process
 from tests.support.inside_queue import Inside
 
 
@@ -222,12 +224,32 @@ def test_a_plan_counts_what_is_there_and_says_what_so_many_seeds_can_show(sracl,
     assert more["estimate"]["hours"] > 0
     assert more["estimate"]["usd"] == {"low": 0.0, "high": 0.0}
     assert "from 2 finished runs" in more["estimate"]["variants"][0]["basis"]
+    text = sracl("study", "plan", "tiny", "--seeds", "4", home=home).stdout
+    assert "no endpoint is asked" in text
     smallest = [{one["claim"]: one["smallest"] for one in found["power"]} for found in (whole, more)]
     assert smallest[1]["gain"] < smallest[0]["gain"]
     assert smallest[0]["rank"] > 0
     text = sracl("study", "plan", "tiny", "--seeds", "4", home=home).stdout
     assert "4 to be run" in text
     assert "not run: llm@demo: there is none here" in text
+
+
+def test_a_variant_that_was_never_run_is_priced_by_the_speed_of_the_others(sracl, home) -> None:
+    with (home / "studies" / "tiny.toml").open("a") as file:
+        file.write(
+            '[variants.more]\nk = 8\n[claims.k]\nsentence = "More."\nvariant = "more"\nagainst = "full"\nmargin = 0.005\n'
+        )
+    (more,) = document(sracl, home, "plan", "tiny")["estimate"]["variants"]
+    assert (more["variant"], more["runs"]) == ("more", 2)
+    assert more["basis"].endswith("at the speed of 2 variants measured here")
+
+
+def test_the_rule_of_thumb_follows_the_passes_of_the_encoder() -> None:
+    names = ({}, {"k": 20}, {"alpha": 0.0}, {"method": "duorec"}, {"method": "plain"})
+    full, more, intra, other, plain = (prefix_seconds(load_config(settings=given)[0]) for given in names)
+    assert more / full == pytest.approx(24 / 14)
+    assert intra / full == pytest.approx(3 / 14)
+    assert plain < other < full
 
 
 def test_a_run_without_waiting_leaves_the_rest_to_the_queue(sracl, fresh, inside) -> None:
@@ -267,3 +289,30 @@ def test_options_are_checked_before_anything_is_run(sracl, fresh, inside) -> Non
     )
     assert inside.submitted == []
     assert [one.outcome for one in outcome.judgements if one.claim.name == "llm"] == ["not run"]
+
+
+@pytest.mark.parametrize("name", ["github-actions.yml", "gitlab-ci.yml"])
+def test_the_commands_of_continuous_integration_run(sracl, home, inside, name: str) -> None:
+    """With the tiny study in place of `quick`, whose claims it has not."""
+    text = (ROOT / "examples" / "ci" / name).read_text()
+    lines = [line.strip().removeprefix("- ") for line in text.splitlines()]
+    commands = [line.split()[1:] for line in lines if line.startswith("sracl ")]
+    assert [words[:3] for words in commands] == [
+        ["study", word, "quick"] for word in ("plan", "run", "report", "export")
+    ]
+    quick = find_study(Home(home), "quick")
+    for words in commands:
+        claims = [
+            word.partition("=")[0] for word, before in zip(words[1:], words, strict=False) if before == "--require"
+        ]
+        assert set(claims) <= set(quick.claims)
+        sracl(
+            *[
+                {"quick": "tiny", "gain=supported": "rank=supported", "placebo=supported": "llm=not-run"}.get(w, w)
+                for w in words
+            ],
+            home=home,
+        )
+    assert (home / "study.html").exists()
+    assert json.loads((home / "study.json").read_text())["verdicts"]
+    assert inside.submitted == []
