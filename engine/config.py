@@ -16,19 +16,12 @@ from pydantic_core import CoreSchema, core_schema
 
 from engine.errors import ConfigError
 from engine.extension_points import BACKBONES, BACKENDS, ENCODERS, PROVIDERS, SYNTHESIZERS
-from engine.method_table import METHODS, PARTS, Method, Needs, PartInfo, backbone_needs, name_of
+from engine.method_table import METHODS, PARTS, Method, Needs, PartInfo, Stage, Step, backbone_needs, epochs_of, name_of
 from engine.metric_registry import DEFAULT as RANK_METRICS
 from engine.metric_registry import LISTED as LIST_METRICS
-from engine.part_settings import PartsConfig, RecSettings
+from engine.part_settings import PartsConfig, RecSettings, words_of
 from engine.registry import Registry
-from engine.sections import Hash, Scope, Section
-
-
-def words_of(value: Any) -> Any:
-    """`hr,ndcg` and `[hr, ndcg]` as they are typed are lists."""
-    if not isinstance(value, str):
-        return value
-    return [word.strip() for word in value.strip().removeprefix("[").removesuffix("]").split(",") if word.strip()]
+from engine.sections import Hash, Scope, Section, hashed_tree
 
 
 @dataclass(frozen=True)
@@ -301,6 +294,21 @@ class Config(Section):
         return needs
 
     @property
+    def stages(self) -> tuple[tuple[Stage, int], ...]:
+        """The trainings before the main one that have a part which is on, with their epochs.
+
+        Raises:
+            ConfigError: an own method cannot be loaded.
+        """
+        on = (stage for stage in self.definition.stages if any(self.weight(part) > 0 for part in stage.parts))
+        return tuple((stage, epochs_of(stage, self.parts)) for stage in on)
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether the objective is the sum of its parts: one update for each batch, and no stage before with a part that is on."""
+        return self.definition.steps == (Step(),) and not self.stages
+
+    @property
     def contrasts(self) -> bool:
         """Whether a contrast of SRA-CL is on, as far as can be said without loading an own method."""
         if self.own_method:
@@ -310,7 +318,7 @@ class Config(Section):
     @property
     def is_plain(self) -> bool:
         """Whether the backbone is trained with its recommendation loss alone."""
-        return not self.own_method and self.active == ("rec",) and self.definition.is_simple
+        return not self.own_method and self.active == ("rec",) and self.is_simple
 
     def config_hash(self) -> str:
         """Hash of every setting that can change the result, by the `Hash` rules of the fields.
@@ -319,7 +327,7 @@ class Config(Section):
         called. Parts other than those of SRA-CL are included with their settings, in order; an own method by its content.
         """
         scopes = self._scopes()
-        tree = _hashed_tree(self, self, scopes)
+        tree = self._hashed(self)
         if "contrasts" in scopes and not self.own_method:
             off = {leaf: 0.0 for part, leaf in (("inter", "alpha"), ("intra", "beta")) if part not in self.active}
             tree["loss"] |= off  # the weight of a part that is not combined has no effect
@@ -350,27 +358,30 @@ class Config(Section):
                 "combined": self.method.parts,
                 "parts": self.parts.model_dump(mode="json", exclude_defaults=True),
             }
-        active, scopes = self.active, self._scopes()
+        active = self.active
         before = tuple(name for name in ("rec", "inter", "intra") if name in active)
         if (
             active == before
             and active[:1] == ("rec",)
-            and _hashed_tree(self, self.parts.rec, scopes) == _hashed_tree(self, RecSettings(), scopes)
-            and self.definition.is_simple
+            and self._hashed(self.parts.rec) == self._hashed(RecSettings())
+            and self.is_simple
         ):
             return None
         named = [
-            [name, _hashed_tree(self, getattr(self.parts, name), scopes) if name in PartsConfig.model_fields else {}]
+            [name, self._hashed(getattr(self.parts, name)) if name in PartsConfig.model_fields else {}]
             for name in active
         ]
         objective: dict[str, Any] = {
-            "name": "" if self.definition.is_simple else self.method.name,
+            "name": "" if self.is_simple else self.method.name,
             "parts": named,
         }
         read = {other for name in active for other in self.read_by(name) if other not in active}
         if read:
-            objective["read"] = {other: _hashed_tree(self, getattr(self.parts, other), scopes) for other in read}
+            objective["read"] = {other: self._hashed(getattr(self.parts, other)) for other in read}
         return objective
+
+    def _hashed(self, section: Section) -> dict[str, Any]:
+        return hashed_tree(section, scopes=self._scopes(), backbone=self.model.backbone)
 
     def differences(self, base: Config) -> dict[str, tuple[Any, Any]]:
         """`{"loss.alpha": (base's value, ours)}` for every setting in which the two differ.
@@ -386,20 +397,6 @@ def part_info(part: Any) -> PartInfo:
     """What is known of a part that is given by name or as a class."""
     name = name_of(part)
     return PARTS[name] if name in PARTS else PartInfo(code="", needs=part.needs)
-
-
-def _hashed_tree(config: Config, section: Section, scopes: frozenset[Scope]) -> dict[str, Any]:
-    """The fields of a section of `config` that enter its hash, as JSON values."""
-    values = section.model_dump(mode="json")
-    tree: dict[str, Any] = {}
-    for name, field in type(section).model_fields.items():
-        rule = next((extra for extra in field.metadata if isinstance(extra, Hash)), Hash())
-        value = getattr(section, name)
-        counts = rule.includes(value, field.default, scopes=scopes, backbone=config.model.backbone)
-        if counts and rule.applies_in(section):
-            whole = _hashed_tree(config, value, scopes) if isinstance(value, Section) else values[name]
-            tree[name] = whole if rule.identity is None else rule.identity(whole)
-    return tree
 
 
 def content_hash(value: Any, *, length: int = 16) -> str:

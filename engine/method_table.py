@@ -12,7 +12,7 @@ from enum import Flag, auto
 from typing import Any, Literal
 
 from engine.extension_points import BACKBONES
-from engine.part_settings import PartSettings
+from engine.part_settings import PartsConfig, PartSettings
 from engine.registry import Registry, attribute_of
 
 
@@ -109,15 +109,19 @@ class Method:
         staged = (part for stage in self.stages for part in stage.parts)
         return tuple({name_of(part): part for part in (*staged, *self.parts)}.values())
 
-    @property
-    def is_simple(self) -> bool:
-        """Whether it is the sum of its parts: one update for each batch, and no stage before."""
-        return self.steps == (Step(),) and not self.stages
-
 
 def name_of(part: Any) -> str:
     """The name of a part that is given by name or as a class."""
     return part if isinstance(part, str) else part.name
+
+
+def epochs_of(stage: Stage, parts: PartsConfig) -> int:
+    """Epochs of a stage, from the setting that it names, whether the part of the setting is on or off."""
+    _, name, leaf = stage.epochs.split(".")
+    if name in PARTS:
+        return getattr(getattr(parts, name), leaf)
+    part: Any = next(part for part in stage.parts if name_of(part) == name)
+    return getattr(part.settings.model_validate(parts.given(name)), leaf)
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -136,6 +140,10 @@ PARTS: Mapping[str, PartInfo] = {
     "align": PartInfo("engine.methods.align:Align", Needs.USER_VECTORS | Needs.ITEM_VECTORS),
     "reconstruct": PartInfo("engine.methods.reconstruct:Reconstruct", Needs.USER_VECTORS | Needs.ITEM_VECTORS),
     "distill": PartInfo("engine.methods.distill:Distill", Needs.USER_VECTORS | Needs.NEIGHBORS),
+    "mip": PartInfo("engine.methods.s3rec:Mip"),
+    "sp": PartInfo("engine.methods.s3rec:Sp", reads=("mip",)),
+    "aap": PartInfo("engine.methods.s3rec:Aap", reads=("mip",)),
+    "map": PartInfo("engine.methods.s3rec:Map", reads=("mip", "aap")),
 }
 """Our parts by name."""
 
@@ -359,6 +367,18 @@ LLMESR = Method(
     ours="Cross-entropy at the last item in place of binary cross-entropy at all items, where the released encoder sees the answer; the "
     "encoder is causal; neighbors are prefixes (retrieval.pool = users: one of each other user, as published) by the vectors that SRA-CL has.",
 )
+S3REC = Method(
+    parts=("rec",),
+    stages=(Stage("pretrain", ("mip", "sp", "aap", "map"), "parts.mip.epochs"),),
+    description="The plain backbone, pretrained on masked items, segments and attributes of items",
+    family="pretraining",
+    passes="4 that see both ways in each of 100 epochs of pretraining, then 1",
+    source="S3-Rec, CIKM 2020, arXiv 2008.07873",
+    ours="Its pretraining, parts.mip.epochs, comes on top of the epochs that all other methods have, and takes longer than these. It has "
+    "the batch of the run; losses are means over tokens or prefixes, not sums (parts.mip.reduction). Masked items are one learned vector, no "
+    "item; prefixes of one item have no segments; segments of others come from training interactions. Then L_rec of the run is trained, "
+    "in the released code binary cross-entropy at all items. Without attributes, aap and map are switched off, and the run says so.",
+)
 
 METHODS = Registry(
     kind="method",
@@ -377,6 +397,7 @@ METHODS = Registry(
         "rlmrec-con": "engine.method_table:RLMREC_CON",
         "rlmrec-gen": "engine.method_table:RLMREC_GEN",
         "llm-esr": "engine.method_table:LLMESR",
+        "s3rec": "engine.method_table:S3REC",
     },
     example="examples/own_method.py is one that works.",
     values=True,

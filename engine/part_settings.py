@@ -13,6 +13,13 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from engine.sections import Hash, Section
 
 
+def words_of(value: Any) -> Any:
+    """`hr,ndcg` and `[hr, ndcg]` as they are typed are lists."""
+    if not isinstance(value, str):
+        return value
+    return [word.strip() for word in value.strip().removeprefix("[").removesuffix("]").split(",") if word.strip()]
+
+
 class PartSettings(Section):
     """What every part has. Those of a part of your own are a subclass."""
 
@@ -93,12 +100,7 @@ class AugmentedSettings(ContrastSettings):
     @field_validator("operators", "short_operators", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
-        """`crop,mask` or `[crop, mask]` as it is typed is a list."""
-        return (
-            [word.strip() for word in value.strip("[] ").split(",") if word.strip()]
-            if isinstance(value, str)
-            else value
-        )
+        return words_of(value)
 
     @model_validator(mode="after")
     def _enough(self) -> AugmentedSettings:
@@ -166,6 +168,51 @@ class DistillSettings(PartSettings):
     """Factor of this distance in the sum (LLM-ESR's alpha); 0 switches it off. The neighbors are those of `retrieval`."""
 
 
+class MipSettings(PartSettings):
+    """S3-Rec's pretraining and its first task, masked items: a masked item scores above one that the prefix does not hold."""
+
+    epochs: int = Field(default=100, ge=0)
+    """Epochs of the pretraining, in which all its tasks are trained together (mip, sp, aap, map); 0 leaves it out."""
+    mask: float = Field(default=0.2, ge=0.0, le=1.0)
+    """Probability that an item of a prefix is masked (mip, aap, map); its last one always is."""
+    form: Literal["released", "single"] = "released"
+    """How much one score is above another (mip, sp): the difference of their sigmoids, which bounds a term to 0.31 .. 1.31
+    (`released`), or of the scores themselves (`single`)."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Losses of the pretraining: means over tokens or prefixes, or the released sums, which grow with batch and length."""
+
+
+class SpSettings(PartSettings):
+    """Segments: what surrounds a segment of a prefix scores above another segment with it (S3-Rec's pretraining)."""
+
+    weight: float = Field(default=0.5, ge=0.0)
+    """Factor of this task in the pretraining; 0 switches it off."""
+
+
+class AapSettings(PartSettings):
+    """Attributes of items that are not masked, from their states (S3-Rec's pretraining); which attributes there are."""
+
+    weight: float = Field(default=0.2, ge=0.0)
+    """Factor of this task in the pretraining; 0 switches it off."""
+    fields: tuple[str, ...] = ()
+    """Item texts whose values are attributes (aap, map), each of which the data set must have; none means those it has of
+    brand, category, categories, subcategory, genre and genres."""
+    floor: int = Field(default=5, ge=1)
+    """Items that an attribute must have at least (aap, map); one that all items have is none."""
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        return words_of(value)
+
+
+class MapSettings(PartSettings):
+    """Attributes of masked items, from the states in their place (S3-Rec's pretraining)."""
+
+    weight: float = Field(default=1.0, ge=0.0)
+    """Factor of this task in the pretraining; 0 switches it off."""
+
+
 class PartsConfig(Section):
     """A section for each of our parts; a part of your own has its own section, checked when its method is loaded."""
 
@@ -187,6 +234,14 @@ class PartsConfig(Section):
     """The reconstruction of texts."""
     distill: DistillSettings = DistillSettings()
     """The distance from the neighbors' mean."""
+    mip: MipSettings = MipSettings()
+    """The pretraining, and its task of masked items."""
+    sp: SpSettings = SpSettings()
+    """The pretraining's task of segments."""
+    aap: AapSettings = AapSettings()
+    """The pretraining's task of attributes of items that are seen."""
+    map: MapSettings = MapSettings()
+    """The pretraining's task of attributes of masked items."""
 
     @model_validator(mode="after")
     def _tables(self) -> PartsConfig:

@@ -47,3 +47,17 @@ class Hash:
             or self.scope not in scopes
             or backbone in self.ignored_by
         )
+
+
+def hashed_tree(section: Section, *, scopes: frozenset[Scope], backbone: str) -> dict[str, Any]:
+    """The fields of a section, and of those in it, that enter the hash of a config of these scopes and backbone, as JSON values."""
+    values = section.model_dump(mode="json")
+    tree: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        rule = next((extra for extra in field.metadata if isinstance(extra, Hash)), Hash())
+        value = getattr(section, name)
+        if rule.includes(value, field.default, scopes=scopes, backbone=backbone) and rule.applies_in(section):
+            within = isinstance(value, Section)
+            whole = hashed_tree(value, scopes=scopes, backbone=backbone) if within else values[name]
+            tree[name] = whole if rule.identity is None else rule.identity(whole)
+    return tree

@@ -190,6 +190,16 @@ class Part(nn.Module, ABC):
         """Why it cannot be trained on a backbone with these settings, as `has ...` or `cannot ...`; empty where it can."""
         return ""
 
+    @classmethod
+    def absent(cls, config: Config, dataset: Dataset) -> str:
+        """What a data set has not that it learns from, as `no item has ...`: it is switched off then, and the run says so; empty
+        where nothing is missing.
+
+        Raises:
+            ConfigError: a setting names what the data set has not.
+        """
+        return ""
+
     def start(self, backbone: Backbone) -> None:
         """Before the first step: change initial weights of the backbone."""
 

@@ -71,8 +71,14 @@ class Model(nn.Module):
         self.parts = nn.ModuleDict()
         self._weights: dict[str, float] = {}
         self._active: dict[str, Part] = {}
+        self.absent: dict[str, str] = {}
+        """What the data set has not, by the name of the part that is switched off for it."""
         for given in self.definition.all_parts:
-            if (weight := config.weight(given)) > 0:
+            if (weight := config.weight(given)) == 0:
+                continue
+            if reason := part_class(given).absent(config, dataset):
+                self.absent[name_of(given)] = reason
+            else:
                 self._weights[name_of(given)] = weight
                 self.parts[name_of(given)] = self._active[name_of(given)] = _built(given, config, context)
         for name, shared in context.shared.items():
@@ -109,12 +115,10 @@ class Model(nn.Module):
                 flat |= flatten(part.config.model_dump(), f"parts.{part.name}.")
         return {path: flat[path] for part in parts for path in part.scales if path in flat}
 
-    def epochs_of(self, stage: Stage) -> int:
-        """Epochs of a stage, from the setting that it names."""
-        section, name, leaf = stage.epochs.split(".")
-        assert section == "parts", "the number of epochs of a stage is a setting of one of its parts"
-        part = self._active.get(name)
-        return 0 if part is None else getattr(part.config, leaf)
+    @property
+    def stages(self) -> tuple[tuple[Stage, int], ...]:
+        """The trainings before the main one that have a part to train, with their epochs."""
+        return tuple((stage, epochs) for stage, epochs in self.config.stages if self.active(stage))
 
     def shared(self, name: str) -> Any:
         """What parts share under a name; none where no part has made it."""

@@ -1,9 +1,10 @@
-"""Operators that augment sequences of items: crop, mask, reorder, insert, substitute, and who may have which.
+"""Operators that augment sequences of items: crop, mask, reorder, insert, substitute, and who may have which; the masks and
+segments of a pretraining.
 
 All rows at once and without a loop over them: a row is padded behind its last item, and each operator is index work on the
 whole block, so that it runs on a GPU without waiting for it.
 
-Legend: C rows, n the window, O operators, V items. A place is counted from 0, the oldest item of the row.
+Legend: C rows, n the window, O operators, V items, N items of a long row. A place is counted from 0, the oldest item of the row.
 """
 
 from __future__ import annotations
@@ -70,6 +71,56 @@ def crop(rows: Rows, count: Tensor) -> Rows:
 def mask(rows: Rows, count: Tensor) -> Rows:
     """`count` (C,) distinct places hidden, the last one as likely as any."""
     return replace(rows, masked=rows.masked | _some_places(rows, count))
+
+
+def mask_last(rows: Rows, share: float) -> Rows:
+    """Each place hidden with probability `share`, and the last one always."""
+    drawn = torch.rand(rows.items.shape, device=rows.items.device) < share
+    last = _places(rows.items) == rows.lengths[:, None] - 1
+    return replace(rows, masked=rows.masked | (_real(rows.items, rows.lengths) & (drawn | last)))
+
+
+def segments(rows: Rows, source: Tensor) -> tuple[Rows, Rows, Rows]:
+    """What surrounds a segment of each row, the segment alone, and another one of as many items from `source` (N,) in its place.
+
+    A segment is a contiguous run of 1 to L // 2 items, each number as likely, from a uniform start; what is not there is hidden.
+    A row of one item has none: all three are the row.
+    """
+    half = rows.lengths // 2
+    count = torch.minimum(1 + (torch.rand(len(half), device=half.device) * half).long(), half)  # (C,)
+    begin = _start(rows.lengths, count)[:, None]
+    places = _places(rows.items)
+    inside = (places >= begin) & (places < begin + count[:, None])
+    drawn = torch.rand(
+        len(half), device=half.device, dtype=torch.float64
+    )  # float32 does not reach every item of a long row
+    starts = torch.minimum((drawn * (len(source) - count + 1)).long(), len(source) - count)[:, None]
+    index = (starts + places - begin).clamp(min=0, max=len(source) - 1)
+    outside = _real(rows.items, rows.lengths) & ~inside & (count > 0)[:, None]
+    other = torch.where(inside, source[index], rows.items)
+    return (
+        replace(rows, masked=rows.masked | inside),
+        replace(rows, masked=rows.masked | outside),
+        Rows(other, rows.lengths, rows.masked | outside),
+    )
+
+
+def draw_outside(rows: Rows, items: int) -> tuple[Tensor, Tensor]:
+    """For each place (C, n) an item of 1..`items`, each that its row does not hold as likely, and whether there is one (C,); where
+    there is none the item says nothing.
+    """
+    none = items + 1
+    held = torch.where(_real(rows.items, rows.lengths), rows.items, none).sort(dim=1).values  # (C, n)
+    repeated = held[:, 1:] == held[:, :-1]
+    held[:, 1:] = torch.where(repeated, none, held[:, 1:])
+    held = held.sort(dim=1).values  # each item once, ascending
+    free = items - (held < none).sum(1)  # (C,)
+    below = torch.where(held < none, held - 1 - _places(held), items)  # (C, n) free items below each that is held
+    drawn = torch.rand(held.shape, device=held.device, dtype=torch.float64)
+    number = torch.minimum((drawn * free[:, None]).long(), free[:, None] - 1).clamp(
+        min=0
+    )  # which of the free items, from 0
+    return (number + 1 + torch.searchsorted(below, number, right=True)).clamp(max=items), free > 0
 
 
 def reorder(rows: Rows, count: Tensor) -> Rows:

@@ -111,7 +111,7 @@ class Trainer:
         self.model = Model(config, dataset=dataset, windows=self._training_windows, semantics=moved).to(self.device)
         self._evaluator = Evaluator(config, dataset, self.windows)
         self._optimizers = self._new_optimizers()
-        self._stages = tuple((stage, self.model.epochs_of(stage)) for stage in self.model.definition.stages)
+        self._stages = self.model.stages
         self.state = LoopState(
             config_hash=config.config_hash(),
             dataset_sha256=dataset.sha256,
@@ -174,6 +174,8 @@ class Trainer:
         """
         if self.state.epoch == 0 and self.state.done == 0:
             self._report_items_without_vector()
+            for name, reason in self.model.absent.items():
+                self._report(Warned(message=f"part {name} is switched off: {reason}"))
             self._report_seen("initial")
             self._save(self.state)
         train = self.config.train

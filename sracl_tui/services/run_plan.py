@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config import Config
 from engine.extension_points import ENCODERS
+from engine.method_table import Step, name_of
 from sracl_tui.runs.dataset_access import DEMO, open_dataset
 from sracl_tui.runs.stages import factories
 from sracl_tui.runs.stages.cost_estimate import quote
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 TYPICAL_EPOCHS = 35
 """Epochs until early stopping, assumed if no run of the config has finished."""
-BACKBONE_SECONDS, CONTRAST_SECONDS, OTHER_SECONDS = 0.22e-3, 1.3e-3, 0.7e-3
+BACKBONE_SECONDS, CONTRAST_SECONDS, OTHER_SECONDS, PRETRAINING_SECONDS = 0.22e-3, 1.3e-3, 0.7e-3, 0.75e-3
 """Per training prefix and epoch on two cores, assumed if no run of the config has finished."""
 CONTRAST_PASSES = 14
 """Encoder passes for each prefix behind CONTRAST_SECONDS: SRA-CL with ten neighbors; other methods have about three."""
@@ -47,10 +48,8 @@ def plan(place: Home, config: Config) -> dict[str, Any]:
         prompts["usd"] = {"low": 0.0, "high": 0.0}
         if needs.textual:
             stages += semantic_stages(needs, store, prompts)
-        seconds, basis = training_estimate(needs, store)
-    stages.append(
-        {"stage": "train", "cached": False, "detail": f"at most {config.train.epochs} epochs", "seconds": seconds}
-    )
+        training, basis = training_stages(needs, store)
+    stages += training
     return {
         **prompts,
         "minutes": round(sum(stage["seconds"] for stage in stages) / 60, 2),
@@ -111,22 +110,50 @@ def _encoded(store: Store, encoder: str, texts: list[str]) -> int:
 
 
 def prefix_seconds(config: Config) -> float:
-    """Rule of thumb for a training prefix and epoch: the plain backbone's, SRA-CL's by its encoder passes, or three passes."""
-    if config.is_plain:
+    """Rule of thumb for a prefix and epoch of the main training: the plain backbone's, SRA-CL's by its encoder passes, or three passes."""
+    if config.own_method:
+        return CONTRAST_SECONDS
+    main = [name_of(part) for part in config.definition.parts if config.weight(part) > 0]
+    if main == ["rec"] and config.definition.steps == (Step(),):
         return BACKBONE_SECONDS
-    if not config.contrasts or config.own_method:
-        return CONTRAST_SECONDS if config.own_method else OTHER_SECONDS
+    if not config.contrasts:
+        return OTHER_SECONDS
     inter = 1 + config.retrieval.k if "inter" in config.active else 0
     return CONTRAST_SECONDS * (1 + inter + 2 * ("intra" in config.active)) / CONTRAST_PASSES
 
 
 def training_estimate(needs: Needs, store: Store) -> tuple[float, str]:
-    """Estimated seconds of training, and the basis of the estimate."""
+    """Estimated seconds of training, of stages before the main one too, and the basis of the estimate."""
+    rows, basis = training_stages(needs, store)
+    return sum(row["seconds"] for row in rows), basis
+
+
+def training_stages(needs: Needs, store: Store) -> tuple[list[dict[str, Any]], str]:
+    """Rows of the trainings before the main one, where there are any, and of that, and what their seconds rest on."""
     config = needs.config
-    seen = runs.epoch_seconds(store, dataset_name=needs.dataset.name, config_hash=config.config_hash())
-    if seen is not None:
-        return seen["seconds"] * seen["epochs"], f"from {seen['runs']} finished runs of this config"
     each = prefix_seconds(config)
-    epochs = min(TYPICAL_EPOCHS, config.train.epochs)
-    seconds = len(needs.dataset.anchors.ids(0)) * each * epochs
-    return seconds, f"a rule of thumb for two cores and {epochs} epochs: no run of this config has finished yet"
+    typical = min(TYPICAL_EPOCHS, config.train.epochs)
+    rows, before, assumed = [], 0, f"{typical} epochs"
+    for stage, epochs in config.stages:
+        if epochs:
+            seconds, _ = _epochs(needs, store, PRETRAINING_SECONDS, epochs, after=before, until=before + epochs)
+            detail = f"{epochs} epochs before the training, without validation"
+            rows.append({"stage": stage.name, "cached": False, "detail": detail, "seconds": seconds})
+            before, assumed = before + epochs, f"{assumed} after {epochs} of {stage.name}"
+    seconds, seen = _epochs(needs, store, each, typical, after=before)
+    detail = f"at most {config.train.epochs} epochs"
+    rows.append({"stage": "train", "cached": False, "detail": detail, "seconds": seconds})
+    if seen:
+        return rows, f"from {seen} finished runs of this config"
+    return rows, f"a rule of thumb for two cores and {assumed}: no run of this config has finished yet"
+
+
+def _epochs(
+    needs: Needs, store: Store, each: float, epochs: int, *, after: int, until: int | None = None
+) -> tuple[float, int]:
+    """Seconds of some epochs, by those of finished runs of the config and their number; by a prefix's seconds where there is none."""
+    name, key = needs.dataset.name, needs.config.config_hash()
+    seen = runs.epoch_seconds(store, dataset_name=name, config_hash=key, after=after, until=until)
+    if seen is None:
+        return len(needs.dataset.anchors.ids(0)) * each * epochs, 0
+    return seen["seconds"] * seen["epochs"], int(seen["runs"])

@@ -125,7 +125,8 @@ def _pace(plan: Plan, store: Store, dataset: Any, name: str) -> tuple[float, int
     prefixes, ratios = len(dataset.anchors.ids(0)), []
     configs = {run.config_hash: run.config for run in plan.runs if run.dataset == name}
     for key, config in configs.items():
-        seen = runs.epoch_seconds(store, dataset_name=dataset.name, config_hash=key)
+        before = sum(epochs for _, epochs in config.stages)
+        seen = runs.epoch_seconds(store, dataset_name=dataset.name, config_hash=key, after=before)
         if seen is not None:
             ratios.append(seen["seconds"] / (prefix_seconds(config) * prefixes))
     return (float(np.median(ratios)), len(ratios)) if ratios else (1.0, 0)

@@ -259,14 +259,20 @@ def ranks(store: Store, run_id: str, split: str) -> tuple[NDArray[np.int32], NDA
     return table["user_id"].to_numpy(), table["rank"].to_numpy()
 
 
-def epoch_seconds(store: Store, *, dataset_name: str, config_hash: str | None = None) -> dict[str, float] | None:
-    """Median seconds of an epoch and number of epochs in finished runs of a dataset; None without such runs."""
+def epoch_seconds(
+    store: Store, *, dataset_name: str, config_hash: str | None = None, after: int = 0, until: int | None = None
+) -> dict[str, float] | None:
+    """Median seconds of an epoch and number of epochs in finished runs of a dataset; None without such runs.
+
+    Args:
+        after: epochs at the beginning that do not count, those of a pretraining; `until` is the last one that does.
+    """
     rows = store.rows(
         "SELECT median(s.seconds) AS seconds, median(s.epochs) AS epochs, count(*) AS runs FROM (SELECT m.run_id, "
-        "median(m.value) AS seconds, max(m.epoch) AS epochs FROM metrics m JOIN runs r USING (run_id) WHERE m.name = 'seconds' "
+        "median(m.value) AS seconds, max(m.epoch) - $3 AS epochs FROM metrics m JOIN runs r USING (run_id) WHERE m.name = 'seconds' "
         "AND m.split = 'train' AND r.state = 'finished' AND r.dataset_name = $1 AND ($2 IS NULL OR r.config_hash = $2) "
-        "GROUP BY m.run_id) s",
-        [dataset_name, config_hash],
+        "AND m.epoch > $3 AND ($4 IS NULL OR m.epoch <= $4) GROUP BY m.run_id) s",
+        [dataset_name, config_hash, after, until],
     )
     return rows[0] if rows and rows[0]["runs"] else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from store.opening import open_store
 from tests.support import staged_method
 
 SMALL = ("--set", "max_users=40", "--set", "epochs=2", "--set", "threads=1", "--set", "max_length=8", "--headless")
+SECONDS = """SELECT sum(metrics.value) AS seconds FROM metrics JOIN runs USING (run_id) WHERE split = 'train' AND metrics.name = 'seconds'
+AND config_hash = (SELECT config_hash FROM runs WHERE run_id = 'whole') AND state = 'finished' AND {} GROUP BY run_id"""
 NAMED = ("--set", f"method={staged_method.__file__}:METHOD")
 
 
@@ -101,6 +104,27 @@ def test_it_resumes_inside_the_stage_and_is_reproduced(sracl: Any, home: Path) -
     assert one == other
     found = shown(sracl, home, "reproduce", "cut", "--headless")
     assert (found["pass"], found["exact"]) == (True, True)
+
+
+def test_a_dry_run_has_the_stage_and_its_time(sracl: Any, home: Path) -> None:
+    def planned(*words: str) -> Any:
+        return shown(sracl, home, "run", *SMALL, *words, "--dry-run")
+
+    whole = planned(*NAMED)
+    rows = {row["stage"]: row for row in whole["stages"]}
+    assert list(rows)[-2:] == ["recovery", "train"]
+    assert "finished runs" in whole["basis"]
+    for stage, which in (("recovery", "metrics.epoch <= 2"), ("train", "metrics.epoch > 2")):
+        took = shown(sracl, home, "sql", SECONDS.format(which))
+        assert rows[stage]["seconds"] == pytest.approx(statistics.median(row["seconds"] for row in took))
+    new = ("--set", "lr=0.0123", "--set", "parts.mip.epochs=7")  # no run has them
+    ours, plain = (planned("--set", f"method={name}", *new) for name in ("s3rec", "plain"))
+    assert [row["stage"] for row in ours["stages"]] == ["import", "pretrain", "train"]
+    assert [row["stage"] for row in plain["stages"]] == ["import", "train"]
+    assert "2 epochs after 7 of pretrain" in ours["basis"]
+    assert ours["stages"][-1] == plain["stages"][-1]
+    assert ours["stages"][1]["seconds"] > ours["stages"][-1]["seconds"]
+    assert "pretrain" in sracl("run", *SMALL, "--set", "method=s3rec", "--dry-run", home=home).stdout
 
 
 def test_progress_counts_the_epochs_of_the_stage(home: Path) -> None:

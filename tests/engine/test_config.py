@@ -68,6 +68,7 @@ def another(path: str):
     }
     special |= {"semantics.unit": "user", "model.width": 32, "model.backbone": "gru4rec"}
     special |= {"method.name": "plain", "method.parts": ["rec", "inter"]}
+    special |= {"parts.aap.fields": ["brand"]}
     special |= {f"parts.augmented.{name}": ["crop", "mask"] for name in ("operators", "short_operators")}
     if path in special:
         return special[path]
@@ -262,6 +263,31 @@ def test_settings_of_a_part_that_another_one_reads_are_in_the_hash_where_it_is_o
         build_config({"method.parts": ["rec", "intent"], "parts.augmented.crop": 0.2}).config_hash()
         == build_config({"method.parts": ["rec", "intent"]}).config_hash()
     )
+
+
+def test_a_pretraining_that_is_off_is_not_in_the_hash():
+    off = {f"parts.{task}.weight": 0 for task in ("mip", "sp", "aap", "map")}
+    plain = build_config({"method": "plain"})
+    assert build_config({"method": "s3rec"} | off).config_hash() == plain.config_hash()
+    assert build_config({"method": "s3rec"} | off).is_plain
+    assert not build_config({"method": "s3rec"} | off | {"parts.map.weight": 1}).is_plain
+    hashes = {  # settings of mip that other tasks read
+        build_config({"method": "s3rec"} | off | {"parts.map.weight": 1} | more).config_hash()
+        for more in (
+            {},
+            {"parts.mip.epochs": 3},
+            {"parts.mip.mask": 0.3},
+            {"parts.aap.floor": 3},
+            {"parts.sp.weight": 1},
+        )
+    }
+    assert len(hashes) == 5
+
+
+def test_the_stages_of_a_config():
+    assert build_config({"method": "plain"}).stages == ()
+    ((stage, epochs),) = build_config({"method": "s3rec", "parts.mip.epochs": 7}).stages
+    assert (stage.name, epochs) == ("pretrain", 7)
 
 
 def test_no_two_methods_share_a_hash():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ COSEREC = {"method": "coserec"}
 MCLREC = {"method": "mclrec"}
 CON, GEN = {"method": "rlmrec-con"}, {"method": "rlmrec-gen"}
 LLMESR = {"method": "llm-esr"}
+S3REC = {"method": "s3rec", "parts.mip.epochs": 1}
 COUNTS = {
     # path: (another value, where it shows, settings under which it is seen)
     "data.max_length": (3, "losses", {}),
@@ -74,6 +77,16 @@ COUNTS = {
     "parts.reconstruct.temperature": (0.2, "losses", GEN),
     "parts.reconstruct.mask": (0.5, "losses", GEN),
     "parts.distill.weight": (0.5, "losses", LLMESR),
+    "parts.mip.weight": (0.5, "losses", S3REC),
+    "parts.mip.epochs": (2, "losses", S3REC),
+    "parts.mip.mask": (0.6, "losses", S3REC),
+    "parts.mip.form": ("single", "losses", S3REC),
+    "parts.mip.reduction": ("sum", "losses", S3REC),
+    "parts.sp.weight": (0.9, "losses", S3REC),
+    "parts.aap.weight": (0.9, "losses", S3REC),
+    "parts.aap.fields": (["brand"], "losses", S3REC),
+    "parts.aap.floor": (7, "losses", S3REC),
+    "parts.map.weight": (0.5, "losses", S3REC),
     "synthesizer.kind": ("dot", "losses", {}),
     "synthesizer.weight_dropout": (0.2, "losses", {}),
     "synthesizer.item_kind": ("synthesize", "losses", {}),
@@ -136,7 +149,16 @@ def rising(monkeypatch):
     monkeypatch.setattr(evaluator, "rank_targets", rank)
 
 
-FIXTURES = {"evaluate.ties": "rounded", "train.select": "rising", "train.select_digits": "rising"}
+@pytest.fixture
+def categories(world):
+    """Six items in each of four categories, besides their brands."""
+    items = world.dataset.items
+    attributes = [own | {"category": [f"category {number % 4}"]} for number, own in enumerate(items.attributes)]
+    world.dataset = replace(world.dataset, items=replace(items, attributes=attributes))
+
+
+FIXTURES = {f"parts.aap.{leaf}": "categories" for leaf in ("fields", "floor")}
+FIXTURES |= {"evaluate.ties": "rounded", "train.select": "rising", "train.select_digits": "rising"}
 
 
 @pytest.mark.parametrize("path", COUNTS)

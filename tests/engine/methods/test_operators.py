@@ -62,6 +62,53 @@ def test_mask_hides_as_many_places_as_it_is_told(batch):
 
 
 @settings(max_examples=80, deadline=None)
+@given(batches(), st.sampled_from([0.0, 0.3, 1.0]))
+def test_mask_last_hides_the_last_place_and_others_by_chance(batch, share):
+    rows, _ = batch
+    for (before, _), (after, masked) in zip(lists(rows), lists(operators.mask_last(rows, share)), strict=True):
+        assert after == before
+        assert masked[-1]
+        assert share not in (0.0, 1.0) or masked[:-1] == [share == 1.0] * (len(before) - 1)
+
+
+@settings(max_examples=80, deadline=None)
+@given(batches(), st.integers(0, 20))
+def test_a_segment_its_surroundings_and_another_in_its_place(batch, more):
+    rows, _ = batch
+    source = torch.arange(N // 2 + more) + 100
+    for (before, _), *views in zip(lists(rows), *map(lists, operators.segments(rows, source)), strict=True):
+        context, positive, negative = views
+        assert context[0] == positive[0] == before
+        if len(before) == 1:
+            assert context == positive == negative == (before, [False])
+            continue
+        inside = [place for place, hidden in enumerate(context[1]) if hidden]
+        assert 1 <= len(inside) <= len(before) // 2
+        assert inside == list(range(inside[0], inside[-1] + 1))
+        assert positive[1] == negative[1] == [not hidden for hidden in context[1]]
+        other = [negative[0][place] for place in inside]
+        assert other == list(range(other[0], other[0] + len(inside)))
+        assert all(100 <= item < 100 + len(source) for item in other)
+        assert [item for item in negative[0] if item < 100] == [
+            item for place, item in enumerate(before) if place not in inside
+        ]
+
+
+@settings(max_examples=80, deadline=None)
+@given(batches(), st.integers(1, 60))
+def test_an_item_outside_is_one_that_the_row_does_not_hold(batch, total):
+    rows, _ = batch
+    rows = Rows.of(rows.items.clamp(max=total), rows.lengths)  # with repeats
+    drawn, there = operators.draw_outside(rows, total)
+    assert drawn.shape == rows.items.shape
+    for (items, _), others, some in zip(lists(rows), drawn.tolist(), there.tolist(), strict=True):
+        free = set(range(1, total + 1)) - set(items)
+        assert some == bool(free)
+        assert not some or set(others) <= free
+        assert all(1 <= item <= total for item in others)
+
+
+@settings(max_examples=80, deadline=None)
 @given(batches())
 def test_reorder_permutes_one_run(batch):
     rows, counts = batch
@@ -143,11 +190,47 @@ def test_draws_are_even(length):
     assert length == 1 or (evenly([unchanged, total - unchanged], total) and evenly(whole.values(), total - unchanged))
 
 
+def test_draws_of_a_pretraining_are_even():
+    torch.manual_seed(1)
+    total = 8000
+    rows = Rows.of(torch.tensor([[3, 1, 3, 6, 0, 0, 0, 0]]).repeat(total, 1), torch.full((total,), 4))
+    masked = Counter(tuple(masked) for _, masked in lists(operators.mask_last(rows, 0.5)))
+    assert len(masked) == 8
+    assert evenly(masked.values(), total)
+    context, _, negative = map(lists, operators.segments(rows, torch.arange(11, 15)))
+    hidden = Counter(tuple(place for place, hides in enumerate(masked) if hides) for _, masked in context)
+    short, long = ([hidden.pop(run) for run in list(hidden) if len(run) == size] for size in (1, 2))
+    assert (len(short), len(long), len(hidden)) == (4, 3, 0)
+    assert evenly([sum(short), sum(long)], total)
+    assert evenly(short, sum(short))
+    assert evenly(long, sum(long))
+    alone = Counter(
+        items[0]
+        for (items, _), (_, around) in zip(negative, context, strict=True)
+        if around == [True, False, False, False]
+    )
+    assert sorted(alone) == [11, 12, 13, 14]
+    assert evenly(alone.values(), alone.total())
+    drawn, _ = operators.draw_outside(rows, 7)
+    others = Counter(drawn.flatten().tolist())
+    assert sorted(others) == [2, 4, 5, 7]
+    assert evenly(others.values(), others.total())
+
+
 def test_draws_do_not_reach_beyond_their_last_value(monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.ones(size[0] if isinstance(size[0], tuple) else size))
     rows, four = Rows.of(torch.arange(1, N + 1)[None], torch.tensor([6])), torch.tensor([4])
     assert lists(operators.crop(rows, four))[0][0] == [3, 4, 5, 6]
     assert lists(operators.reorder(rows, four))[0][0] == [1, 2, 3, 4, 5, 6]
+    assert [items for ((items, _),) in map(lists, operators.segments(rows, torch.arange(11, 15)))][2] == [
+        1,
+        2,
+        3,
+        12,
+        13,
+        14,
+    ]
+    assert operators.draw_outside(rows, 9)[0].tolist() == [[9] * N]
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.29, 0.3, 0.6, 0.7, 1.0])

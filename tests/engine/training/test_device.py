@@ -53,6 +53,7 @@ def test_the_device_refuses_what_a_gpu_refuses(machine):
         {"method": "cl4srec", "semantics": None},
         {"method": "mclrec", "semantics": None},
         {"method": "coserec", "semantics": None, "parts.augmented.warmup": 0},
+        {"method": "s3rec", "semantics": None, "parts.mip.epochs": 1},
         {"method": "icsrec", "semantics": None, "parts.intent.clusters": 4},
         {"method": "iclrec", "semantics": None, "parts.intent.clusters": 4},
         {

@@ -195,6 +195,17 @@ def test_seconds_of_an_epoch(store: Store) -> None:
     assert runs.epoch_seconds(store, dataset_name="other") is None
 
 
+def test_seconds_of_some_epochs_alone(store: Store) -> None:
+    assert runs.epoch_seconds(store, dataset_name="demo", until=1) == {"seconds": 2.0, "epochs": 1.0, "runs": 1}
+    assert runs.epoch_seconds(store, dataset_name="demo", after=1) == {"seconds": 5.0, "epochs": 2.0, "runs": 1}
+    assert runs.epoch_seconds(store, dataset_name="demo", after=1, until=2) == {
+        "seconds": 4.0,
+        "epochs": 1.0,
+        "runs": 1,
+    }
+    assert runs.epoch_seconds(store, dataset_name="demo", after=3) is None
+
+
 @pytest.mark.parametrize("edit", [runs.tag, runs.note, runs.rename])
 def test_an_edit_of_no_run_is_not_written_down(store: Store, edit: Callable[..., Any]) -> None:
     with pytest.raises(LookupFailed):
