@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from engine.errors import ConfigError
 from engine.metric_registry import parse_field, title, value_text
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
+from sracl_tui.services.figures.options import FigureOptions
 from store.run_row import StoredRun
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def export(
         typer.Option(
             "--out",
             "-o",
-            help="File: .csv, .parquet, .json; results also .tex, .md. A folder for a model. Of a bundle RUN.sracl.zip by default.",
+            help="File: .csv, .parquet, .json; results also .tex, .md; a figure .svg, .pdf, .png. A folder for a model. Of a "
+            "bundle RUN.sracl.zip by default.",
         ),
     ] = None,
     what: Annotated[
@@ -40,11 +42,34 @@ def export(
         ),
     ] = "results",
     bundle: Annotated[bool, typer.Option("--bundle", help="A whole run as one file for another home.")] = False,
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            "--figure",
+            metavar="NAME",
+            help="A figure instead: forest, k-curve, epochs, weights, user, map, cost. It takes the extra plots (matplotlib).",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Of a figure: the metric, such as hr@20; of epochs also loss_cs. Default: ndcg@20."),
+    ] = None,
+    split: Annotated[
+        Literal["valid", "test"] | None, typer.Option(help="Of a figure that compares: the ranks. Default: valid.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Of the figure user: number or id of the user.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Of a figure that compares: the baseline, as in `sracl compare`.")
+    ] = None,
+    cost: Annotated[
+        Literal["seconds", "step", "memory", "usd"] | None,
+        typer.Option(help="Of the figure cost: seconds to the best epoch [default], per step, peak memory, dollars."),
+    ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Write results of runs to a file: a table, vectors, a model, or a whole run for `sracl import-bundle`.
+    """Write results of runs to a file: a table, vectors, a model, a figure, or a whole run for `sracl import-bundle`.
 
     \b
     Examples:
@@ -54,6 +79,9 @@ def export(
       sracl export last --what weights --out weights.parquet
       sracl export last --what model --out my-model     then: python examples/load_model.py my-model
       sracl export last --bundle --out night.zip
+      sracl export office-ablations --figure forest --split test --out forest.pdf
+      sracl export office-sracl --figure epochs --metric ndcg@20 --out epochs.svg
+      sracl export last --figure user --user 7 --out user-7.png
     """
     from sracl_tui.cli.bundle import bundled
     from store.queries.runs import select_runs
@@ -66,6 +94,13 @@ def export(
         )
     if out is not None:
         check_out(out)
+    options = FigureOptions(metric=metric, split=split, user=user, baseline=baseline, cost=cost)
+    if figure is not None:
+        document = _figure(figure, names, options, out, other=bundle or what != "results", home=home)
+        _report(document, f"the figure is in {out}", json_=json_)
+        return
+    if options.given():
+        raise ConfigError(f"--{options.given()[0]} is of a figure", where="export", hint="Name one with --figure.")
     with options_and_output.open_store(options_and_output.home_of(home)) as store:
         rows = select_runs(store, names)
         if (bundle or what != "results") and len(rows) != 1:
@@ -74,13 +109,31 @@ def export(
             document = bundled(store, rows[0], out)
         else:
             document = {"path": str(out), "what": what, "rows": _written(store, rows, what, out or Path())}
-    if json_:
-        options_and_output.print_json(document)
-    elif bundle:
+    if bundle and not json_:
         options_and_output.out().print(document["path"], markup=False, highlight=False)
     else:
-        text = f"{document['rows']:,} {'items' if what == 'model' else 'rows'} are in {out}"
+        rows = document.get("rows", 0)
+        _report(document, f"{rows:,} {'items' if what == 'model' else 'rows'} are in {out}", json_=json_)
+
+
+def _report(document: dict[str, Any], text: str, *, json_: bool) -> None:
+    if json_:
+        options_and_output.print_json(document)
+    else:
         options_and_output.talk().print(text, markup=False, highlight=False)
+
+
+def _figure(
+    name: str, names: list[str], options: FigureOptions, out: Path | None, *, other: bool, home: Path | None
+) -> dict[str, Any]:
+    from sracl_tui.services.figures import catalog
+
+    if other or out is None:
+        raise ConfigError("a figure is a file of its own", where="--figure", hint="--figure NAME --out FILE, alone.")
+    catalog.check(name, names, options, out)
+    with options_and_output.open_store(options_and_output.home_of(home)) as store:
+        catalog.write(store, name, names, options, out)
+    return {"path": str(out), "figure": name}
 
 
 def _written(store: Store, rows: list[StoredRun], what: What, out: Path) -> int:

@@ -128,7 +128,7 @@ def compare_runs(
     if without_ranks:
         notes.append(f"excluded, as they have no {split} ranks (not finished): {', '.join(without_ranks)}")
     training_rows = [row for row in training_rows if row["run_id"] not in without_ranks]
-    groups = _group_by_config(training_rows)
+    groups = group_by_config(training_rows)
     if not groups:
         raise ConfigError("nothing to compare: no finished run", where="compare", hint="`sracl runs` shows the states.")
     _check_comparable(groups, notes, force=force)
@@ -140,8 +140,8 @@ def compare_runs(
         for run_id in loaded
         if run_id not in without_ranks
     }
-    settings = _differing_settings(groups)
-    labels = _labels(groups, settings)
+    settings = differing_settings(groups)
+    labels = labels_of(groups, settings)
     metrics = _metrics_of(training_rows)
     stored = _stored_metrics(store, list(ranks_by_run), split, subgroup)
     sets = [
@@ -156,7 +156,8 @@ def _dataset_id(rows: list[StoredRun], run_id: str) -> str | None:
     return next(row["dataset_id"] for row in rows if row["run_id"] == run_id)
 
 
-def _group_by_config(rows: list[StoredRun]) -> list[list[StoredRun]]:
+def group_by_config(rows: Sequence[StoredRun]) -> list[list[StoredRun]]:
+    """Runs of equal config hash and data set together, in the order in which the first of each comes."""
     groups: dict[tuple[str, str | None], list[StoredRun]] = {}
     for row in rows:
         groups.setdefault((row["config_hash"], row["dataset_id"]), []).append(row)
@@ -217,7 +218,8 @@ def _apply_mask(
     return (users, ranks) if mask is None else (users[mask[users]], ranks[mask[users]])
 
 
-def _differing_settings(groups: list[list[StoredRun]]) -> dict[str, list[Any]]:
+def differing_settings(groups: list[list[StoredRun]]) -> dict[str, list[Any]]:
+    """Settings that are not the same in all groups: path to one value per group."""
     flats = [_told_settings(rows[0]) for rows in groups]
     paths = dict.fromkeys(path for flat in flats for path in flat if path not in UNCOMPARED)
     values = {path: [flat.get(path) for flat in flats] for path in paths}
@@ -230,7 +232,7 @@ def _told_settings(row: StoredRun) -> dict[str, Any]:
     return flat if row["kind"] == "train" else {p: v for p, v in flat.items() if p.startswith(("data.", "evaluate."))}
 
 
-def _labels(groups: list[list[StoredRun]], settings: dict[str, list[Any]]) -> list[str]:
+def labels_of(groups: list[list[StoredRun]], settings: dict[str, list[Any]]) -> list[str]:
     """Unique labels of the sets: the common name of the runs, else the preset, else preset and differing settings."""
     labels: list[str] = []
     presets = [str(rows[0]["preset"]) for rows in groups]
