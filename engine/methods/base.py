@@ -70,7 +70,9 @@ class Tokens:
 
 @dataclass(frozen=True)
 class States:
-    """States at every token of a view, which is what `read = "every"` gives."""
+    """States at tokens of a view: at every one by `read = "every"`, and by `read = "edited"` at those that its edit has changed
+    and at the last of each sequence.
+    """
 
     hidden: Tensor
     """(T, D)"""
@@ -99,15 +101,15 @@ class View:
     """(C,) anchor ids, whose windows are meant, or runs of items. In sequence mode only anchors share windows."""
     edit: Edit | None = None
     """Changes items or vectors first. Views of one part with the same edit are edited by one call."""
-    read: Literal["last", "every"] = "last"
-    """States at the last token of each sequence, (C, D), or at every one, as `States`."""
+    read: Literal["last", "edited", "every"] = "last"
+    """States at the last token of each sequence, (C, D), or as `States` at every one, or at the last and those that are edited."""
     causal: bool = True
     """Whether tokens see earlier ones alone, as the backbone has it; false lets them see the whole sequence (`both_ways`)."""
     grad: bool = True
     """False encodes without gradient."""
     key: str | None = None
     """Views with equal keys are encoded once: the sequences of the first of them, edited if one of them has an edit, so that
-    all of them see it, and read at every token if one of them is. One without a key has a pass, and a dropout mask, of its own."""
+    all of them see it, and read at all tokens that one of them wants. One without a key has a pass, and a dropout mask, of its own."""
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -176,7 +178,7 @@ class Part(nn.Module, ABC):
     scales: ClassVar[tuple[str, ...]] = ()
     """Paths of settings to raise when the loss is no longer a number, such as a temperature."""
     every: ClassVar[bool] = False
-    """Whether it reads states at every token, which not every backbone gives."""
+    """Whether it reads states at other tokens than the last, which not every backbone gives."""
     sequence_mode: ClassVar[str] = ""
     """Why it cannot be trained with `train.mode = sequence`; empty where it can."""
 

@@ -1,6 +1,7 @@
 """Encodes what all parts of a method ask for: one packed batch, one pass of the backbone.
 
-Views that see their sequence both ways, that are encoded without gradient, or that are read at every token have a batch of their own.
+Views that see their sequence both ways, that are encoded without gradient, or that are read at other tokens than the last have a batch of
+their own.
 Edits are applied part by part over the whole row of tokens. That order, of views, of edits, and of the random numbers that they draw, is what makes a run
 repeatable.
 
@@ -59,20 +60,25 @@ def _joined(one: View, other: View, windows: Windows) -> View:
     Raises:
         ConfigError: no pass is what both want.
     """
-    read = one.read if one.read == other.read else "every"
+    read = max(one.read, other.read, key=_READS.index)
     if (one.causal, one.grad) != (other.causal, other.grad):
         problem = "differ in causal or grad"
     elif one.edit is not None and other.edit is not None and one.edit != other.edit:
         problem = "have two edits"
-    elif one.read != other.read and one.causal and windows.shared and isinstance(one.sequences, Tensor):
-        problem = "are read at every item and at the last, which prefixes that share windows cannot be"
+    elif (
+        (one.read == "last") != (other.read == "last")
+        and windows.shared
+        and one.causal
+        and isinstance(one.sequences, Tensor)
+    ):
+        problem = "are read at the last item and at others, which prefixes that share windows cannot be"
     else:
         return replace(one, edit=one.edit or other.edit, read=read)
     raise ConfigError(f"views with the key {one.key!r} {problem}", hint="Give them keys of their own.")
 
 
 def _read(view: View, found: Tensor | States) -> Tensor | States:
-    """What a view wants of its pass, which may have been read at every token for another view."""
+    """What a view wants of its pass, which may have been read at more tokens for another view."""
     return found.last(len(view)) if view.read == "last" and isinstance(found, States) else found
 
 
@@ -82,6 +88,10 @@ def _layouts(views: Sequence[View]) -> list[list[int]]:
     for number, view in enumerate(views):
         groups.setdefault(_how(view), []).append(number)
     return list(groups.values())
+
+
+_READS = ("last", "edited", "every")
+"""What may be read, in order: each is at all tokens of the one before, and at more."""
 
 
 def _how(view: View) -> tuple[bool, bool, str]:
@@ -94,7 +104,7 @@ def _encode(backbone: Backbone, views: Sequence[View], windows: Windows, bfloat1
     if not views[0].causal:
         batch = replace(batch, packed=replace(batch.packed, causal=False))
     tokens = _edited(backbone, views, batch)
-    if views[0].read == "every":
+    if views[0].read != "last":
         return _states(backbone, views, batch, tokens, bfloat16)
     packed = batch.packed if tokens is None else replace(batch.packed, items=tokens.items)
     vectors = None if tokens is None else tokens.vectors
@@ -106,7 +116,7 @@ def _sequences(backbone: Backbone, views: Sequence[View], windows: Windows) -> l
     """What each view encodes. A window that several prefixes share shows more than each of them: only last states are read there."""
     causal, _, read = _how(views[0])
     name = type(backbone).__name__
-    if read == "every" and not backbone.causal:
+    if read != "last" and not backbone.causal:
         raise ConfigError(f"backbone {name} gives no state at every item, which a part reads", where="model.backbone")
     if not causal and not backbone.both_ways:
         raise ConfigError(f"backbone {name} cannot see a sequence both ways, as a part wants", where="model.backbone")
@@ -160,16 +170,23 @@ def tokens_of(packed: Packed, spans: Sequence[tuple[int, int]]) -> Tensor:
 def _states(
     backbone: Backbone, views: Sequence[View], batch: Batch, tokens: Tokens | None, bfloat16: bool
 ) -> list[States]:
-    """States at every token, view by view; tokens that pad are left out."""
+    """States at every token, or at the last and edited ones, view by view; tokens that pad are left out."""
     packed = batch.packed
     items = packed.items if tokens is None else tokens.items
     vectors = None if tokens is None else tokens.vectors
-    every = torch.arange(len(packed.items), device=packed.items.device)
-    hidden = _hidden(backbone, replace(packed, items=items), every, vectors, bfloat16)  # (T, D)
     changed = items != packed.items
     if vectors is not None:
         with torch.no_grad():
-            changed = changed | (vectors != backbone.input_vectors(packed.items)).any(1)
+            changed = changed | (vectors != backbone.item_embedding(packed.items)).any(1)
+    if views[0].read == "every":
+        read = torch.arange(len(packed.items), device=packed.items.device)
+    else:
+        wanted = changed.clone() if packed.padding_mask is None else changed & ~packed.padding_mask.flatten()
+        wanted[packed.last] = True
+        read = wanted.nonzero()[:, 0]
+    hidden = _hidden(
+        backbone, replace(packed, items=items), read, vectors, bfloat16
+    )  # (R, D) of R tokens that are read
     requested = torch.empty_like(packed.restore)
     requested[packed.restore] = torch.arange(len(requested), device=requested.device)
     rows = (
@@ -178,10 +195,11 @@ def _states(
         else requested.repeat_interleave(packed.padding_mask.shape[1])
     )
     real = torch.ones_like(changed) if packed.padding_mask is None else ~packed.padding_mask.flatten()
+    rows, before_edit, changed, real = rows[read], packed.items[read], changed[read], real[read]
     found: list[States] = []
     before = 0
     for count in batch.sequences:
         kept = (rows >= before) & (rows < before + count) & real
-        found.append(States(hidden[kept], rows[kept] - before, packed.items[kept], changed[kept]))
+        found.append(States(hidden[kept], rows[kept] - before, before_edit[kept], changed[kept]))
         before += count
     return found

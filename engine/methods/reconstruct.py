@@ -50,7 +50,7 @@ class Reconstruct(Part):
             rows = Rows.of(*batch.windows.aligned(batch.ids))
             masked = torch.rand(rows.items.shape, device=rows.items.device) < self.config.mask  # (B, n)
             batch.notes[self.name] = batch.view(
-                key=ANCHOR, read="every", edit=Masking(replace(rows, masked=masked), self.mask)
+                key=ANCHOR, read="edited", edit=Masking(replace(rows, masked=masked), self.mask)
             )
         return (batch.notes[self.name],)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -104,7 +106,7 @@ def test_the_masks_are_those_of_the_one_pass_that_the_recommendation_loss_reads(
     (view,) = model.parts["reconstruct"].views(batch)
     assert view.key == ANCHOR
     assert model.parts["reconstruct"].views(batch) == (view,), "drawn once for all updates by a batch"
-    (states,) = encode_views(model.backbone, [view], windows)
+    (states,) = encode_views(model.backbone, [replace(view, read="every")], windows)
     every = [item for anchor in ids.tolist() for item in dataset.history(anchor, N).tolist()]
     assert sorted(states.items.tolist()) == sorted(every), "items of the prefixes alone"
 
@@ -113,7 +115,7 @@ def test_the_share_of_masks_is_that_of_the_setting(build):
     model, dataset, windows, _ = build(**{"parts.reconstruct.mask": 0.3})
     ids = torch.from_numpy(dataset.anchors.ids(TRAIN)).repeat(30)
     (view,) = model.parts["reconstruct"].views(Anchors(ids=ids, targets=windows.targets[ids], windows=windows))
-    (states,) = encode_views(model.backbone, [view], windows)
+    (states,) = encode_views(model.backbone, [replace(view, read="every")], windows)
     assert len(states.edited) > 5000
     assert float(states.edited.double().mean()) == pytest.approx(0.3, abs=0.03)
 

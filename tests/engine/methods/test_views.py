@@ -196,6 +196,45 @@ def test_an_edit_changes_its_own_views_alone_and_says_where(dataset: Dataset, ki
     assert not torch.allclose(masked.hidden, plain.hidden)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_edited_items_and_the_last_are_read_where_no_more_is_wanted(dataset: Dataset, kind: str) -> None:
+    model, windows, ids = backbone_of(SASRec), windows_of(kind, dataset), some_anchors(dataset)
+    runs = some_runs(dataset, source=True)
+
+    def mask(tokens: Tokens) -> Tokens:
+        changed = tokens.mine & (tokens.items % 3 == 0)
+        return replace(tokens, vectors=torch.where(changed[:, None], torch.ones(8).double(), tokens.embedded()))
+
+    views = [View(ids, edit=mask, key="a"), View(runs, edit=mask), View(runs)]
+    every, few = (
+        encode_views(model, [replace(view, read=read) for view in views], windows) for read in ("every", "edited")
+    )
+    for view, whole, found in zip(views, every, few, strict=True):
+        assert isinstance(whole, States)
+        assert isinstance(found, States)
+        count = len(view)
+        chosen = whole.edited.clone()
+        chosen[whole.last_tokens(count)] = True
+        assert 0 < int(chosen.sum()) < len(chosen)
+        assert bool(whole.edited.any()) == (view.edit is not None)
+        torch.testing.assert_close(found.hidden, whole.hidden[chosen])
+        for name in ("rows", "items", "edited"):
+            assert torch.equal(getattr(found, name), getattr(whole, name)[chosen])
+        torch.testing.assert_close(found.last(count), whole.last(count))
+    if kind != "shared":  # each wants what the others do, and what more there is
+        wanted = [View(ids, key="a", read=read) for read in ("last", "edited", "every")]
+        for asked in (wanted[:2], wanted[1::-1], [*wanted, views[0]]):
+            found = encode_views(model, [replace(asked[0], edit=mask), *asked[1:]], windows)
+            for view, states in zip(asked, found, strict=True):
+                if view.read == "last":
+                    torch.testing.assert_close(states, every[0].last(len(ids)))
+                else:
+                    assert len(states.rows) == len((every if len(asked) == 4 else few)[0].rows)
+    else:
+        with pytest.raises(ConfigError, match="prefixes that share windows cannot be"):
+            encode_views(model, [View(ids, key="a"), View(ids, key="a", read="edited")], windows)
+
+
 def test_views_of_one_key_are_encoded_once(dataset: Dataset) -> None:
     model, windows, ids = backbone_of(SASRec, dropout=0.5), Windows(dataset, N), some_anchors(dataset)
     encoded = []
