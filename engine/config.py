@@ -15,7 +15,7 @@ from pydantic import Field, GetCoreSchemaHandler, field_validator
 from pydantic_core import CoreSchema, core_schema
 
 from engine.errors import ConfigError
-from engine.extension_points import BACKBONES, BACKENDS, ENCODERS, PROVIDERS, SYNTHESIZERS
+from engine.extension_points import BACKBONES, BACKENDS, ENCODERS, PROVIDERS, SYNTHESIZERS, encoder_identity
 from engine.method_table import METHODS, PARTS, Method, Needs, PartInfo, Stage, Step, backbone_needs, epochs_of, name_of
 from engine.metric_registry import DEFAULT as RANK_METRICS
 from engine.metric_registry import LISTED as LIST_METRICS
@@ -62,9 +62,12 @@ class SemanticsConfig(Section):
     (`every-m`, such as `every-4`: the prefixes up to the next one share it)."""
     prompt: str = "auto"
     """Version of the prompt; `auto` uses the newest one for the dataset's domain."""
-    encoder: Annotated[str, Named(ENCODERS), Hash(identity=ENCODERS.identity_of)] = "minilm"
+    encoder: Annotated[str, Named(ENCODERS), Hash(identity=encoder_identity)] = "minilm"
     """Text encoder: `minilm`, `tfidf`, the name or folder of a sentence-transformers model, `ENDPOINT:MODEL`, or your own
     as `path.py:Class`."""
+    pooling: Annotated[Literal["auto", "mean", "cls", "pooler"], Hash(omit_default=True)] = "auto"
+    """From a model's token vectors to one: their mean, the first token's, or the pooler's output. `auto` is what the model's files
+    say, and for SimCSE what its authors use (supervised models: the pooler); other models without such files get the mean."""
     vector: Literal["text", "item-mean", "collaborative"] = "text"
     """An anchor's vector: of its summary, the mean of its items' vectors, or the backbone's own (w/o semantic)."""
     budget: Annotated[float | None, Hash(never=True)] = Field(default=None, ge=0)

@@ -62,6 +62,22 @@ ENCODERS = Registry(
     open=True,  # sentence-transformers models, and those of endpoints
 )
 
+
+def own_pooling(encoder: str) -> str | None:
+    """The pooling that a model's authors use where its files do not say so: SimCSE's; None for all others.
+
+    SimCSE (Gao et al., 2021) reads the pooler's output of its supervised models and the first token of the others.
+    """
+    name = encoder.rstrip("/").rpartition("/")[2].lower()
+    return None if "simcse" not in name else "cls" if "unsup" in name else "pooler"
+
+
+def encoder_identity(encoder: str) -> str:
+    """What is hashed of an encoder's name: the name, with the pooling that it stands for."""
+    identity, pooling = ENCODERS.identity_of(encoder), own_pooling(encoder)
+    return f"{identity}+{pooling}" if pooling and not ENCODERS.has(encoder) and ":" not in encoder else identity
+
+
 _READERS = "engine.data.readers"
 READERS = Registry(
     kind="format",

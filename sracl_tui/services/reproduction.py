@@ -249,7 +249,8 @@ def _encoder_check(store: Store, request: RunRequest, encoder: str, texts: list[
     names, stored = known_vectors(store, encoder, list(sample))
     if not names:
         return []
-    again = build_encoder(request.config.semantics.encoder, texts, home=store.home.path)
+    semantics = request.config.semantics
+    again = build_encoder(semantics.encoder, texts, pooling=semantics.pooling, home=store.home.path)
     what = ("vectors", f"{len(names):,} of {len(texts):,} texts", "largest difference")
     if again.name != encoder:
         return [Check(what, 0.0, None, VECTOR_TOLERANCE)]

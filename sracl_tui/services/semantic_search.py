@@ -49,6 +49,8 @@ class Target:
     """As `semantics.encoder` names it."""
     prefixes: bool = False
     """All prefixes of the users, not only the longest training one."""
+    pooling: str = "auto"
+    """As `semantics.pooling`."""
 
     @property
     def corpus(self) -> list[str]:
@@ -129,7 +131,8 @@ def choose(
         )
     if prefixes and found["kind"] == "item":
         raise ConfigError("items have no prefixes", where="--prefixes")
-    return Target(found, encoder or found["encoder"] or ENCODER, prefixes)
+    pooling = found["pooling"] if encoder in (None, found["encoder"]) else None
+    return Target(found, encoder or found["encoder"] or ENCODER, prefixes, pooling or "auto")
 
 
 def search(
@@ -153,7 +156,7 @@ def search(
     shas = list(dict.fromkeys(owner_shas))
     row_of = {sha: row for row, sha in enumerate(shas)}
     rows_of_owners = np.array([row_of[sha] for sha in owner_shas], np.int64)
-    encoder = set_encoder(store, target.encoder, target.corpus)
+    encoder = set_encoder(store, target.encoder, target.corpus, pooling=target.pooling)
     seconds: dict[str, float] = {}
     with _Timer(seconds, "encode"):
         query = _encode(store, encoder, text)
@@ -266,7 +269,9 @@ def _make_vectors(store: Store, target: Target, listener: Report) -> None:
     from sracl_tui.runs.execute import execute
 
     found = target.found
-    config, preset = load_config(settings={"dataset": found["dataset_name"], "encoder": target.encoder})
+    config, preset = load_config(
+        settings={"dataset": found["dataset_name"], "encoder": target.encoder, "pooling": target.pooling}
+    )
     request = RunRequest(
         run_id=new_run_id(),
         config=config,

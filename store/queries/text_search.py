@@ -37,7 +37,8 @@ def find_set(
         SELECT
             s.set_id, s.kind, s.dataset_id, d.name AS dataset_name, d.sha256 AS dataset_sha256, s.provider, s.model,
             s.prompt_version, s.unit, r.run_id, r.user_set_id, r.item_set_id,
-            r.config ->> '$.semantics.encoder' AS encoder, r.config ->> '$.semantics.vector' AS vector
+            r.config ->> '$.semantics.encoder' AS encoder, r.config ->> '$.semantics.pooling' AS pooling,
+            r.config ->> '$.semantics.vector' AS vector
         FROM summary_sets s JOIN datasets d USING (dataset_id)
         LEFT JOIN runs r ON s.set_id IN (r.user_set_id, r.item_set_id)
         WHERE ($1 IS NULL OR s.kind = $1) AND ($2 IS NULL OR starts_with(s.set_id, $2)) AND ($3 IS NULL OR r.run_id = $3)

@@ -171,7 +171,7 @@ def test_an_encoding_that_is_stopped_goes_on_and_encodes_nothing_twice(copy, mon
             )
 
     for module in (semantic_search, encode):
-        monkeypatch.setattr(module, "set_encoder", lambda *_: Letters())
+        monkeypatch.setattr(module, "set_encoder", lambda *_, **__: Letters())
     with open_store(home) as store:
         target = semantic_search.choose(store)
         with pytest.raises(semantic_search.SearchStopped):

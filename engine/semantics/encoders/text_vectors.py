@@ -54,6 +54,8 @@ def make_vectors(
     found, vectors = known(list(distinct.values())) if distinct else ([], np.zeros((0, 0), np.float32))
     total, done = len(distinct), len(found)
     report(StageProgress(stage=STAGE, done=done, total=total))
+    if guess := getattr(encoder, "guess", None):
+        report(Warned(message=guess))
     cached = set(found)
     missing = sorted((text for text, sha in distinct.items() if sha not in cached), key=lambda text: (len(text), text))
     names, parts = list(found), [vectors] if len(found) else []

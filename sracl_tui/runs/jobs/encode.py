@@ -38,7 +38,7 @@ def encode_set(context: JobContext) -> None:
             raise LookupFailed(f"there is no summary set {job['set_id']}")
         wanted = set(stored.owners(store, found, prefixes=job["prefixes"])[1])
         texts = [text for sha, text in stored.texts(store, [found["set_id"]]).items() if sha in wanted]
-        encoder = set_encoder(store, config.semantics.encoder, job["corpus"])
+        encoder = set_encoder(store, config.semantics.encoder, job["corpus"], pooling=config.semantics.pooling)
         with context.clock.stage("vectors", total=len(texts)) as outcome:
             make_vectors(
                 encoder,
@@ -50,9 +50,9 @@ def encode_set(context: JobContext) -> None:
             outcome["detail"] = f"{encoder.name}: {len(texts):,} texts"
 
 
-def set_encoder(store: Store, name: str, corpus: list[str]) -> Encoder:
+def set_encoder(store: Store, name: str, corpus: list[str], *, pooling: str = "auto") -> Encoder:
     """The encoder of a set's run; one that needs a corpus is fitted on the texts of the sets named by `corpus`, as it was in that run."""
     from engine.semantics.encoders.registry import build_encoder, needs_corpus
 
     texts = list(stored.texts(store, corpus).values()) if needs_corpus(name) else []
-    return build_encoder(name, texts, home=store.home.path)
+    return build_encoder(name, texts, pooling=pooling, home=store.home.path)

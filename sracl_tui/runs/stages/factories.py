@@ -39,7 +39,7 @@ def encoder(needs: Needs, home: Home, corpus: Sequence[str]) -> Encoder:
     from engine.semantics.encoders.remote import EndpointEncoder
 
     semantics = needs.config.semantics
-    built = build_encoder(semantics.encoder, corpus, home=home.path, budget=semantics.budget)
+    built = build_encoder(semantics.encoder, corpus, pooling=semantics.pooling, home=home.path, budget=semantics.budget)
     if isinstance(built, EndpointEncoder):
         built.check_key()
     return built
@@ -59,7 +59,7 @@ def check_encoder(needs: Needs, home: Home) -> None:
     from engine.semantics.encoders.remote import names_endpoint
 
     name = needs.config.semantics.encoder
-    if names_endpoint(name):
+    if names_endpoint(name) or needs.config.semantics.pooling != "auto":
         encoder(needs, home, [])
     elif ENCODERS.has(name) and name not in ENCODERS.ours:
         ENCODERS.load(name)
