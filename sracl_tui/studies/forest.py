@@ -24,7 +24,7 @@ def forest(judgements: Sequence[Judgement], *, several: bool) -> str:
     rows = [one for one in judgements if one.verdict is not None and one.verdict.difference is not None and one.margin]
     if not rows:
         return ""
-    reach = _reach(rows)
+    reach = reach_of(rows)
     height = TOP + ROW * len(rows) + 30
     parts = [
         f'<svg class="forest" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Forest plot of the claims">',
@@ -43,7 +43,7 @@ def forest(judgements: Sequence[Judgement], *, several: bool) -> str:
     return "\n".join(parts)
 
 
-def _scaled(one: Judgement) -> tuple[float, float, float]:
+def scaled(one: Judgement) -> tuple[float, float, float]:
     """Difference and ends of the interval in margins, positive as claimed."""
     found = one.verdict
     assert found is not None
@@ -57,13 +57,13 @@ def _scaled(one: Judgement) -> tuple[float, float, float]:
         value if value is not None else math.copysign(math.inf, place)
         for place, value in zip((-1, 1), ends, strict=True)
     )
-    scaled = sorted((sign * low / margin, sign * high / margin))
-    return sign * found.difference / margin, scaled[0], scaled[1]
+    ends_scaled = sorted((sign * low / margin, sign * high / margin))
+    return sign * found.difference / margin, ends_scaled[0], ends_scaled[1]
 
 
-def _reach(rows: Sequence[Judgement]) -> float:
+def reach_of(rows: Sequence[Judgement]) -> float:
     """Margins at the right end of the axis: all intervals fit where no row is far wider than the median one."""
-    widths = sorted(max(abs(value) for value in _scaled(one) if math.isfinite(value)) for one in rows)
+    widths = sorted(max(abs(value) for value in scaled(one) if math.isfinite(value)) for one in rows)
     usual = widths[len(widths) // 2]
     return min(MOST_MARGINS, max(2.0, min(widths[-1], 4 * usual) * 1.05))
 
@@ -73,7 +73,7 @@ def _x(value: float, reach: float) -> float:
 
 
 def _row(one: Judgement, y: float, reach: float, *, several: bool) -> list[str]:
-    middle, low, high = _scaled(one)
+    middle, low, high = scaled(one)
     name = one.planned.name if several else one.claim.name
     x, left, right = (_x(value, reach) for value in (middle, low, high))
     kind = one.outcome.replace(" ", "-")

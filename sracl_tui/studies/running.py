@@ -227,14 +227,14 @@ def _request(plan: Plan, run: PlannedRun, options: StudyOptions) -> RunRequest:
         config=config,
         preset=run.preset,
         name=f"{prefix}{run.variant}-{run.seed}",
-        group=group_of(plan.study),
+        group=group_name(plan.study.name),
         note=f"study {plan.study.name}",
     )
 
 
-def group_of(study: Study) -> str:
-    """The group of the runs that a study adds."""
-    return f"study-{study.name}"
+def group_name(study: str) -> str:
+    """The group of the runs that a study of this name adds."""
+    return f"study-{study}"
 
 
 def _wait(home: Home, plan: Plan, waited: dict[str, PlannedRun], report: Report, poll: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -58,6 +58,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
             Binding(str(number), f"go('{name}')", page_title(name), show=False)
             for number, name in enumerate(PAGES, start=1)
         ),
+        Binding("0", "go('study')", "Study", show=False),
         Binding("ctrl+p", "command_palette", "Palette", show=False, priority=True),
         Binding("ctrl+t", "turn_theme", "Light or dark", show=False),
         Binding("q", "leave", "Quit", show=False),
@@ -289,6 +290,12 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
 
         self._show(LaunchScreen(run_id, dataset=dataset))
 
+    def open_compare(self, run_ids: Sequence[str], *, split: str = "valid") -> None:
+        """Compare runs, by their ranks of a split."""
+        from sracl_tui.tui.screens.compare import CompareScreen
+
+        self._show(CompareScreen(run_ids, split=split))
+
     def open_data(self, dataset_id: str) -> None:
         """Open the list of data sets with the cursor on one of them."""
         from sracl_tui.tui.screens.data import DataScreen
@@ -328,7 +335,8 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
                 text = f"not now: {why}" if why else f"key {self.get_key_display(binding)}"
                 yield SystemCommand(binding.description, text, partial(self._act, node, binding.action, why))
         for name, what in PALETTE.items():
-            yield SystemCommand(name.title(), what, partial(self.action_go, name))
+            if f"go('{name}')" not in seen:
+                yield SystemCommand(name.title(), what, partial(self.action_go, name))
         yield SystemCommand("Theme", "choose one of all themes", self.action_change_theme)
         for row in self.runs[:500]:
             text = f"{formatting.state(row['state'])}, {row['dataset_name'] or ''}, seed {row['seed']}"

@@ -5,6 +5,7 @@ They import this protocol and never the app itself: the app imports the screens,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from store.run_row import ListedRun
@@ -94,6 +95,9 @@ class Navigation(Protocol):
 
     def open_launch(self, run_id: str | None, *, dataset: str | None = None) -> None:
         """The form for a new run, with the settings of a run or on a data set."""
+
+    def open_compare(self, run_ids: Sequence[str], *, split: str = "valid") -> None:
+        """Compare runs, by their ranks of a split."""
 
     def open_data(self, dataset_id: str) -> None:
         """The list of data sets, with the cursor on one of them."""

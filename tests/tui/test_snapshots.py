@@ -60,6 +60,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "sql tables": ("go sql", "f2"),
     "costs price": ("go costs", "p"),
     "queue workers": ("go queue", "w"),
+    "study": ("go study",),
 }
 SMALL = ("import", "item", "neighbor", "substitute", "inspector of two runs")
 """Drawn at the two usual sizes."""
@@ -75,7 +76,7 @@ FEW = (
         "runs filtered",
     ),
     *("tag", "note", "palette", "everyone weights", "remove data", "launch field"),
-    *("compare curves", "sql tables", "costs price", "queue workers"),
+    *("compare curves", "sql tables", "costs price", "queue workers", "study"),
 )
 """Drawn at one size: they are laid out as their neighbors are."""
 RATINGS = "user_id,item_id,title,rating,timestamp\n" + "".join(

@@ -20,9 +20,13 @@ PAGES = {
     "queue": "QueueScreen",
 }
 """Module in this folder, and the class in it."""
-DEEPER = {"everyone": "EveryoneScreen", "item": "ItemScreen"}
-"""The same of screens without a number key: they are opened from others, and from the palette."""
-PALETTE = {"everyone": "all users of a run: histograms, maps", "item": "an item and its substitutes"}
+DEEPER = {"everyone": "EveryoneScreen", "item": "ItemScreen", "study": "StudyScreen"}
+"""The same of screens without a number of their own: they are opened from others, from the palette, and the study by 0."""
+PALETTE = {
+    "everyone": "all users of a run: histograms, maps",
+    "item": "an item and its substitutes",
+    "study": "claims with verdicts",
+}
 """What the palette says of them."""
 _MODULES = {"everyone": "population"}
 """Modules that have another name than their screen."""

@@ -86,12 +86,12 @@ class CompareScreen(PlottedPage):
 
         reason: str
 
-    def __init__(self, run_ids: Sequence[str]) -> None:
+    def __init__(self, run_ids: Sequence[str], *, split: str = "valid") -> None:
         super().__init__()
         self.run_ids = tuple(run_ids)
         self.found: Comparison | None = None
         self._curves: dict[str, list[dict[str, Any]]] = {}
-        self._split, self._order = "valid", "change"
+        self._split, self._order = split, "change"
         self._base, self._other = 0, 1
         self._forced = False
 
