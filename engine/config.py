@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, field_validator
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field, field_validator
 
 from engine.errors import ConfigError
 from engine.extension_points import BACKBONES, BACKENDS, ENCODERS, PROVIDERS, SYNTHESIZERS, encoder_identity
@@ -20,18 +19,7 @@ from engine.method_table import METHODS, PARTS, Method, Needs, PartInfo, Stage, 
 from engine.metric_registry import DEFAULT as RANK_METRICS
 from engine.metric_registry import LISTED as LIST_METRICS
 from engine.part_settings import PartsConfig, RecSettings, words_of
-from engine.registry import Registry
-from engine.sections import Hash, Scope, Section, hashed_tree
-
-
-@dataclass(frozen=True)
-class Named:
-    """Annotates a setting that names an entry of a registry: one of ours, an entry point, or a file made absolute."""
-
-    registry: Registry
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.registry.absolute, handler(source))
+from engine.sections import Hash, Named, Scope, Section, hashed_tree
 
 
 class DataConfig(Section):
@@ -93,38 +81,45 @@ class RetrievalConfig(Section):
     """Annoy: nodes that a query inspects."""
 
 
-UNFILTERED = ("sasrec", "gru4rec", "bert4rec", "ligr", "dual")
-"""Our backbones without a frequency filter."""
+def _all_but(*names: str) -> tuple[str, ...]:
+    """Our backbones but for those that read a setting."""
+    return tuple(name for name in BACKBONES.ours if name not in names)
 
 
 class ModelConfig(Section):
     """The sequence encoder f, called backbone."""
 
     backbone: Annotated[str, Named(BACKBONES), Hash(identity=BACKBONES.identity_of)] = "sasrec"
-    """Sequence encoder f: sasrec, gru4rec, bert4rec, bsarec, ligr, dual (reads item texts, too), an installed entry point, or
-    your own as `path.py:Class`."""
+    """Sequence encoder f: sasrec, gru4rec, bert4rec, bsarec, ligr, dual and alpharec (read item texts), an installed entry
+    point, or your own as `path.py:Class`."""
     width: int = Field(default=64, ge=2, le=4096)
     """Size of the item embeddings and hidden states (the paper's d)."""
     layers: int = Field(default=2, ge=1, le=32)
-    """Layers of the Transformer or of the GRU."""
+    """Layers of the Transformer, of the GRU, or of the graph (alpharec)."""
     heads: int = Field(default=2, ge=1, le=64)
-    """Attention heads (not of gru4rec); must divide the width."""
+    """Attention heads (not of gru4rec and alpharec); must divide the width."""
     inner: int = Field(default=256, ge=1, le=16384)
-    """Width of the feed-forward layer; hidden size of gru4rec."""
+    """Width of the feed-forward layer; hidden size of gru4rec, and of what alpharec makes of texts."""
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
-    """Dropout rate of embeddings and hidden states."""
+    """Dropout rate of embeddings and hidden states (not of alpharec)."""
     attention_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
-    """Dropout rate of attention probabilities (not of gru4rec)."""
+    """Dropout rate of attention probabilities (not of gru4rec and alpharec)."""
     padding: Literal["zero", "random"] = "zero"
     """Initial value of the padding row of the item embedding (released code: random). The mask hides it either way."""
-    mask: Annotated[float, Hash(ignored_by=("sasrec", "gru4rec", "bsarec", "ligr", "dual"))] = Field(
-        default=0.2, gt=0.0, lt=1.0
-    )
+    mask: Annotated[float, Hash(ignored_by=_all_but("bert4rec"))] = Field(default=0.2, gt=0.0, lt=1.0)
     """Probability that an item of a training sequence is masked (bert4rec only)."""
-    filter_mix: Annotated[float, Hash(omit_default=True, ignored_by=UNFILTERED)] = Field(default=0.9, ge=0.0, le=1.0)
+    filter_mix: Annotated[float, Hash(omit_default=True, ignored_by=_all_but("bsarec"))] = Field(
+        default=0.9, ge=0.0, le=1.0
+    )
     """Share of the frequency filter in a layer, the rest is attention (bsarec's alpha)."""
-    filter_bands: Annotated[int, Hash(omit_default=True, ignored_by=UNFILTERED)] = Field(default=3, ge=1)
+    filter_bands: Annotated[int, Hash(omit_default=True, ignored_by=_all_but("bsarec"))] = Field(default=3, ge=1)
     """Where the filter cuts: the lowest c // 2 + 1 frequencies of the window pass, the others are rescaled (bsarec's c)."""
+    loss_negatives: Annotated[int, Hash(omit_default=True, ignored_by=_all_but("alpharec"))] = Field(default=256, ge=1)
+    """Items sampled for each target in alpharec's own loss, none of them a training item of the user."""
+    loss_temperature: Annotated[float, Hash(omit_default=True, ignored_by=_all_but("alpharec"))] = Field(
+        default=0.15, gt=0.0
+    )
+    """Divisor of the cosines in alpharec's own loss."""
 
 
 class SynthesizerConfig(Section):

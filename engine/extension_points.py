@@ -19,11 +19,12 @@ BACKBONES = Registry(
         "bsarec": "engine.models.bsarec:BSARec",
         "ligr": "engine.models.ligr:LiGR",
         "dual": "engine.models.dual:Dual",
+        "alpharec": "engine.models.alpharec:AlphaRec",
     },
     example="examples/own_backbone.py is one that works.",
 )
 
-OWN_LOSS = ("bert4rec",)
+OWN_LOSS = ("bert4rec", "alpharec")
 """Our backbones with a loss of their own, which nothing has to be imported to know."""
 
 BACKENDS = Registry(

@@ -147,7 +147,7 @@ PARTS: Mapping[str, PartInfo] = {
 }
 """Our parts by name."""
 
-BACKBONE_NEEDS: Mapping[str, Needs] = {"dual": Needs.ITEM_VECTORS}
+BACKBONE_NEEDS: Mapping[str, Needs] = {"dual": Needs.ITEM_VECTORS, "alpharec": Needs.ITEM_VECTORS}
 """What our backbones need beside interactions, by name; the others need nothing."""
 
 
@@ -379,6 +379,16 @@ S3REC = Method(
     "item; prefixes of one item have no segments; segments of others come from training interactions. Then L_rec of the run is trained, "
     "in the released code binary cross-entropy at all items. Without attributes, aap and map are switched off, and the run says so.",
 )
+ALPHAREC = Method(
+    parts=("rec",),
+    defaults={"model.backbone": "alpharec", "train.lr": 5e-4, "train.weight_decay": 1e-6},
+    description="No item embeddings and no order: texts, mapped and averaged along the graph of users and items, by cosine",
+    family="semantic",
+    passes="0; every step maps the texts of all items and sums them twice along the graph",
+    source="AlphaRec, ICLR 2025, arXiv 2407.05441",
+    ours="A user is the window of the prefix, as validation and test have it, and not a node; the graph has training interactions alone. "
+    "The hidden layer of the texts has model.inner numbers, in place of half of the text vector's; a batch has 256 prefixes, not 4,096 pairs.",
+)
 
 METHODS = Registry(
     kind="method",
@@ -398,6 +408,7 @@ METHODS = Registry(
         "rlmrec-gen": "engine.method_table:RLMREC_GEN",
         "llm-esr": "engine.method_table:LLMESR",
         "s3rec": "engine.method_table:S3REC",
+        "alpharec": "engine.method_table:ALPHAREC",
     },
     example="examples/own_method.py is one that works.",
     values=True,

@@ -36,7 +36,8 @@ class RecSettings(PartSettings):
 
     loss: Annotated[Literal["ce", "bce", "ss", "gbce"], Hash(omit_default=True)] = "ce"
     """Cross-entropy over all items (`ce`), or over the target and sampled negatives (`ss`), or binary cross-entropy of
-    target and negatives (`bce`), or gSASRec's correction of it (`gbce`). Not of a backbone with a loss of its own (bert4rec)."""
+    target and negatives (`bce`), or gSASRec's correction of it (`gbce`). Not of a backbone with a loss of its own (bert4rec,
+    alpharec)."""
     negatives: Annotated[int, Hash(only_with=("loss", SAMPLED))] = Field(default=256, ge=1)
     """Items sampled for each target: uniform, with replacement, never the target itself (bce, ss, gbce)."""
     gbce_t: Annotated[float, Hash(only_with=("loss", ("gbce",)))] = Field(default=0.75, ge=0.0, le=1.0)

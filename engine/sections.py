@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from engine.registry import Registry
 
 Scope = Literal["always", "texts", "lists", "contrasts"]
 """When a setting can change a result: always, where texts are read, where neighbors are retrieved, or where SRA-CL's contrasts are on."""
@@ -61,3 +64,13 @@ def hashed_tree(section: Section, *, scopes: frozenset[Scope], backbone: str) ->
             whole = hashed_tree(value, scopes=scopes, backbone=backbone) if within else values[name]
             tree[name] = whole if rule.identity is None else rule.identity(whole)
     return tree
+
+
+@dataclass(frozen=True)
+class Named:
+    """Annotates a setting that names an entry of a registry: one of ours, an entry point, or a file made absolute."""
+
+    registry: Registry
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.registry.absolute, handler(source))

@@ -12,10 +12,10 @@ from typing import Any, Literal, get_args
 
 from pydantic.fields import FieldInfo
 
-from engine.config import Config, Named, flatten
+from engine.config import Config, flatten
 from engine.method_table import PARTS
 from engine.registry import Registry
-from engine.sections import Section
+from engine.sections import Named, Section
 
 ALIASES = {
     "method": "method.name",

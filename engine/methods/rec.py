@@ -21,7 +21,7 @@ from engine.part_settings import RecSettings
 
 
 class Rec(Part):
-    """Scores of the target against all items or sampled ones, or the backbone's own loss where it has one (BERT4Rec)."""
+    """Scores of the target against all items or sampled ones, or the backbone's own loss where it has one (bert4rec, alpharec)."""
 
     name = "rec"
     settings = RecSettings
@@ -50,7 +50,8 @@ class Rec(Part):
     def loss(self, batch: Anchors, hidden: Sequence[Tensor]) -> Tensor:
         backbone = self._backbone[0]
         if backbone.has_own_loss:
-            return backbone.loss(batch.windows.pack(batch.ids, batch.targets.device), batch.targets)
+            packed = batch.windows.pack(batch.ids, batch.targets.device)
+            return backbone.loss_of_anchors(packed, batch.targets, batch.ids)
         if self.config.loss == "ce":
             return recommendation_loss(backbone.scores(hidden[0]), batch.targets)
         drawn = draw_negatives(batch.targets, self.config.negatives, items=self._items)  # (B, K)

@@ -95,6 +95,10 @@ class Backbone(nn.Module, ABC):
         """L_rec of sequences and their target item ids (B,), both in the requested order."""
         return recommendation_loss(self.scores(self(packed)), targets)
 
+    def loss_of_anchors(self, packed: Packed, targets: Tensor, anchor_ids: Tensor) -> Tensor:
+        """`loss` of training prefixes whose anchor ids (B,) are known: what trains a class with `has_own_loss`."""
+        return self.loss(packed, targets)
+
 
 def weight_of(backbone: nn.Module) -> nn.Parameter:
     """One of its parameters, which tells its device and type of number."""

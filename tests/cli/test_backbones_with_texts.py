@@ -28,3 +28,14 @@ def test_from_the_plan_to_recommendations(sracl: Any, tmp_path: Path) -> None:
     ends = [line.fields for _, line in read_events(tmp_path / "runs" / "two") if line.event == "stage_finished"]
     cached = {end["stage"]: end["cached"] for end in ends}
     assert (cached["summaries"], cached["vectors"]) == (True, True), "nothing is written or encoded twice"
+
+
+def test_texts_alone(sracl: Any, tmp_path: Path) -> None:
+    words = [word for setting in (*SMALL, "method=alpharec") for word in ("--set", setting)]
+    plan = json.loads(sracl("run", "--headless", *words, "--dry-run", "--json", home=tmp_path).stdout)
+    assert [stage["stage"] for stage in plan["stages"]] == ["import", "summaries", "vectors", "train"]
+    sracl("run", "--headless", *words, "--run-id", "one", home=tmp_path)
+    assert json.loads(sracl("show", "one", "--json", home=tmp_path).stdout)["state"] == "finished"
+    assert "The method alpharec weighs no neighbors." in sracl("inspect", "one", "1", home=tmp_path).stdout
+    sracl("export", "one", "--what", "items", "--out", str(tmp_path / "items.parquet"), home=tmp_path)
+    assert sracl("recommend", "one", "1", home=tmp_path).stdout

@@ -86,6 +86,7 @@ def another(path: str):
 
 def with_value(path: str, value) -> Config:
     also = {"semantics.unit": {"retrieval.pool": "users"}, "model.mask": {"model.backbone": "bert4rec"}}
+    also |= {f"model.loss_{name}": {"model.backbone": "alpharec"} for name in ("negatives", "temperature")}
     also |= {f"model.filter_{name}": {"model.backbone": "bsarec"} for name in ("mix", "bands")}
     also |= {"parts.rec.negatives": {"parts.rec.loss": "ss"}, "parts.rec.gbce_t": {"parts.rec.loss": "gbce"}}
     also |= {"parts.intent.representation": {"parts.intent.pair": "augmented"}}
@@ -104,6 +105,7 @@ def test_hash_changes_with_every_setting_but_those_that_cannot_change_the_result
 
 def test_a_setting_of_another_backbone_is_not_in_the_hash():
     read = {"mask": ["bert4rec"], "filter_mix": ["bsarec"], "filter_bands": ["bsarec"]}
+    read |= {"loss_negatives": ["alpharec"], "loss_temperature": ["alpharec"]}
     for setting, readers in read.items():
         old, new = FIELDS[f"model.{setting}"], another(f"model.{setting}")
         for name in BACKBONES.ours:
@@ -552,7 +554,7 @@ def test_choices():
     assert choices("loss.direction") == ("symmetric", "one-way")
     assert choices("loss.alpha") == ()
     assert choices("kind") == ("gat", "gatv2", "dot", "mlp", "uniform", "softmax-cosine", "random", "top1", "frozen")
-    assert choices("model.backbone") == ("sasrec", "gru4rec", "bert4rec", "bsarec", "ligr", "dual")
+    assert choices("model.backbone") == ("sasrec", "gru4rec", "bert4rec", "bsarec", "ligr", "dual", "alpharec")
 
 
 def test_config_survives_json():

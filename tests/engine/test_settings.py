@@ -34,6 +34,8 @@ COUNTS = {
     "model.mask": (0.7, "losses", {"backbone": "bert4rec"}),
     "model.filter_mix": (0.2, "losses", {"backbone": "bsarec"}),
     "model.filter_bands": (1, "losses", {"backbone": "bsarec"}),
+    "model.loss_negatives": (3, "losses", {"method": "alpharec"}),
+    "model.loss_temperature": (0.5, "losses", {"method": "alpharec"}),
     "model.padding": ("random", "weights", {}),
     "method.name": ("plain", "losses", {}),
     "method.parts": (["rec", "intra"], "losses", {}),

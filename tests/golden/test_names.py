@@ -101,6 +101,7 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"parts.rec.loss": "gbce", "gbce_t": 0.5, "negatives": 9},
     {"method": "plain", "backbone": "dual", "encoder": "tfidf", "k": 3},
     {"method": "llm-esr", "pool": "users"},
+    {"method": "alpharec", "loss_negatives": 9, "loss_temperature": 0.2},
 )
 """Settings of which each takes another branch of `Config.config_hash`."""
 
@@ -155,7 +156,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, sracl: Sracl) -> Path:
         words = (*SMALL, "--set", f"backbone={backbone}", "--run-id", f"{backbone}-sracl", "--tag", "first")
         sracl(home, "run", *words)
     sracl(home, "run", *SMALL, "--run-id", "sasrec-plain", "--preset", "backbone")
-    for backbone in ("bsarec", "ligr", "dual"):
+    for backbone in ("bsarec", "ligr", "dual", "alpharec"):
         words = ("--preset", "backbone", "--set", f"backbone={backbone}", "--run-id", f"{backbone}-plain")
         sracl(home, "run", *SMALL, *words)
     sracl(home, "tag", "sasrec-sracl", "more")

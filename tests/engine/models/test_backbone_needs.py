@@ -112,6 +112,7 @@ def test_the_app_learns_what_ours_need_without_torch():
 
 def test_a_method_is_listed_with_what_its_backbone_needs():
     assert describe("llm-esr")["needs"] == ["user vectors", "item vectors", "neighbors"]
+    assert describe("alpharec")["needs"] == ["item vectors"]
     assert describe("plain")["needs"] == []
     assert all(METHODS.load(name).family for name in METHODS.ours)
 

@@ -292,7 +292,7 @@ def test_an_entry_point_is_looked_up(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group, name="decay": [point] if name == "decay" else [])
     assert build_config({"backbone": "decay"}).model.backbone == "decay"
     assert BACKBONES.load("decay").__name__ == "GRU4Rec"
-    with pytest.raises(ConfigError, match="there are sasrec, gru4rec, bert4rec, bsarec, ligr, dual, decay"):
+    with pytest.raises(ConfigError, match="there are sasrec, gru4rec, bert4rec, bsarec, ligr, dual, alpharec, decay"):
         build_config({"backbone": "other"})
 
 

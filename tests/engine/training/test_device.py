@@ -69,6 +69,7 @@ def test_the_device_refuses_what_a_gpu_refuses(machine):
         {"backbone": "bsarec", "swap": 0.0},
         {"backbone": "ligr", "mode": "sequence"},
         {"method": "llm-esr"},
+        {"method": "alpharec", "batch": 256},
     ],
     ids=str,
 )
