@@ -337,3 +337,13 @@ def test_every_kind_takes_options_that_exist():
     assert set(MADE) == set(catalog.FIGURES)
     for kind in catalog.FIGURES.values():
         assert (Path(catalog.__file__).parent / f"{kind.module}.py").is_file()
+
+
+def test_matplotlib_is_imported_by_what_draws_alone():
+    """The app, and commands that draw nothing, neither need it nor wait for it."""
+    package = Path(catalog.__file__).parents[2]
+    users = {
+        path for path in package.rglob("*.py") if re.search(r"^\s*(import|from) matplotlib", path.read_text(), re.M)
+    }
+    assert users
+    assert {path.parent for path in users} == {Path(style.__file__).parent}

@@ -309,6 +309,18 @@ class CompareScreen(PlottedPage):
         split = f" --split {self._split}"
         self.copy(f"sracl compare {' '.join(self.run_ids)}{split}{' --force' if self._forced else ''}", "The command")
 
+    def figure_words(self) -> list[str]:
+        """Tests as a forest plot, or the curve that is drawn."""
+        if self.found is None:
+            raise Unavailable("Nothing is compared.")
+        tab = self.query_one(TabbedContent).active
+        if tab == "users":
+            raise Unavailable("Users are a table: Figures and Curves, by tab, are figures.")
+        if tab == "curves":
+            return [*self.run_ids, "--figure", "epochs", "--metric", ".".join(self._drawn())]
+        baseline = self.found.sets[self._base].run_ids[0]
+        return [*self.run_ids, "--figure", "forest", "--split", self._split, "--baseline", baseline]
+
     def action_tab(self, by: int) -> None:
         """Show the next tab."""
         tabs, names = self.query_one(TabbedContent), list(TABS)

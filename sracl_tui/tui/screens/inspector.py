@@ -17,11 +17,12 @@ from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.services.population import ORDERS, Population, read_population
 from sracl_tui.services.user_inspection import Inspection, inspect_user
-from sracl_tui.tui.navigation import Navigation
+from sracl_tui.tui.navigation import Navigation, Unavailable
 from sracl_tui.tui.rendering import user as shown
 from sracl_tui.tui.rendering.user_pair import pair_table, pair_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.choose_second_run import choose_second
+from sracl_tui.tui.screens.figure_page import FigurePage
 from sracl_tui.tui.screens.panes import PanesPage
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
@@ -29,7 +30,7 @@ from store.queries import runs, users
 from store.run_row import StoredRun
 
 
-class InspectorScreen(PanesPage):
+class InspectorScreen(PanesPage, FigurePage):
     """A user's items, the summary of a prefix, and its neighbors before and after learning."""
 
     NAME = "Inspector"
@@ -304,6 +305,14 @@ class InspectorScreen(PanesPage):
         if action == "item_summary" and self.run is not None and self.run["item_set_id"] is None:
             return "This run has no summaries of items."
         return ""
+
+    def figure_words(self) -> list[str]:
+        """The user's neighbors, by similarity and by weight."""
+        if self.found is None:
+            raise Unavailable("No user is shown.")
+        if self.found.anchor is not None and not self.found.anchor["represents"]:
+            raise Unavailable("The figure is of the longest training prefix: P leads there.")
+        return [self.run_id, "--figure", "user", "--user", str(self.found.user_id)]
 
     def action_step(self, by: int) -> None:
         """Go to the next or previous user in the chosen order."""

@@ -7,13 +7,13 @@ from typing import ClassVar
 from textual import on
 from textual.binding import Binding, BindingType
 
-from sracl_tui.tui.screens.base import BaseScreen
+from sracl_tui.tui.screens.figure_page import FigurePage
 from sracl_tui.tui.widgets.curves import Curves
 
 SMOOTHINGS = (0.0, 0.5, 0.8, 0.95)
 
 
-class PlottedPage(BaseScreen):
+class PlottedPage(FigurePage):
     """A screen whose plots share one range of epochs."""
 
     SECTION = "plots"

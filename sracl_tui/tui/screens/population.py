@@ -19,7 +19,7 @@ from sracl_tui import formatting
 from sracl_tui.services import projections
 from sracl_tui.services.missing_neighbors import why_none
 from sracl_tui.services.population import Population, RowIndices, read_population
-from sracl_tui.tui.navigation import Navigation
+from sracl_tui.tui.navigation import Navigation, Unavailable
 from sracl_tui.tui.rendering.population import (
     PHASES,
     density_text,
@@ -31,6 +31,7 @@ from sracl_tui.tui.rendering.population import (
 from sracl_tui.tui.rendering.user_table import COLUMNS, population_table
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.choose_second_run import choose_second
+from sracl_tui.tui.screens.figure_page import FigurePage
 from sracl_tui.tui.widgets.density_plot import NO_POINTS, DensityPlot
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
@@ -45,7 +46,7 @@ LOW = 32
 MARKED = 2_000
 
 
-class EveryoneScreen(BaseScreen):
+class EveryoneScreen(FigurePage):
     """Histograms, a density plot and maps of all users of a run."""
 
     SECTION = "everyone"
@@ -352,6 +353,16 @@ class EveryoneScreen(BaseScreen):
             if action == "method" and (self._vectors is None or self._vectors.a is None):
                 return "There are no vectors to map."
         return ""
+
+    def figure_words(self) -> list[str]:
+        """Weight by similarity, or the map of vectors."""
+        if self.tab == "density":
+            if self.phase != "best":
+                raise Unavailable("The figure is of the weights of the best epoch: w goes there.")
+            return [self.run_id, "--figure", "weights"]
+        if self.tab == "map":
+            return [self.run_id, *([self.second_run] if self.second_run else []), "--figure", "map"]
+        raise Unavailable("Weight by similarity and Map, by tab, are figures.")
 
     def action_switch(self) -> None:
         """Move the focus between the chart and its users."""

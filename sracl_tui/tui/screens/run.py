@@ -20,7 +20,7 @@ from engine.metric_registry import is_loss, title
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import RunState, smooth
 from sracl_tui.services.run_follower import RunFollower
-from sracl_tui.tui.navigation import Navigation
+from sracl_tui.tui.navigation import Navigation, Unavailable
 from sracl_tui.tui.rendering import run as run_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.plot_page import PlottedPage
@@ -276,6 +276,14 @@ class RunScreen(PlottedPage):
     def _choose_plots(self) -> None:
         for name in ("losses", "metrics"):
             self.query_one(f"#{name}").display = self.sracl.preferences.plots in ("both", name)
+
+    def figure_words(self) -> list[str]:
+        """Curves over epochs of these runs: the metric, or the loss where only that is shown."""
+        if self.query_one(TabbedContent).active != "curves":
+            raise Unavailable("The curves are a figure: tab goes there.")
+        loss = self.sracl.preferences.loss if self.sracl.preferences.loss in self.live.training_names else "loss"
+        metric = f"train.{loss}" if self.sracl.preferences.plots == "losses" else f"valid.{self._metric()}"
+        return [self.run_id, *self._others, "--figure", "epochs", "--metric", metric]
 
     def action_tab(self, by: int) -> None:
         """Show the next tab."""
