@@ -14,7 +14,7 @@ from engine.evaluation.power import POWER, smallest_difference, smallest_margin
 from engine.evaluation.verdicts import Verdict, judge
 from engine.metric_registry import split_name
 from sracl_tui.studies.definition import Claim, Study
-from sracl_tui.studies.measures import Numbers, Side, command, rows_document
+from sracl_tui.studies.measures import PACE, Numbers, Side, command, rows_document
 from sracl_tui.studies.planning import Plan, PlannedClaim
 from store.database.database import Store
 from store.queries import studies
@@ -139,7 +139,7 @@ def judge_study(plan: Plan, store: Store) -> list[Judgement]:
         Judgement(
             planned=planned, primary=study.is_primary(planned.claim), side=sides[i][0], other=sides[i][1],
             margin=margins[i] if margins[i] > UNSEEN_MARGIN else None, verdict=None if planned.reason else found[i], seeds_declared=study.seeds.first,
-            notes=tuple(_notes(study, planned, *sides[i], cap)),
+            notes=(*_notes(study, planned, *sides[i], cap), *_differing_conditions(plan, planned)),
             **_declaration(study, planned, declared.get((planned.claim.name, planned.dataset))),
         )
         for i, planned in enumerate(plan.claims)
@@ -190,6 +190,21 @@ def _notes(study: Study, planned: PlannedClaim, side: Side, other: Side, cap: in
             notes.append("the two sides ranked different users: not compared")
         elif len(side.ranks) == len(other.ranks) and all(map(np.array_equal, side.ranks, other.ranks)):
             notes.append("the ranks of all users are equal on both sides: the two settings make no difference")
+    return notes
+
+
+def _differing_conditions(plan: Plan, planned: PlannedClaim) -> list[str]:
+    """What differs between the two sides' runs beside their settings, and may be the reason of a difference."""
+    if planned.reason or planned.claim.against is None:
+        return []
+    sides = [plan.finished(name, planned.dataset) for name in planned.claim.variants]
+    if not all(sides):
+        return []
+    codes = [{f"{row['code_version']} {(row['git_sha'] or '')[:12]}".strip() for row in side} for side in sides]
+    notes = ["the two sides were run by different versions of the code"] if codes[0] != codes[1] else []
+    machines = [{row["machine"] for row in side} for side in sides]
+    if planned.claim.metric in PACE and machines[0] != machines[1]:
+        notes.append("the two sides were measured on different machines")
     return notes
 
 

@@ -13,6 +13,7 @@ from sracl_tui.studies.tables import NumberRow, counts_text, number_rows, settin
 from sracl_tui.version import __version__
 from store.database.database import Store
 from store.queries import datasets as stored_datasets
+from store.queries import studies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class Report:
     power: list[Power]
     versions: dict[str, str]
     """Name to version, hash or count, of all that the numbers come from."""
+    leaks: list[tuple[str, ...]]
+    """What each candidate pool leaks, a row of LEAK_HEADS for each pool; none of a data set on which it was not measured."""
     runs: list[tuple[str, ...]]
     """Variant, data, seed, run, config hash, code version and state of each run."""
     made_at: str
@@ -58,6 +61,9 @@ class Report:
         return f"sracl study run {self.study.reference}{named}"
 
 
+LEAK_HEADS = (
+    "data", "pool", "own prefixes:r", "own target:r", "held-out prefixes:r", "anchors:r", "run",
+)  # fmt: skip
 RUN_HEADS = ("variant", "data", "seed:r", "run", "config", "code", "state")
 
 
@@ -77,6 +83,7 @@ def make_report(study: Study, store: Store, *, datasets_named: Sequence[str] = (
         settings=settings_rows(plan),
         power=power_of(plan, judgements, store),
         versions=_versions(study, plan, store),
+        leaks=[row for name in plan.datasets for row in _leaks(store, name)],
         runs=_runs(plan),
         made_at=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     )
@@ -101,6 +108,29 @@ def _versions(study: Study, plan: Plan, store: Store) -> dict[str, str]:
         if text := "; ".join(sorted(value for value in values if value)):
             found[title] = text
     return found
+
+
+def _leaks(store: Store, dataset: str) -> list[tuple[str, ...]]:
+    """By the newest run of `sracl leaks` on a data set."""
+    measured = studies.leaks(store, dataset)
+    if measured is None:
+        return []
+    run_id, pools = measured
+    shares = ("own_share", "target_share", "heldout_share")
+    return [
+        (dataset, pool, *(f"{100 * found[name]:.1f} %" for name in shares), f"{found['anchors']:,.0f}", run_id)
+        for pool, found in pools.items()
+    ]
+
+
+def leak_command(made: Report) -> str:
+    """What measures the leaks of each pool, with the settings that all variants share."""
+    words = [
+        f"--set {name}={made.study.settings[name]}"
+        for name in ("provider", "vector", "encoder", "k", "max_users")
+        if name in made.study.settings
+    ]
+    return " ".join(["sracl leaks --dataset", made.plan.datasets[0], *words])
 
 
 def _runs(plan: Plan) -> list[tuple[str, ...]]:

@@ -7,7 +7,7 @@ from html import escape
 
 from sracl_tui.studies.forest import forest
 from sracl_tui.studies.judging import Judgement
-from sracl_tui.studies.report import RUN_HEADS, Report
+from sracl_tui.studies.report import LEAK_HEADS, RUN_HEADS, Report, leak_command
 from sracl_tui.studies.show import seeds_text
 from sracl_tui.studies.tables import (
     MARKS,
@@ -93,6 +93,10 @@ def html(made: Report) -> str:
             '<p class="soft">The smallest difference that is shown with a probability of .8.</p>',
             _table(POWER_HEADS, [power_cells(one, study, several=made.several) for one in made.power]),
         ]
+    body.append("<h2>What each candidate pool leaks</h2>")
+    text_ = "Shares of neighbors or anchors." if made.leaks else "Not measured yet."
+    body.append(f'<p class="soft">{text_} {_code(leak_command(made))}</p>')
+    body += [_table(LEAK_HEADS, made.leaks)] if made.leaks else []
     body += ["<h2>Runs</h2>", _table(RUN_HEADS, made.runs), "<h2>Versions and hashes</h2>"]
     body.append(_table(("of", "version or hash"), [(name, value) for name, value in made.versions.items()]))
     body += ["<h2>The study's file</h2>", f'<div class="wide"><pre><code>{escape(study.text)}</code></pre></div>']

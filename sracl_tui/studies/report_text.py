@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sracl_tui.services.table_formats import escape_latex, render
-from sracl_tui.studies.report import RUN_HEADS, Report
+from sracl_tui.studies.report import LEAK_HEADS, RUN_HEADS, Report, leak_command
 from sracl_tui.studies.show import seeds_text
 from sracl_tui.studies.tables import NUMBER_HEADS, POWER_HEADS, VERDICT_HEADS, conclusion, power_cells, verdict_cells
 
@@ -52,6 +52,11 @@ def markdown(made: Report) -> str:
             "The smallest difference that is shown with a probability of .8.\n",
             render(heads(POWER_HEADS), rows, format_="md"),
         ]
+    parts += [
+        "## What each candidate pool leaks\n",
+        f"`{leak_command(made)}`{'' if made.leaks else ': not measured yet'}\n",
+    ]
+    parts += [render(heads(LEAK_HEADS), made.leaks, format_="md")] if made.leaks else []
     parts += ["## Runs\n", render(heads(RUN_HEADS), made.runs, format_="md")]
     parts += ["## Versions and hashes\n", *(f"- {name}: {value}" for name, value in made.versions.items())]
     return "\n".join(parts) + "\n"

@@ -116,3 +116,17 @@ def pace(store: Store, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
         [list(run_ids)],
     )
     return {row["run_id"]: {name: v for name, v in row.items() if name != "run_id" and v is not None} for row in rows}
+
+
+def leaks(store: Store, dataset: str) -> tuple[str, dict[str, dict[str, float]]] | None:
+    """Id of the newest finished run of `sracl leaks` on a data set, and its shares by pool; None without one."""
+    rows = store.rows(
+        "SELECT m.run_id, m.subgroup AS pool, m.name, m.value FROM metrics m JOIN runs r USING (run_id) WHERE m.split = 'leaks' "
+        "AND r.state = 'finished' AND json_extract_string(r.config, '$.data.dataset') = $1 "
+        "QUALIFY m.run_id = first_value(m.run_id) OVER (ORDER BY r.created_at DESC, m.run_id DESC)",
+        [dataset],
+    )
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        found.setdefault(row["pool"], {})[row["name"]] = row["value"]
+    return (rows[0]["run_id"], found) if rows else None

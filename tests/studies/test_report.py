@@ -84,6 +84,16 @@ def test_markdown_and_latex_have_the_same_verdicts(sracl, home: Path) -> None:
     assert "is no report" in sracl("study", "report", "tiny", "--out", "study.pdf", home=home, code=2).stderr
 
 
+def test_leaks_stand_in_the_report_once_they_are_measured(sracl, home: Path) -> None:
+    report = ("study", "report", "tiny", "--out", str(home / "study.md"))
+    sracl(*report, home=home)
+    (line,) = re.findall(r"^`(sracl leaks .*)`: not measured yet$", (home / "study.md").read_text(), re.M)
+    measured = json.loads(sracl(*line.split()[1:], "--json", home=home).stdout)["leaks"]
+    sracl(*report, home=home)
+    rows = dict(re.findall(r"^\| demo \| (\w+) \| ([\d.]+) % \|", (home / "study.md").read_text(), re.M))
+    assert {pool: f"{100 * shares['own_share']:.1f}" for pool, shares in measured.items()} == rows
+
+
 def test_exports_have_every_verdict_and_number(sracl, home: Path) -> None:
     for words in (("verdicts.csv",), ("numbers.csv", "--numbers"), ("all.json",)):
         sracl("study", "export", "tiny", "--out", str(home / words[0]), *words[1:], home=home)

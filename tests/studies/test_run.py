@@ -22,6 +22,7 @@ from store.home import Home
 from store.journal.journal import read_events
 from store.maintenance import repair_home
 from store.opening import open_store
+from store.publishing.publish import write_sql
 from store.queries import runs, studies
 from store.queue import Queue
 from tests.studies.conftest import SMALL, STUDY
@@ -199,6 +200,25 @@ def test_runs_of_any_origin_are_reused(sracl, home, inside, tmp_path) -> None:
     assert "several settings" in document(sracl, home, "run", str(given))["verdicts"][0]["reason"]
     given.write_text(given.read_text().replace("study-tiny", "nothing"))
     assert "nothing" in document(sracl, home, "run", str(given))["verdicts"][0]["reason"]
+
+
+def test_what_may_be_another_reason_of_a_difference_is_told(sracl, home, inside, tmp_path) -> None:
+    same = tmp_path / "same.toml"
+    text = f'title = "Same?"\nseeds = 1\n{SMALL}\n[variants.full]\n[variants.again]\nruns = "full-1"\n[variants.plain]\npreset = "backbone"\n'
+    same.write_text(
+        f'{text}[claims.x]\nsentence = "Equal."\nvariant = "again"\nagainst = "full"\nmargin = 0.1\n'
+        '[claims.pace]\nsentence = "As fast."\nvariant = "full"\nagainst = "plain"\nmetric = "seconds_per_step"\nmargin = "10 %"\n'
+    )
+    notes = {one["claim"]: one["notes"] for one in document(sracl, home, "run", str(same))["verdicts"]}
+    assert notes["x"] == ["the ranks of all users are equal on both sides: the two settings make no difference"]
+    assert notes["pace"] == []
+    write_sql(Home(home), "UPDATE runs SET git_sha = 'another', machine = 'another' WHERE name = 'plain-1'")
+    notes = {one["claim"]: one["notes"] for one in document(sracl, home, "run", str(same))["verdicts"]}
+    assert notes["pace"] == [
+        "the two sides were run by different versions of the code",
+        "the two sides were measured on different machines",
+    ]
+    assert inside.submitted == []
 
 
 def test_claims_that_cannot_be_run_here_are_listed_with_the_reason(sracl, fresh, inside, monkeypatch) -> None:
