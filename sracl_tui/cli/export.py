@@ -23,7 +23,11 @@ What = Literal["results", "neighbors", "weights", "users", "items", "texts", "mo
 
 def export(
     names: Annotated[
-        list[str], typer.Argument(help="Runs or groups; all but results take one run.", metavar="RUN|GROUP...")
+        list[str],
+        typer.Argument(
+            help="Runs or groups; all but results and figures take one run. A figure also takes one study.",
+            metavar="RUN|GROUP|STUDY...",
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -82,6 +86,7 @@ def export(
       sracl export office-ablations --figure forest --split test --out forest.pdf
       sracl export office-sracl --figure epochs --metric ndcg@20 --out epochs.svg
       sracl export last --figure user --user 7 --out user-7.png
+      sracl export quick --figure forest --out claims.svg
     """
     from sracl_tui.cli.bundle import bundled
     from store.queries.runs import select_runs
@@ -127,12 +132,13 @@ def _figure(
     name: str, names: list[str], options: FigureOptions, out: Path | None, *, other: bool, home: Path | None
 ) -> dict[str, Any]:
     from sracl_tui.services.figures import catalog
+    from sracl_tui.studies.figures import write_figure
 
     if other or out is None:
         raise ConfigError("a figure is a file of its own", where="--figure", hint="--figure NAME --out FILE, alone.")
     catalog.check(name, names, options, out)
     with options_and_output.open_store(options_and_output.home_of(home)) as store:
-        catalog.write(store, name, names, options, out)
+        write_figure(store, name, names, options, out)
     return {"path": str(out), "figure": name}
 
 

@@ -14,7 +14,8 @@ from engine.metric_registry import split_name
 from sracl_tui.services.comparison import subgroup_mask
 from sracl_tui.studies.definition import MEASURES, Claim
 from store.database.database import Store
-from store.queries import datasets, runs, studies
+from store.queries import datasets, runs
+from store.queries.pace import pace
 from store.run_row import StoredRun
 
 PACE = ("seconds_per_step", "seconds_to_best", "seconds_train", "seconds_inference", "peak_memory", "usd")
@@ -114,7 +115,7 @@ class Numbers:
 
     def _of_pace(self, run_id: str) -> dict[str, float]:
         if run_id not in self._pace:
-            self._pace[run_id] = studies.pace(self._store, [run_id]).get(run_id, {})
+            self._pace[run_id] = pace(self._store, [run_id]).get(run_id, {})
         return self._pace[run_id]
 
     def _ranked(self, variant: str, rows: Sequence[StoredRun], metric: str, subgroup: str) -> Side:

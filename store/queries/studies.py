@@ -95,29 +95,6 @@ def runs_of_configs(store: Store, hashes: Sequence[str]) -> list[StoredRun]:
     return cast(list[StoredRun], with_present_states(store, rows))
 
 
-def pace(store: Store, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Measured times by run id: seconds_per_step, seconds_to_best, seconds_train, seconds_inference, peak_memory (MiB), usd."""
-    rows = store.rows(
-        """
-        WITH epochs AS (
-            SELECT m.run_id, m.epoch, max(m.step) AS step,
-                max(m.value) FILTER (m.split = 'train') AS seconds, max(m.value) FILTER (m.split = 'valid') AS evaluation
-            FROM metrics m WHERE m.name = 'seconds' AND list_contains($1, m.run_id) GROUP BY ALL
-        ), steps AS (
-            SELECT *, step - coalesce(lag(step) OVER (PARTITION BY run_id ORDER BY epoch), 0) AS steps FROM epochs
-        )
-        SELECT r.run_id, median(s.seconds / nullif(s.steps, 0)) AS seconds_per_step,
-            sum(s.seconds) FILTER (s.epoch <= r.best_epoch) AS seconds_to_best, sum(s.seconds) AS seconds_train,
-            median(s.evaluation) AS seconds_inference, any_value(r.peak_memory_bytes) / 1048576.0 AS peak_memory,
-            any_value(c.usd) AS usd
-        FROM runs r LEFT JOIN steps s USING (run_id) LEFT JOIN run_costs c USING (run_id)
-        WHERE list_contains($1, r.run_id) GROUP BY r.run_id
-        """,
-        [list(run_ids)],
-    )
-    return {row["run_id"]: {name: v for name, v in row.items() if name != "run_id" and v is not None} for row in rows}
-
-
 def leaks(store: Store, dataset: str) -> tuple[str, dict[str, dict[str, float]]] | None:
     """Id of the newest finished run of `sracl leaks` on a data set, and its shares by pool; None without one."""
     rows = store.rows(

@@ -148,7 +148,19 @@ def write(store: Store, name: str, names: Sequence[str], options: FigureOptions,
         LookupFailed: a name is neither a run nor a group.
     """
     kind = check(name, names, options, path)
-    content = drawn(kind.drawing, kind.collect(store, names, options), path.suffix.lower().removeprefix("."))
+    write_drawn(kind.drawing, kind.collect(store, names, options), path)
+
+
+def write_drawn(drawing: str, data: Any, path: Path) -> None:
+    """Write data of a figure as the path's ending says.
+
+    Args:
+        drawing: module and function in `drawing`.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    content = drawn(drawing, data, path.suffix.lower().removeprefix("."))
     try:
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)

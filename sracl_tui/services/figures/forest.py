@@ -40,6 +40,8 @@ class ForestPanel:
 
     axis: str
     rows: Sequence[ForestRow]
+    format: str = ".4f"
+    """How a value is written."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,8 @@ def _forest_panel(ax: Any, panel: ForestPanel) -> None:
     ax.axvline(0, color=FAINT, linewidth=0.8)
     for place, row in enumerate(panel.rows):
         _forest_row(ax, place, row, reach)
+        words = f"{_values(row, panel.format)}  {row.verdict}"
+        ax.text(1.02, place, words, transform=ax.get_yaxis_transform(), va="center", fontsize=7)
     ax.set_yticks(range(len(panel.rows)), [_label(row) for row in panel.rows])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
@@ -81,9 +83,11 @@ def _forest_row(ax: Any, place: int, row: ForestRow, reach: float) -> None:
     if abs(row.estimate) <= reach:
         sure = row.verdict.partition(",")[0] in VERDICT_COLORS
         ax.plot(row.estimate, place, "o", color=color, markerfacecolor=color if sure else "white", zorder=3)
-    ends = "" if row.low is None or row.high is None else f" [{row.low:+.4f}, {row.high:+.4f}]"
-    text = f"{row.estimate:+.4f}{ends}  {row.verdict}".replace("-", "\u2212")
-    ax.text(1.02, place, text, transform=ax.get_yaxis_transform(), va="center", fontsize=7)
+
+
+def _values(row: ForestRow, format_: str) -> str:
+    ends = "" if row.low is None or row.high is None else f" [{row.low:+{format_}}, {row.high:+{format_}}]"
+    return f"{row.estimate:+{format_}}{ends}".replace("-", "\u2212")
 
 
 def _reach(rows: Any) -> float:
