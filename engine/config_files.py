@@ -248,7 +248,8 @@ def _problem_of_vectors(config: Config) -> list[str]:
         reads = bool(backbone_needs(name))
     except ConfigError as error:
         return [f"model.backbone: {error.message}"]
-    return [f"semantics.vector: backbone {name} reads vectors of texts; those of itself come after it"] if reads else []
+    why = f"backbone {name} reads vectors before it is trained, and collaborative ones are those of it afterwards"
+    return [f"semantics.vector: {why}; use text or item-mean"] if reads else []
 
 
 def _similarities(backend: str, problems: list[str]) -> tuple[str, ...]:

@@ -56,8 +56,18 @@ def _row(name: str, method: Method, needs: Needs) -> dict[str, Any]:
         "source": method.source,
         "ours": method.ours,
         "defaults": dict(method.defaults),
-        "settings": [row for part in method.all_parts for row in _settings(part, method)],
+        "settings": [*_others(method), *(row for part in method.all_parts for row in _settings(part, method))],
     }
+
+
+def _others(method: Method) -> list[dict[str, Any]]:
+    """Path, default here and meaning of the settings outside its parts in which a method differs."""
+    fields = setting_fields()
+    return [
+        {"path": path, "default": value, "meaning": fields[path].description or ""}
+        for path, value in method.defaults.items()
+        if path in fields and not path.startswith("parts.")
+    ]
 
 
 def _settings(part: Any, method: Method) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -53,6 +54,23 @@ def help_of(path: str, field: FieldInfo) -> str:
     """A setting's description and its range."""
     limits = range_of(path, field)
     return formatting.line(field.description or "") + (f" ({limits})" if limits else "")
+
+
+def changes_of(own: Mapping[str, Any], preset: str, *, imported: Collection[str]) -> dict[str, Any]:
+    """What to set beside a preset for the settings of a run, by path: in what it differs from the preset and from its method.
+
+    Args:
+        own: the settings as they are stored; those that no longer exist are left out.
+        imported: methods that can be looked at; of another one it is not known in what it differs from the preset.
+    """
+    usual = load_config(preset=preset)[0]
+    base, name = flatten(usual.model_dump(mode="json")), own.get("method.name", usual.method.name)
+    if name in imported:
+        with suppress(ConfigError):  # told when the settings are checked
+            base = flatten(load_config(preset=preset, settings={"method.name": name})[0].model_dump(mode="json"))
+    base["method.name"] = usual.method.name
+    known = [path for path in own if path in base or path.startswith("parts.")]
+    return {path: own[path] for path in known if base.get(path) != own[path]}
 
 
 class LaunchScreen(BaseScreen):
@@ -107,6 +125,8 @@ class LaunchScreen(BaseScreen):
         self.errors: dict[str, str] = {}
         self.config: Config | None = None
         self._only = False
+        self._cloned: dict[str, Any] | None = None
+        """Settings of the run that is cloned, until one is edited."""
         self._fields = setting_fields()
         """The field of every setting in the form."""
         self._imported = set(METHODS.ours)
@@ -124,10 +144,8 @@ class LaunchScreen(BaseScreen):
         row = self.sracl.row_of(self._clone)
         if row is not None:
             self.preset = row["preset"] if row["preset"] in preset_names() else "default"
-            base = flatten(load_config(preset=self.preset)[0].model_dump(mode="json"))
-            own = flatten(row["config"])
-            known = {path for path in own if path in base or path.startswith("parts.")}
-            self.changes = {path: own[path] for path in own if path in known and base.get(path) != own[path]}
+            self._cloned = flatten(row["config"])
+            self.changes = changes_of(self._cloned, self.preset, imported=self._imported)
         self._check()
 
     @property
@@ -177,6 +195,8 @@ class LaunchScreen(BaseScreen):
     @on(Loaded)
     def _take_method(self, message: Loaded) -> None:
         self._imported.add(message.name)
+        if self._cloned is not None:  # only now it is known in which settings the method differs
+            self.changes = changes_of(self._cloned, self.preset, imported=self._imported)
         self._check()
 
     def _draw(self) -> None:
@@ -239,6 +259,7 @@ class LaunchScreen(BaseScreen):
     def _set(self, path: str, text: str | None) -> None:
         if text is None:
             return
+        self._cloned = None
         value = parse_assignment(f"{path}={text}")[path] if text.strip() else ""
         base = self._base()[path]
         self.changes.pop(path, None)

@@ -114,11 +114,16 @@ def test_a_method_is_listed_with_what_its_backbone_needs():
     assert describe("llm-esr")["needs"] == ["user vectors", "item vectors", "neighbors"]
     assert describe("alpharec")["needs"] == ["item vectors"]
     assert describe("plain")["needs"] == []
+    rows = {row["path"]: row["default"] for row in describe("alpharec")["settings"]}
+    assert (rows["model.backbone"], rows["train.lr"], rows["parts.rec.weight"]) == ("alpharec", 5e-4, 1.0)
     assert all(METHODS.load(name).family for name in METHODS.ours)
 
 
 def test_vectors_of_the_backbone_itself_are_refused():
-    with pytest.raises(ConfigError, match=r"semantics.vector: backbone dual reads vectors of texts"):
+    with pytest.raises(
+        ConfigError,
+        match=r"semantics.vector: backbone dual reads vectors before it is trained.*; use text or item-mean",
+    ):
         build_config({"method": "llm-esr", "vector": "collaborative"})
     assert build_config({"vector": "collaborative"}).needs, "as the default backbone can"
 
