@@ -121,7 +121,7 @@ def test_a_run_whose_file_is_gone_or_broken_hinders_no_command(sracl: Any, home:
     rows: Any = [
         [{"preset": "default", "name": "x", "run_id": "x", "seed": 1, "config_hash": number}] for number in "ab"
     ]
-    assert comparison._labels(rows, {"parts.crop.least": [0.3, None]})[0] == "default crop.least=0.3"
+    assert comparison.labels_of(rows, {"parts.crop.least": [0.3, None]})[0] == "default crop.least=0.3"
     text = sracl("show", "whole", home=home).stdout
     assert "parts.crop.least = 0.3" in " ".join(text.split())
 
