@@ -30,14 +30,14 @@ class Draws:
     """(D,) the difference that is seen."""
     ses: NDArray[np.float64]
     """(D,) its standard error, as the experiment estimates it."""
-    degrees: NDArray[np.float64]
-    """(D,) and the degrees of freedom of that."""
+    parts: list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+    """Degrees of freedom (D,) by Welch and Satterthwaite with weight 1, or those of each term with its share of the variance (D,), weight first."""
 
     def half_width(self, level: float) -> NDArray[np.float64]:
         """(D,) half the width of the confidence interval of a level."""
         from scipy.special import stdtrit
 
-        return -stdtrit(self.degrees, (1 - level) / 2) * self.ses
+        return -self.ses * sum(share * stdtrit(degrees, (1 - level) / 2) for share, degrees in self.parts)
 
     def shown(self, difference: float, alpha: float) -> float:
         """Probability that a true difference is shown, in its direction."""
@@ -61,30 +61,35 @@ def simulate(spread: Spread, seeds: tuple[int, int], *, draws: int = DRAWS, seed
         ValueError: neither users nor seeds would tell a standard error.
     """
     rng = np.random.default_rng(seed)
-    errors, total, squares = np.zeros(draws), np.zeros(draws), np.zeros(draws)
+    errors, terms = np.zeros(draws), list[tuple[NDArray[np.float64], float]]()
 
     def add(variance: float, degrees: float, noise: float) -> None:
-        nonlocal errors, total, squares
-        errors = errors + math.sqrt(noise) * rng.standard_normal(draws)
-        estimated = variance * rng.chisquare(degrees, draws) / degrees
-        total, squares = total + estimated, squares + estimated**2 / degrees
+        errors[:] += math.sqrt(noise) * rng.standard_normal(draws)
+        terms.append((variance * rng.chisquare(degrees, draws) / degrees, degrees))
 
     if spread.users > 1:
         variance = spread.user_variance(seeds) / spread.users
         add(variance, spread.users - 1, variance)
     sides = [(sd**2, count) for sd, count in zip(spread.seed_sds, seeds, strict=True) if count]
-    if min(count for _, count in sides) == 1 and max(count for _, count in sides) > 1:
+    counts = [count for _, count in sides]
+    borrowed = min(counts) == 1 and max(counts) > 1
+    if borrowed:
         lent, count = next(side for side in sides if side[1] > 1)
         (alone,) = (variance for variance, each in sides if each == 1)
         add(lent * (1 / count + 1), count - 1, lent / count + alone)
-    else:
-        for variance, count in sides:
-            if count > 1:
-                add(variance / count, count - 1, variance / count)
-    if spread.users <= 1 and max(count for _, count in sides) < 2:
+    for variance, count in [] if borrowed else sides:
+        if count > 1:
+            add(variance / count, count - 1, variance / count)
+    if not terms:
         raise ValueError(f"{seeds[0]} and {seeds[1]} seeds without users have no standard error")
+    total = np.sum([term for term, _ in terms], axis=0)  # (D,)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return Draws(errors, np.sqrt(total), np.where(squares > 0, total**2 / squares, np.inf))
+        if borrowed:
+            parts = [(np.where(total > 0, term / total, 0.0), np.full(draws, degrees)) for term, degrees in terms]
+        else:
+            squares = np.sum([term**2 / degrees for term, degrees in terms], axis=0)
+            parts = [(np.ones(draws), np.where(squares > 0, total**2 / squares, np.inf))]
+    return Draws(errors, np.sqrt(total), parts)
 
 
 def smallest_difference(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,7 +77,14 @@ def test_one_seed_borrows_the_variance_of_the_other_side(side):
     users = (five.mean(0) - one.mean(0)).var(ddof=1) / 200
     seeds = five.mean(1).var(ddof=1) * (1 / 5 + 1)
     assert found.se == pytest.approx(math.sqrt(users + seeds))
-    assert found.degrees == pytest.approx((users + seeds) ** 2 / (users**2 / 199 + seeds**2 / 4))
+    quantile = (users * stats.t.isf(0.025, 199) + seeds * stats.t.isf(0.025, 4)) / (users + seeds)
+    low, high = found.interval()
+    assert (high - low) / 2 == pytest.approx(found.se * quantile)
+    for level in (0.5, 0.95, 0.999):  # the p-value and the interval say the same
+        shifted = replace(found, difference=(lambda ends: (ends[1] - ends[0]) / 2)(found.interval(level)))
+        assert shifted.p_value() == pytest.approx(1 - level)
+        assert shifted.equivalence_p(2 * shifted.difference) == pytest.approx((1 - level) / 2)
+        assert shifted.equivalence_p(shifted.difference / 2) > 0.5
 
 
 def test_comparisons_take_the_same_estimate_and_name_what_was_borrowed():
