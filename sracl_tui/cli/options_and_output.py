@@ -1,7 +1,7 @@
 """What every command shares: options, output, and the one place that turns an error into a message and an exit code.
 
-stdout is for data, stderr for messages. Exit codes: 0 done; 1 the run failed; 2 bad usage, config or data; 3 the money cap
-stopped it; 4 the store cannot be used; 130 interrupted or stopped.
+stdout is for data, stderr for messages. Exit codes: 0 done; 1 the run failed, or what was to hold does not (`--fail-if-worse`,
+`--require`); 2 bad usage, config or data; 3 the money cap stopped it; 4 the store cannot be used; 130 interrupted or stopped.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -12,7 +11,18 @@ from numpy.typing import NDArray
 
 from engine.config import flatten
 from engine.errors import ConfigError
-from engine.metric_registry import DEFAULT, definition_of, ordered, oriented, split_name
+from engine.metric_registry import DEFAULT, definition_of, ordered, split_name
+from sracl_tui.services.paired_tests import (
+    EqualPair,
+    SeedSet,
+    TestResult,
+    differing_settings,
+    equal_pairs,
+    paired_tests,
+    pairs_of,
+    same_users,
+    tested_metrics,
+)
 from store.database.database import Store
 from store.queries import runs
 from store.run_row import StoredRun
@@ -20,58 +30,6 @@ from store.run_row import StoredRun
 PROTOCOL = ("data.max_length", "evaluate.mask_seen", "evaluate.ties", "evaluate.ks")
 RANKED = ("train", "ranks")
 """Kinds of runs that have ranks: trained here, and imported from elsewhere."""
-UNCOMPARED = ("train.seed", "train.device", "train.threads", "semantics.budget", "evaluate.metrics")
-
-
-@dataclass(frozen=True)
-class SeedSet:
-    """Finished runs of one config on one dataset, which differ only in the seed."""
-
-    label: str
-    preset: str
-    config_hash: str
-    run_ids: list[str]
-    seeds: list[int]
-    metrics: dict[str, list[float]]
-    """Values by metric name, one per run; metrics that only some of the runs have are left out."""
-    training: dict[str, list[float]]
-    """Losses, and what else the method measured in training, at the best epoch; one value per run."""
-
-    @property
-    def size(self) -> int:
-        return len(self.run_ids)
-
-    def mean(self, metric: str) -> float:
-        """Mean of a metric over the seeds."""
-        return float(np.mean(self.metrics[metric]))
-
-    def deviation(self, metric: str) -> float | None:
-        """Sample standard deviation of a metric over the seeds; None for a single seed."""
-        return float(np.std(self.metrics[metric], ddof=1)) if self.size > 1 else None
-
-
-@dataclass(frozen=True)
-class TestResult:
-    """A paired test of seed set b against a in one metric; `difference` is b minus a."""
-
-    __test__ = False  # keeps pytest from collecting the class
-
-    a: str
-    b: str
-    metric: str
-    difference: float
-    ci_low: float
-    ci_high: float
-    p_value: float
-    p_holm: float
-    method: str
-
-    @property
-    def verdict(self) -> str:
-        """`better`, `worse` or `not shown` (no significant difference), at a Holm-corrected level of 0.05."""
-        if self.p_holm > 0.05:
-            return "not shown"
-        return "better" if oriented(self.metric, self.difference) > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -88,6 +46,10 @@ class Comparison:
     sets: list[SeedSet]
     tests: list[TestResult]
     notes: list[str]
+    equal: list[EqualPair]
+    """Pairs between which there is nothing to test, and why; the notes tell them, too."""
+    untested: list[str]
+    """Sets whose users differ from those of the set that they would be tested against."""
 
     def document(self) -> dict[str, Any]:
         """The comparison as JSON-compatible values, with means, deviations and verdicts."""
@@ -108,6 +70,7 @@ def compare_runs(
     baseline: str | None = None,
     all_pairs: bool = False,
     force: bool = False,
+    also: Sequence[str] = (),
 ) -> Comparison:
     """Group runs by config into seed sets and test each set against the baseline.
 
@@ -116,6 +79,7 @@ def compare_runs(
         baseline: run id, name, preset or label of the baseline. Default: preset `backbone`, else the first set.
         all_pairs: test every pair of sets instead.
         force: allow different protocols, data and repeated seeds; sets with different users are shown but not tested.
+        also: full names of metrics to test that are not by default, such as `mrr@20`.
 
     Raises:
         ConfigError: the runs cannot be compared fairly; lists all reasons.
@@ -147,9 +111,17 @@ def compare_runs(
     sets = [
         _seed_set(rows, label, ranks_by_run, ks, metrics, stored) for rows, label in zip(groups, labels, strict=True)
     ]
-    tests = _paired_tests(sets, ranks_by_run, ks, metrics, _pairs(sets, groups, baseline, all_pairs), notes)
+    pairs = pairs_of(sets, groups, baseline, all_pairs)
+    equal = equal_pairs(store, pairs, {row["run_id"]: row for row in training_rows}, ranks_by_run)
+    settled = {(one.a, one.b) for one in equal}
+    untested = [b.label for a, b in pairs if not same_users(a, b, ranks_by_run)]
+    pairs = [(a, b) for a, b in pairs if (a.label, b.label) not in settled]
+    tests = paired_tests(pairs, ranks_by_run, ks, tested_metrics(sets, also), notes)
+    notes += [one.text for one in equal]
     users = len(ranks_by_run[first["run_id"]][0])
-    return Comparison(cast(str, first["dataset_name"]), split, subgroup, users, ks, settings, sets, tests, notes)
+    return Comparison(
+        cast(str, first["dataset_name"]), split, subgroup, users, ks, settings, sets, tests, notes, equal, untested
+    )
 
 
 def _dataset_id(rows: list[StoredRun], run_id: str) -> str | None:
@@ -216,20 +188,6 @@ def _apply_mask(
     users: NDArray[np.int32], ranks: NDArray[np.int32], mask: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return (users, ranks) if mask is None else (users[mask[users]], ranks[mask[users]])
-
-
-def differing_settings(groups: list[list[StoredRun]]) -> dict[str, list[Any]]:
-    """Settings that are not the same in all groups: path to one value per group."""
-    flats = [_told_settings(rows[0]) for rows in groups]
-    paths = dict.fromkeys(path for flat in flats for path in flat if path not in UNCOMPARED)
-    values = {path: [flat.get(path) for flat in flats] for path in paths}
-    return {path: row for path, row in values.items() if any(value != row[0] for value in row)}
-
-
-def _told_settings(row: StoredRun) -> dict[str, Any]:
-    """Settings by path; of a model trained elsewhere data and protocol alone are known."""
-    flat = flatten(row["config"])
-    return flat if row["kind"] == "train" else {p: v for p, v in flat.items() if p.startswith(("data.", "evaluate."))}
 
 
 def labels_of(groups: list[list[StoredRun]], settings: dict[str, list[Any]]) -> list[str]:
@@ -306,63 +264,6 @@ def _seed_set(
         metrics=_common(measured) | _common([stored.metrics.get(run_id, {}) for run_id in ids]),
         training=_common([stored.training.get(run_id, {}) for run_id in ids]),
     )
-
-
-def _pairs(
-    sets: list[SeedSet], groups: list[list[StoredRun]], baseline: str | None, all_pairs: bool
-) -> list[tuple[SeedSet, SeedSet]]:
-    if all_pairs:
-        return list(itertools.combinations(sets, 2))
-    base = next((s for s in sets if s.preset == "backbone"), sets[0])
-    if baseline is not None:
-        named = [
-            s
-            for s, rows in zip(sets, groups, strict=True)
-            if s.label == baseline or any(baseline in (row["run_id"], row["name"], row["preset"]) for row in rows)
-        ]
-        if len(named) != 1:
-            raise ConfigError(
-                f"{len(named)} sets match {baseline!r}",
-                where="--baseline",
-                hint=f"Sets: {'; '.join(s.label for s in sets)}.",
-            )
-        base = named[0]
-    return [(base, other) for other in sets if other is not base]
-
-
-def _paired_tests(
-    sets: list[SeedSet],
-    ranks_by_run: dict[str, Any],
-    ks: tuple[int, ...],
-    metrics: Sequence[str],
-    pairs: list[tuple[SeedSet, SeedSet]],
-    notes: list[str],
-) -> list[TestResult]:
-    """Test every pair in every tested metric; the p-values are corrected together (Holm)."""
-    from engine.evaluation.significance import compare, holm
-
-    raw: list[tuple[SeedSet, SeedSet, Any]] = []
-    for a, b in pairs:
-        users = [ranks_by_run[run_id][0] for run_id in [*a.run_ids, *b.run_ids]]
-        if not all(np.array_equal(users[0], other) for other in users):
-            notes.append(f"{b.label} and {a.label} have different users: not tested")
-            continue
-        ours, theirs = ([ranks_by_run[run_id][1] for run_id in side.run_ids] for side in (a, b))
-        found = compare(ours, theirs, ks=ks, names=metrics)
-        raw += [(a, b, one) for one in found if (metric := definition_of(one.metric)) and metric.tested]
-    if pairs and all(s.size == 1 for s in sets):
-        notes.append(
-            "one seed each: the tests tell whether these two trained models differ, not whether the methods do"
-        )
-    elif any(s.size == 1 for s in sets):
-        notes.append(
-            "a config with a single seed borrows the seed variance of the other side: its tests take both to vary alike"
-        )
-    adjusted = holm([one.p_value for _, _, one in raw])
-    return [
-        TestResult(a.label, b.label, one.metric, one.difference, one.ci_low, one.ci_high, one.p_value, p, one.method)
-        for (a, b, one), p in zip(raw, adjusted, strict=True)
-    ]
 
 
 @dataclass(frozen=True)

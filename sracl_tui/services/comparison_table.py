@@ -10,10 +10,12 @@ import numpy as np
 from engine.metric_registry import ordered, title, training_names, value_text
 
 if TYPE_CHECKING:
-    from sracl_tui.services.comparison import Comparison, SeedSet
+    from sracl_tui.services.comparison import Comparison
+    from sracl_tui.services.paired_tests import SeedSet
 
 
 TEST_HEADS = ("", "metric", "difference:r", "relative:r", "95 % interval:r", "p:r", "p Holm:r", "conclusion")
+CONCLUSIONS = {"better": "▲ better", "worse": "▼ worse", "not shown": "= no significant difference"}
 
 
 def metric_rows(found: Comparison, *, signs: bool) -> tuple[list[str], list[list[str]]]:
@@ -49,7 +51,10 @@ def _spread(name: str, values: Sequence[float] | None) -> str:
 
 
 def test_cells(test: Any, found: Comparison) -> tuple[str, ...]:
-    """A test as cells: sets, metric, difference, relative, interval, p, p after Holm, verdict."""
+    """A test as cells: sets, metric, difference, relative, interval, p, p after Holm, verdict.
+
+    A p-value that rests on a borrowed seed variance has a dagger, and what is shown says so, or that it is about two models.
+    """
     base = next(s for s in found.sets if s.label == test.a).mean(test.metric)
     return (
         f"{test.b} - {test.a}",
@@ -57,9 +62,9 @@ def test_cells(test: Any, found: Comparison) -> tuple[str, ...]:
         f"{test.difference:+.4f}",
         f"{100 * test.difference / base:+.1f} %" if base else "-",
         f"{test.ci_low:+.4f} to {test.ci_high:+.4f}",
-        _p(test.p_value),
+        _p(test.p_value) + (" †" if test.scope == "borrowed" else ""),
         _p(test.p_holm),
-        {"better": "▲ better", "worse": "▼ worse", "not shown": "= no significant difference"}[test.verdict],
+        CONCLUSIONS[test.verdict] + (f", {test.scope}" if test.scope and test.verdict != "not shown" else ""),
     )
 
 

@@ -165,3 +165,96 @@ def test_the_dry_run_of_a_group_has_a_line_per_run(sracl, group):
     assert [run["name"] for run in document["runs"]] == ["k=3-1", "k=4-1", "k=3-2", "k=4-2"]
     assert document["minutes"] == pytest.approx(sum(run["minutes"] for run in document["runs"]), abs=0.02)
     assert len(json.loads(sracl("runs", "--json", home=group).stdout)) < 20
+
+
+@pytest.fixture(scope="module")
+def by_dot(sracl, group):
+    """The same home with the runs of alpha=0.1 once more, their neighbors found by dot product."""
+    words = ("--set", "alpha=0.1", "--set", "similarity=dot", "--seeds", "2", "--group", "dot", "--name", "by-dot")
+    sracl("run", *QUICK, *words, "--headless", home=group)
+    return group
+
+
+def test_equal_neighbor_lists_and_ranks_are_told_in_place_of_a_test(sracl, by_dot):
+    words = ("alpha=0.1-1", "alpha=0.1-2", "dot")
+    found = compare(sracl, by_dot, *words)
+    assert set(found["settings"]) == {"retrieval.similarity"}
+    assert found["tests"] == []
+    (pair,) = found["equal"]
+    assert pair["what"] in ("ranks", "neighbors")
+    assert "their neighbor lists are equal" in pair["text"]
+    assert "length 1" in pair["text"]
+    assert pair["text"] in found["notes"]
+    text = sracl("compare", *words, home=by_dot).stdout
+    assert pair["text"] in text
+    assert "no significant difference" not in text
+    assert sracl("compare", *words, "--fail-if-worse", "ndcg@20", home=by_dot).stdout
+    other = compare(
+        sracl, by_dot, "alpha=0.1-1", found["sets"][1]["run_ids"][1]
+    )  # of another seed: still the same method
+    assert (other["tests"], other["equal"][0]["what"]) == ([], "neighbors")
+    three = compare(sracl, by_dot, "g", "dot", "--all-pairs")  # other pairs are tested as before
+    assert len(three["tests"]) == 5 * 6
+
+
+@pytest.fixture(scope="module")
+def ranked(sracl, group, tmp_path_factory):
+    """The same home with ranks of models from elsewhere: good, bad, and bad once more."""
+    sql = "SELECT DISTINCT u.raw_id FROM users u JOIN runs r USING (dataset_id) WHERE r.dataset_name = 'demo[:60]' ORDER BY 1"
+    users = [row["raw_id"] for row in json.loads(sracl("sql", sql, "--json", home=group).stdout)]
+    assert len(users) == 60
+    for name, rank in (("good", 1), ("bad", 15), ("again", 15)):
+        file = tmp_path_factory.mktemp("ranks") / f"{name}.csv"
+        file.write_text("\n".join(["user_id,rank", *(f"{user},{rank + n % 4}" for n, user in enumerate(users))]))
+        sracl("import-ranks", str(file), "--dataset", "demo[:60]", "--name", name, home=group)
+    return group
+
+
+def test_what_is_worse_fails_and_what_is_not_passes(sracl, ranked):
+    asked = ("--fail-if-worse", "ndcg@20", "--fail-if-worse", "mrr@20", "--fail-if-worse", "hr@20", "--split", "test")
+    words = ("compare", "good-1", "bad-1", *asked)
+    done = sracl(*words, "--json", home=ranked, code=1)
+    document = json.loads(done.stdout)
+    assert {test["metric"] for test in document["failed"]} == {
+        "ndcg@20",
+        "mrr@20",
+    }  # all of them are among the first 20
+    assert {test["metric"] for test in document["tests"]} >= {"mrr@20", "hr@5", "ndcg@20"}
+    assert "mrr@10" not in {test["metric"] for test in document["tests"]}
+    assert "bad is worse than good: NDCG@20 -" in done.stderr
+    assert "▼ worse, two models" in sracl(*words, home=ranked, code=1).stdout
+    sracl(*words, "--format", "csv", home=ranked, code=1)
+    passed = sracl("compare", "bad-1", "good-1", *asked, "--json", home=ranked)
+    assert json.loads(passed.stdout)["failed"] == []
+    assert "worse than" not in passed.stderr
+
+
+def test_equal_ranks_are_told_and_pass(sracl, ranked):
+    found = sracl("compare", "bad-1", "again-1", "--split", "test", "--fail-if-worse", "hr@20", "--json", home=ranked)
+    document = json.loads(found.stdout)
+    text = "again and bad rank every user's target alike: nothing to test"
+    assert document["equal"] == [{"a": "bad", "b": "again", "what": "ranks", "text": text}]
+    assert document["notes"] == [text]
+    assert document["tests"] == document["failed"] == []
+
+
+def test_what_cannot_be_judged_does_not_pass(sracl, ranked):
+    pair = ("compare", "good-1", "bad-1", "--split", "test")
+    assert "hr@7 cannot be tested" in sracl(*pair, "--metric", "hr@7", home=ranked, code=2).stderr
+    assert "coverage@20 cannot" in sracl(*pair, "--fail-if-worse", "coverage@20", home=ranked, code=2).stderr
+    alone = sracl("compare", "good-1", "--fail-if-worse", "hr@20", "--split", "test", home=ranked, code=2)
+    assert "nothing could be tested" in alone.stderr
+    small = [part.replace("60", "50") for part in QUICK]
+    sracl("run", *small, "--preset", "backbone", "--name", "others", "--headless", home=ranked)
+    words = (*pair, "others", "--baseline", "good-1", "--force", "--fail-if-worse", "hr@20")
+    assert "not tested, as their users differ: others" in sracl(*words, home=ranked, code=2).stderr
+
+
+def test_one_seed_against_several_says_whose_variance_it_takes(sracl, group):
+    found = compare(sracl, group, "g")
+    ids = {one["label"]: one["run_ids"] for one in found["sets"]}
+    several = compare(sracl, group, *ids["backbone"], ids["alpha=0.1"][0])
+    assert {test["method"] for test in several["tests"]} == {"users and seeds, borrowed"}
+    assert any("borrows the seed variance" in note for note in several["notes"])
+    text = sracl("compare", *ids["backbone"], ids["alpha=0.1"][0], home=group).stdout
+    assert text.count(" †") == 6
