@@ -14,7 +14,7 @@ from scipy import stats
 from engine.evaluation.estimates import Spread, estimate, estimate_measure, estimate_ranks, estimates
 from engine.evaluation.significance import BORROWED, compare, gain_matrix
 
-numbers = st.lists(st.floats(-5, 5).map(lambda value: round(value, 3)), min_size=2, max_size=6)
+numbers = st.lists(st.integers(-5000, 5000).map(lambda whole: whole / 1000), min_size=2, max_size=6)
 
 
 def values(seeds: int, users: int, seed: int, shift: float = 0.0) -> np.ndarray:

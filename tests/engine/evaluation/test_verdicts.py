@@ -99,7 +99,7 @@ def test_measures_of_runs_and_constants_are_judged_too():
     assert (single.outcome, single.ci_low, single.p_value) == ("undecided", None, None)
 
 
-@given(st.lists(st.floats(0, 1), max_size=12))
+@given(st.lists(st.integers(0, 1000).map(lambda whole: whole / 1000), max_size=12))
 def test_levels_decide_as_adjusted_p_values_do(p_values):
     levels, adjusted = holm_levels(p_values)
     assert adjusted == pytest.approx(holm(p_values))
@@ -112,7 +112,13 @@ claims = st.tuples(st.sampled_from(["higher", "lower", "equal"]), st.sampled_fro
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(claims, st.floats(-0.08, 0.08), st.sampled_from([0.002, 0.01])), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.tuples(claims, st.integers(-80, 80).map(lambda whole: whole / 1000), st.sampled_from([0.002, 0.01])),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_laws_of_verdicts(study):
     declared = [Claim(str(n), *claim) for n, (claim, _, _) in enumerate(study)]
     found = judge(declared, [sides(shift, sd, users=50) for _, shift, sd in study], cap=8)
