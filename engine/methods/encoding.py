@@ -177,7 +177,7 @@ def _states(
     changed = items != packed.items
     if vectors is not None:
         with torch.no_grad():
-            changed = changed | (vectors != backbone.item_embedding(packed.items)).any(1)
+            changed = changed | (vectors != backbone.input_vectors(packed.items)).any(1)
     if views[0].read == "every":
         read = torch.arange(len(packed.items), device=packed.items.device)
     else:

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from store.journal.journal import read_events
-
 SMALL = ("max_users=30", "epochs=1", "threads=1", "width=8", "inner=8", "layers=1", "encoder=tfidf", "k=3")
 
 
@@ -24,10 +22,6 @@ def test_from_the_plan_to_recommendations(sracl: Any, tmp_path: Path) -> None:
     sracl("export", "one", "--what", "model", "--out", str(tmp_path / "model"), home=tmp_path)
     assert (tmp_path / "model" / "model.safetensors").exists()
     assert sracl("recommend", "one", "1", home=tmp_path).stdout
-    sracl("run", "--headless", *words, "--set", "method=sracl", "--run-id", "two", home=tmp_path)
-    ends = [line.fields for _, line in read_events(tmp_path / "runs" / "two") if line.event == "stage_finished"]
-    cached = {end["stage"]: end["cached"] for end in ends}
-    assert (cached["summaries"], cached["vectors"]) == (True, True), "nothing is written or encoded twice"
 
 
 def test_texts_alone(sracl: Any, tmp_path: Path) -> None:

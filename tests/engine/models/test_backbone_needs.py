@@ -80,6 +80,10 @@ def test_what_is_prepared():
     assert set(whole.summary_owners()) == {"user", "item"}
     assert whole.user_list
     assert not whole.item_list
+    sracl = Prepared.of(Config(), dataset)
+    for kind, owners in whole.summary_owners().items():
+        assert owners.tolist() == sracl.summary_owners()[kind].tolist(), "the same summaries"
+    assert whole.list_id("user", "set", "encoder") == sracl.list_id("user", "set", "encoder"), "the same neighbors"
 
 
 def hashes(*settings, **change):

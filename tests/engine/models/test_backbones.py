@@ -270,7 +270,7 @@ def nce(anchors, positives):
     return F.cross_entropy(logits, torch.arange(len(rows)).roll(len(anchors)))
 
 
-@pytest.mark.parametrize("name", [*EVERY, "dual"], ids=[*NAMES, "dual"])
+@pytest.mark.parametrize("name", EVERY, ids=NAMES)
 def test_training_learns_what_follows_and_gives_the_same_twice(run, make_dataset, make_semantics, name):
     dataset = make_dataset(users=60, cyclic=True, shortest=6)
     semantics = make_semantics(dataset)

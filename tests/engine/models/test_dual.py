@@ -200,6 +200,13 @@ def test_texts_are_adapted_in_full_precision(dual):
         assert model.table().dtype == torch.float32
 
 
+def test_it_learns_what_follows(run, make_dataset, make_semantics):
+    dataset = make_dataset(users=60, cyclic=True, shortest=6)
+    settings = {"dropout": 0.0, "attention_dropout": 0.0, "lr": 0.01, "epochs": 12, "width": 16, "layers": 1}
+    made = run(method="plain", backbone="dual", dataset=dataset, semantics=make_semantics(dataset), **settings)
+    assert made.result.test["hr@5"] > 0.9, "chance is 0.21"
+
+
 # Checkpoints and exports
 
 
