@@ -24,7 +24,8 @@ class Report:
     plan: Plan
     judgements: list[Judgement]
     numbers: list[NumberRow]
-    settings: tuple[list[str], list[tuple[str, ...]]]
+    settings: list[tuple[str, ...]]
+    """Of each variant, a row of SETTING_HEADS."""
     power: list[Power]
     versions: dict[str, str]
     """Name to version, hash or count, of all that the numbers come from."""

@@ -13,6 +13,7 @@ from sracl_tui.studies.tables import (
     MARKS,
     NUMBER_HEADS,
     POWER_HEADS,
+    SETTING_HEADS,
     interval_text,
     p_text,
     power_cells,
@@ -85,8 +86,7 @@ def html(made: Report) -> str:
         '<p class="soft">Seconds and dollars are means of a run\'s training and calls.</p>',
         _numbers(made),
     ]
-    names, rows = made.settings
-    body += ["<h2>Settings that differ</h2>", _table(names, rows)]
+    body += ["<h2>Settings that differ</h2>", _table(SETTING_HEADS, made.settings)]
     if made.power:
         body += [
             "<h2>What so many users and seeds can show</h2>",

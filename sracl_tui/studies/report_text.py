@@ -5,7 +5,15 @@ from __future__ import annotations
 from sracl_tui.services.table_formats import escape_latex, render
 from sracl_tui.studies.report import LEAK_HEADS, RUN_HEADS, Report, leak_command
 from sracl_tui.studies.show import seeds_text
-from sracl_tui.studies.tables import NUMBER_HEADS, POWER_HEADS, VERDICT_HEADS, conclusion, power_cells, verdict_cells
+from sracl_tui.studies.tables import (
+    NUMBER_HEADS,
+    POWER_HEADS,
+    SETTING_HEADS,
+    VERDICT_HEADS,
+    conclusion,
+    power_cells,
+    verdict_cells,
+)
 
 
 def heads(names: tuple[str, ...]) -> list[str]:
@@ -43,8 +51,7 @@ def markdown(made: Report) -> str:
             format_="md",
         )
     )
-    names, rows = made.settings
-    parts += ["## Settings that differ\n", render(names, rows, format_="md")]
+    parts += ["## Settings that differ\n", render(SETTING_HEADS, made.settings, format_="md")]
     if made.power:
         rows = [power_cells(one, study, several=several) for one in made.power]
         parts += [

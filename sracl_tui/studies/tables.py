@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.config import flatten
+from engine.config import Config
 from sracl_tui.studies.definition import Claim, Study
 from sracl_tui.studies.judging import Judgement, Power
 from sracl_tui.studies.measures import Numbers, Side, command, text
@@ -147,19 +147,28 @@ def _interval(side: Side) -> tuple[float | None, float | None]:
     return side.mean - half, side.mean + half
 
 
-def settings_rows(plan: Plan) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Heads (setting and variants) and rows of the settings in which the variants differ."""
-    study = plan.study
-    names = list(dict.fromkeys(variant for variant, _ in plan.seeds if study.variants[variant].runs is None))
-    flats = [flatten(study.config(name, plan.datasets[0])[0].model_dump(mode="json")) for name in names]
-    paths = dict.fromkeys(path for flat in flats for path in flat)
-    values = {path: [flat.get(path) for flat in flats] for path in paths}
-    rows = [
-        (path, *("" if value is None else str(value) for value in row))
-        for path, row in values.items()
-        if any(value != row[0] for value in row)
-    ]
-    return ["setting", *names], rows
+SETTING_HEADS = ("variant", "what it is", "settings")
+UNTOLD = ("data.dataset", "train.seed")
+
+
+def settings_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """Each variant with the settings in which it differs from the first one; of the first one, those that are no defaults."""
+    study, dataset = plan.study, plan.datasets[0]
+    names = list(dict.fromkeys(variant for variant, _ in plan.seeds))
+    own = [name for name in study.variants if name in names and study.variants[name].runs is None]
+    first = study.config(own[0], dataset)[0] if own else Config()
+    rows: list[tuple[str, ...]] = []
+    for name in names:
+        variant = study.variants[name]
+        if variant.runs is not None:
+            text = f"runs of {variant.runs}"
+        else:
+            base = Config() if name == own[0] else first
+            changes = study.config(name, dataset)[0].differences(base)
+            told = [f"{path} = {value}" for path, (_, value) in changes.items() if path not in UNTOLD]
+            text = ", ".join(told) if name == own[0] else f"{own[0]}, but {', '.join(told)}"
+        rows.append((name, variant.about, text))
+    return rows
 
 
 def power_cells(one: Power, study: Study, *, several: bool) -> tuple[str, ...]:

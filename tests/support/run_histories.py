@@ -60,6 +60,10 @@ def run_histories(draw: st.DrawFn) -> list[Segment]:
     segments: list[Segment] = []
     for number in range(draw(st.integers(1, 3))):
         segment: Segment = [] if number else [created]
+        if number and draw(st.integers(0, 3)) == 0:
+            segment.append(("run_queued", {}, None))
+            if draw(st.booleans()):
+                return [*segments, segment]
         segment.append(("run_started", {**STARTED, "pid": draw(st.integers(2, 9))}, None))
         segment += draw(st.lists(st.sampled_from(SIDE), max_size=3))
         if epoch:
