@@ -13,7 +13,14 @@ from engine.errors import ConfigError
 from engine.metric_registry import title
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
-from sracl_tui.services.comparison_table import TEST_HEADS, metric_rows, setting_text, test_cells, training_rows
+from sracl_tui.services.comparison_table import (
+    TEST_HEADS,
+    metric_rows,
+    resource_rows,
+    setting_text,
+    test_cells,
+    training_rows,
+)
 
 if TYPE_CHECKING:
     from sracl_tui.services.comparison import Comparison
@@ -145,6 +152,10 @@ def _print(found: Comparison) -> None:
     heads, rows = training_rows(found)
     if heads[2:]:
         console.print("\nTraining, at the best epoch", style="bold")
+        console.print(options_and_output.table([heads[0], *(f"{head}:r" for head in heads[1:])], rows))
+    heads, rows = resource_rows(found)
+    if heads[2:]:
+        console.print("\nTime, memory and dollars, mean ± standard deviation over seeds", style="bold")
         console.print(options_and_output.table([heads[0], *(f"{head}:r" for head in heads[1:])], rows))
     if found.tests:
         console.print("\nTests", style="bold")

@@ -25,11 +25,14 @@ from sracl_tui.services.paired_tests import (
 )
 from store.database.database import Store
 from store.queries import runs
+from store.queries.pace import pace
 from store.run_row import StoredRun
 
 PROTOCOL = ("data.max_length", "evaluate.mask_seen", "evaluate.ties", "evaluate.ks")
 RANKED = ("train", "ranks")
 """Kinds of runs that have ranks: trained here, and imported from elsewhere."""
+RESOURCES = ("seconds_per_step", "seconds_to_best", "peak_memory", "usd_texts")
+"""What runs take, by its name in `store.queries.pace`."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,15 @@ class Comparison:
         sets = [
             asdict(s)
             | {"mean": {m: s.mean(m) for m in s.metrics}, "sd": {m: s.deviation(m) for m in s.metrics}, "n": s.size}
+            | {"resources": {name: _with_spread(values) for name, values in s.resources.items()}}
             for s in self.sets
         ]
         return asdict(self) | {"sets": sets, "tests": [asdict(test) | {"verdict": test.verdict} for test in self.tests]}
+
+
+def _with_spread(values: list[float]) -> dict[str, Any]:
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"values": values, "mean": float(np.mean(values)), "sd": sd}
 
 
 def compare_runs(
@@ -222,13 +231,14 @@ class _Stored:
 
     metrics: dict[str, dict[str, float]]
     training: dict[str, dict[str, float]]
+    pace: dict[str, dict[str, float]]
 
 
 def _stored_metrics(store: Store, run_ids: list[str], split: str, subgroup: str) -> _Stored:
     """Metrics that ranks do not give; of a subgroup there are none."""
     found = runs.best_epoch_metrics(store, run_ids, split) if subgroup == "all" else {}
     others = {run_id: {n: v for n, v in values.items() if not _from_ranks(n)} for run_id, values in found.items()}
-    return _Stored(others, runs.best_epoch_metrics(store, run_ids, "train"))
+    return _Stored(others, runs.best_epoch_metrics(store, run_ids, "train"), pace(store, run_ids))
 
 
 def _from_ranks(full: str) -> bool:
@@ -239,6 +249,11 @@ def _from_ranks(full: str) -> bool:
 def _common(values: list[dict[str, float]]) -> dict[str, list[float]]:
     """By each name that all have, their values."""
     return {name: [each[name] for each in values] for name in values[0] if all(name in each for each in values)}
+
+
+def _resources(row: StoredRun, measured: dict[str, float]) -> dict[str, float]:
+    """Of a run that was trained here: an imported one took only its import."""
+    return {name: measured[name] for name in RESOURCES if name in measured} if row["kind"] == "train" else {}
 
 
 def _seed_set(
@@ -263,6 +278,7 @@ def _seed_set(
         seeds=[row["seed"] for row in rows],
         metrics=_common(measured) | _common([stored.metrics.get(run_id, {}) for run_id in ids]),
         training=_common([stored.training.get(run_id, {}) for run_id in ids]),
+        resources=_common([_resources(row, stored.pace.get(row["run_id"], {})) for row in rows]),
     )
 
 

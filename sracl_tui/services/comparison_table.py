@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
     from sracl_tui.services.paired_tests import SeedSet
 
 
+RESOURCES = {
+    "seconds_per_step": ("seconds per step", ".4f"),
+    "seconds_to_best": ("s to the best epoch", ",.1f"),
+    "peak_memory": ("peak memory, MiB", ",.0f"),
+    "usd_texts": ("texts, $", ",.4f"),
+}
+"""Title and format of each of `comparison.RESOURCES`."""
+RESOURCES_NOTE = (
+    "Seconds are of training alone, without validation and the stages before it; memory is of the process. Dollars are what the texts "
+    "that a run used have cost, whichever run paid for them. Compare times of one machine only."
+)
 TEST_HEADS = ("", "metric", "difference:r", "relative:r", "95 % interval:r", "p:r", "p Holm:r", "conclusion")
 CONCLUSIONS = {"better": "▲ better", "worse": "▼ worse", "not shown": "= no significant difference"}
 
@@ -38,16 +50,34 @@ def training_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
     return ["", "n", *map(title, names)], rows
 
 
+def resource_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Titles, and a row per seed set: what its runs took, mean ± standard deviation; imported runs have dashes."""
+    names = [name for name in RESOURCES if any(name in one.resources for one in found.sets)]
+    rows = [
+        [one.label, str(one.size), *(_mean_and_sd(one.resources.get(name), partial(_format, name)) for name in names)]
+        for one in found.sets
+    ]
+    return ["", "n", *(RESOURCES[name][0] for name in names)], rows
+
+
+def _format(name: str, value: float) -> str:
+    return format(value, RESOURCES[name][1])
+
+
+def _mean_and_sd(values: Sequence[float] | None, text: Callable[[float], str]) -> str:
+    if not values:
+        return "-"
+    mean = text(float(np.mean(values)))
+    return mean if len(values) == 1 else f"{mean} ± {text(float(np.std(values, ddof=1)))}"
+
+
 def _measured(seed_set: SeedSet, metric: str) -> str:
     return _spread(metric, seed_set.metrics.get(metric))
 
 
 def _spread(name: str, values: Sequence[float] | None) -> str:
     """Mean and, of several values, sample standard deviation; a dash for no values."""
-    if not values:
-        return "-"
-    mean = value_text(name, float(np.mean(values)))
-    return mean if len(values) == 1 else f"{mean} ± {value_text(name, float(np.std(values, ddof=1)))}"
+    return _mean_and_sd(values, lambda value: value_text(name, value))
 
 
 def test_cells(test: Any, found: Comparison) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ class SeedSet:
     """Values by metric name, one per run; metrics that only some of the runs have are left out."""
     training: dict[str, list[float]]
     """Losses, and what else the method measured in training, at the best epoch; one value per run."""
+    resources: dict[str, list[float]]
+    """`comparison.RESOURCES` by name, one value per run; those that only some of the runs have are left out, and all of imported runs."""
 
     @property
     def size(self) -> int:

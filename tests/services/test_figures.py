@@ -19,6 +19,7 @@ from sracl_tui.services.figures import catalog, cost, epochs, forest, k_curve, u
 from sracl_tui.services.figures.drawing import intervals, style
 from sracl_tui.services.figures.forest import Forest, ForestPanel, ForestRow
 from sracl_tui.services.figures.options import FigureOptions
+from sracl_tui.services.paired_tests import EqualPair
 from store.home import Home
 from store.opening import open_store
 from store.queries.pace import pace
@@ -68,6 +69,25 @@ def test_forest_has_the_differences_from_the_baseline(store):
     assert {row.label for row in other.panels[0].rows} == {"k1", "k20", "bare"}
     hits = [np.mean([(ranks_of(k, seed) <= 5).mean() for seed in SEEDS]) for k in (1, 5)]
     assert other.panels[0].rows[0].estimate == pytest.approx(hits[0] - hits[1])
+    assert forest.collect(store, ["ks"], FigureOptions(metric="mrr@10")).panels[0].axis == "difference in MRR@10"
+
+
+def test_forest_says_which_pair_was_not_tested(store, monkeypatch):
+    real = forest.compare_runs
+
+    def compare(*words, **named):
+        found = real(*words, **named)
+        kept = [test for test in found.tests if test.b != "k5"]
+        return dataclasses.replace(found, tests=kept, equal=[EqualPair("bare", "k5", "ranks", "k5 ranks like bare")])
+
+    monkeypatch.setattr(forest, "compare_runs", compare)
+    found = forest.collect(store, ["ks"], NONE)
+    assert [row.label for row in found.panels[0].rows] == ["k1", "k20"]
+    assert "k5 ranks like bare." in found.note
+    assert "k5 ranks like bare." in cost.collect(store, ["ks"], NONE).note
+    monkeypatch.setattr(forest, "compare_runs", lambda *a, **n: dataclasses.replace(compare(*a, **n), tests=[]))
+    with pytest.raises(ConfigError, match="no difference to show: k5 ranks like bare"):
+        forest.collect(store, ["ks"], NONE)
 
 
 def test_k_curve_has_means_with_t_intervals_over_seeds(store):
@@ -211,13 +231,13 @@ def test_pace_of_a_recorded_run(store):
         ("user", ["plain-1", "--user", "7"], "weighs no neighbors"),
         ("user", ["whole", "--user", "999"], "there is no user '999'"),
         ("k-curve", ["plain", "whole"], "these runs have one k"),
-        ("forest", ["plain"], "nothing to hold against each other"),
-        ("forest", ["ks", "--metric", "hr@7"], "no HR@7"),
+        ("forest", ["plain"], "no two configurations with the same users"),
+        ("forest", ["ks", "--metric", "hr@7"], "hr@7 cannot be tested"),
         ("epochs", ["whole", "--metric", "loss_xy"], "no curve of L_XY"),
         ("epochs", ["too-cold"], "finished no epoch"),
         ("map", ["ks"], "one configuration or two; these runs have 4"),
         ("map", ["k1-1"], "keeps no vectors"),
-        ("cost", ["plain"], "no gain to show"),
+        ("cost", ["plain"], "no difference to show"),
         ("weights", ["whole", "--user", "7"], "takes no --user"),
         ("weights", ["whole", "--out", "x.jpg"], "does not say the format"),
         ("weights", ["whole", "--bundle"], "a file of its own"),

@@ -23,7 +23,7 @@ SEEDS = (1, 2, 3)
 
 
 def write_figure_home(folder: Path) -> None:
-    """The recorded runs; group `ks`: three seeds of three k, and one seed of a backbone without k."""
+    """The recorded runs; group `ks`: three seeds of three k, and one seed of a backbone without k; imported ranks, `elsewhere`."""
     home = Home(folder)
     home.create()
     with open_store(home) as store:
@@ -38,6 +38,10 @@ def write_figure_home(folder: Path) -> None:
             )
     settings = {"loss": {"alpha": 0.0, "beta": 0.0}}
     _write_run(home, created, "bare-1", settings, best=2, ranks=ranks_of(0, 1), preset="backbone", at=9)
+    settings = {"train": {"batch": 7}}
+    _write_run(
+        home, created, "elsewhere", settings, best=1, ranks=ranks_of(2, 1), preset="imported", at=10, kind="ranks"
+    )
     assert dataset.users == USERS
     with open_store(home):
         pass
@@ -65,16 +69,26 @@ def _write_run(
     ranks: np.ndarray,
     preset: str,
     at: int,
+    kind: str = "train",
 ) -> None:
     run_id = f"20260102-{at:02d}0000-{name}"
     tree = {section: values | settings.get(section, {}) for section, values in like["run_created"]["config"].items()}
     config = Config.model_validate(tree)
-    more = {"name": name, "preset": preset, "group_name": "ks", "seed": config.train.seed, "tags": [], "run_id": run_id}
+    group = "ks" if kind == "train" else None
+    more = {
+        "name": name,
+        "preset": preset,
+        "group_name": group,
+        "seed": config.train.seed,
+        "tags": [],
+        "run_id": run_id,
+    }
+    more["kind"] = kind
     journal = Journal(home.run_folder(run_id))
     journal.append("run_created", like["run_created"] | more | {"config": tree, "config_hash": config.config_hash()})
     journal.append("run_started", like["run_started"])
     journal.append("dataset_used", like["dataset_used"])
-    for epoch in range(1, 4 if best < 3 else 6):
+    for epoch in range(1, (4 if best < 3 else 6) if kind == "train" else 1):
         metrics = [
             {"split": "train", "name": "loss", "value": 9.0 - epoch - best / 8, "subgroup": "all"},
             {"split": "valid", "name": "mrr@10", "value": 0.02 + epoch * best / 1000, "subgroup": "all"},

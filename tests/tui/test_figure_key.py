@@ -12,6 +12,7 @@ from sracl_tui.services.figures.process import export_in_process, figure_path
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens import figure_page
 from sracl_tui.tui.screens.compare import CompareScreen
+from sracl_tui.tui.widgets.table import Table
 from store.home import Home
 from tests.support.figure_home import WHOLE, write_figure_home
 from tests.support.shared_homes import written_once
@@ -77,7 +78,11 @@ async def test_each_screen_names_the_figure_of_its_chart(drawn_home, monkeypatch
         assert await write() == [PLAIN, WHOLE, "--figure", "forest", "--split", "valid", "--baseline", PLAIN]
         assert (await write("tab"))[2:4] == ["--figure", "epochs"]
         await write("tab")
-        assert pilot.told[-1] == "Users are a table: Figures and Curves, by tab, are figures."
+        assert pilot.told[-1] == "Users are a table: the other tabs are figures."
+        assert (await write("tab"))[2:6] == ["--figure", "cost", "--split", "valid"]
+        costs = [row.cells for row in screen.query_one("#costs-table", Table).data.rows]
+        steps = [one.resources["seconds_per_step"][0] for one in screen.found.sets]
+        assert [cells[2].strip() for cells in costs] == [f"{seconds:.4f}" for seconds in steps]
         app.open_everyone(WHOLE)
         await pilot.quiet()
         await write()
@@ -87,7 +92,7 @@ async def test_each_screen_names_the_figure_of_its_chart(drawn_home, monkeypatch
         await write("w")
         assert pilot.told[-1] == "The figure is of the weights of the best epoch: w goes there."
         assert await write("tab") == [WHOLE, "--figure", "map"]
-    assert len(asked) == 6
+    assert len(asked) == 7
 
 
 def test_a_figure_has_one_place_and_a_failed_one_says_why(drawn_home):

@@ -64,6 +64,7 @@ async def test_claims_are_judged_and_lead_to_their_runs_and_users(home, size):
         rows = screen.query_one(Table).data.rows
         assert [row.cells[1] for row in rows] == ["gain", "tail", "rank", "llm"]
         assert [row.cells[0] for row in rows][2:] == ["+ supported", ". not run"]
+        assert screen.figure_words() == ["tiny", "--figure", "forest"]
         assert "SRA-CL gains." in said(screen, "study-claim")
         await pilot.press("j")
         assert "question: Who gains?" in said(screen, "study-claim")

@@ -10,9 +10,9 @@ import numpy as np
 
 from engine.errors import ConfigError
 from engine.metric_registry import title
-from sracl_tui.services.comparison import SeedSet, TestResult, compare_runs
+from sracl_tui.services.figures.forest import tested_runs
 from sracl_tui.services.figures.options import SPLITS, Cost, FigureOptions, chosen_metric, few_enough
-from store.queries.pace import pace
+from sracl_tui.services.paired_tests import SeedSet, TestResult
 
 if TYPE_CHECKING:
     from store.database.database import Store
@@ -23,7 +23,7 @@ AXES: dict[Cost, tuple[str, str]] = {
     "memory": ("peak_memory", "peak memory, MiB"),
     "usd": ("usd_texts", "summaries, US dollars"),
 }
-"""Name in `pace`, and the axis, of each cost."""
+"""Name in `comparison.RESOURCES`, and the axis, of each cost."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +61,16 @@ def collect(store: Store, names: Sequence[str], options: FigureOptions) -> CostG
         ConfigError: the runs cannot be compared, are of one configuration, or have no such cost.
         LookupFailed: a name is neither a run nor a group.
     """
-    found = compare_runs(store, names, split=options.split or "valid", baseline=options.baseline)
-    if not found.tests:
-        raise ConfigError(
-            "there is no gain to show: these runs have no two configurations with the same users",
-            where="--figure cost",
-            hint="Name a group with a backbone, or two runs of the same data.",
-        )
+    found = tested_runs(store, names, options, "cost")
     few_enough(len(found.sets))
     metric = chosen_metric(options.metric, list(dict.fromkeys(test.metric for test in found.tests)))
     tests = {test.b: test for test in found.tests if test.metric == metric}
     field, axis = AXES[options.cost or "seconds"]
     base = next(iter(tests.values())).a
-    measured = pace(store, [run_id for one in found.sets for run_id in one.run_ids])
     points = {
-        one.label: _point(one, [measured[run_id][field] for run_id in one.run_ids], tests.get(one.label))
+        one.label: _point(one, one.resources[field], tests.get(one.label))
         for one in found.sets
-        if (one.label in tests or one.label == base) and all(field in measured[run_id] for run_id in one.run_ids)
+        if (one.label in tests or one.label == base) and field in one.resources
     }
     missing = [label for label in [base, *tests] if label not in points]
     if base not in points or len(points) < 2:
@@ -87,6 +80,7 @@ def collect(store: Store, names: Sequence[str], options: FigureOptions) -> CostG
             hint="--cost seconds, step, memory or usd; of imported ranks none is known.",
         )
     notes = ["Bars: 95 % interval of the gain, paired by user; ± standard deviation of the cost over seeds."]
+    notes += [f"{one.text}." for one in found.equal]
     if missing:
         notes.append(f"Not known, so left out: {', '.join(missing)}.")
     return CostGain(

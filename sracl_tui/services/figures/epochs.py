@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.metric_registry import by_cutoff, title, training_names
-from sracl_tui.services.comparison import differing_settings, group_by_config, labels_of
+from sracl_tui.services.comparison import group_by_config, labels_of
 from sracl_tui.services.figures.options import FigureOptions, few_enough
+from sracl_tui.services.paired_tests import differing_settings
 from store.queries import runs
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
 from engine.metric_registry import title
-from sracl_tui.services.comparison import compare_runs
-from sracl_tui.services.figures.options import SPLITS, FigureOptions, chosen_metric
+from sracl_tui.services.comparison import Comparison, compare_runs
+from sracl_tui.services.figures.options import SPLITS, FigureOptions, also_tested, chosen_metric
 
 if TYPE_CHECKING:
     from store.database.database import Store
@@ -53,6 +53,25 @@ class Forest:
     panels: Sequence[ForestPanel]
 
 
+def tested_runs(store: Store, names: Sequence[str], options: FigureOptions, figure: str) -> Comparison:
+    """The runs as `compare_runs` tests them.
+
+    Raises:
+        ConfigError: they cannot be compared, do not have the metric, or there is nothing to test.
+        LookupFailed: a name is neither a run nor a group.
+    """
+    split, also = options.split or "valid", also_tested(options.metric)
+    found = compare_runs(store, names, split=split, baseline=options.baseline, also=also)
+    if not found.tests:
+        why = "; ".join(one.text for one in found.equal) or "these runs have no two configurations with the same users"
+        raise ConfigError(
+            f"there is no difference to show: {why}",
+            where=f"--figure {figure}",
+            hint="Name a group with a backbone, or two runs of the same data.",
+        )
+    return found
+
+
 def collect(store: Store, names: Sequence[str], options: FigureOptions) -> Forest:
     """The tests of `compare_runs` in one metric: every configuration against the baseline.
 
@@ -60,13 +79,7 @@ def collect(store: Store, names: Sequence[str], options: FigureOptions) -> Fores
         ConfigError: the runs cannot be compared, are of one configuration, or do not have the metric.
         LookupFailed: a name is neither a run nor a group.
     """
-    found = compare_runs(store, names, split=options.split or "valid", baseline=options.baseline)
-    if not found.tests:
-        raise ConfigError(
-            "there is nothing to hold against each other: these runs have no two configurations with the same users",
-            where="--figure forest",
-            hint="Name a group with a backbone, or two runs of the same data.",
-        )
+    found = tested_runs(store, names, options, "forest")
     metric = chosen_metric(options.metric, list(dict.fromkeys(test.metric for test in found.tests)))
     tests = [test for test in found.tests if test.metric == metric]
     sizes = {one.label: one.size for one in found.sets}
@@ -84,6 +97,7 @@ def collect(store: Store, names: Sequence[str], options: FigureOptions) -> Fores
     ]
     split = SPLITS[found.split]
     notes = [f"n: seeds; {base} has {sizes[base]}. 95 % intervals, paired by user; conclusions at .05 after Holm."]
+    notes += [f"{one.text}." for one in found.equal]
     if 1 in sizes.values():
         notes.append("A configuration with one seed stands for its trained model.")
     return Forest(

@@ -10,8 +10,9 @@ import numpy as np
 
 from engine.errors import ConfigError
 from engine.metric_registry import ordered, title
-from sracl_tui.services.comparison import SeedSet, compare_runs
+from sracl_tui.services.comparison import compare_runs
 from sracl_tui.services.figures.options import SPLITS, FigureOptions, chosen_metric, few_enough, seeds_text
+from sracl_tui.services.paired_tests import SeedSet
 
 if TYPE_CHECKING:
     from store.database.database import Store

@@ -53,6 +53,11 @@ def chosen_metric(wanted: str | None, known: Sequence[str]) -> str:
     return wanted.lower()
 
 
+def also_tested(wanted: str | None) -> list[str]:
+    """The metric that was asked for, as `compare_runs` takes it."""
+    return [] if wanted is None else [wanted.lower()]
+
+
 def few_enough(count: int) -> None:
     """Refuse more sets than a reader can keep apart.
 

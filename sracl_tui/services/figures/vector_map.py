@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from sracl_tui.services import projections
-from sracl_tui.services.comparison import differing_settings, group_by_config, labels_of
+from sracl_tui.services.comparison import group_by_config, labels_of
 from sracl_tui.services.figures.options import FigureOptions
 from sracl_tui.services.figures.weights import run_with_users
+from sracl_tui.services.paired_tests import differing_settings
 from sracl_tui.services.population import read_population
 from store.queries import runs
 

@@ -18,7 +18,14 @@ from engine.errors import EngineError
 from engine.metric_registry import by_cutoff, title, training_names
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import smooth
-from sracl_tui.services.comparison_table import TEST_HEADS, metric_rows, setting_text, test_cells
+from sracl_tui.services.comparison_table import (
+    RESOURCES_NOTE,
+    TEST_HEADS,
+    metric_rows,
+    resource_rows,
+    setting_text,
+    test_cells,
+)
 from sracl_tui.tui.navigation import Navigation, Unavailable
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.plot_page import PlottedPage
@@ -30,7 +37,7 @@ from store.queries import runs
 if TYPE_CHECKING:
     from sracl_tui.services.comparison import Comparison, RankChanges, SeedSet
 
-TABS = {"figures": "#tests-table", "curves": "ContentTabs", "users": "#users-table"}
+TABS = {"figures": "#tests-table", "curves": "ContentTabs", "users": "#users-table", "costs": "#costs-table"}
 DEFAULT_CURVE = "mrr@10"
 SPLITS = {"valid": "validation", "test": "test"}
 VERDICTS = {"▲": "good", "▼": "bad", "=": "dim"}
@@ -119,6 +126,10 @@ class CompareScreen(PlottedPage):
                 yield Curves(id="overlaid")
             with TabPane("Users", id="users"):
                 yield Table(id="users-table", empty="reading ...")
+            with TabPane("Costs", id="costs"):
+                yield Static("What the runs took, mean ± standard deviation over seeds", classes="heading")
+                yield Table(id="costs-table", empty="nothing is known: these runs were imported")
+                yield Static(RESOURCES_NOTE, id="costs-note", markup=False)
 
     def on_mount(self) -> None:
         """Restore the order, and compare."""
@@ -169,7 +180,9 @@ class CompareScreen(PlottedPage):
         ]
         self.query_one("#facts", Static).update("\n".join(signs[:8]))
         self.query_one("#settings-table", Table).show(_settings(found))
-        self.query_one("#metrics-table", Table).show(_metrics(found))
+        self.query_one("#metrics-table", Table).show(_sets(*metric_rows(found, signs=True)))
+        heads, rows = resource_rows(found)
+        self.query_one("#costs-table", Table).show(_sets(heads, rows if heads[2:] else []))
         self.query_one("#tests-table", Table).show(_tests(found))
         self.query_one("#notes", Static).update(formatting.text("\n".join(found.notes)))
         self.draw_plots()
@@ -315,11 +328,16 @@ class CompareScreen(PlottedPage):
             raise Unavailable("Nothing is compared.")
         tab = self.query_one(TabbedContent).active
         if tab == "users":
-            raise Unavailable("Users are a table: Figures and Curves, by tab, are figures.")
+            raise Unavailable("Users are a table: the other tabs are figures.")
+        if tab == "costs":
+            return [*self.run_ids, "--figure", "cost", "--split", self._split, "--baseline", self._baseline_run()]
         if tab == "curves":
             return [*self.run_ids, "--figure", "epochs", "--metric", ".".join(self._drawn())]
-        baseline = self.found.sets[self._base].run_ids[0]
-        return [*self.run_ids, "--figure", "forest", "--split", self._split, "--baseline", baseline]
+        return [*self.run_ids, "--figure", "forest", "--split", self._split, "--baseline", self._baseline_run()]
+
+    def _baseline_run(self) -> str:
+        assert self.found is not None
+        return self.found.sets[self._base].run_ids[0]
 
     def action_tab(self, by: int) -> None:
         """Show the next tab."""
@@ -344,8 +362,7 @@ def _settings(found: Comparison) -> TableData:
     return lay_out(columns, rows)
 
 
-def _metrics(found: Comparison) -> TableData:
-    heads, rows = metric_rows(found, signs=True)
+def _sets(heads: list[str], rows: list[list[str]]) -> TableData:
     columns = [Column("set", "", most=32), *(Column(head, head, right=True) for head in heads[1:])]
     return lay_out(columns, [Row(n, tuple(map(formatting.line, row)), ("strong",)) for n, row in enumerate(rows)])
 

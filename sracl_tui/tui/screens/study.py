@@ -22,9 +22,10 @@ from sracl_tui.studies.report import make_report
 from sracl_tui.studies.report_html import html
 from sracl_tui.studies.running import StudyOptions, group_name, run_study
 from sracl_tui.studies.tables import counts_text
-from sracl_tui.tui.navigation import Navigation
+from sracl_tui.tui.navigation import Navigation, Unavailable
 from sracl_tui.tui.rendering.study import COLUMNS, details, facts, rows_of
 from sracl_tui.tui.screens.base import BaseScreen
+from sracl_tui.tui.screens.figure_page import FigurePage
 from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog
 from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
@@ -38,7 +39,7 @@ STUDIES = (
 )
 
 
-class StudyScreen(BaseScreen):
+class StudyScreen(FigurePage):
     """Claims of a study, each with its verdict."""
 
     NAME = "Study"
@@ -277,6 +278,12 @@ class StudyScreen(BaseScreen):
             self.post_message(self.Done(str(error), failed=True))
         else:
             self.post_message(self.Done(f"the report is in {path}"))
+
+    def figure_words(self) -> list[str]:
+        """The claims as a forest plot."""
+        if not any(one.verdict is not None and one.verdict.difference is not None for one in self.judgements):
+            raise Unavailable("No claim has finished runs on both sides: R puts them into the queue.")
+        return [self.study_name, "--figure", "forest"]
 
     def action_copy(self) -> None:
         """Copy the command that prints the claim's numbers, or the one that runs the study."""
