@@ -26,6 +26,8 @@ from store.queries import studies
 from store.queue import Queue
 
 POLL_SECONDS = 0.5
+NEWS_SECONDS = 60.0
+"""Between two lines that say which runs are running: a log that is silent for long is taken for one that hangs."""
 Report = Callable[[str], None]
 """Takes a line for people."""
 
@@ -240,6 +242,7 @@ def group_name(study: str) -> str:
 def _wait(home: Home, plan: Plan, waited: dict[str, PlannedRun], report: Report, poll: float) -> None:
     """Wait until none of the runs lives or waits in the queue."""
     total, pending, paused = len(plan.runs), dict(waited), False
+    told = time.monotonic()
     while pending:
         queue = Queue(home)
         active = queue.active()
@@ -254,8 +257,24 @@ def _wait(home: Home, plan: Plan, waited: dict[str, PlannedRun], report: Report,
         if pending and not paused and not queue.slots():
             with suppress(StoreError, OSError):
                 run_queue.start_workers(home)  # where they have died
+        if pending and time.monotonic() - told >= NEWS_SECONDS:
+            told = time.monotonic()
+            _tell_running(home, pending, report)
         if pending:
             time.sleep(poll)
+
+
+def _tell_running(home: Home, pending: dict[str, PlannedRun], report: Report) -> None:
+    """Say which runs are running, and at which epoch; nothing where the store cannot be read now."""
+    with suppress(StoreError), open_store(home, ingest=False) as store:
+        epochs = studies.running(store, list(pending))
+        if epochs:
+            named = [(pending[run_id], epoch) for run_id, epoch in epochs.items()]
+            texts = [
+                f"{run.variant}, seed {run.seed}, after epoch {epoch} of {run.config.train.epochs}"
+                for run, epoch in named
+            ]
+            report(f"running: {'; '.join(texts)}; {len(pending) - len(epochs)} wait")
 
 
 def _seconds(end: dict[str, Any]) -> str:

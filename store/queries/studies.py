@@ -95,6 +95,15 @@ def runs_of_configs(store: Store, hashes: Sequence[str]) -> list[StoredRun]:
     return cast(list[StoredRun], with_present_states(store, rows))
 
 
+def running(store: Store, run_ids: Sequence[str]) -> dict[str, int]:
+    """Epochs done by id, of those runs that are running as of the newest publish."""
+    rows = store.tuples(
+        "SELECT run_id, epoch FROM runs WHERE list_contains($1, run_id) AND state = 'running' ORDER BY run_id",
+        [list(run_ids)],
+    )
+    return dict(rows)
+
+
 def leaks(store: Store, dataset: str) -> tuple[str, dict[str, dict[str, float]]] | None:
     """Id of the newest finished run of `sracl leaks` on a data set, and its shares by pool; None without one."""
     rows = store.rows(

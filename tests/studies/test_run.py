@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from engine.evaluation.significance import compare
 from engine.events import EpochFinished
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.services.run_plan import prefix_seconds
+from sracl_tui.studies import running
 from sracl_tui.studies.library import find_study
 from sracl_tui.studies.running import StudyOptions, run_study
 from store.home import Home
@@ -24,9 +26,10 @@ from store.maintenance import repair_home
 from store.opening import open_store
 from store.publishing.publish import write_sql
 from store.queries import runs, studies
+from store.queries.pace import pace
 from store.queue import Queue
 from tests.studies.conftest import SMALL, STUDY
-from tests.support.commands import ROOT, sracl_process
+from tests.support.commands import ROOT
 from tests.support.inside_queue import Inside
 
 
@@ -118,7 +121,7 @@ def test_a_stopped_run_continues_from_its_checkpoint(sracl, fresh, inside) -> No
     assert events.count("epoch_finished") == 3, "the first one was not trained again"
     with open_store(Home(fresh)) as store:
         assert runs.find_run(store, run_id)["state"] == "finished"
-        assert studies.pace(store, [run_id])[run_id]["seconds_per_step"] > 0
+        assert pace(store, [run_id])[run_id]["seconds_per_step"] > 0
     entries = [entry.state for entry in Queue(Home(fresh)).entries()]
     assert entries == ["done"]
 
@@ -293,12 +296,19 @@ def test_a_failed_run_is_told_and_run_anew_the_next_time(sracl, fresh, inside) -
     assert len(set(inside.submitted)) == len(inside.submitted) == 2
 
 
-def test_real_processes_of_the_real_queue(fresh) -> None:
-    done = sracl_process(fresh, "study", "run", "tiny", "--headless", "--claim", "rank", "--seeds", "1", "--json")
-    found = json.loads(done.stdout)
-    assert found["counts"]["finished"] == 1
-    assert "1/1: full, demo, seed 1" in done.stderr
-    assert "finished after" in done.stderr
+def test_real_processes_of_the_real_queue_are_waited_for(fresh, monkeypatch) -> None:
+    monkeypatch.setattr(running, "NEWS_SECONDS", 0.0)
+    change(fresh, "epochs = 1", "epochs = 40\npatience = 40")
+    home = Home(fresh)
+    said: list[str] = []
+    options = StudyOptions(claims=("rank",), seeds=1)
+    outcome = run_study(home, find_study(home, "tiny"), options, report=said.append, poll=0.05)
+    assert [run.status for run in outcome.plan.runs] == ["finished"]
+    assert said[0] == "1 runs: 0 finished, 0 running or queued, 0 continued, 1 new"
+    assert re.fullmatch(r"1/1: full, demo, seed 1 \([\w-]+\) finished after \d+ s", said[-1])
+    news = {line for line in said if line.startswith("running: full, seed 1, after epoch ")}
+    assert news
+    assert all(line.endswith(" of 40; 0 wait") for line in news)
 
 
 def test_options_are_checked_before_anything_is_run(sracl, fresh, inside) -> None:
