@@ -150,14 +150,23 @@ def plan(
     found = find_study(resolved, study)
     with options_and_output.open_store(resolved) as store:
         made = make_plan(found, store, datasets_named=dataset or (), claims_named=claim or (), seeds=seeds)
-        estimated = estimate(made, store)
+        estimated, most = estimate(made, store), None
+        if seeds is None and found.seeds.looks > 1:
+            whole = make_plan(
+                found, store, datasets_named=dataset or (), claims_named=claim or (), seeds=found.seeds.cap
+            )
+            most = {
+                "runs": len(whole.runs),
+                "to_do": len(whole.to_do()),
+                "hours": round(estimate(whole, store).hours, 3),
+            }
         power = power_of(made, judge_study(made, store), store)
     power = [one for one in power if one.claim in made.selected]
     if json_:
         options_and_output.print_json(
             {"study": found.name, "sha256": found.sha256, "datasets": list(made.datasets)}
             | plan_document(made)
-            | {"estimate": estimated.document(), "power": [vars(one) for one in power]}
+            | {"estimate": estimated.document(), "until_decided_at_most": most, "power": [vars(one) for one in power]}
             | {
                 "not_run": [
                     {"claim": c.claim.name, "dataset": c.dataset, "reason": c.reason} for c in made.claims if c.reason
@@ -165,7 +174,7 @@ def plan(
             }
         )
         return
-    print_plan(made, estimated, power)
+    print_plan(made, estimated, power, most)
 
 
 @app.command()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sracl_tui.studies.running import StudyOutcome
 
 
-def print_plan(made: Plan, estimated: Any, power: list[Any]) -> None:
+def print_plan(made: Plan, estimated: Any, power: list[Any], most: dict[str, Any] | None) -> None:
     """Print what a plan takes, and what so many seeds can show."""
     from sracl_tui.runs.stages.cost_estimate import cost_line
     from sracl_tui.studies.planning import plan_document
@@ -37,6 +37,9 @@ def print_plan(made: Plan, estimated: Any, power: list[Any]) -> None:
     out.print(text, markup=False, highlight=False)
     workers = f"{estimated.wall_hours:.1f} with {estimated.workers} workers" if estimated.workers > 1 else "one worker"
     out.print(f"time: about {estimated.hours:.1f} hours, {workers}", markup=False, highlight=False)
+    if most is not None:
+        text = f"with --until-decided: at most {most['runs']} runs, about {most['hours']:.1f} hours"
+        out.print(text, markup=False, highlight=False)
     usd = cost_line({"low": estimated.usd_low, "high": estimated.usd_high})
     asked = "no endpoint is asked" if estimated.usd_high == 0 else f"{usd}, {estimated.prompts:,} prompts to ask"
     out.print(f"cost: {asked}", markup=False, highlight=False)

@@ -242,7 +242,10 @@ def test_claims_that_cannot_be_run_here_are_listed_with_the_reason(sracl, fresh,
 def test_a_plan_counts_what_is_there_and_says_what_so_many_seeds_can_show(sracl, home) -> None:
     whole = document(sracl, home, "plan", "tiny")
     assert whole["estimate"]["hours"] == 0
+    assert (whole["until_decided_at_most"]["runs"], whole["until_decided_at_most"]["to_do"]) == (6, 2)
+    assert "at most 6 runs" in sracl("study", "plan", "tiny", home=home).stdout
     more = document(sracl, home, "plan", "tiny", "--seeds", "4")
+    assert more["until_decided_at_most"] is None
     assert more["counts"] == {"finished": 4, "open": 0, "interrupted": 0, "missing": 4}
     assert more["estimate"]["hours"] > 0
     assert more["estimate"]["usd"] == {"low": 0.0, "high": 0.0}
@@ -346,3 +349,19 @@ def test_the_commands_of_continuous_integration_run(sracl, home, inside, name: s
     assert (home / "study.html").exists()
     assert json.loads((home / "study.json").read_text())["verdicts"]
     assert inside.submitted == []
+
+
+def test_all_claims_in_the_primary_metric_on_all_data_are_one_family(sracl, home, inside) -> None:
+    """Of one data set two claims, as one that its file says is not run does not count; of two data sets four."""
+    looks = 2
+    one = {verdict["claim"]: verdict for verdict in document(sracl, home, "run", "tiny")["verdicts"]}
+    assert one["gain"]["level"] == pytest.approx(1 - 0.05 / looks / 2)
+    assert one["rank"]["level"] == pytest.approx(1 - 0.05 / looks), "alone in its metric"
+    words = ("run", "tiny", "--dataset", "demo", "--dataset", "nosuch", "--require", "rank@demo=supported")
+    two = {(verdict["claim"], verdict["dataset"]): verdict for verdict in document(sracl, home, *words)["verdicts"]}
+    assert two["gain", "demo"]["level"] == pytest.approx(1 - 0.05 / looks / 4)
+    assert two["gain", "nosuch"]["verdict"] == "not run"
+    assert "no data set nosuch" in two["gain", "nosuch"]["reason"]
+    missed = sracl("study", *words[:-1], "rank=supported", home=home, code=1)
+    assert "required: rank@nosuch is not run, not supported" in missed.stderr
+    assert re.search(r"^\+  rank@demo +supported", missed.stdout, re.M)
