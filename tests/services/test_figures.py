@@ -19,6 +19,7 @@ from sracl_tui.services.figures import catalog, cost, epochs, forest, k_curve, u
 from sracl_tui.services.figures.drawing import intervals, style
 from sracl_tui.services.figures.forest import Forest, ForestPanel, ForestRow
 from sracl_tui.services.figures.options import FigureOptions
+from sracl_tui.services.figures.vector_map import MapSide, VectorMap
 from sracl_tui.services.paired_tests import EqualPair
 from store.home import Home
 from store.opening import open_store
@@ -265,7 +266,7 @@ def test_without_matplotlib_one_sentence_says_how_to_install_it(store, tmp_path,
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
     done = sracl_inside(store.home.path, "export", "ks", "--figure", "forest", "--out", tmp_path / "x.svg", code=2)
     assert "drawn by matplotlib, which is not installed" in done.stderr
-    assert "pip install 'sracl-tui[plots]'" in done.stderr
+    assert "pip install matplotlib" in done.stderr
 
 
 def test_options_of_figures_are_refused_elsewhere(store, tmp_path):
@@ -291,6 +292,14 @@ def test_a_figure_is_the_same_file_whatever_a_person_has_set(store, tmp_path, na
     assert "demo[:60]" in shown
     assert "one seed" in shown
     assert re.search(r"\b60 users|\bn = 3\b|10 neighbors|seeds", shown)
+
+
+def test_numbers_have_minus_signs_and_names_their_hyphens():
+    """Of a map: uniformity is negative, and a label is a name."""
+    sides = [MapSide("SRA-CL, a-b", np.arange(6.0).reshape(3, 2), {"effective_rank": 2.5, "uniformity": -1.25})]
+    text = catalog.drawn("maps.vector_map", VectorMap("a-b", sides, ""), "svg").decode()
+    assert "SRA-CL, a-b" in text
+    assert "effective rank 2.5, uniformity \u22121.25" in text
 
 
 @pytest.mark.parametrize(("ending", "start"), [("pdf", b"%PDF"), ("png", b"\x89PNG")])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from store.database.database import Store
 
 FORMATS = ("svg", "pdf", "png")
-EXTRA = "pip install 'sracl-tui[plots]'"
+EXTRA = "pip install matplotlib, which is the extra `plots` of sracl-tui"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from sracl_tui.services.figures.drawing.style import COLORS, INK, figure, legend_above
@@ -30,7 +31,11 @@ def weights(data: WeightDensity) -> Figure:
         norm=LogNorm(vmin=1, vmax=max(2, int(data.counts.max()))),
         rasterized=True,
     )
-    ax.axhline(data.even, color=INK, linestyle=(0, (4, 2)), linewidth=1, label=f"equal weights, 1/{data.k}")
+    halo = [withStroke(linewidth=2.4, foreground="white")]
+    dashes = (0, (4, 2))
+    ax.axhline(
+        data.even, color=INK, linestyle=dashes, linewidth=1, path_effects=halo, label=f"equal weights, 1/{data.k}"
+    )
     low, middle, high = data.quartiles
     ax.plot(data.centers, middle, color=COLORS[1], marker="o", markersize=3, label="median weight")
     ax.plot(data.centers, low, color=COLORS[1], linewidth=0.8, linestyle=(0, (2, 2)), label="quartiles")
