@@ -9,7 +9,7 @@ from html import escape
 from sracl_tui.studies.judging import Judgement
 from sracl_tui.studies.tables import interval_text, signed
 
-ROW, TOP, LABELS, PLOT, VERDICTS = 26, 34, 160, 360, 190
+ROW, TOP, LABELS, PLOT, VERDICTS = 26, 34, 160, 360, 215
 WIDTH = LABELS + PLOT + VERDICTS
 MOST_MARGINS = 1e6
 """Differences of more margins than this are not drawn to scale."""

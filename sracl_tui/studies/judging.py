@@ -57,8 +57,16 @@ class Judgement:
 
     @property
     def text(self) -> str:
-        """The outcome, with `but negligible` where it is."""
-        return self.verdict.text if self.verdict is not None else NOT_RUN
+        """The outcome, with `but negligible` where it is, and `so far` while declared seeds are missing."""
+        if self.verdict is None:
+            return NOT_RUN
+        return f"{self.verdict.text} so far" if self.preliminary else self.verdict.text
+
+    @property
+    def preliminary(self) -> bool:
+        """Whether something is shown by fewer seeds than were declared: it may change."""
+        sides = [self.side] + ([self.other] if self.claim.against is not None else [])
+        return self.outcome not in (NOT_RUN, "undecided") and any(len(s.run_ids) < self.seeds_declared for s in sides)
 
     @property
     def reason(self) -> str:
@@ -91,7 +99,7 @@ class Judgement:
         return {
             "claim": claim.name, "dataset": self.planned.dataset, "sentence": claim.sentence,
             "question": claim.question, "source": claim.source, "verdict": self.text, "outcome": self.outcome,
-            "reason": self.reason, "primary": self.primary, "metric": claim.metric, "users": claim.users,
+            "reason": self.reason, "preliminary": self.preliminary, "primary": self.primary, "metric": claim.metric, "users": claim.users,
             "users_counted": self.users, "direction": claim.direction, "margin": self.margin,
             "expects": claim.expectation, **numbers, "seeds_declared": self.seeds_declared,
             "variant": rows_document(self.side), "against": rows_document(self.other), "notes": list(self.notes),
@@ -102,7 +110,7 @@ class Judgement:
         """As a row of `study_verdicts`."""
         found = self.verdict
         return {
-            "dataset": self.planned.dataset, "claim": self.claim.name, "verdict": self.text,
+            "dataset": self.planned.dataset, "claim": self.claim.name, "verdict": found.text if found else NOT_RUN,
             "fingerprint": study.fingerprint(self.claim), "metric": self.claim.metric, "margin": self.margin,
             "subgroup": self.claim.users if self.claim.of_ranks else None, "users": self.users,
             "difference": found.difference if found else None, "ci_low": found.ci_low if found else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -174,3 +175,13 @@ def test_an_interval_beyond_the_axis_ends_in_a_tip() -> None:
     assert drawn.count('class="tip"') == 2
     assert drawn.count('class="dot"') == 4
     assert "c&lt;1&gt;@demo" in drawn
+
+
+def test_what_fewer_seeds_than_declared_show_is_so_far() -> None:
+    whole, part = judged("higher", [3.0, 3.1], 1.0), judged("higher", [3.0, 3.1], 1.0)
+    part = replace(part, seeds_declared=5)
+    assert (whole.text, part.text) == ("supported", "supported so far")
+    assert (whole.outcome, part.outcome) == ("supported", "supported")
+    assert not judged("higher", [0.0, 3.0], 1.0).preliminary
+    assert "so far" not in forest([whole], several=False)
+    assert "supported so far" in forest([part], several=False)

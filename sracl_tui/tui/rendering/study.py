@@ -18,7 +18,7 @@ STYLES = {
 PLOT = 29
 """Characters of a row of the forest plot; odd, so that 0 is in the middle of one."""
 COLUMNS = (
-    Column("verdict", "verdict", most=26),
+    Column("verdict", "verdict", most=34),
     Column("claim", "claim", most=28),
     Column("plot", "not as claimed|as claimed"),
     Column("difference", "difference", right=True),
