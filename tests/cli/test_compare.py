@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.support.commands import sracl_inside
+from tests.support.commands import ROOT, sracl_inside
 from tests.support.shared_homes import written_once
 
 QUICK = (
@@ -258,3 +258,15 @@ def test_one_seed_against_several_says_whose_variance_it_takes(sracl, group):
     assert any("borrows the seed variance" in note for note in several["notes"])
     text = sracl("compare", *ids["backbone"], ids["alpha=0.1"][0], home=group).stdout
     assert text.count(" †") == 6
+
+
+@pytest.mark.parametrize("name", ["github-actions-compare.yml", "gitlab-ci-compare.yml"])
+def test_the_commands_of_continuous_integration_run(sracl, group, name):
+    """With one seed, fewer users and epochs; what is trained by one file is there for the other."""
+    lines = [line.strip().removeprefix("- ") for line in (ROOT / "examples" / "ci" / name).read_text().splitlines()]
+    commands = [line.removeprefix("sracl ").split() for line in lines if line.startswith("sracl ")]
+    assert [words[0] for words in commands] == ["run", "run", "compare"]
+    for words in commands:
+        words = ["1" if word == "3" else word for word in words]
+        done = sracl(*words, *(QUICK[2:] if words[0] == "run" else ()), home=group)
+    assert "candidate" in done.stdout or "k=20" in done.stdout
