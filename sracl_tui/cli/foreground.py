@@ -56,35 +56,52 @@ def run_all(home: Home, requests: list[RunRequest], *, headless: bool, force: bo
 def resume_run(home: Home, text: str, *, headless: bool, budget: float | None, force: bool) -> RunResult:
     """Resume a run; a finished one gives its result, and with `force` the same settings run as a new run.
 
-    A run whose folder has a request and no journal was launched and did not begin: it begins.
-
     Raises:
         LookupFailed: there is no such run, or its dataset is gone.
         ConfigError: settings, code or data have changed since it began.
     """
-    from sracl_tui.runs import resume_check
     from sracl_tui.runs.execute import execute
     from sracl_tui.runs.execution.queue import restart_workers
+
+    request = resumed_request(home, text, budget=budget, force=force)
+    if isinstance(request, str):
+        from sracl_tui.runs.result import read_result
+
+        options_and_output.talk().print(f"{request} is finished: this is its result.", markup=False, highlight=False)
+        with options_and_output.open_store(home) as store:
+            return read_result(store, request)
+    try:
+        return watched(request, lambda listener: execute(home, request, listener=listener, resume=not force), headless)
+    finally:
+        restart_workers(home)
+
+
+def resumed_request(home: Home, text: str, *, budget: float | None, force: bool) -> RunRequest | str:
+    """The request that `--resume` executes, or the id of a run that is finished and not forced; nothing is changed.
+
+    A run whose folder has a request and no journal was launched and did not begin: it begins.
+
+    Raises:
+        LookupFailed: there is no such run, or its dataset is gone.
+        ConfigError: settings or code have changed since it began.
+    """
+    from sracl_tui.runs import resume_check
 
     request = _launched(home, text)
     if request is not None:
         check_dataset(home, request.config.data.dataset)
     else:
         found = _recorded(home, text, force=force)
-        if not isinstance(found, RunRequest):
+        if isinstance(found, str):
             return found
         request = found
     if budget is not None:
         semantics = request.config.semantics.model_copy(update={"budget": budget})
         request = replace(request, config=request.config.model_copy(update={"semantics": semantics}))
     if force:
-        request = replace(request, run_id=new_run_id(), note=request.note or f"{request.run_id} anew")
-    else:
-        resume_check.check(home.run_folder(request.run_id), request)
-    try:
-        return watched(request, lambda listener: execute(home, request, listener=listener, resume=not force), headless)
-    finally:
-        restart_workers(home)
+        return replace(request, run_id=new_run_id(), note=request.note or f"{request.run_id} anew")
+    resume_check.check(home.run_folder(request.run_id), request)
+    return request
 
 
 def _launched(home: Home, text: str) -> RunRequest | None:
@@ -97,19 +114,15 @@ def _launched(home: Home, text: str) -> RunRequest | None:
         return None
 
 
-def _recorded(home: Home, text: str, *, force: bool) -> RunRequest | RunResult:
-    """The request of a run in the database, or its result where it is finished and not forced."""
-    from sracl_tui.runs.result import read_result
+def _recorded(home: Home, text: str, *, force: bool) -> RunRequest | str:
+    """The request of a run in the database, or its id where it is finished and not forced."""
     from store.opening import open_store
     from store.queries.runs import find_run
 
     with open_store(home) as store:
         row = find_run(store, text)
-        if row["state"] == "finished" and not force:
-            options_and_output.talk().print(
-                f"{row['run_id']} is finished: this is its result.", markup=False, highlight=False
-            )
-            return read_result(store, row["run_id"])
+    if row["state"] == "finished" and not force:
+        return row["run_id"]
     return RunRequest.read(home.run_folder(row["run_id"]))
 
 

@@ -12,6 +12,7 @@ from engine.errors import ConfigError
 from sracl_tui import formatting
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.runs.request import RunRequest
 from sracl_tui.runs.sweeps.run_options import RunOptions
 from store.home import Home
 
@@ -82,18 +83,10 @@ def enqueue(home: Home, asked: RunOptions, *, first: bool, force: bool, json_: b
         ConfigError: a config is not valid; nothing is added.
         LookupFailed: there is no such dataset; nothing is added.
     """
-    from dataclasses import replace
-
-    from sracl_tui.cli.foreground import check_dataset
     from sracl_tui.runs.execution import queue as run_queue
     from store.queue import Queue
 
-    if asked.run_id is not None:
-        raise ConfigError("the queue gives the ids itself", where="--run-id", hint="Name the run with --name.")
-    parts = [replace(asked, configs=(path,)) for path in asked.configs] or [asked]
-    requests = [request for part in parts for request in part.requests()]
-    for dataset in {request.config.data.dataset for request in requests}:
-        check_dataset(home, dataset)
+    requests = requests_to_enqueue(home, asked)
     added, known = run_queue.enqueue(home, requests, first=first, force=force)
     queue = Queue(home)
     if json_:
@@ -115,6 +108,26 @@ def enqueue(home: Home, asked: RunOptions, *, first: bool, force: bool, json_: b
     idle = queue.paused or not queue.wanted
     hint = "`sracl queue start` starts them." if idle else "The queue is running."
     options_and_output.talk().print(f"{len(added)} added. {hint if added else ''}", highlight=False)
+
+
+def requests_to_enqueue(home: Home, asked: RunOptions) -> list[RunRequest]:
+    """The runs that `enqueue` adds where no equal ones are there: those of each file by itself.
+
+    Raises:
+        ConfigError: a config is not valid.
+        LookupFailed: there is no such dataset.
+    """
+    from dataclasses import replace
+
+    from sracl_tui.cli.foreground import check_dataset
+
+    if asked.run_id is not None:
+        raise ConfigError("the queue gives the ids itself", where="--run-id", hint="Name the run with --name.")
+    parts = [replace(asked, configs=(path,)) for path in asked.configs] or [asked]
+    requests = [request for part in parts for request in part.requests()]
+    for dataset in {request.config.data.dataset for request in requests}:
+        check_dataset(home, dataset)
+    return requests
 
 
 @app.command("list")

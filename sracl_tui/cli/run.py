@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.config import Config
 from engine.config_files import preset_description, preset_names
 from engine.errors import ConfigError
-from sracl_tui.cli import options_and_output
+from sracl_tui.cli import options_and_output, preview
 from sracl_tui.cli.foreground import check_dataset, resume_run, run_all
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 from sracl_tui.runs.request import RunRequest
@@ -73,7 +72,7 @@ def run(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Preview cached stages, cost and time; run nothing."),
+        typer.Option("--dry-run", help="Preview cached stages, cost and time; run and enqueue nothing."),
     ] = False,
     budget: Annotated[
         float | None, typer.Option(min=0, metavar="USD", help="Budget: calls stop before they cost more.")
@@ -110,11 +109,30 @@ def run(
       sracl run --dataset office --dry-run          what is cached, and how long the rest may take
       sracl run --resume last                       continue where it was stopped
     """
-    if resume is not None and (configs or assignments or preset or dataset or seed is not None or seeds):
+    own = (
+        configs,
+        assignments,
+        preset,
+        dataset,
+        seeds,
+        name,
+        group,
+        tags,
+        note,
+        ablations,
+        variants,
+        vary,
+        grid,
+        trials,
+    )
+    if resume is not None and (any(own) or seed is not None or run_id is not None or queue):
         raise ConfigError(
             "a run is resumed with its own settings", where="--resume", hint="Leave the other options out."
         )
     resolved = options_and_output.home_of(home)
+    if resume is not None and dry_run:
+        preview.resumed(resolved, resume, budget=budget, force=force, json_=json_)
+        return
     if resume is not None:
         results = [resume_run(resolved, resume, headless=headless, budget=budget, force=force)]
     else:
@@ -124,18 +142,20 @@ def run(
             budget=budget, ablations=ablations, variants=variants, vary=vary, grid=tuple(grid or ()), trials=trials,
         )  # fmt: skip
         if queue:
-            from sracl_tui.cli.queue import enqueue
+            from sracl_tui.cli.queue import enqueue, requests_to_enqueue
 
-            enqueue(resolved, asked, first=False, force=force, json_=json_)
+            if dry_run:
+                preview.queued(resolved, requests_to_enqueue(resolved, asked), force=force, json_=json_)
+            else:
+                enqueue(resolved, asked, first=False, force=force, json_=json_)
             return
         plan = asked.requests()
+        for request in plan:
+            resolved.run_folder(request.run_id)  # refuses what cannot be an id
         for dataset_name in {request.config.data.dataset for request in plan}:
             check_dataset(resolved, dataset_name)
         if dry_run:
-            if asked.several:
-                _dry_run_group(resolved, plan, json_=json_)
-            else:
-                _dry_run(resolved, plan[0].config, json_=json_)
+            preview.runs(resolved, plan, several=asked.several, force=force, json_=json_)
             return
         results = run_all(resolved, plan, headless=headless, force=force)
     if json_:
@@ -184,70 +204,6 @@ def stop(
     if done.ended:
         text = "stopped" if done.how.startswith("asked") else done.how
     options_and_output.talk().print(f"{run_id}: {text}.", highlight=False)
-
-
-def _dry_run_group(home: Home, requests: list[RunRequest], *, json_: bool) -> None:
-    """One line per run; shared stages are counted for each run, so the sum is an upper bound."""
-    from sracl_tui.services.run_plan import plan
-
-    by_config = {request.config.config_hash(): request.config for request in requests}
-    plans = {key: plan(home, config) for key, config in by_config.items()}
-    rows = [(request, plans[request.config.config_hash()]) for request in requests]
-    minutes = sum(document["minutes"] for _, document in rows)
-    if json_:
-        documents = [
-            {"name": request.name, "seed": request.config.train.seed, **document} for request, document in rows
-        ]
-        usd = {side: _sum([document["usd"][side] for _, document in rows]) for side in ("low", "high")}
-        options_and_output.print_json({"runs": documents, "minutes": round(minutes, 2), "usd": usd})
-        return
-    cells = [
-        (str(request.name), request.preset, f"{document['minutes']:.1f}", document["basis"])
-        for request, document in rows
-    ]
-    options_and_output.out().print(options_and_output.table(("run", "preset", "minutes:r", "estimated"), cells))
-    options_and_output.out().print(
-        f"{len(rows)} runs, at most about {minutes:.0f} minutes: shared stages run once", highlight=False
-    )
-
-
-def _sum(dollars: list[float | None]) -> float | None:
-    """The sum; none where an amount is unknown."""
-    known = [value for value in dollars if value is not None]
-    return sum(known) if len(known) == len(dollars) else None
-
-
-def _dry_run(home: Home, config: Config, *, json_: bool) -> None:
-    from sracl_tui.runs.stages.cost_estimate import cost_line
-    from sracl_tui.services.estimate_text import kind_line, vectors_line
-    from sracl_tui.services.run_plan import plan
-
-    document = plan(home, config)
-    if json_:
-        options_and_output.print_json(document)
-        return
-    console = options_and_output.out()
-    for stage in document["stages"]:
-        console.print(
-            f"{stage['stage']:10} {'cached' if stage['cached'] else 'to do':7} {stage['detail']}",
-            markup=False,
-            highlight=False,
-        )
-    console.print(
-        f"prompts    {document['prompts']:,}, of them cached {document['cached']:,}, identical {document['identical']:,}",
-        highlight=False,
-    )
-    for kind, part in document.get("kinds", {}).items():
-        if part["tokens"]:
-            console.print(f"{kind:10} {kind_line(part)}", markup=False, highlight=False)
-    if "vectors" in document:
-        console.print(f"{'vectors':10} {vectors_line(document['vectors'])}", markup=False, highlight=False)
-    console.print(f"cost       {cost_line(document['usd'])}", highlight=False)
-    console.print(
-        f"time       about {document['minutes']:.1f} minutes ({document['basis']})",
-        markup=False,
-        highlight=False,
-    )
 
 
 def _row_name(request: RunRequest) -> str:

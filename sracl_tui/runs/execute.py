@@ -13,7 +13,7 @@ from sracl_tui.runs import environment, failure_messages
 from sracl_tui.runs.jobs.base import JobContext
 from sracl_tui.runs.jobs.registry import find_job
 from sracl_tui.runs.recorder import Recorder, StopSwitch
-from sracl_tui.runs.request import FILE, RunRequest
+from sracl_tui.runs.request import FILE, RunRequest, taken
 from sracl_tui.runs.result import RunResult
 from store.errors import LookupFailed, StoreError
 from store.home import Home
@@ -75,11 +75,7 @@ def execute(
 
 def _make_folder(folder: Path, request: RunRequest) -> None:
     if (folder / FILE).exists():
-        raise ConfigError(
-            f"there is a run {request.run_id!r} already",
-            where="--run-id",
-            hint=f"Choose another id, or resume it: sracl run --resume {request.run_id}",
-        )
+        raise taken(request.run_id)
     folder.mkdir(exist_ok=True)
 
 

@@ -82,3 +82,12 @@ class RunRequest:
 def new_run_id() -> str:
     """A run id that sorts by time: date, time (UTC) and four random hex digits."""
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(2)
+
+
+def taken(run_id: str) -> ConfigError:
+    """The error of a run id that a run has already."""
+    return ConfigError(
+        f"there is a run {run_id!r} already",
+        where="--run-id",
+        hint=f"Choose another id, or resume it: sracl run --resume {run_id}",
+    )

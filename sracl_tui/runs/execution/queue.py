@@ -48,29 +48,38 @@ def enqueue(
         StoreError: the home cannot be written.
         ConfigError: there is no such executor.
     """
-    from store.opening import open_store
-    from store.queries import runs
-
     registry.default(home)
     home.create()
     queue = Queue(home)
-    added: list[RunRequest] = []
-    known: list[tuple[RunRequest, str]] = []
-    with open_store(home) as store:
-        groups = {request.group for request in requests if request.group and not force}
-        equals = {group: runs.equal_runs(store, group) for group in groups}
-    for request in reversed(requests) if first else requests:
-        equal = equals.get(request.group or "", {}).get((request.config.config_hash(), request.config.train.seed))
-        if equal is not None:
-            known.append((request, equal))
-        else:
-            added.append(_put(home, queue, request, first=first))
+    new, known = sorted_out(home, requests, force=force)
+    added = [_put(home, queue, request, first=first) for request in (reversed(new) if first else new)]
     if first:
         added.reverse()
     _publish(home)
     if queue.wanted and added and not queue.works_elsewhere():
         start_workers(home)
     return added, known
+
+
+def sorted_out(
+    home: Home, requests: Sequence[RunRequest], *, force: bool
+) -> tuple[list[RunRequest], list[tuple[RunRequest, str]]]:
+    """Requests that `enqueue` would add, and those of which their group has an equal run, with its id; nothing is changed."""
+    from store.opening import open_store
+    from store.queries import runs
+
+    with open_store(home) as store:
+        groups = {request.group for request in requests if request.group and not force}
+        equals = {group: runs.equal_runs(store, group) for group in groups}
+    new: list[RunRequest] = []
+    known: list[tuple[RunRequest, str]] = []
+    for request in requests:
+        equal = equals.get(request.group or "", {}).get((request.config.config_hash(), request.config.train.seed))
+        if equal is None:
+            new.append(request)
+        else:
+            known.append((request, equal))
+    return new, known
 
 
 def _put(home: Home, queue: Queue, request: RunRequest, *, first: bool) -> RunRequest:

@@ -65,6 +65,8 @@ class RunOptions:
             raise ConfigError("give one of --seed and --seeds", where="--seeds")
         if self.trials is not None and not self.grid:
             raise ConfigError("there is nothing to draw from", where="--trials", hint="Give values with --grid.")
+        if self.run_id is not None and (self.several or (self.seeds or 1) > 1):
+            raise ConfigError("one id cannot name several runs", where="--run-id")
         config, preset = self.config()
         if not self.several:
             return self._plain(config, preset)
@@ -95,13 +97,11 @@ class RunOptions:
     def _plain(self, config: Config, preset: str) -> list[RunRequest]:
         """One run, or one per seed."""
         seeds, group = self.seeds, self.group
-        if seeds and self.run_id and seeds > 1:
-            raise ConfigError("one id cannot name several runs", where="--run-id")
         if seeds and group is None:
             group = f"{config.data.dataset}-{preset}-{config.config_hash()[:6]}"
         return [
             RunRequest(
-                run_id=self.run_id or new_run_id(),
+                run_id=new_run_id() if self.run_id is None else self.run_id,
                 config=with_seed(config, number),
                 preset=preset,
                 name=f"{self.name}-{number}" if self.name and seeds else self.name,
