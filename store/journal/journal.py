@@ -3,7 +3,7 @@
 Each start of a run opens a new segment, `events-0001.jsonl`, `events-0002.jsonl`, ... Every line is one event:
 `{"n": 17, "at": 1790000000.123, "event": "epoch_finished", ...}`, where `n` counts from 1 in each segment. An event
 with a table names the Parquet file beside the segment that holds it, written and synced before the line. Answers and
-calls that come a few at a time have their `columns` in the line itself.
+calls that come a few at a time have their `columns` in the line itself. Lines and tables carry checksums (see `seals`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from store.atomic_write import atomic_write
 from store.errors import StoreBusy
 from store.journal.event_facts import PLAIN, RECORDED
 from store.journal.processes import start_of
+from store.journal.seals import is_sealed, sealed, table_facts
 from store.locks import FileLock, held, holder_name, holder_pid, holder_words, host
 
 _SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
@@ -98,9 +99,9 @@ class Journal:
                 line["columns"] = columns
             elif columns is not None:
                 line["table"] = f"events-{self.segment:04d}-{self._lines + 1:06d}.parquet"
-                _write_table(self._folder / line["table"], columns)
+                line |= _write_table(self._folder / line["table"], columns)
             text = json.dumps(line, ensure_ascii=False, default=_plain, separators=(",", ":"))
-            self._write(text.encode(errors="replace") + b"\n")
+            self._write(sealed(text.encode(errors="replace")) + b"\n")
             self._lines += 1
             if durable:
                 os.fsync(self._file.fileno())
@@ -128,8 +129,8 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write columns as Parquet, laid out so that writing and ingesting are fast.
+def _write_table(path: Path, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Write columns as Parquet, laid out so that writing and ingesting are fast; returns the file's length and hash.
 
     Numbers get no dictionary, which would be built in vain where most of them differ. Row groups have the size of
     DuckDB's, which would otherwise split and join them while ingesting.
@@ -146,6 +147,7 @@ def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
     texts: Any = [name for name, array in arrays.items() if pa.types.is_string(array.type)]  # the stubs say bool
     with atomic_write(path, sync=True) as temporary:
         pq.write_table(pa.table(arrays), temporary, compression="zstd", use_dictionary=texts, row_group_size=_GROUP)
+        return table_facts(temporary)
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,14 @@ class Line:
     """The folder of its segment."""
     segment: int = 1
     """Number of its segment, thus of the start of its run."""
+    number: int = 0
+    """Place in its segment, from 1; 0 where the line does not say."""
+    sealed: bool = False
+    """Whether the line carries a checksum; those of versions up to 0.1.0 carry none."""
+    table_bytes: int | None = None
+    """Length of its table's file as it was written; None in lines of those versions."""
+    table_sha256: str | None = None
+    """Hash of its table's file."""
 
 
 def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tuple[list[Line], int, list[str]]:
@@ -181,22 +191,60 @@ def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tu
     end = data.rfind(b"\n") + 1
     lines: list[Line] = []
     problems: list[str] = []
-    segment = segment_number(path)
+    segment, unsealed = segment_number(path), False
     for raw in data[:end].split(b"\n"):
         head = raw[:_HEAD]
         if not head.strip() or any(sign in head for sign in signs):
             continue
         try:
-            fields = json.loads(raw)
-            table = fields.pop("table", None)
-            fields.pop("n", None)
-            event, at = fields.pop("event"), fields.pop("at")
-            line = Line(event, at, fields, path.parent / table if table else None, path.parent, segment)
+            line = _decoded(raw, path.parent, segment)
         except (ValueError, KeyError, TypeError, AttributeError):
             problems.append(f"{path}: a damaged line was skipped: {raw[:80]!r}")
         else:
             lines.append(line)
+            unsealed = unsealed or not line.sealed
+    if unsealed and (any(line.sealed for line in lines) or (offset and _begins_sealed(path))):
+        problems += [
+            f"{path}: a damaged line was skipped, which has lost its checksum: number {line.number}, {line.event!r}"
+            for line in lines
+            if not line.sealed
+        ]
+        lines = [line for line in lines if line.sealed]
     return lines, offset + end, problems
+
+
+def _decoded(raw: bytes, folder: Path, segment: int) -> Line:
+    """The event of a line.
+
+    Raises:
+        ValueError: the line is no JSON, or is not as it was written; or KeyError, TypeError, AttributeError: no event.
+    """
+    whole = is_sealed(raw)
+    if whole is False:
+        raise ValueError("the checksum differs")
+    fields = json.loads(raw)
+    if whole:
+        del fields["crc"]
+    table, size, sha256 = (fields.pop(name, None) for name in ("table", "table_bytes", "table_sha256"))
+    number, event, at = fields.pop("n", 0), fields.pop("event"), fields.pop("at")
+    return Line(
+        event,
+        at,
+        fields,
+        folder / table if table else None,
+        folder,
+        segment,
+        number=number,
+        sealed=whole is True,
+        table_bytes=size,
+        table_sha256=sha256,
+    )
+
+
+def _begins_sealed(path: Path) -> bool:
+    """Whether the first line of a segment carries a checksum, so that all have to."""
+    with path.open("rb") as file:
+        return is_sealed(file.readline().rstrip(b"\n")) is not None
 
 
 def read_events(folder: Path) -> Iterator[tuple[int, Line]]:

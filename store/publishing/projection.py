@@ -10,6 +10,7 @@ import duckdb
 from store.errors import StoreError
 from store.journal.journal import Line
 from store.journal.run_fold import changed_columns, created_columns, utc
+from store.journal.seals import check_table
 from store.publishing.run_rows import RunRows
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _VERDICT_COLUMNS = (
 
 
 def read_table(line: Line, warnings: list[str]) -> pa.Table | None:
-    """The table of an event; none where it has none, or, with a warning, where its file cannot be read."""
+    """The table of an event; none where it has none, or, with a warning, where its file is not what was written."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -45,8 +46,9 @@ def read_table(line: Line, warnings: list[str]) -> pa.Table | None:
     if line.table is None:
         return None
     try:
+        check_table(line.table, line.table_bytes, line.table_sha256)
         return pq.read_table(line.table)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (StoreError, OSError, pa.ArrowInvalid) as error:
         warnings.append(f"{line.table}: the table of {line.event!r} cannot be read and was skipped: {error}")
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 import signal
@@ -76,7 +77,7 @@ def test_other_data_are_refused(sracl, place):
     until(lambda: trains(folder))
     running.kill()
     running.wait()
-    text = (folder / "events-0001.jsonl").read_text()
+    text = re.sub(r',"crc":"\w{8}"}$', "}", (folder / "events-0001.jsonl").read_text(), flags=re.MULTILINE)
     sha = next(line.fields["dataset_sha256"] for _, line in read_events(folder) if line.event == "dataset_used")
     (folder / "events-0001.jsonl").write_text(text.replace(sha, "e" * 64))
     assert "demo[:60] was eeeeeeee" in sracl("run", "--resume", "cut", home=place, code=2).stderr

@@ -11,6 +11,7 @@ import pytest
 
 from store.home import Home
 from store.journal.journal import Journal
+from store.journal.seals import sealed
 from store.opening import open_store
 from store.publishing.publish import publish
 
@@ -33,13 +34,14 @@ def test_a_torn_last_line_waits_for_its_rest(home: Home, new_run: NewRun, rows: 
     new_run("one")
     path = home.runs / "one" / "events-0001.jsonl"
     size = path.stat().st_size
+    line = sealed(b'{"n":3,"at":1.0,"event":"device_used","device":"cpu"}') + b"\n"
     with path.open("ab") as file:
-        file.write(b'{"n":3,"at":1.0,"event":"device_used","device":"c')
+        file.write(line[:50])
     publish(home)
     assert rows("SELECT position FROM journal_offsets") == [(size,)]
     assert rows("SELECT device FROM runs") == [(None,)]
     with path.open("ab") as file:
-        file.write(b'pu"}\n')
+        file.write(line[50:])
     publish(home)
     assert rows("SELECT device FROM runs") == [("cpu",)]
 

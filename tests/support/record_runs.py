@@ -58,6 +58,7 @@ def _keep(folder: Path, run_id: str, start: float) -> None:
     with (place / "events-0001.jsonl").open("w", encoding="utf-8") as file:
         for raw in (folder / "events-0001.jsonl").read_text("utf-8").splitlines():
             line = json.loads(raw.replace(folder.name, run_id))
+            line.pop("crc", None)  # the line is another one now
             first = line["at"] if first is None else first
             line["at"] = round(start + line["at"] - first, 3)
             line |= {key: value for key, value in FIXED.items() if key in line}

@@ -31,7 +31,8 @@ def test_lines_are_numbered_and_there_at_once(tmp_path: Path) -> None:
         assert len(_lines(tmp_path / "events-0001.jsonl")) == number + 1
     lines = _lines(tmp_path / "events-0001.jsonl")
     assert [line["n"] for line in lines] == [1, 2, 3]
-    assert lines[2] == {"n": 3, "at": lines[2]["at"], "event": "heard", "word": "«2»\n", "count": 2}
+    expected = {"n": 3, "at": lines[2]["at"], "event": "heard", "word": "«2»\n", "count": 2, "crc": lines[2]["crc"]}
+    assert lines[2] == expected
 
 
 def test_every_start_is_a_segment(tmp_path: Path) -> None:
