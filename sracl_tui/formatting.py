@@ -65,9 +65,9 @@ def bar(share: float, columns: int) -> str:
     return "█" * full + (BLOCKS[rest] if rest else "")
 
 
-def state(name: str) -> str:
-    """A run's state as glyph and word: `✓ finished`."""
-    return f"{GLYPHS.get(name, '?')} {name}"
+def state(name: str, warnings: int | None = None) -> str:
+    """A run's state as glyph and word, marked where it has warnings: `✓ finished !`."""
+    return f"{GLYPHS.get(name, '?')} {name}{' !' if warnings else ''}"
 
 
 def decimal(value: float | None, digits: int = 4) -> str:

@@ -89,6 +89,8 @@ class ListedRun(RunRow):
     usd: float | None
     """None where the price of a call is unknown."""
     usd_known: float
+    warnings: int
+    """Number of different warnings."""
     progress: NotRequired[Progress]
     """Of a living run that is followed in its journal."""
 

@@ -106,7 +106,7 @@ def run_cells(row: ListedRun, metrics: Sequence[MetricName] = _SHORT) -> tuple[s
     return (
         row["run_id"],
         "" if row["name"] == row["run_id"] else row["name"],
-        formatting.state(row["state"]),
+        formatting.state(row["state"], row["warnings"]),
         row["preset"] or "",
         dataset_of(row),
         str(row["seed"]),
@@ -141,18 +141,27 @@ def show(
         final = stored.final_metrics(store, row["run_id"])
         curves = stored.curves(store, row["run_id"])
         analysis = stored.analysis_metrics(store, row["run_id"])
+        warnings = stored.warnings_of(store, [row["run_id"]])[row["run_id"]]
         folder = store.home.run_folder(row["run_id"])
     if log and not json_:
         for line in log_lines(folder):
             options_and_output.out().print(line, markup=False, highlight=False)
         return
     if json_:
-        document = {"metrics": final, "analysis": analysis, "curves": curves, "folder": str(folder)}
+        document = {
+            "metrics": final,
+            "analysis": analysis,
+            "curves": curves,
+            "warnings": warnings,
+            "folder": str(folder),
+        }
         document["log"] = log_lines(folder)
         options_and_output.print_json(_plain(row) | document)
         return
     console = options_and_output.out()
     options_and_output.print_pairs(console, _facts(row) | {"folder": str(folder)})
+    for warning in warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     groups = list(dict.fromkeys(m["subgroup"] for m in final if m["split"] == "test"))
     if groups:
         values = {

@@ -71,6 +71,8 @@ class RunState:
     """For the last epoch, with its evaluation."""
     log: list[tuple[float, str]] = field(default_factory=list)
     """Time and text."""
+    warnings: list[str] = field(default_factory=list)
+    """Different ones, in the order in which they came."""
     alerts: list[tuple[float, str, str]] = field(default_factory=list)
     """Time, kind and sentence of what the run itself noticed and a person should know."""
     lines: int = 0
@@ -170,7 +172,10 @@ class RunState:
         return f"asked to stop ({fields.get('reason')})"
 
     def _on_warned(self, at: float, **fields: Any) -> str:
-        return f"warning: {fields.get('message')}"
+        message = str(fields.get("message"))
+        if message not in self.warnings:
+            self.warnings.append(message)
+        return f"warning: {message}"
 
     def _on_alerted(self, at: float, **fields: Any) -> str:
         self.alerts.append((at, fields["kind"], fields["text"]))

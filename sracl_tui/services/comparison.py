@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -127,10 +128,23 @@ def compare_runs(
     pairs = [(a, b) for a, b in pairs if (a.label, b.label) not in settled]
     tests = paired_tests(pairs, ranks_by_run, ks, tested_metrics(sets, also), notes)
     notes += [one.text for one in equal]
+    notes += _warned(store, groups, labels)
     users = len(ranks_by_run[first["run_id"]][0])
     return Comparison(
         cast(str, first["dataset_name"]), split, subgroup, users, ks, settings, sets, tests, notes, equal, untested
     )
+
+
+def _warned(store: Store, groups: Sequence[Sequence[StoredRun]], labels: Sequence[str]) -> list[str]:
+    """What the runs of each set warned of, each message once for a set."""
+    ids = [row["run_id"] for rows in groups for row in rows]
+    found = runs.warnings_of(store, ids)
+    told: list[str] = []
+    for rows, label in zip(groups, labels, strict=True):
+        counts = Counter(message for row in rows for message in found[row["run_id"]])
+        for message, count in counts.items():
+            told.append(f"{label} ran with a warning{f' in {count} runs' if count > 1 else ''}: {message}")
+    return told
 
 
 def _dataset_id(rows: list[StoredRun], run_id: str) -> str | None:

@@ -183,6 +183,8 @@ class RunMonitor:
         changes = {
             name: value for name, value in live.fold.changed.items() if name in OVERLAID
         } | live.fold.test_columns
+        if live.warnings:
+            changes["warnings"] = len(live.warnings)
         if live.state in ACTIVE:
             dead_as = dead_state(self._home, live.fold.process(run_id))
             self.deaths += dead_as is not None and not run.dead
@@ -210,7 +212,10 @@ class RunMonitor:
             at = live.first_at or (folder.stat().st_mtime if folder.exists() else self._clock())
             created = created_columns(request.created(), at)
         known = {name: value for name, value in created.items() if name in LISTED_COLUMNS}
-        return cast(ListedRun, dict.fromkeys(LISTED_COLUMNS) | known | {"run_id": run_id, "usd": 0.0, "usd_known": 0.0})
+        return cast(
+            ListedRun,
+            dict.fromkeys(LISTED_COLUMNS) | known | {"run_id": run_id, "usd": 0.0, "usd_known": 0.0, "warnings": 0},
+        )
 
 
 def _changed(row: ListedRun, changes: Mapping[str, Any]) -> ListedRun:

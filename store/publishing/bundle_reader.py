@@ -30,6 +30,7 @@ TABLES = {
     "metrics": "run_id = $1",
     "user_ranks": "run_id = $1",
     "synthesizer_weights": "run_id = $1",
+    "run_warnings": "run_id = $1",
     "prompts": f"version IN (SELECT prompt_version FROM summary_sets WHERE {_SETS})",
     "summary_sets": _SETS,
     "summary_links": _SETS,
@@ -41,7 +42,9 @@ TABLES = {
 _KEY = {"summary_links": "set_id", "neighbors": "list_id"}
 """Tables without a key of their own: their rows are inserted where the home has none of the same set or list."""
 _MEMBER = re.compile(rf"{MANIFEST}|{REQUEST}|tables/({'|'.join(TABLES)})\.parquet")
-_OF_RUN = ("metrics", "user_ranks", "synthesizer_weights")
+_OF_RUN = ("metrics", "user_ranks", "synthesizer_weights", "run_warnings")
+OPTIONAL = frozenset({"run_warnings"})
+"""Tables that are in a bundle only where they have rows: bundles of earlier versions have none."""
 
 
 def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, pa.Table], bytes]:
@@ -61,7 +64,8 @@ def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, pa.Table], bytes]
         if {name: hashlib.sha256(content).hexdigest() for name, content in data.items()} != manifest["sha256"]:
             raise refused(path, "its content is not what its manifest says: it is damaged or was changed")
         Home(Path("/")).run_folder(manifest["run_id"])
-        tables = {name: _table(path, name, data[f"tables/{name}.parquet"]) for name in TABLES}
+        there = [name for name in TABLES if name not in OPTIONAL or f"tables/{name}.parquet" in data]
+        tables = {name: _table(path, name, data[f"tables/{name}.parquet"]) for name in there}
         return manifest, tables, data[REQUEST]
     except FileNotFoundError:
         raise StoreError("there is no such file", where=str(path)) from None

@@ -102,6 +102,14 @@ class Projector:
         if project is not None:
             project(source, line)
 
+    def _on_warned(self, source: str, line: Line) -> None:
+        """A message once: a resumed run may say it again."""
+        self._connection.execute(
+            "INSERT INTO run_warnings SELECT $1, $2, $3 WHERE NOT EXISTS "
+            "(SELECT 1 FROM run_warnings WHERE run_id = $1 AND message = $3)",
+            [source, utc(line.at), line.fields["message"]],
+        )
+
     def _on_run_resumed(self, source: str, line: Line) -> None:
         """Numbers of steps beyond the checkpoint are measured again; answers and calls stay."""
         self.flush()

@@ -89,7 +89,8 @@ def _results(store: Store, run_ids: Sequence[str]) -> str:
     others = beyond([(row["split"], row["name"]) for row in measured], [row["name"] for row in view])
     columns = metric_columns(others)
     return (
-        f"SELECT r.*{columns.selected} FROM run_results r SEMI JOIN wanted USING (run_id) {columns.joined} "
+        f"SELECT r.*{columns.selected}, (SELECT count(*) FROM run_warnings w WHERE w.run_id = r.run_id) AS warnings "
+        f"FROM run_results r SEMI JOIN wanted USING (run_id) {columns.joined} "
         "ORDER BY group_name, name, seed, run_id"
     )
 

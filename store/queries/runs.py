@@ -25,10 +25,11 @@ SELECT
     r.run_id, r.kind, r.name, r.state, r.reason, r.preset, r.group_name, r.tags, r.note, r.dataset_name, r.seed,
     r.config_hash, r.config, r.epoch, r.best_epoch, r.created_at, r.started_at, r.heartbeat_at, r.ended_at, r.pid, r.host,
     r.boot_id, r.process_started, r.exit_code, r.signal, r.timings, c.usd,
-    coalesce(k.usd, 0) AS usd_known,
+    coalesce(k.usd, 0) AS usd_known, coalesce(w.warnings, 0) AS warnings,
     {", ".join(f"v.{column}" for column in HEADLINE_METRICS)}{{metrics}}
 FROM runs r LEFT JOIN run_results v USING (run_id) LEFT JOIN run_costs c USING (run_id)
 LEFT JOIN (SELECT run_id, sum(usd) AS usd FROM api_calls GROUP BY run_id) k USING (run_id)
+LEFT JOIN (SELECT run_id, count(*) AS warnings FROM run_warnings GROUP BY run_id) w USING (run_id)
 {{joined}}
 """
 
@@ -166,6 +167,18 @@ def final_metrics(store: Store, run_id: str) -> list[dict[str, Any]]:
         "(m.split = 'test' OR (m.split = 'valid' AND m.epoch = r.best_epoch AND m.name <> 'seconds')) ORDER BY ALL",
         [run_id],
     )
+
+
+def warnings_of(store: Store, run_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Warnings by run id, oldest first; empty lists for runs without any."""
+    rows = store.rows(
+        "SELECT run_id, message FROM run_warnings WHERE list_contains($1, run_id) ORDER BY warned_at, message",
+        [list(run_ids)],
+    )
+    found: dict[str, list[str]] = {run_id: [] for run_id in run_ids}
+    for row in rows:
+        found[row["run_id"]].append(row["message"])
+    return found
 
 
 def analysis_metrics(store: Store, run_id: str) -> dict[str, dict[str, float]]:

@@ -19,7 +19,7 @@ from store.database.database import Store
 from store.errors import LookupFailed, StoreError
 from store.home import Home
 from store.journal.journal import Journal
-from store.publishing.bundle_reader import FILE, FORMAT, MANIFEST, REQUEST, TABLES, read_bundle, refused
+from store.publishing.bundle_reader import FILE, FORMAT, MANIFEST, OPTIONAL, REQUEST, TABLES, read_bundle, refused
 from store.publishing.publish import publish
 
 
@@ -37,6 +37,8 @@ def export_bundle(store: Store, run_id: str, path: Path) -> dict[str, int]:
         with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, chosen in TABLES.items():
                 table = store.table(f"SELECT * FROM {name} WHERE {chosen}", [run_id])
+                if name in OPTIONAL and not table.num_rows:
+                    continue
                 sink = io.BytesIO()
                 pq.write_table(table, sink, compression="zstd")
                 rows[name] = table.num_rows

@@ -43,6 +43,8 @@ def progress(live: RunState, state: str, reason: str | None, now: float) -> Text
         names = [*SHOWN, *_further(live.test)]
         message = (f"{title(name)} {value_text(name, live.test[name])}" for name in names if name in live.test)
         text.append(f"\n{'test':<10}{'  '.join(message)}", "bold")
+    for warning in live.warnings:
+        text.append(f"\n{'warning':<10}{formatting.line(warning)}", "bold")
     return text
 
 

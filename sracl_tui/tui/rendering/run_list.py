@@ -129,13 +129,15 @@ def _row(
 
 
 def _state(group: RunGroup) -> tuple[str, str]:
-    names = Counter(run["state"] for run in group.runs)
+    names, warnings = Counter(run["state"] for run in group.runs), sum(run["warnings"] for run in group.runs)
     if len(names) == 1:
         name = next(iter(names))
-        return formatting.state(name), formatting.STATE_STYLES.get(name, "")
+        return formatting.state(name, warnings), formatting.STATE_STYLES.get(name, "")
     live = next((name for name in names if name in ACTIVE), None)
     shown = live or names.most_common(1)[0][0]
-    return f"{formatting.state(shown)} {names[shown]}/{len(group.runs)}", formatting.STATE_STYLES.get(shown, "")
+    return f"{formatting.state(shown, warnings)} {names[shown]}/{len(group.runs)}", formatting.STATE_STYLES.get(
+        shown, ""
+    )
 
 
 def _metric(group: RunGroup, metric: MetricName, baseline: RunGroup | None) -> tuple[str, str]:

@@ -24,19 +24,22 @@ from engine.events import (
     SummarySetMade,
     Tabular,
     VectorsMade,
+    Warned,
     WeightsSampled,
 )
 from store.home import Home
 from store.journal.journal import Journal
+from store.opening import open_store
 from store.publishing.projection import Projector
 from store.publishing.publish import publish
+from store.queries.runs import list_runs, warnings_of
 
 NewRun = Callable[..., Journal]
 Rows = Callable[..., list[tuple[Any, ...]]]
 Tell = Callable[[Journal, Event], None]
 Spawn = Callable[..., Any]
 
-TALK = {"stage_started", "stage_progress", "stage_finished", "warned", "step_finished", "weights_seen"}
+TALK = {"stage_started", "stage_progress", "stage_finished", "step_finished", "weights_seen"}
 """Events for a screen, without data for a table."""
 
 
@@ -309,6 +312,25 @@ def test_the_runner_s_own_events(home: Home, new_run: NewRun, rows: Rows) -> Non
         )
     ]
     assert rows("SELECT heartbeat_at >= started_at AND started_at >= created_at FROM runs") == [(True,)]
+
+
+def test_warnings_are_rows_each_message_once(home: Home, new_run: NewRun, tell: Tell, rows: Rows) -> None:
+    first, second = new_run("one"), new_run("two")
+    new_run("three")
+    for message in ("no text", "slow", "no text"):
+        tell(first, Warned(message=message))
+    tell(second, Warned(message="no text"))
+    publish(home)
+    tell(first, Warned(message="slow"))
+    publish(home)
+    assert rows("SELECT run_id, message FROM run_warnings ORDER BY ALL") == [
+        ("one", "no text"),
+        ("one", "slow"),
+        ("two", "no text"),
+    ]
+    with open_store(home) as store:
+        assert {row["run_id"]: row["warnings"] for row in list_runs(store)} == {"one": 2, "two": 1, "three": 0}
+        assert warnings_of(store, ["one", "three"]) == {"one": ["no text", "slow"], "three": []}
 
 
 @pytest.mark.parametrize(

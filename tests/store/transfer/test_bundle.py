@@ -56,6 +56,22 @@ def write(path: Path, members: dict[str, bytes], *, attributes: int = 0, method:
     return path
 
 
+def test_warnings_travel_with_a_bundle_which_has_no_such_table_without_any(
+    bundle: Path, home: Home, new_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert "tables/run_warnings.parquet" not in zipfile.ZipFile(bundle).namelist()
+    journal = new_run("warned")
+    (home.runs / "warned" / "request.json").write_text("{}")
+    journal.append("warned", {"message": "all vectors are zero"})
+    journal.append("run_ended", {"state": "finished", "reason": None})
+    publish(home)
+    with open_store(home) as store:
+        bundle_module.export_bundle(store, "warned", tmp_path / "warned.zip")
+    other = Home(tmp_path / "elsewhere")
+    bundle_module.import_bundle(other, tmp_path / "warned.zip")
+    assert rows_of(other, "SELECT run_id, message FROM run_warnings") == [("warned", "all vectors are zero")]
+
+
 def test_a_bundle_opens_in_another_home(bundle: Path, home: Home, tmp_path: Path) -> None:
     other = Home(tmp_path / "other")
     assert bundle_module.import_bundle(other, bundle)["run_id"] == "one"
