@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from rich.cells import cell_len, set_cell_size
 
+from store.untrusted_text import HARMLESS
+
 BLOCKS = " ▏▎▍▌▋▊▉█"
 GLYPHS = {
     "queued": "◌",
@@ -28,10 +30,8 @@ STATE_STYLES = {
     "killed": "bad",
     "lost": "warn",
 }
-_BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-_HARMLESS = dict.fromkeys((*range(32), *range(127, 160)), "�") | {ord(char): None for char in _BIDI}
-_LINE = _HARMLESS | {9: " ", 10: " ", 13: " ", 0x2028: " ", 0x2029: " "}
-_TEXT = _HARMLESS | {9: "    ", 10: "\n", 13: None, 0x2028: "\n", 0x2029: "\n"}
+_LINE = HARMLESS | {9: " ", 10: " ", 13: " ", 0x2028: " ", 0x2029: " "}
+_TEXT = HARMLESS | {9: "    ", 10: "\n", 13: None, 0x2028: "\n", 0x2029: "\n"}
 
 
 def line(text: object) -> str:

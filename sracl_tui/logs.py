@@ -19,6 +19,7 @@ from typing import Any
 from sracl_tui.redaction import redact
 from store.home import Home
 from store.locks import FileLock
+from store.untrusted_text import json_text
 
 APP = "sracl.log"
 RUN = "run.log"
@@ -95,7 +96,7 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["traceback"] = "".join(traceback.format_exception(*record.exc_info))
         entry = {name: redact(value, self._home) if isinstance(value, str) else value for name, value in entry.items()}
-        return redact(json.dumps(entry, ensure_ascii=False, default=str), self._home)
+        return redact(json_text(json.dumps(entry, ensure_ascii=False, default=str)), self._home)
 
 
 def path_of(home: Home) -> Path:

@@ -41,6 +41,12 @@ class LookupFailed(StoreError):
     title = "Not found"
 
 
+class NameRefused(StoreError):
+    """A name, tag or note that a person gave cannot be used; the command ends with exit code 2."""
+
+    title = "Not allowed"
+
+
 class QueryFailed(StoreError):
     """The database refused SQL that a person wrote, or the query was canceled; the command ends with exit code 2."""
 

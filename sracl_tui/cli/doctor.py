@@ -62,8 +62,9 @@ def doctor(
         console = options_and_output.out()
         options_and_output.print_pairs(console, facts)
         for check in checks:
-            mark = "[green]ok[/green]    " if check["ok"] else "[red]failed[/red]"
-            console.print(f"{mark} {check['name']}:", check["detail"], highlight=False)
+            mark, style = ("ok    ", "green") if check["ok"] else ("failed", "red")
+            console.print(mark, style=style, end=" ", highlight=False)
+            console.print(f"{check['name']}:", check["detail"], highlight=False)
     raise typer.Exit(0 if good else 4)
 
 

@@ -6,8 +6,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from sracl_tui.cli import options_and_output
 from sracl_tui.runs.request import RunRequest, new_run_id
 from store.errors import LookupFailed
@@ -152,7 +150,7 @@ def watched(request: RunRequest, work: Any, headless: bool) -> RunResult:
         if isinstance(result.error, options_and_output.EngineError | options_and_output.StoreError):
             options_and_output.print_error(result.error)
         else:
-            console.print(f"[red]{escape(str(result.reason))}[/red]", highlight=False)
+            console.print(str(result.reason), style="red", highlight=False)
     elif result.state == "stopped":
         console.print(
             f"stopped ({result.reason}); resume it with: sracl run --resume {request.run_id}", highlight=False

@@ -18,8 +18,9 @@ from typer.core import TyperGroup
 
 from engine.errors import BudgetReached, ConfigError, DataError, EngineError
 from sracl_tui.runs.execution.answers import with_executors
-from store.errors import LookupFailed, QueryFailed, StoreError
+from store.errors import LookupFailed, NameRefused, QueryFailed, StoreError
 from store.home import Home
+from store.untrusted_text import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +90,7 @@ def exit_code(error: BaseException) -> int:
     """The exit code of an error, as listed at the top of this module."""
     if isinstance(error, BudgetReached):
         return 3
-    if isinstance(error, ConfigError | DataError | LookupFailed | QueryFailed):
+    if isinstance(error, ConfigError | DataError | LookupFailed | NameRefused | QueryFailed):
         return 2
     return 4 if isinstance(error, StoreError) else 1
 
@@ -104,17 +105,17 @@ def print_error(error: EngineError | StoreError) -> None:
 
 
 def talk() -> Console:
-    """The console for messages, on stderr."""
-    from rich.console import Console
+    """The console for messages, on stderr. Like `out`, it takes no markup and sends no character that a terminal obeys."""
+    from sracl_tui.cli.console import SafeConsole
 
-    return Console(stderr=True, soft_wrap=True)
+    return SafeConsole(stderr=True, soft_wrap=True)
 
 
 def out() -> Console:
     """The console for data, on stdout; wide enough in a pipe that no cell is wrapped or cut."""
-    from rich.console import Console
+    from sracl_tui.cli.console import SafeConsole
 
-    return Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=WIDE)
+    return SafeConsole(soft_wrap=False) if sys.stdout.isatty() else SafeConsole(width=WIDE)
 
 
 def print_json(document: Any) -> None:
@@ -124,7 +125,7 @@ def print_json(document: Any) -> None:
         text = json.dumps(document, indent=indent, ensure_ascii=False, default=_number, allow_nan=False)
     except (ValueError, TypeError):
         text = json.dumps(_plain(document), indent=indent, ensure_ascii=False, default=str)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(json_text(text) + "\n")
 
 
 def print_done(document: dict[str, Any], text: str, *, json_: bool) -> None:

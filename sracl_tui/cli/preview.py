@@ -28,6 +28,7 @@ def runs(home: Home, requests: list[RunRequest], *, several: bool, force: bool, 
     found = {} if force else {request.run_id: finished_equal(home, request) for request in requests}
     reused = {run_id: earlier.request.run_id for run_id, earlier in found.items() if earlier is not None}
     for request in requests:
+        request.check_words()
         if request.run_id not in reused and (home.run_folder(request.run_id) / FILE).exists():
             raise taken(request.run_id)
     if len(requests) == 1 and not several:

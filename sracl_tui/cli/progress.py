@@ -82,7 +82,7 @@ class ProgressBars:
         self._lines = ProgressLines(console, select=select)
         self._epochs = epochs
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

@@ -14,6 +14,7 @@ from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 from store.home import Home
 from store.run_row import SHORT_METRICS, ListedRun, MetricName, StoredRun, dataset_of, metric_column
+from store.untrusted_text import json_text
 
 BEFORE_METRICS = ("run", "name", "state", "preset", "data", "seed:r", "epoch:r")
 AFTER_METRICS = ("time:r", "group", "tags")
@@ -90,7 +91,7 @@ def _print_documents(home: Home, **wanted: Any) -> None:
     options_and_output.warn_behind(behind)
     sys.stdout.write("[")
     for first in range(0, len(documents), _TOGETHER):  # one text of all of them would be made and then encoded again
-        sys.stdout.write(",\n" * bool(first) + ",\n".join(documents[first : first + _TOGETHER]))
+        sys.stdout.write(",\n" * bool(first) + ",\n".join(map(json_text, documents[first : first + _TOGETHER])))
     sys.stdout.write("]\n")
 
 

@@ -12,6 +12,7 @@ import typer
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
+from store.untrusted_text import csv_cell
 
 
 def sql(
@@ -78,8 +79,9 @@ def _print(table: Any, format_: str) -> None:
         options_and_output.print_json([dict(zip(names, row, strict=True)) for row in rows])
     elif format_ == "csv":
         writer = csv.writer(sys.stdout)
-        writer.writerow(table.column_names)
-        writer.writerows(rows)
+        writer.writerow(map(csv_cell, table.column_names))
+        for row in rows:
+            writer.writerow([csv_cell(value) if isinstance(value, str) else value for value in row])
     else:
         heads = [f"{field.name}:r" if _is_number(field.type) else field.name for field in table.schema]
         options_and_output.out().print(options_and_output.table(heads, [[*map(_cell, row)] for row in rows]))

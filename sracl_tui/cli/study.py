@@ -11,6 +11,7 @@ from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
 from sracl_tui.cli.study_output import outcome_document, print_plan, print_verdicts, progress
+from store.untrusted_text import shown
 
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode="rich", help="Claims, runs that test them, and verdicts."
@@ -97,7 +98,7 @@ def show(
     resolved = options_and_output.home_of(home)
     found = find_study(resolved, study)
     if toml:
-        options_and_output.print_json({"toml": found.text}) if json_ else typer.echo(found.text, nl=False)
+        options_and_output.print_json({"toml": found.text}) if json_ else typer.echo(shown(found.text), nl=False)
         return
     with options_and_output.open_store(resolved) as store:
         document = show_document(make_plan(found, store, datasets_named=dataset or ()))

@@ -37,6 +37,7 @@ def execute(
     folder = home.run_folder(request.run_id)
     home.create()
     if not resume:
+        request.check_words()
         _make_folder(folder, request)
     begins = not resume or not segments(folder)
     recorder = Recorder(home, request, listener=listener, quiet=quiet)

@@ -13,6 +13,7 @@ from typing import Any
 from engine.config import Config
 from engine.errors import ConfigError
 from store.atomic_write import atomic_write
+from store.untrusted_text import check_name
 
 FILE = "request.json"
 
@@ -56,6 +57,18 @@ class RunRequest:
             "tags": list(self.tags),
             "note": self.note,
         }
+
+    def check_words(self) -> None:
+        """Refuse names, tags and notes that a terminal would obey; a run that has them already is read all the same.
+
+        Raises:
+            NameRefused: with the first one.
+        """
+        check_name("the name", self.name or "")
+        check_name("the group", self.group or "")
+        check_name("the note", self.note, lines=True)
+        for tag in self.tags:
+            check_name("the tag", tag)
 
     def write(self, folder: Path) -> None:
         """Save the request in the folder of the run, atomically."""

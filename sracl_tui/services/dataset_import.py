@@ -23,6 +23,7 @@ from engine.errors import ConfigError, DataError, EngineError
 from engine.events import Event, Report, StageProgress, ignore
 from store.errors import LookupFailed, StoreError
 from store.home import Home
+from store.untrusted_text import check_name
 
 if TYPE_CHECKING:
     from engine.data.dataset import Dataset
@@ -139,6 +140,7 @@ def import_into(
     """
     from engine.data.importing import STAGE, STEPS, import_dataset
 
+    check_name("the name", name)
     dataset, text = import_dataset(path, name=name, options=options, report=report)
     if home is not None:
         from sracl_tui.runs.dataset_access import to_record

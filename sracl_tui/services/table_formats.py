@@ -7,6 +7,9 @@ import io
 from collections.abc import Sequence
 from typing import Literal
 
+from sracl_tui.formatting import line
+from store.untrusted_text import csv_cell
+
 Format = Literal["csv", "md", "latex"]
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -19,12 +22,12 @@ def render(heads: Sequence[str], rows: Sequence[Sequence[str]], *, format_: Form
     if format_ == "csv":
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(heads)
-        writer.writerows(rows)
+        writer.writerow(map(csv_cell, heads))
+        writer.writerows([*map(csv_cell, row)] for row in rows)
         return buffer.getvalue()
     if format_ == "md":
         lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
-        return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |\n" for row in lines)
+        return "".join("| " + " | ".join(line(cell).replace("|", r"\|") for cell in row) + " |\n" for row in lines)
     body = "".join(" & ".join(map(escape_latex, row)) + r" \\" + "\n" for row in rows)
     head = " & ".join(map(escape_latex, heads)) + r" \\"
     columns = "l" + "r" * (len(heads) - 1)
@@ -33,4 +36,4 @@ def render(heads: Sequence[str], rows: Sequence[Sequence[str]], *, format_: Form
 
 def escape_latex(text: str) -> str:
     """Text with the characters replaced that LaTeX would read as commands."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in line(text))

@@ -10,9 +10,12 @@ import pyarrow as pa
 
 from store.atomic_write import atomic_write
 from store.errors import StoreError
+from store.untrusted_text import csv_cell
 
 ROWS = 50_000
 """Rows of a batch."""
+_MAY_DIFFER = "^[=+@-]|[^ -~]"
+"""A text that `csv_cell` may change, in the syntax of RE2."""
 
 
 def save(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
@@ -35,8 +38,31 @@ def _csv(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
     from pyarrow.csv import CSVWriter
 
     reader = _flat(relation).to_arrow_reader(ROWS)
-    with CSVWriter(path, reader.schema) as writer:
-        return _write_all(reader, writer.write_batch)
+    names = [csv_cell(name) for name in reader.schema.names]
+    schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
+    with CSVWriter(path, schema) as writer:
+        return _write_all(reader, lambda batch: writer.write_batch(_guarded(batch, schema)))
+
+
+def _guarded(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The same rows with texts as `csv_cell` has them; only columns in which one may differ are made anew."""
+    from pyarrow import compute
+
+    columns = []
+    for column in batch.columns:
+        textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        if textual and compute.call_function("any", [_differing(column)]).as_py():
+            texts = [None if text is None else csv_cell(text) for text in column.to_pylist()]
+            columns.append(pa.array(texts, column.type))
+        else:
+            columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _differing(column: pa.Array) -> pa.Array:
+    from pyarrow import compute
+
+    return compute.call_function("match_substring_regex", [column], compute.MatchSubstringOptions(_MAY_DIFFER))
 
 
 def _parquet(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
@@ -91,11 +117,11 @@ def _write_all(reader: pa.RecordBatchReader, write: Callable[[pa.RecordBatch], o
 
 
 def _flat(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Cast lists, structs and maps to text, which is all that a cell of a CSV file can hold."""
+    """Cast lists, structs, maps and enums to text, which is all that a cell of a CSV file can hold."""
     nested = [
         name.replace('"', '""')
         for name, kind in zip(relation.columns, relation.types, strict=True)
-        if kind.id in ("list", "array", "struct", "map", "union")
+        if kind.id in ("list", "array", "struct", "map", "union", "enum")
     ]
     casts = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name}"' for name in nested)
     return relation.project(f"* REPLACE ({casts})") if nested else relation

@@ -16,6 +16,7 @@ from store.database.database import Store
 from store.errors import LookupFailed
 from store.home import Home
 from store.publishing.publish import publish
+from store.untrusted_text import check_name
 
 SECOND = 1_000_000
 """Microseconds."""
@@ -57,9 +58,11 @@ def add(home: Home, record: DatasetRecord) -> None:
     """Store a dataset in one transaction; one that is stored already with the same content stays as it is.
 
     Raises:
+        NameRefused: the name has control characters.
         LookupFailed: the name belongs to other content, or the content to another name.
         StoreError: the store cannot be written.
     """
+    check_name("the name", record.name)
     publish(home, apply=lambda connection: _insert(connection, record))
 
 

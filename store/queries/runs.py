@@ -15,6 +15,7 @@ from store.queries.metric_columns import beyond, metric_columns
 from store.queue import Queue
 from store.run_row import HEADLINE_METRICS, JSON_COLUMNS, ListedRun, MetricName, RunProcess, StoredRun
 from store.run_states import OPEN
+from store.untrusted_text import check_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -292,6 +293,8 @@ def epoch_seconds(
 
 def tag(store: Store, text: str, *, add: tuple[str, ...] = (), remove: tuple[str, ...] = ()) -> list[str]:
     """Add and remove tags of the run that `find_run` finds; returns its tags after that."""
+    for word in add:
+        check_name("the tag", word)
     run = find_run(store, text)
     _edit(store, "run_tagged", run_id=run["run_id"], add=list(add), remove=list(remove))
     return sorted((set(run["tags"]) | set(add)) - set(remove))
@@ -299,11 +302,13 @@ def tag(store: Store, text: str, *, add: tuple[str, ...] = (), remove: tuple[str
 
 def note(store: Store, text: str, note: str) -> None:
     """Set the note of the run that `find_run` finds."""
+    check_name("the note", note, lines=True)
     _edit(store, "run_noted", run_id=find_run(store, text)["run_id"], note=note)
 
 
 def rename(store: Store, text: str, name: str) -> None:
     """Set the name of the run that `find_run` finds."""
+    check_name("the name", name)
     _edit(store, "run_renamed", run_id=find_run(store, text)["run_id"], name=name)
 
 

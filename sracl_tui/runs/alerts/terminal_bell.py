@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 
+from store.untrusted_text import HARMLESS
+
 LONGEST = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _OSC_9 = ("iTerm.app", "WezTerm", "ghostty", "WarpTerminal")
 """Terminals (TERM_PROGRAM) that support OSC 9; kitty does too, and is known by TERM."""
 
@@ -28,7 +28,7 @@ def sequence(bell: str, title: str, text: str, environment: Mapping[str, str] = 
 
 def _plain(text: str) -> str:
     """Without control characters, and at most LONGEST characters long."""
-    return _CONTROL.sub(" ", text)[:LONGEST]
+    return text.translate(HARMLESS).replace("�", " ")[:LONGEST]
 
 
 def _desktop(title: str, text: str, environment: Mapping[str, str]) -> str:

@@ -58,6 +58,7 @@ def launch(home: Home, request: RunRequest) -> Handle:
         EngineError: there is no such executor, or it does not accept the run.
         OSError: the process cannot be started.
     """
+    request.check_words()
     executor = registry.default(home)
     home.create()
     while True:

@@ -68,6 +68,8 @@ def sorted_out(
     from store.opening import open_store
     from store.queries import runs
 
+    for request in requests:
+        request.check_words()
     with open_store(home) as store:
         groups = {request.group for request in requests if request.group and not force}
         equals = {group: runs.equal_runs(store, group) for group in groups}
