@@ -35,6 +35,7 @@ def runs(home: Home, requests: list[RunRequest], *, several: bool, force: bool, 
         _one(
             home,
             requests[0].config,
+            allow_degraded=requests[0].allow_degraded,
             json_=json_,
             more={"reused": one} if (one := next(iter(reused.values()), "")) else {},
         )
@@ -72,7 +73,8 @@ def resumed(home: Home, text: str, *, budget: float | None, force: bool, json_: 
     would = "run anew" if force else "resume" if segments(home.run_folder(request.run_id)) else "begin"
     more = {"would": would} if force else {"run_id": request.run_id, "would": would}
     if request.kind == "train":
-        _one(home, request.config, json_=json_, more=more)
+        allow_degraded = request.allow_degraded or would == "resume"
+        _one(home, request.config, json_=json_, more=more, allow_degraded=allow_degraded)
     else:
         named = "a new run" if force else request.run_id
         text = f"{named}, of kind {request.kind}, would {would}; nothing was done."
@@ -91,8 +93,8 @@ def _several(
     """
     from sracl_tui.services.run_plan import plan
 
-    by_config = {request.config.config_hash(): request.config for request in requests}
-    plans = {key: plan(home, config) for key, config in by_config.items()}
+    by_config = {request.config.config_hash(): request for request in requests}
+    plans = {key: plan(home, one.config, allow_degraded=one.allow_degraded) for key, one in by_config.items()}
     rows = [(request, plans[request.config.config_hash()]) for request in requests]
     counted = [document for request, document in rows if request.run_id not in reused]
     minutes = sum(document["minutes"] for document in counted)
@@ -135,13 +137,13 @@ def _sum(dollars: list[float | None]) -> float | None:
     return sum(known) if len(known) == len(dollars) else None
 
 
-def _one(home: Home, config: Config, *, json_: bool, more: dict[str, str]) -> None:
+def _one(home: Home, config: Config, *, json_: bool, more: dict[str, str], allow_degraded: bool) -> None:
     """Stages, prompts, dollars and minutes of one run."""
     from sracl_tui.runs.stages.cost_estimate import cost_line
     from sracl_tui.services.estimate_text import kind_line, vectors_line
     from sracl_tui.services.run_plan import plan
 
-    document = plan(home, config)
+    document = plan(home, config, allow_degraded=allow_degraded)
     if json_:
         options_and_output.print_json(document | more)
         return

@@ -53,6 +53,10 @@ def add(
     budget: Annotated[
         float | None, typer.Option(min=0, metavar="USD", help="Cap on what calls of a run may cost.")
     ] = None,
+    allow_degraded: Annotated[
+        bool,
+        typer.Option("--allow-degraded", help="Train even if the data has no texts and the method learns from them."),
+    ] = False,
     first: Annotated[bool, typer.Option("--first", help="Before all waiting runs.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Add a run even if its group has an equal one.")] = False,
     home: HomeOption = None,
@@ -72,6 +76,7 @@ def add(
         configs=tuple(configs or ()), dataset=dataset, preset=preset, assignments=tuple(assignments or ()), seed=seed,
         seeds=seeds, name=name, group=group, tags=tuple(tags or ()), note=note, budget=budget, ablations=ablations,
         variants=variants, vary=vary, grid=tuple(grid or ()), trials=trials,
+        allow_degraded=allow_degraded,
     )  # fmt: skip
     enqueue(options_and_output.home_of(home), asked, first=first, force=force, json_=json_)
 

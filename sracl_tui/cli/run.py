@@ -81,6 +81,10 @@ def run(
         bool,
         typer.Option("--force", help="Run even if the group has a finished equal run; with --resume, as a new run."),
     ] = False,
+    allow_degraded: Annotated[
+        bool,
+        typer.Option("--allow-degraded", help="Train even if the data has no texts and the method learns from them."),
+    ] = False,
     headless: Annotated[
         bool,
         typer.Option("--headless", help="One line per step instead of bars: for logs, CI and background."),
@@ -119,6 +123,7 @@ def run(
         group,
         tags,
         note,
+        allow_degraded,
         ablations,
         variants,
         vary,
@@ -140,6 +145,7 @@ def run(
             configs=tuple(configs or ()), dataset=dataset, preset=preset, assignments=tuple(assignments or ()),
             seed=seed, seeds=seeds, name=name, run_id=run_id, group=group, tags=tuple(tags or ()), note=note,
             budget=budget, ablations=ablations, variants=variants, vary=vary, grid=tuple(grid or ()), trials=trials,
+            allow_degraded=allow_degraded,
         )  # fmt: skip
         if queue:
             from sracl_tui.cli.queue import enqueue, requests_to_enqueue

@@ -32,6 +32,8 @@ class RunRequest:
     note: str = ""
     job: dict[str, Any] = field(default_factory=dict)
     """Arguments of the job beyond the settings, for kinds other than `train`."""
+    allow_degraded: bool = False
+    """Whether it may train though its data has nothing of what its method learns from, such as texts."""
 
     @property
     def config_hash(self) -> str:

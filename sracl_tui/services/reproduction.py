@@ -150,7 +150,8 @@ def request_of(
     config = config.model_copy(update={"train": config.train.model_copy(update=train), "semantics": semantics})
     needs_sets = bool(config.needs) and config.semantics.vector != "collaborative"
     job = {stored_semantics.JOB: stored_semantics.sets_of(row)} if needs_sets else {}
-    return RunRequest(run_id=row["run_id"], config=config, preset=row["preset"] or "default", job=job)
+    preset = row["preset"] or "default"
+    return RunRequest(run_id=row["run_id"], config=config, preset=preset, job=job, allow_degraded=True)
 
 
 def _device(row: Mapping[str, Any]) -> str:

@@ -31,18 +31,21 @@ SEARCH_SECONDS = 0.4e-3
 """Per anchor of a list among 40,000 others; it grows with their number."""
 
 
-def plan(place: Home, config: Config) -> dict[str, Any]:
+def plan(place: Home, config: Config, *, allow_degraded: bool = False) -> dict[str, Any]:
     """The document behind `sracl run --dry-run`: stages, prompts, dollars, minutes and what the estimate rests on.
 
     Raises:
         LookupFailed: there is no such dataset.
-        ConfigError: a setting does not fit the provider.
+        ConfigError: a setting does not fit the provider, or the dataset has no texts that the method could learn from; not
+            with `allow_degraded`.
     """
     with open_store(place) as store:
         name = config.data.dataset
         known = name != DEMO or datasets.find(store, name) is not None
         dataset = open_dataset(store, name, max_users=config.data.max_users) if known else demo_dataset()
         needs = Needs.of(config, dataset)
+        if not allow_degraded:
+            needs.check_texts()
         stages = [{"stage": "import", "cached": known, "detail": f"{dataset.users:,} users", "seconds": 0.0}]
         prompts: dict[str, Any] = {"prompts": 0, "cached": 0, "identical": 0, "tokens": 0}
         prompts["usd"] = {"low": 0.0, "high": 0.0}

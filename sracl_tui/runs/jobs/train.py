@@ -50,6 +50,8 @@ def train(context: JobContext) -> None:
 def _semantics(context: JobContext, store: Store, dataset: Dataset) -> Semantics:
     """Vectors and neighbor lists as tensors; the sets and lists they come from are recorded as `lists_used`."""
     needs = Needs.of(context.request.config, dataset)
+    if not context.request.allow_degraded and not (context.resume and _has_checkpoint(context.recorder.folder)):
+        needs.check_texts()
     vectors = semantic_vectors(context, needs, store)
     found = neighbor_stage.find_neighbors(needs, vectors, store, context.clock, context.stop)
     context.check_stop()
@@ -68,10 +70,14 @@ def _trainer(context: JobContext, dataset: Dataset, semantics: Semantics | None)
     return trainer
 
 
+def _has_checkpoint(folder: Path) -> bool:
+    return (folder / LAST).exists() or (folder / PREVIOUS).exists()
+
+
 def _restore(context: JobContext, trainer: Trainer) -> None:
     """Continue from the last checkpoint; a run that keeps none repeats its epochs. One without an epoch begins plainly."""
     folder, result = context.recorder.folder, context.result
-    saved = (folder / LAST).exists() or (folder / PREVIOUS).exists()
+    saved = _has_checkpoint(folder)
     if not saved and not any(line.event == "epoch_finished" for _, line in read_events(folder)):
         return
     state = trainer.resume() if saved else trainer.state

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.config import Config, content_hash
 from engine.data.dataset import Dataset
 from engine.data.perturb import perturb_items
+from engine.errors import ConfigError
 from engine.extension_points import BACKENDS
 from engine.method_table import Needs as MethodNeeds
 from engine.retrieval.backends import build_backend
@@ -51,6 +52,20 @@ class Needs:
     def textual(self) -> bool:
         """Whether the run uses text: its method needs semantic vectors, and these are not collaborative."""
         return bool(self.config.needs) and self.config.semantics.vector != "collaborative"
+
+    def check_texts(self) -> None:
+        """Refuse a method that learns from texts on a dataset that has none: all vectors would be zero, and nothing retrieved.
+
+        Raises:
+            ConfigError: it does, and the dataset has none.
+        """
+        if self.textual and not any(self.dataset.items.texts):
+            raise ConfigError(
+                f"no item of {self.dataset.name} has text, and its method learns from texts",
+                where="data.dataset",
+                hint="Import it with --items or --title-column; take --preset backbone or vector=collaborative, which need no "
+                "texts; or run it all the same with --allow-degraded.",
+            )
 
     @property
     def user_list(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class RunOptions:
     vary: str | None = None
     grid: tuple[str, ...] = ()
     trials: int | None = None
+    allow_degraded: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -61,6 +62,9 @@ class RunOptions:
         Raises:
             ConfigError: a config is not valid, or options exclude each other.
         """
+        return [replace(request, allow_degraded=self.allow_degraded) for request in self._requests()]
+
+    def _requests(self) -> list[RunRequest]:
         if self.seed is not None and self.seeds is not None:
             raise ConfigError("give one of --seed and --seeds", where="--seeds")
         if self.trials is not None and not self.grid:
