@@ -42,7 +42,7 @@ PROVIDERS = Registry(
     group="sracl.providers",
     base="engine.semantics.summaries.provider:RuleProvider",
     ours={
-        "offline": "engine.semantics.summaries.rule_provider:OfflineProvider",
+        "offline": "engine.semantics.summaries.sentence_provider:SentenceProvider",
         "titles": "engine.semantics.summaries.raw_text_provider:TitlesProvider",
     },
     example="docs/extending.md has one that works.",

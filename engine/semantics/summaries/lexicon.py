@@ -30,7 +30,8 @@ inch inches into is it its just made make may more most new no not of off on one
 ounces pack packs pair pc pcs per piece pieces set sets size so such than that the their them then these they this
 those to too two up use used using very was we were when which while who will with without you your
 """
-_STOP_WORDS = frozenset(_STOP_TEXT.split())
+STOP_WORDS = frozenset(_STOP_TEXT.split())
+"""Words that say nothing about a taste."""
 
 
 def fold(word: str) -> str:
@@ -41,7 +42,7 @@ def fold(word: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """Words of a text in order, as written: at least two letters, without numbers and stop words."""
-    return [word for word in _WORD.findall(text) if word.lower() not in _STOP_WORDS]
+    return [word for word in _WORD.findall(text) if word.lower() not in STOP_WORDS]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from engine.semantics.llm.endpoints import Endpoint, find_endpoint, find_key
 from engine.semantics.prompts import Prompt, choose_prompt
 from engine.semantics.summaries.prompt_requests import Requests
 from engine.semantics.summaries.provider import Answers
-from engine.semantics.summaries.rule_provider import OfflineProvider
+from engine.semantics.summaries.sentence_provider import SentenceProvider
 
 if TYPE_CHECKING:
     from engine.semantics.llm.batch_client import BatchClient
@@ -212,8 +212,8 @@ class EndpointProvider:
         )  # fmt: skip
 
     @cached_property
-    def _fallback_provider(self) -> OfflineProvider:
-        return OfflineProvider(self._dataset, max_length=self._max_length)
+    def _fallback_provider(self) -> SentenceProvider:
+        return SentenceProvider(self._dataset, max_length=self._max_length)
 
     def _fallbacks(self, kind: Kind, owners: list[int]) -> list[str]:
         if not owners:

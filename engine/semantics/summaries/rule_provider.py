@@ -1,4 +1,6 @@
-"""Provider `offline`: rule-based preference paragraphs, without a network and without a model.
+"""Provider `offline` in its first version, `prompt=offline-1`: paragraphs by rule, without a network and without a model.
+
+Runs of earlier versions used it; the present one writes sentences (sentence_provider.py).
 
 A paragraph has at most 40 words: the latest items first, then brands, categories and words that recur, then the words that
 distinguish this taste (TF-IDF over the training items).
@@ -39,7 +41,7 @@ HISTORY_ITEMS = 3
 
 
 class OfflineProvider(RuleProvider):
-    """Paragraphs about prefixes and items, from training interactions and item texts alone."""
+    """Version `offline-1`: paragraphs about prefixes and items, from training interactions and item texts alone."""
 
     name = "offline"
     prompt_version = "offline-1"

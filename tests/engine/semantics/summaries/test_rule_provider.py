@@ -1,4 +1,4 @@
-"""The offline providers: what a paragraph says, and what it must not know."""
+"""The offline providers: what a paragraph of the first version says, and what no summary may know."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def texts_of(provider: Provider, kind: Kind, owners: list[int]) -> list[str]:
 
 
 def build(name: str, dataset: Dataset, max_length: int = 20) -> Provider:
-    return build_provider(SemanticsConfig(provider=name), dataset, max_length=max_length)
+    """`offline-1` is the provider `offline` with the rules of its first version."""
+    provider, _, version = name.partition("-")
+    config = SemanticsConfig(provider=provider, prompt=name if version else "auto")
+    return build_provider(config, dataset, max_length=max_length)
 
 
 HISTORIES = [[1, 2, 3, 4, 5, 6], [2, 4, 1, 3, 8], [5, 6, 1, 2], [8, 7]]
@@ -67,7 +70,7 @@ HISTORIES = [[1, 2, 3, 4, 5, 6], [2, 4, 1, 3, 8], [5, 6, 1, 2], [8, 7]]
 def test_paragraph_names_newest_first_and_recurring_brands() -> None:
     dataset = make_dataset([[5, 1, 3, 2, 4, 6, 8]])
     longest = int(dataset.anchors.representing[0])  # 5, 1, 3, 2
-    (text,) = texts_of(build("offline", dataset), "user", [longest])
+    (text,) = texts_of(build("offline-1", dataset), "user", [longest])
     assert text.index("Pilot") < text.index("Avery")
     first, returns, *_ = text.split(". ")
     assert first.startswith("Lately Pilot")
@@ -81,7 +84,7 @@ def test_paragraph_names_newest_first_and_recurring_brands() -> None:
 
 
 def test_an_item_text_names_its_brand_and_its_buyers_taste() -> None:
-    texts = texts_of(build("offline", make_dataset(HISTORIES)), "item", list(range(1, 9)))
+    texts = texts_of(build("offline-1", make_dataset(HISTORIES)), "item", list(range(1, 9)))
     assert texts[2].startswith("Avery Laminating")
     assert "Chosen by those who like" in texts[2]
     assert "Ballpoint" in texts[2].partition("Chosen")[2], "training histories that end in item 3 hold pens"
@@ -92,7 +95,7 @@ def test_an_item_text_names_its_brand_and_its_buyers_taste() -> None:
 
 def test_only_the_window_counts() -> None:
     one, other = make_dataset([[5, 1, 2, 3, 4, 4]]), make_dataset([[6, 1, 2, 3, 4, 4]])
-    for name in ("offline", "titles"):
+    for name in ("offline", "offline-1", "titles"):
         anchor = [3]  # 1, 2 and one older item
         assert texts_of(build(name, one, 2), "user", anchor) == texts_of(build(name, other, 2), "user", anchor)
         assert texts_of(build(name, one, 3), "user", anchor) != texts_of(build(name, other, 3), "user", anchor)
@@ -101,7 +104,7 @@ def test_only_the_window_counts() -> None:
 def test_equal_prefixes_share_a_key_and_others_do_not() -> None:
     dataset = make_dataset([[1, 2, 3, 4, 5], [1, 2, 4, 4, 4]])
     ids = dataset.anchors.ids(TRAIN)
-    for name in ("offline", "titles"):
+    for name in ("offline", "offline-1", "titles"):
         keys = build(name, dataset).request_keys("user", ids)
         assert keys[0] == keys[2]
         assert len(set(keys)) == 2, "1; 1, 2; and both again"
@@ -118,8 +121,9 @@ def test_titles_joins_raw_texts_newest_first() -> None:
 
 def test_nothing_is_said_of_nothing() -> None:
     dataset = make_dataset(HISTORIES, titles=[""] * 8, brands=[""] * 8)
-    assert set(texts_of(build("offline", dataset), "user", [1, 2, 3])) == {""}
-    assert set(texts_of(build("offline", dataset), "item", [1, 2, 3])) == {""}
+    for name in ("offline", "offline-1"):
+        assert set(texts_of(build(name, dataset), "user", [1, 2, 3])) == {""}
+        assert set(texts_of(build(name, dataset), "item", [1, 2, 3])) == {""}
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,7 +138,7 @@ def test_held_out_interactions_change_nothing(histories: list[list[int]], change
             items[-2:] = changed[2 * row : 2 * row + 2]
     one, other = make_dataset(histories), make_dataset(others)
     ids, items = one.anchors.ids(TRAIN), np.flatnonzero(one.train_counts)
-    for name in ("offline", "titles"):
+    for name in ("offline", "offline-1", "titles"):
         ours, theirs = build(name, one), build(name, other)
         both: list[tuple[Kind, NDArray[np.int64]]] = [("user", ids), ("item", items)]
         for kind, owners in both:
@@ -149,10 +153,11 @@ def test_held_out_interactions_change_nothing(histories: list[list[int]], change
 )
 def test_a_paragraph_never_exceeds_its_words(titles: list[str], brands: list[str]) -> None:
     dataset = make_dataset(HISTORIES, titles=titles, brands=brands)
-    provider = build("offline", dataset)
-    texts = texts_of(provider, "user", list(range(1, len(dataset.anchors) + 1)))
-    texts += texts_of(provider, "item", list(range(1, 9)))
-    assert max(len(text.split()) for text in texts) <= MAX_WORDS
+    for name in ("offline", "offline-1"):
+        provider = build(name, dataset)
+        texts = texts_of(provider, "user", list(range(1, len(dataset.anchors) + 1)))
+        texts += texts_of(provider, "item", list(range(1, 9)))
+        assert max(len(text.split()) for text in texts) <= MAX_WORDS
 
 
 def test_frequencies_count_training_items_only() -> None:
