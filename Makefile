@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: demo test check format bench docs clean
 
-demo: $(STAMP)  ## run the main job on the synthetic demo set: the backbone and SRA-CL, side by side
+demo: $(STAMP)  ## train the backbone, SRA-CL, and SRA-CL with swapped texts on the synthetic demo set
 	$(BIN)/sracl demo --home $(DEMO_HOME)
 
 test: $(STAMP)  ## run the test suite

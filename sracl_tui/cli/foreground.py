@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from engine.data.synthetic import GENERATED
 from sracl_tui.cli import options_and_output
 from sracl_tui.runs.request import RunRequest, new_run_id
 from store.errors import LookupFailed
@@ -23,7 +24,7 @@ def check_dataset(home: Home, name: str) -> None:
     """
     from store.queries import datasets
 
-    if name != "demo":
+    if name not in GENERATED:
         with options_and_output.open_store(home) as store:
             datasets.get(store, name)
 

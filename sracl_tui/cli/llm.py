@@ -346,18 +346,15 @@ def show_prompt(
     import numpy as np
 
     from engine.config import DataConfig
-    from engine.data.demo import make_demo
     from engine.semantics.llm.endpoints import Endpoint
     from engine.semantics.prompts import choose_prompt
     from engine.semantics.summaries.prompt_requests import Requests
-    from sracl_tui.runs.dataset_access import open_dataset
+    from sracl_tui.runs.dataset_access import preview_dataset
     from store.errors import LookupFailed
-    from store.queries import datasets
 
     resolved = options_and_output.home_of(home)
     with options_and_output.open_store(resolved) as store:
-        missing = dataset == "demo" and datasets.find(store, dataset) is None
-        data = make_demo() if missing else open_dataset(store, dataset)
+        data = preview_dataset(store, dataset)
     anchors = data.anchors
     user_anchors = [int(anchor) for anchor in anchors.representing if anchors.user_ids[anchor - 1] == user]
     if not user_anchors or item > len(data.items):

@@ -32,7 +32,9 @@ def run(
         list[Path] | None,
         typer.Argument(help="TOML files with settings; a later one wins.", show_default=False),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Dataset by name; `demo` is synthetic and generated.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Dataset by name; `demo` and `goods` are synthetic and generated.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="Settings to start from; see --presets.")] = None,
     assignments: Annotated[
         list[str] | None,

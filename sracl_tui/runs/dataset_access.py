@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from engine.data.synthetic import GENERATED, generate
 from engine.errors import DataError
 from store.database.database import Store
 from store.queries import datasets as stored
@@ -13,8 +14,6 @@ from store.queries.datasets import DatasetRecord
 if TYPE_CHECKING:
     from engine.data.dataset import Dataset
     from engine.data.importing import ImportReport
-
-DEMO = "demo"
 
 
 def to_record(
@@ -88,15 +87,20 @@ def from_record(record: DatasetRecord) -> Dataset:
 
 
 def open_dataset(store: Store, name: str, *, max_users: int | None = None) -> Dataset:
-    """Open a stored dataset. `demo` is generated if missing; a subset of the first `max_users` is stored as its own dataset.
+    """Open a stored dataset; a subset of the first `max_users` is stored as its own dataset.
+
+    A missing one that can be generated (`demo`, `goods`) is. A home of an earlier version has what is `goods` today as `demo`,
+    and its runs go on with it: a name means what is stored under it.
 
     Raises:
         LookupFailed: there is no such dataset.
     """
-    if name == DEMO and stored.find(store, name) is None:
-        from engine.data.demo import make_demo
-
-        stored.add(store.home, to_record(make_demo(), source="generated", synthetic=True))
+    if is_generated(store, name):
+        made = generate(name)
+        same = stored.find(store, made.dataset_id)
+        if same is None:
+            stored.add(store.home, to_record(made, source="generated", synthetic=True))
+        name = name if same is None else same["name"]
     record = stored.load(store, name)
     dataset = from_record(record)
     subset = dataset.first_users(max_users)
@@ -107,3 +111,24 @@ def open_dataset(store: Store, name: str, *, max_users: int | None = None) -> Da
         source = f"the first {max_users} users of {name}"
         stored.add(store.home, to_record(subset, source=source, synthetic=record.synthetic))
     return subset
+
+
+def is_generated(store: Store, name: str) -> bool:
+    """Whether a dataset is not stored and is generated when a run names it."""
+    return name in GENERATED and stored.find(store, name) is None
+
+
+def is_known(store: Store, name: str) -> bool:
+    """Whether a run may name a dataset."""
+    return name in GENERATED or stored.find(store, name) is not None
+
+
+def preview_dataset(store: Store, name: str, *, max_users: int | None = None) -> Dataset:
+    """A dataset as `open_dataset` gives it; one that is generated is not stored.
+
+    Raises:
+        LookupFailed: there is no such dataset.
+    """
+    if is_generated(store, name):
+        return generate(name).first_users(max_users)
+    return open_dataset(store, name, max_users=max_users)

@@ -18,7 +18,6 @@ from engine.config import Config
 from engine.config_files import with_kept_files
 from engine.errors import ConfigError
 from sracl_tui.runs import environment
-from sracl_tui.runs.dataset_access import DEMO
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.runs.stages import stored_semantics
 from store.database.database import Store
@@ -218,7 +217,8 @@ def _copy_dataset(store: Store, row: Mapping[str, Any], request: RunRequest, scr
     """
     from dataclasses import replace
 
-    from sracl_tui.runs.dataset_access import from_record, open_dataset, to_record
+    from engine.data.synthetic import GENERATED, generate
+    from sracl_tui.runs.dataset_access import from_record, to_record
 
     name, sha = request.config.data.dataset, row["dataset_sha256"]
     if datasets.find(store, row["dataset_id"]) is not None:
@@ -227,9 +227,10 @@ def _copy_dataset(store: Store, row: Mapping[str, Any], request: RunRequest, scr
         datasets.add(scratch, to_record(whole, source=record.source, synthetic=record.synthetic))
         return
     local = datasets.find(store, name)
-    if local is None and name == DEMO:
-        with open_store(scratch) as scratch_store:
-            if open_dataset(scratch_store, name, max_users=request.config.data.max_users).sha256 == sha:
+    if local is None and name in GENERATED:
+        for made in map(generate, GENERATED):  # `demo` was other data in earlier versions
+            if made.first_users(request.config.data.max_users).sha256 == sha:
+                datasets.add(scratch, to_record(replace(made, name=name), source="generated", synthetic=True))
                 return
     current = "there is no dataset of that name" if local is None else f"{name} is now {local['sha256'][:16]}"
     raise LookupFailed(

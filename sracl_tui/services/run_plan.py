@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from engine.config import Config
 from engine.extension_points import ENCODERS
 from engine.method_table import Step, name_of
-from sracl_tui.runs.dataset_access import DEMO, open_dataset
+from sracl_tui.runs.dataset_access import is_generated, preview_dataset
 from sracl_tui.runs.stages import factories
 from sracl_tui.runs.stages.cost_estimate import quote
 from sracl_tui.runs.stages.needs import Needs
 from store.database.database import Store
 from store.home import Home
 from store.opening import open_store
-from store.queries import caches, datasets, runs
+from store.queries import caches, runs
 
 if TYPE_CHECKING:
     from engine.semantics.kinds import Kind
@@ -41,12 +41,18 @@ def plan(place: Home, config: Config, *, allow_degraded: bool = False) -> dict[s
     """
     with open_store(place) as store:
         name = config.data.dataset
-        known = name != DEMO or datasets.find(store, name) is not None
-        dataset = open_dataset(store, name, max_users=config.data.max_users) if known else demo_dataset()
+        dataset = preview_dataset(store, name, max_users=config.data.max_users)
         needs = Needs.of(config, dataset)
         if not allow_degraded:
             needs.check_texts()
-        stages = [{"stage": "import", "cached": known, "detail": f"{dataset.users:,} users", "seconds": 0.0}]
+        stages = [
+            {
+                "stage": "import",
+                "cached": not is_generated(store, name),
+                "detail": f"{dataset.users:,} users",
+                "seconds": 0.0,
+            }
+        ]
         prompts: dict[str, Any] = {"prompts": 0, "cached": 0, "identical": 0, "tokens": 0}
         prompts["usd"] = {"low": 0.0, "high": 0.0}
         if needs.textual:
@@ -59,13 +65,6 @@ def plan(place: Home, config: Config, *, allow_degraded: bool = False) -> dict[s
         "basis": basis,
         "stages": stages,
     }
-
-
-def demo_dataset() -> Any:
-    """The demo set of a home that does not have it yet, without storing it."""
-    from engine.data.demo import make_demo
-
-    return make_demo()
 
 
 def semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> list[dict[str, Any]]:

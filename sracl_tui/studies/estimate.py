@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from engine.config import Config, content_hash
-from sracl_tui.runs.dataset_access import DEMO, open_dataset
+from sracl_tui.runs.dataset_access import preview_dataset
 from sracl_tui.runs.execution.queue import default_workers
 from sracl_tui.runs.stages.needs import Needs
-from sracl_tui.services.run_plan import demo_dataset, prefix_seconds, semantic_stages, training_estimate
+from sracl_tui.services.run_plan import prefix_seconds, semantic_stages, training_estimate
 from sracl_tui.studies.planning import Plan
 from store.database.database import Store
-from store.queries import datasets, runs
+from store.queries import runs
 from store.queue import Queue
 
 
@@ -92,8 +92,7 @@ def estimate(plan: Plan, store: Store) -> Estimate:
         config = configs[0]
         key = (name, config.data.max_users)
         if key not in loaded:
-            known = name != DEMO or datasets.find(store, name) is not None
-            loaded[key] = open_dataset(store, name, max_users=key[1]) if known else demo_dataset().first_users(key[1])
+            loaded[key] = preview_dataset(store, name, max_users=key[1])
         needs = Needs.of(config, loaded[key])
         seconds, basis = training_estimate(needs, store)
         if name not in paces:

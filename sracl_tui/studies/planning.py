@@ -9,12 +9,12 @@ from typing import Any, Literal
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.extension_points import PROVIDERS
-from sracl_tui.runs.dataset_access import DEMO
+from sracl_tui.runs.dataset_access import is_known
 from sracl_tui.runs.sweeps.variants import with_seed
 from sracl_tui.studies.definition import Claim, Study
 from store.database.database import Store
 from store.errors import LookupFailed
-from store.queries import datasets, runs, studies
+from store.queries import runs, studies
 from store.run_row import StoredRun
 from store.run_states import OPEN
 
@@ -218,7 +218,7 @@ def reason_not_run(study: Study, claim: Claim, dataset: str, store: Store) -> st
     """Why a claim cannot be run in this home; empty where it can."""
     if claim.not_run:
         return claim.not_run
-    if dataset != DEMO and datasets.find(store, dataset) is None:
+    if not is_known(store, dataset):
         return f"there is no data set {dataset} here: `sracl data import SOURCE --name {dataset}`"
     for name in claim.variants:
         variant = study.variants[name]

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from store.home import Home
 from tests.support.commands import sracl_inside, sracl_process
+from tests.support.earlier_demo import add_earlier_demo
 from tests.support.quick_homes import quick_homes
 from tests.support.shared_homes import written_once
 
@@ -48,6 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a backbone run and an SRA-CL run on the same part of the demo set; nobody writes into it."""
 
     def write(folder: Path) -> None:
+        add_earlier_demo(Home(folder))
         for words in (("--preset", "backbone", "--name", "plain"), ("--name", "full", "--tag", "first")):
             sracl_process(folder, "run", *QUICK, *words, "--headless", "--json")
 

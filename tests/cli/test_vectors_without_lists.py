@@ -10,7 +10,7 @@ import pytest
 
 from engine.config_files import build_config
 from engine.data.dataset import TRAIN
-from engine.data.demo import make_demo
+from engine.data.goods import make_goods
 from engine.recommend import load_model
 from sracl_tui.runs.stages.needs import Needs
 from store.journal.journal import read_events
@@ -72,7 +72,7 @@ def test_no_prefix_of_validation_or_test_is_paid_for_where_nothing_is_retrieved(
     (tmp_path / "near.py").write_text(METHOD)
     pool = "users" if unit == "user" else pool
     settings = {"method": f"{tmp_path / 'near.py'}:METHOD", "semantics.unit": unit, "retrieval.pool": pool}
-    dataset = make_demo()
+    dataset = make_goods()
     needs = Needs.of(build_config(settings), dataset)
     assert not needs.user_list
     assert not needs.item_list
@@ -130,7 +130,7 @@ def test_our_methods_run_on_an_import_and_an_exported_model_needs_no_texts(
 @pytest.mark.parametrize("unit", ["prefix", "user", "every-3"])
 def test_our_methods_pay_for_no_prefix_of_validation_or_test(method: str, unit: str) -> None:
     pools = ["users"] if unit == "user" else ["others", "reference"]
-    dataset = make_demo()
+    dataset = make_goods()
     for pool in pools:
         needs = Needs.of(build_config({"method": method, "unit": unit, "pool": pool}), dataset)
         assert not needs.user_list

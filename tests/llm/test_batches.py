@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.config import SemanticsConfig
-from engine.data.demo import make_demo
+from engine.data.goods import make_goods
 from engine.errors import BatchPending, BudgetReached, ConfigError, Interrupted, SemanticsError
 from engine.events import ApiCalled, Event, SummariesMade
 from engine.semantics.llm import batch_client
@@ -22,7 +22,7 @@ from tests.support.commands import sracl_inside
 
 from .conftest import entry
 
-DEMO = make_demo()
+DEMO = make_goods()
 QUICK = {"poll_seconds": 0.02, "requests": 25}
 USERS = 59
 """Distinct prompts of the first 60 prefixes."""
@@ -301,7 +301,18 @@ def test_without_a_batch_api_nothing_is_sent(serve, tmp_path) -> None:
 def test_from_the_command_line_over_several_days(serve, tmp_path) -> None:
     home, server = tmp_path, serve(batch_seconds=1000.0)
     (home / "providers.toml").write_text(entry(server, batch=QUICK | {"requests": 100}))
-    few = ("--provider", "fake", "--set", "max_users=20", "--unit", "user", "--headless", "--json")
+    few = (
+        "--provider",
+        "fake",
+        "--dataset",
+        "goods",
+        "--set",
+        "max_users=20",
+        "--unit",
+        "user",
+        "--headless",
+        "--json",
+    )
     live = json.loads(sracl_inside(home, "summarize", *few, "--dry-run").stdout)
     plan = json.loads(sracl_inside(home, "summarize", *few, "--batch", "--dry-run").stdout)
     assert plan["usd"]["high"] == pytest.approx(live["usd"]["high"] / 2)
@@ -342,7 +353,20 @@ def test_from_the_command_line_over_several_days(serve, tmp_path) -> None:
 def test_cancel_collect_and_forget_from_the_command_line(serve, tmp_path) -> None:
     home, server = tmp_path, serve(batch_seconds=1000.0)
     (home / "providers.toml").write_text(entry(server, batch=QUICK))
-    few = ("--provider", "fake", "--set", "max_users=30", "--unit", "user", "--kind", "user", "--headless", "--json")
+    few = (
+        "--provider",
+        "fake",
+        "--dataset",
+        "goods",
+        "--set",
+        "max_users=30",
+        "--unit",
+        "user",
+        "--kind",
+        "user",
+        "--headless",
+        "--json",
+    )
 
     def listed(*more: str) -> list[dict[str, Any]]:
         return json.loads(sracl_inside(home, "llm", "batches", "list", "--json", *more).stdout)["batches"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.config import SemanticsConfig
-from engine.data.demo import make_demo
+from engine.data.goods import make_goods
 from engine.errors import BudgetReached, Interrupted, SemanticsError
 from engine.events import ApiCalled, Event, SummariesMade
 from engine.semantics.llm import rate_limiter
@@ -19,7 +19,7 @@ from engine.semantics.summaries.make import make_summaries
 
 from .conftest import KEY, entry
 
-DEMO = make_demo()
+DEMO = make_goods()
 
 
 class Job:

@@ -11,7 +11,7 @@ import pytest
 
 from engine.config import SemanticsConfig, content_hash
 from engine.data.dataset import Dataset, Items
-from engine.data.demo import make_demo
+from engine.data.goods import make_goods
 from engine.errors import ConfigError
 from engine.semantics.llm import rate_limiter
 from engine.semantics.llm.answer_validation import repair_prompt, validate
@@ -115,11 +115,11 @@ def test_prices_are_the_users_then_the_lists_then_unknown() -> None:
 def test_a_cap_without_a_known_price_is_refused(tmp_path: Path) -> None:
     (tmp_path / "providers.toml").write_text("[mine]\nbase_url = 'http://x'\nmodel = 'm'\n")
     with pytest.raises(ConfigError, match="the budget cannot be enforced"):
-        build_provider(SemanticsConfig(provider="mine", budget=1.0), make_demo(), max_length=20, home=tmp_path)
+        build_provider(SemanticsConfig(provider="mine", budget=1.0), make_goods(), max_length=20, home=tmp_path)
     with pytest.raises(ConfigError, match="has no default model"):
-        build_provider(SemanticsConfig(provider="vllm"), make_demo(), max_length=20)
+        build_provider(SemanticsConfig(provider="vllm"), make_goods(), max_length=20)
     with pytest.raises(ConfigError, match="no provider 'nowhere'"):
-        build_provider(SemanticsConfig(provider="nowhere"), make_demo(), max_length=20)
+        build_provider(SemanticsConfig(provider="nowhere"), make_goods(), max_length=20)
 
 
 def test_the_instructions_come_first_and_a_longer_prefix_begins_like_the_shorter_one() -> None:
@@ -186,7 +186,7 @@ def test_a_users_own_prompt_has_a_version_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     file = tmp_path / "prompts" / "products-2.toml"
     file.write_text('domain = "products"\nuser = "U"\nitem = "I"\n')
-    demo = make_demo()
+    demo = make_goods()
     assert domain_of(demo) == "products"
     first = choose_prompt("auto", demo, tmp_path)
     assert first.version.startswith("products-2@")
@@ -257,7 +257,7 @@ def test_a_bucket_gives_out_its_rate() -> None:
 
 
 def test_no_key_and_no_call_is_needed_to_name_requests() -> None:
-    demo = make_demo()
+    demo = make_goods()
     provider = build_provider(SemanticsConfig(provider="openai"), demo, max_length=20)
     assert isinstance(provider, EndpointProvider)
     keys = provider.request_keys("item", np.array([1, 2, 3]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.data.demo import make_demo
+from engine.data.goods import make_goods
 from engine.errors import DataError
 from sracl_tui.runs.dataset_access import from_record, open_dataset, to_record
 from store.home import Home
@@ -15,10 +15,10 @@ from store.queries import datasets
 
 
 def test_a_dataset_comes_back_as_it_was(tmp_path):
-    home, demo = Home(tmp_path), make_demo()
+    home, demo = Home(tmp_path), make_goods()
     datasets.add(home, to_record(demo, source="generated", synthetic=True))
     with open_store(home) as store:
-        back = from_record(datasets.load(store, "demo"))
+        back = from_record(datasets.load(store, "goods"))
         assert back.sha256 == demo.sha256
         assert back.items.texts == demo.items.texts
         assert np.array_equal(back.anchors.targets, demo.anchors.targets)
@@ -29,16 +29,16 @@ def test_a_dataset_comes_back_as_it_was(tmp_path):
 def test_rows_that_were_tampered_with_are_noticed(tmp_path):
     home = Home(tmp_path)
     with open_store(home) as store:
-        open_dataset(store, "demo")
+        open_dataset(store, "goods")
     write_sql(home, "UPDATE items SET title = 'other' WHERE item_id = 1")
     with open_store(home) as store, pytest.raises(DataError, match="differ from the imported ones"):
-        open_dataset(store, "demo")
+        open_dataset(store, "goods")
 
 
 def test_a_part_of_the_users_is_a_dataset_of_its_own(tmp_path):
     home = Home(tmp_path)
     with open_store(home) as store:
-        part = open_dataset(store, "demo", max_users=10)
+        part = open_dataset(store, "goods", max_users=10)
         assert part.users == 10
-        assert {row["name"] for row in datasets.listed(store)} == {"demo", "demo[:10]"}
-        assert open_dataset(store, "demo", max_users=10).dataset_id == part.dataset_id
+        assert {row["name"] for row in datasets.listed(store)} == {"goods", "goods[:10]"}
+        assert open_dataset(store, "goods", max_users=10).dataset_id == part.dataset_id

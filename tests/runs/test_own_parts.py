@@ -97,7 +97,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 def run(home: Home, *assignments: str) -> tuple[dict[str, Any], dict[str, bool | None], BaseException | None]:
     """The row of a run with these settings, whether each of its stages was cached, and its error."""
-    config, _ = load_config(assignments=(*SMALL, *assignments), settings={"dataset": "demo"})
+    config, _ = load_config(assignments=(*SMALL, *assignments), settings={"dataset": "goods"})
     events: list[Event] = []
     result = execute(home, RunRequest(run_id=new_run_id(), config=config), listener=events.append)
     with open_store(home) as store:

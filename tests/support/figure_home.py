@@ -14,6 +14,7 @@ from sracl_tui.runs.dataset_access import open_dataset
 from store.home import Home
 from store.journal.journal import Journal
 from store.opening import open_store
+from tests.support.earlier_demo import add_earlier_demo
 
 RECORDED = Path(__file__).with_name("recorded")
 WHOLE = "20260101-092000-0003"
@@ -25,7 +26,7 @@ SEEDS = (1, 2, 3)
 def write_figure_home(folder: Path) -> None:
     """The recorded runs; group `ks`: three seeds of three k, and one seed of a backbone without k; imported ranks, `elsewhere`."""
     home = Home(folder)
-    home.create()
+    add_earlier_demo(home)
     with open_store(home) as store:
         dataset = open_dataset(store, "demo", max_users=USERS)
     shutil.copytree(RECORDED, home.runs, dirs_exist_ok=True)

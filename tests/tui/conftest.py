@@ -11,6 +11,7 @@ import pytest
 from sracl_tui.tui.gc_scheduler import GcScheduler
 from store.home import Home
 from tests.support.commands import sracl_process
+from tests.support.earlier_demo import add_earlier_demo
 from tests.support.fast_textual import fast_textual
 from tests.support.shared_homes import written_once
 
@@ -35,6 +36,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with two backbone runs and an SRA-CL run on the same part of the demo set; nobody writes into it."""
 
     def write(folder: Path) -> None:
+        add_earlier_demo(Home(folder))
         sracl_process(folder, "run", "--preset", "backbone", "--seeds", "2", "--group", "plain", *SMALL)
         sracl_process(folder, "run", "--name", "whole", *SMALL)
 

@@ -18,6 +18,7 @@ from sracl_tui.tui.app import SraclApp
 from store.home import Home
 from store.opening import open_store
 from store.publishing.publish import write_sql
+from tests.support.earlier_demo import add_earlier_demo
 from tests.support.steady_pilot import SteadyPilot
 
 RECORDED = Path(__file__).parents[1] / "support" / "recorded"
@@ -90,7 +91,7 @@ RATINGS = "user_id,item_id,title,rating,timestamp\n" + "".join(
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the recorded runs, its times fixed."""
     home = Home(tmp_path_factory.mktemp("recorded") / "home")
-    home.create()
+    add_earlier_demo(home)
     with open_store(home) as store:
         open_dataset(store, "demo", max_users=60)
     shutil.copytree(RECORDED, home.runs, dirs_exist_ok=True)

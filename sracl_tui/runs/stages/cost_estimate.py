@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.config import Config
-from sracl_tui.runs.dataset_access import DEMO, open_dataset
+from sracl_tui.runs.dataset_access import preview_dataset
 from store.database.database import Store
 from store.home import Home
 from store.opening import open_store
-from store.queries import caches, costs, datasets
+from store.queries import caches, costs
 
 if TYPE_CHECKING:
     from engine.semantics.kinds import Kind
@@ -136,13 +136,7 @@ def quote_summaries(
     from sracl_tui.runs.stages.needs import needs_of
 
     with open_store(home) as store:
-        name = config.data.dataset
-        if name == DEMO and datasets.find(store, name) is None:
-            from engine.data.demo import make_demo
-
-            dataset = make_demo().first_users(config.data.max_users)
-        else:
-            dataset = open_dataset(store, name, max_users=config.data.max_users)
+        dataset = preview_dataset(store, config.data.dataset, max_users=config.data.max_users)
         needs = needs_of(config, dataset, kinds)
         provider = factories.provider(needs, home)
         plan_batches(provider, store, None, None, send=batch, wait=False)
