@@ -16,6 +16,7 @@ from store.home import Home
 from store.journal.journal import Line, read_lines, segment_name, segment_number, segments
 from store.process_state import Alive
 from store.publishing.liveness import OPEN_RUNS, dead_runs, process_state
+from store.publishing.paid_events import TABLES
 from store.publishing.projection import EDITS, Projector, read_table
 from store.publishing.run_rows import RunRows
 
@@ -136,19 +137,23 @@ def ingest_vectors(connection: duckdb.DuckDBPyConnection, pending: list[SegmentE
 def ingest_events(connection: duckdb.DuckDBPyConnection, pending: list[SegmentEvents], warnings: list[str]) -> None:
     """Begin a transaction, project all events onto the main tables, and move the offsets; the caller commits.
 
-    An event that the database refuses is skipped with a warning, so that it keeps no other from being ingested. A refusal
-    ends the transaction, so ingesting starts over then, one event at a time, until all refused events are known.
+    An event that the database refuses is skipped with a warning, so that it keeps no other from being ingested; of one that
+    records what was paid for, what fits is kept. A refusal ends the transaction, so ingesting starts over then, one event at
+    a time, until all refused events are known.
     """
     refused: set[int] = set()
+    fitted: set[int] = set()
     one_by_one = False
     while True:
         found: list[str] = []
         connection.begin()
-        problem = _ingest_all(connection, pending, found, refused=refused, one_by_one=one_by_one)
+        problem = _ingest_all(connection, pending, found, refused=refused, fitted=fitted, one_by_one=one_by_one)
         if problem is None:
             break
         connection.rollback()
-        if one_by_one:
+        if one_by_one and problem[0].event in TABLES and id(problem[0]) not in fitted:
+            fitted.add(id(problem[0]))
+        elif one_by_one:
             refused.add(id(problem[0]))
             warnings.append(problem[1])
         one_by_one = True
@@ -171,18 +176,23 @@ def _ingest_all(
     warnings: list[str],
     *,
     refused: set[int],
+    fitted: set[int],
     one_by_one: bool,
 ) -> tuple[Line, str] | None:
     """Ingest every event that is not known as refused; returns the first one that the database refuses, and why."""
     rows = RunRows(connection)
-    projector = Projector(connection, rows, warnings)
+    projector = Projector(connection, rows, warnings, fitted=fitted)
     events = [(segment, line) for segment in pending for line in segment.lines if id(line) not in refused]
     for place, (segment, line) in enumerate(events, start=1):
         try:
             try:
                 projector.take(segment.source, line)
             except _MALFORMED as error:
-                warnings.append(_skipped(segment, line, error))
+                if line.event in TABLES and id(line) not in fitted:  # once more, value by value
+                    fitted.add(id(line))
+                    projector.take(segment.source, line)
+                else:
+                    warnings.append(_skipped(segment, line, error))
             if one_by_one or place == len(events):
                 projector.flush()
         except (*_MALFORMED, *_REFUSED) as error:

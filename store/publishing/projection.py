@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -11,6 +12,7 @@ from store.errors import StoreError
 from store.journal.journal import Line
 from store.journal.run_fold import changed_columns, created_columns, utc
 from store.journal.seals import check_table
+from store.publishing import paid_events
 from store.publishing.run_rows import RunRows
 
 if TYPE_CHECKING:
@@ -60,8 +62,18 @@ class Projector:
     Events that neither knows change nothing but the run's heartbeat.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, rows: RunRows, warnings: list[str]) -> None:
-        self._connection, self._rows, self._warnings = connection, rows, warnings
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        rows: RunRows,
+        warnings: list[str],
+        *,
+        fitted: Collection[int] = (),
+    ) -> None:
+        """Args:
+        fitted: `id` of paid events that the database has refused: of those, what fits is kept.
+        """
+        self._connection, self._rows, self._warnings, self._fitted = connection, rows, warnings, fitted
         self._gathered: dict[tuple[tuple[str, ...], tuple[Any, ...]], list[pa.Table]] = {}
 
     def flush(self) -> None:
@@ -80,7 +92,14 @@ class Projector:
         """Keep a table, with the time of its event, until `flush` runs the statements once on all tables kept for them."""
         import pyarrow as pa
 
-        table = read_table(line, self._warnings)
+        if id(line) in self._fitted:
+            own = read_table(line, self._warnings) if line.table is not None else None
+            table, lost = paid_events.fitted(self._connection, line, own)
+            self._warnings += [
+                f"{line.folder.name}: of an event {line.event!r}, which was paid for, {words}" for words in lost
+            ]
+        else:
+            table = read_table(line, self._warnings)
         if table is not None:
             tables = self._gathered.setdefault((statements, values), [])
             for name, value in (("written_at", pa.scalar(utc(line.at), pa.timestamp("us"))), ("place", len(tables))):

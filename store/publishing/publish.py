@@ -157,6 +157,7 @@ class Publisher:
         self._pause = EVERY_SECONDS
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self.warnings: list[str] = []
+        self._told: dict[str, None] = {}
 
     def start(self) -> None:
         """Start the thread, which publishes at once."""
@@ -190,7 +191,8 @@ class Publisher:
             publishing = isinstance(error, StoreBusy) and error.pid is None  # not a session that stays open for hours
             self._pause = AGAIN_SECONDS if publishing else EVERY_SECONDS
         else:
-            self.warnings = report.warnings
+            self._told = dict.fromkeys([*self._told, *report.warnings])
+            self.warnings = list(self._told)
             self._pause = max(EVERY_SECONDS, TIMES_LAST * report.seconds)
             self._done(report)
 

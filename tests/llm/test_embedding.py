@@ -118,3 +118,26 @@ def test_a_run_pays_for_summaries_and_vectors_under_one_cap_and_a_second_one_for
     stopped = json.loads(sracl_inside(other, "run", *few, "--budget", str(small), code=3).stdout)
     assert stopped["reason"] == "budget"
     assert 0 < stopped["cost"]["usd"] <= small
+
+
+def test_vectors_that_change_their_size_end_the_job_after_what_was_paid_is_kept(serve, tmp_path) -> None:
+    def reply(line: str, headers: Any, body: Any) -> Any:
+        size = 8 if server.requests <= 2 else 12
+        data = [{"index": place, "embedding": [0.5] * size} for place in range(len(body["input"]))]
+        return 200, {"data": data, "usage": {"prompt_tokens": 100, "total_tokens": 100}}
+
+    server = serve(reply=reply)
+    encoder, events = made(tmp_path, server, limits={"concurrency": 1})
+    with pytest.raises(SemanticsError, match="of 8 and of 12 numbers"):
+        make_vectors(encoder, TEXTS, known=nothing_known, report=events.append)
+    assert column(events, ApiCalled, "tokens_in") == [100] * server.requests, "each call is recorded"
+    assert len(column(events, VectorsMade, "sha256")) == 2 * TEXTS_AT_ONCE, "vectors that fit are kept"
+
+
+def test_vectors_of_another_size_than_the_cached_ones_are_recorded_first(serve, tmp_path) -> None:
+    server = serve()
+    encoder, events = made(tmp_path, server, limits={"concurrency": 4})
+    cached = np.ones((1, 3), np.float32)
+    with pytest.raises(SemanticsError, match="8 numbers per text, the cached vectors have 3"):
+        make_vectors(encoder, TEXTS, known=lambda shas: (shas[:1], cached), report=events.append)
+    assert sum(column(events, ApiCalled, "tokens_in")) == server.billed["in"]

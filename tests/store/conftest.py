@@ -104,7 +104,7 @@ def fresh_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Hom
     """Puts a home with two new databases, which are made once, at a path."""
     template = tmp_path_factory.mktemp("template") / "home"
     open_store(Home(template)).close()
-    return lambda path: Home(shutil.copytree(template, path))
+    return lambda path: Home(shutil.copytree(template, path, dirs_exist_ok=True))
 
 
 @pytest.fixture

@@ -78,6 +78,9 @@ class Behavior:
     """How long a batch takes."""
     batch_faults: dict[str, int] = field(default_factory=dict)
     """What the first so many requests of batches meet: a fault of answers, or a status such as `500`."""
+    reply: Any = None
+    """Called with a request's first line, headers and body: status, document and headers of the response, or None for the
+    server's own; or a coroutine function that writes it. Only within a process."""
     unseen: int = 0
     """The first so many batches are begun, and whoever began them is not told."""
     limit_enqueued: int = 0
@@ -162,6 +165,10 @@ class Server:
         self.active += 1
         self.most = max(self.most, self.active)
         try:
+            said = own.reply(line, headers, body) if own.reply else None
+            if said is not None:
+                self.seen.append(body)
+                return await (said(writer) if callable(said) else self._send(writer, *said))
             fault = self._fault()
             if own.limit and self.active > own.limit:
                 fault = "429"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from engine.data.readers.grid import many_bad
 from engine.data.readers.lines import Lines
 
 _HINT = "Each line is one JSON object. A file that is one large array or object has to be split into lines first."
+_HALF = re.compile(r"\\[uU](?:0000)?[dD][89a-fA-F]")
+"""How a surrogate is written in JSON and in a Python literal."""
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 PARSE_ERRORS = (ValueError, SyntaxError, RecursionError, MemoryError, TypeError)
 """What `parse` raises."""
@@ -23,7 +27,17 @@ def parse(line: str) -> Any:
     Raises:
         ValueError, SyntaxError, RecursionError, MemoryError, TypeError: it is neither.
     """
-    return ast.literal_eval(line.strip()) if line.startswith(("{'", "{u'")) else json.loads(line)
+    tree = ast.literal_eval(line.strip()) if line.startswith(("{'", "{u'")) else json.loads(line)
+    return _whole(tree) if _HALF.search(line) else tree
+
+
+def _whole(tree: Any) -> Any:
+    """A document in which halves of a character (lone surrogates), which no file or table holds, are replaced by U+FFFD."""
+    if isinstance(tree, str):
+        return _SURROGATES.sub("\ufffd", tree)
+    if isinstance(tree, dict):
+        return {_whole(name): _whole(value) for name, value in tree.items()}
+    return [_whole(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def rows_of(path: Path, lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:

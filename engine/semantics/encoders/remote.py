@@ -22,10 +22,11 @@ from engine.semantics.encoders.encoder import Encoded
 from engine.semantics.kinds import KEY_LENGTH
 from engine.semantics.llm.answer_format import Message
 from engine.semantics.llm.answer_validation import Validation
-from engine.semantics.llm.attempts import AttemptResult, PromptRequest, RequestState
+from engine.semantics.llm.attempts import AttemptResult, PromptRequest, RequestState, error_of, refuse
 from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.client import Client
 from engine.semantics.llm.endpoints import Endpoint, find_endpoint, find_key
+from engine.semantics.llm.token_counts import count
 
 if TYPE_CHECKING:
     import httpx2 as http
@@ -120,7 +121,7 @@ class EndpointEncoder:
         keys = {self._key(texts[start : start + TEXTS_AT_ONCE]): start for start in starts}
         wanted = {own: len(texts[start : start + TEXTS_AT_ONCE]) for own, start in keys.items()}
         self._client = client = _Client(self._provider, self.endpoint, key, self.budget, wanted=wanted)
-        lost = 0
+        lost, odd = 0, 0
         for results in client.ask(
             self._prompt(own, texts[start : start + TEXTS_AT_ONCE]) for own, start in keys.items()
         ):
@@ -132,23 +133,24 @@ class EndpointEncoder:
                 if answer.vectors is None:
                     lost += count
                     continue
-                self._check_size(answer.vectors)
+                self._size = self._size or answer.vectors.shape[1]
+                if answer.vectors.shape[1] != self._size:
+                    odd = answer.vectors.shape[1]
+                    client.drain()
+                    continue
                 rows += range(start, start + count)
                 parts.append(answer.vectors)
             calls = Call.columns(results.calls) if results.calls else None
             vectors = np.concatenate(parts) if parts else np.zeros((0, self._size or 0), np.float32)
-            yield Encoded(rows, vectors, calls, results.note)
+            yield Encoded(rows, vectors, calls, results.note)  # calls and vectors that fit are kept before any error
+        if odd:
+            raise SemanticsError(f"{self.name!r} returned vectors of {self._size} and of {odd} numbers")
         if lost:
             raise SemanticsError(
                 f"{lost:,} of {len(texts):,} texts have no vector",
                 where=f"semantics.encoder = {self.name}",
                 hint="Run it again: the vectors received so far are stored.",
             )
-
-    def _check_size(self, vectors: NDArray[np.float32]) -> None:
-        self._size = self._size or vectors.shape[1]
-        if vectors.shape[1] != self._size:
-            raise SemanticsError(f"{self.name!r} returned vectors of {self._size} and of {vectors.shape[1]} numbers")
 
     def _key(self, texts: list[str]) -> str:
         return content_hash(["vectors", self.model, texts], length=KEY_LENGTH)
@@ -184,9 +186,12 @@ class _Client(Client):
     def _read(self, tree: Any, result: AttemptResult) -> None:
         """Fill a result with vectors, in the order of their `index`; raises ValueError if they are invalid."""
         used = tree.get("usage")
-        tokens = used.get("prompt_tokens") if isinstance(used, dict) else None
-        if isinstance(tokens, int) and tokens >= 0:
+        tokens = count(used.get("prompt_tokens", used.get("total_tokens"))) if isinstance(used, dict) else None
+        if tokens:
             result.usage = Usage(tokens, 0, 0)
+        if said := error_of(tree):
+            refuse(result, *said)
+            return
         data = sorted(tree["data"], key=lambda one: one["index"])
         if [one["index"] for one in data] != list(range(len(data))):
             raise ValueError("an index is missing or repeated")

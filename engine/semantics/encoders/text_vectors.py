@@ -29,7 +29,7 @@ Known = Callable[[list[str]], tuple[list[str], NDArray[np.float32]]]
 
 def text_sha256(text: str) -> str:
     """Hex SHA-256 of a text in UTF-8."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def make_vectors(
@@ -100,11 +100,17 @@ def _encode_remotely(
     if stop():
         raise Interrupted
     provider, _, model = encoder.name.partition(":")
+    problem: SemanticsError | None = None
     for encoded in encoder.encode_remotely(texts):
         if encoded.calls is not None:
             report(ApiCalled(provider=provider, model=model, columns=encoded.calls))
-        if encoded.rows:
-            parts.append(_checked(encoder, encoded.vectors, size=parts[0].shape[1] if parts else None))
+        if encoded.rows and problem is None:
+            try:
+                parts.append(_checked(encoder, encoded.vectors, size=parts[0].shape[1] if parts else None))
+            except SemanticsError as error:  # calls in flight are paid for: they are recorded first
+                problem = error
+                encoder.drain()
+                continue
             received = [shas[row] for row in encoded.rows]
             names += received
             columns = {"sha256": received, "vector": parts[-1]}
@@ -112,6 +118,8 @@ def _encode_remotely(
         report(StageProgress(stage=STAGE, done=len(names), total=total, detail=encoded.note))
         if stop() and len(names) < total:
             encoder.drain()
+    if problem is not None:
+        raise problem
     if len(names) < total:
         raise Interrupted
 

@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 from engine.semantics.kinds import Kind
 from engine.semantics.llm.answer_format import ANALYSIS, SUMMARY, WORDS, Message
+from engine.semantics.llm.answer_text import MOST_LETTERS, clean, cut_thinking, ending
 
-Problem = Literal["empty", "refused", "truncated", "too long", "wrong JSON", "wrong count"]
+Problem = Literal["empty", "refused", "truncated", "failed", "too long", "wrong JSON", "wrong count"]
 TOLERANCE = 1.5
 """An answer is too long above this multiple of the words that the prompt asks for."""
-_FENCE = re.compile(r"^```[a-z]*\s*|\s*```$")
-_THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
+MOST_BRACES = 200
+"""Opening braces of an answer at which an object is looked for."""
 _REFUSAL = re.compile(
     r"^\W*(i['’]?m (very )?sorry|sorry,|i (can ?not|can['’]t|won['’]t|am unable|am not able)|as an ai\b)", re.IGNORECASE
 )
@@ -37,13 +38,17 @@ class Validation:
 def validate(kind: Kind, text: str | None, finish_reason: str | None, refusal: str | None) -> Validation:
     """Check one answer: not empty, refused, truncated or too long, and in JSON for an item.
 
-    Only the form is checked, not whether the text is true. Thoughts in `<think>` are removed.
+    Only the form is checked, not whether the text is true. Thinking and control tokens are removed.
     """
-    text = _THOUGHTS.sub("", text or "").strip()
-    if refusal or finish_reason == "content_filter":
+    text, endless = cut_thinking(clean(text or ""))
+    text = text[:MOST_LETTERS]
+    end = ending(finish_reason)
+    if refusal or end == "refused":
         return Validation("", "refused")
-    if finish_reason == "length":
+    if end == "truncated" or endless:
         return Validation("", "truncated")
+    if end == "failed":
+        return Validation("", "failed")
     if not text:
         return Validation("", "empty")
     if _REFUSAL.match(text):
@@ -64,19 +69,36 @@ def _validate_item(text: str) -> Validation:
 
 
 def _fields(text: str) -> dict[str, str] | None:
-    """Both fields of an item's answer; None if it is not the JSON that the prompt asks for."""
-    text = _FENCE.sub("", text.strip())
-    start, stop = text.find("{"), text.rfind("}")
-    try:
-        tree: Any = json.loads(text[start : stop + 1], strict=False) if start >= 0 else None
-    except ValueError:
-        return None
+    """Both fields of an item's answer; None if no JSON object in the text, or in one of its objects, has them.
+
+    Models write it twice, between other words or braces, inside another object or a list, and with other names of its keys.
+    """
+    decoder = json.JSONDecoder(strict=False)
+    place, tried = text.find("{"), 0
+    while place >= 0 and tried < MOST_BRACES:
+        tried += 1
+        try:
+            tree, after = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            after = place + 1
+        else:
+            if (found := _inside(tree)) is not None:
+                return found
+        place = text.find("{", after)
+    return None
+
+
+def _inside(tree: Any) -> dict[str, str] | None:
+    """Both fields of an object or of one that it holds."""
     if not isinstance(tree, dict):
         return None
-    named = {str(name).strip().lower().replace("_", " "): value for name, value in tree.items()}
-    parts = {name: named.get(name) for name in (SUMMARY, ANALYSIS)}
-    good = {name: part for name, part in parts.items() if isinstance(part, str) and part.strip()}
-    return good if len(good) == len(parts) else None
+    named = {re.sub(r"[\W_]+", "", str(name)).lower(): value for name, value in tree.items()}
+    parts = {name: named.get(name.replace(" ", "")) for name in (SUMMARY, ANALYSIS)}
+    good = {name: part for name, part in parts.items() if isinstance(part, str) and clean(part).strip()}
+    if len(good) == len(parts):
+        return {name: clean(part) for name, part in good.items()}
+    nested = [inner for value in tree.values() for inner in (value if isinstance(value, list) else [value])]
+    return next((found for inner in nested if (found := _inside(inner)) is not None), None)
 
 
 def repair_prompt(messages: list[Message], answer: str | None, problem: Problem) -> list[Message]:

@@ -15,9 +15,11 @@ from engine.errors import SemanticsError
 from engine.semantics.kinds import Kind
 from engine.semantics.llm import rate_limiter
 from engine.semantics.llm.answer_format import Message
+from engine.semantics.llm.answer_text import clean, join_parts
 from engine.semantics.llm.answer_validation import Validation, repair_prompt, validate
 from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.endpoints import Endpoint, Limits
+from engine.semantics.llm.token_counts import usage_of
 
 RETRIED = frozenset({408, 409, 425, 429})
 """HTTP statuses below 500 that are worth another attempt."""
@@ -72,7 +74,7 @@ class AttemptResult:
     """The outcome of one HTTP attempt: an answer or an error."""
 
     status: int | None
-    """HTTP status; None if the server gave none (timeout, lost connection)."""
+    """HTTP status, or the one that an error in the document names; None if the server gave none (timeout, lost connection)."""
     error: str | None = None
     message: str = ""
     text: str | None = None
@@ -81,6 +83,11 @@ class AttemptResult:
     usage: Usage | None = None
     headers: Any = None
     vectors: NDArray[np.float32] | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server says that it worked; some do so by 201 or another status from 200 to 299."""
+        return self.status is not None and 200 <= self.status < 300
 
 
 @dataclass
@@ -142,23 +149,48 @@ class EndpointClient:
     def _read(self, tree: Any, result: AttemptResult) -> None:
         """Fill a result from the JSON of a response; raises any exception if the format is wrong."""
         result.usage = usage_of(tree)
-        choice = tree["choices"][0]
-        result.finish_reason = choice.get("finish_reason")
-        result.text, result.refusal = choice["message"].get("content"), choice["message"].get("refusal")
-        if not isinstance(result.text, str | None):
-            raise ValueError("the answer is not text")
+        if said := error_of(tree):
+            refuse(result, *said)
+            return
+        choices = tree["choices"]
+        choice = next((one for one in choices if one.get("index") == 0), choices[0])
+        if said := error_of(choice):
+            refuse(result, *said)
+            return
+        finish, message = choice.get("finish_reason"), choice["message"]
+        result.finish_reason = None if finish is None else clean(str(finish))[:60]
+        refusal = message.get("refusal")
+        result.refusal = clean(str(refusal)) if refusal else None
+        text = join_parts(message.get("content"))
+        result.text = None if text is None else clean(text)
 
     def _validate(self, state: RequestState, result: AttemptResult) -> Validation:
         """Check the answer of a successful attempt."""
         assert state.kind != "text"
         return validate(state.kind, result.text, result.finish_reason, result.refusal)
 
+    def _judge(self, state: RequestState, result: AttemptResult) -> Validation | None:
+        """Check an answer, and note its problem in the result; None if there is no answer to check.
+
+        Whatever an answer holds, this raises nothing: the call is paid for and has to be recorded.
+        """
+        if not result.answered or result.error is not None:
+            return None
+        try:
+            validation = self._validate(state, result)
+        except Exception as error:
+            result.message = self._scrub(f"{type(error).__name__}: {error}"[:200])
+            validation = Validation("", "failed")
+        result.error = validation.problem
+        return validation
+
     def _parse(self, content: bytes | dict[str, Any], result: AttemptResult) -> None:
         """Fill a result from a response body, as bytes or parsed JSON; a wrong format becomes the error `MALFORMED`."""
         try:
             self._read(json.loads(content) if isinstance(content, bytes) else content, result)
         except Exception as error:  # a server may send anything: half a document, no choices, a page of HTML
-            result.error, result.message = MALFORMED, self._scrub(str(error)[:200])
+            result.error, result.message = MALFORMED, str(error)[:200]
+        result.message = self._scrub(result.message)
 
     def _endpoint_error(self, result: AttemptResult) -> SemanticsError:
         """The error that ends the job, with a hint for its HTTP status."""
@@ -195,21 +227,32 @@ class EndpointClient:
     def _scrub(self, text: str) -> str:
         """A message of the server without the API key, which some servers repeat."""
         key = self._key.get_secret_value() if self._key else ""
-        return text.replace(key, "***") if key else text
+        return clean(text.replace(key, "***") if key else text)
 
 
-def usage_of(tree: Any) -> Usage | None:
-    """Token counts of a response, cached ones included if reported; None if they are missing or inconsistent."""
-    used = tree.get("usage")
-    if not isinstance(used, dict):
+def error_of(tree: Any) -> tuple[int | None, str] | None:
+    """Status and words of an error that stands in a document, as gateways send it with status 200; None if there is none."""
+    error = tree.get("error") if isinstance(tree, dict) else None
+    if not error:
         return None
-    details = used.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    cached = cached or used.get("prompt_cache_hit_tokens") or 0
-    counts: tuple[Any, ...] = used.get("prompt_tokens"), used.get("completion_tokens"), cached
-    if any(not isinstance(count, int) or count < 0 for count in counts) or counts[2] > counts[0]:
-        return None
-    return Usage(*counts)
+    if not isinstance(error, dict):
+        return None, clean(str(error))[:300]
+    codes = (error.get("code"), error.get("status"), error.get("status_code"), tree.get("code"))
+    numbers = [int(code) for code in map(str, codes) if code.isascii() and code.isdigit() and len(code) == 3]
+    status = next((number for number in numbers if 400 <= number < 600), None)
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    words = [str(part) for part in (error.get("message"), raw) if part]
+    return status, clean(": ".join(words) or json.dumps(error))[:300]
+
+
+def refuse(result: AttemptResult, status: int | None, words: str) -> None:
+    """Make a result the error that its document holds."""
+    result.message = words
+    if status is None:
+        result.error = MALFORMED
+    else:
+        result.status, result.error = status, f"HTTP {status}"
 
 
 def wire(body: dict[str, Any]) -> dict[str, Any]:

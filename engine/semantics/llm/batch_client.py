@@ -266,7 +266,7 @@ class BatchClient(BatchHttpClient):
             if sent is None:
                 continue
             status = result.status
-            worked += status == 200
+            worked += result.answered
             rejected = status is not None and 400 <= status < 500 and status not in RETRIED
             hopeless = rejected and not worked and not self._ever_worked
             fatal = result if hopeless else fatal
@@ -317,11 +317,9 @@ class BatchClient(BatchHttpClient):
         Returns:
             Whether its attempts are used up and no request has ever succeeded.
         """
-        state, budget, validation = sent.state, self._budget, None
-        if result.status == 200 and result.error is None:
-            validation = self._validate(state, result)
-            result.error = validation.problem
-        unknown = result.status == 200 or result.error in ("lost", "no answer")
+        state, budget = sent.state, self._budget
+        validation = self._judge(state, result)
+        unknown = result.answered or result.error in ("lost", "no answer")
         billed = None if result.usage or unknown else False
         own = batch.run_id == self._run_id
         if own and not kept:

@@ -176,8 +176,8 @@ class BatchHttpClient(EndpointClient):
     def _result_of_line(self, line: dict[str, Any]) -> tuple[str, AttemptResult]:
         response, error = line.get("response") or {}, line.get("error") or {}
         status, body = response.get("status_code"), response.get("body") or {}
-        if status == 200:
-            result = AttemptResult(200)
+        if status is not None and 200 <= int(status) < 300:
+            result = AttemptResult(int(status))
             self._parse(body, result)
         elif status is not None:
             detail = body.get("error") or error

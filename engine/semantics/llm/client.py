@@ -23,6 +23,7 @@ from engine.semantics.llm.answer_format import Message
 from engine.semantics.llm.answer_validation import Validation
 from engine.semantics.llm.attempts import (
     MALFORMED,
+    NO_USAGE,
     OF_THE_PROMPT,
     RETRIED,
     Answer,
@@ -46,6 +47,9 @@ DELIVERY_SECONDS = 0.1
 IDLE_SECONDS = 0.5
 """Longest time without a delivery; an empty one then shows that the job is alive."""
 
+MOST_EXCEPTIONS = 20
+"""Prompts that may end in an exception before the job does, where no call has ever succeeded."""
+
 
 @dataclass
 class _Delivery(ResultBatch):
@@ -67,7 +71,7 @@ class Client(EndpointClient):
         self._stopping = threading.Event()
         self._limiter = rate_limiter.RateLimiter(endpoint.limits, stopping=self._stopping.is_set)
         self._started, self._calls_before = time.monotonic(), budget.calls
-        self._retries = 0
+        self._retries = self._exceptions = 0
 
     def drain(self) -> None:
         """Send no further calls; `ask` ends when those in flight have ended."""
@@ -147,7 +151,7 @@ class Client(EndpointClient):
                 for prompt in prompts:
                     if self._stopping.is_set():
                         return
-                    await self._ask_one(client, prompt)
+                    await self._ask_apart(client, prompt)
             except SemanticsError as error:
                 errors.append(error)
                 self._stopping.set()
@@ -157,6 +161,23 @@ class Client(EndpointClient):
                 group.create_task(worker())
         if errors:
             raise next((error for error in errors if not isinstance(error, BudgetReached)), errors[0])
+
+    async def _ask_apart(self, client: AsyncOpenAI, prompt: PromptRequest) -> None:
+        """Ask one prompt; an exception that nobody foresaw is this prompt's, unless every prompt so far has met one.
+
+        Raises:
+            SemanticsError: the endpoint rejects calls, or the cap is reached.
+        """
+        try:
+            await self._ask_one(client, prompt)
+        except SemanticsError:
+            raise
+        except Exception as error:
+            words = self._scrub(f"{type(error).__name__}: {error}"[:200])
+            self._exceptions += 1
+            if self._exceptions >= MOST_EXCEPTIONS and not self._limiter.ever_worked:
+                raise self._endpoint_error(AttemptResult(None, "exception", words)) from error
+            await self._answer(Answer(prompt.key, None, f"exception: {words}", NO_USAGE, None))
 
     async def _ask_one(self, client: AsyncOpenAI, prompt: PromptRequest) -> None:
         """Attempt one prompt until it has a usable answer, or its attempts are used up."""
@@ -200,11 +221,8 @@ class Client(EndpointClient):
             try:
                 result = await self._send(client, prompt.body, messages)
             finally:  # even if the job is cancelled: the attempt may have been billed
-                validation = None
-                if result.status == 200 and result.error is None:
-                    validation = self._validate(state, result)
-                    result.error = validation.problem
-                billed = None if result.usage or result.status in (None, 200) else False
+                validation = self._judge(state, result)
+                billed = None if result.usage or result.status is None or result.answered else False
                 cost = await budget.record_cost_and_wake(reserve, result.usage, sent_at, billed=billed)
                 state.attempt += 1
                 call = Call(
@@ -258,7 +276,7 @@ class Client(EndpointClient):
             limiter.on_failure()
             if limiter.gave_up:
                 raise self._endpoint_error(result)
-        elif status == 200:
+        elif result.answered:
             limiter.on_success()
         elif not (status in OF_THE_PROMPT and limiter.ever_worked):
             raise self._endpoint_error(result)

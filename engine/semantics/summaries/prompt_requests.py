@@ -32,6 +32,7 @@ LINE_CHARACTERS = 200
 LINE_FIELDS = ("brand", "category", "categories", "genre", "genres", "city")
 """Fields shown after a title in a history, if the title does not contain their value."""
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 
 class Requests:
@@ -103,7 +104,7 @@ class Requests:
 
 def clean(text: str) -> str:
     """Catalog text on one line, without angle brackets that could close the tags around it (they become ‹ and ›)."""
-    return _SPACE.sub(" ", text).strip().replace("<", "‹").replace(">", "›")
+    return _SPACE.sub(" ", _SURROGATES.sub("\ufffd", text)).strip().replace("<", "‹").replace(">", "›")
 
 
 def _line(title: str, more: dict[str, list[str]]) -> str:

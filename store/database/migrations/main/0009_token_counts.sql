@@ -1,0 +1,6 @@
+ALTER TABLE api_calls ALTER COLUMN tokens_in TYPE BIGINT;
+ALTER TABLE api_calls ALTER COLUMN tokens_out TYPE BIGINT;
+ALTER TABLE api_calls ALTER COLUMN tokens_cached TYPE BIGINT;
+ALTER TABLE summaries ALTER COLUMN tokens_in TYPE BIGINT;
+ALTER TABLE summaries ALTER COLUMN tokens_out TYPE BIGINT;
+ALTER TABLE summaries ALTER COLUMN tokens_cached TYPE BIGINT;
