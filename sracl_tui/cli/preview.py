@@ -91,6 +91,7 @@ def _several(
         reused: ids of equal runs that stand in, by the id of the request.
         first: the document begins with the plan of the first run.
     """
+    from sracl_tui.runs.stages.cost_estimate import cost_line
     from sracl_tui.services.run_plan import plan
 
     by_config = {request.config.config_hash(): request for request in requests}
@@ -98,26 +99,40 @@ def _several(
     rows = [(request, plans[request.config.config_hash()]) for request in requests]
     counted = [document for request, document in rows if request.run_id not in reused]
     minutes = sum(document["minutes"] for document in counted)
+    usd = {side: _sum([document["usd"][side] for document in counted]) for side in ("low", "high")}
     if json_:
         documents = [
             {"name": request.name, "seed": request.config.train.seed, **document}
             | ({"reused": reused[request.run_id]} if request.run_id in reused else {})
             for request, document in rows
         ]
-        usd = {side: _sum([document["usd"][side] for document in counted]) for side in ("low", "high")}
         head = rows[0][1] if first else {}
         options_and_output.print_json(
             {**head, "runs": documents, "minutes": round(minutes, 2), "usd": usd} | (more or {})
         )
         return
     cells = [
-        (_named(request), request.preset, f"{document['minutes']:.1f}", _basis(request, document, reused))
+        (
+            _named(request),
+            request.preset,
+            f"{document['minutes']:.1f}",
+            cost_line(document["usd"]),
+            _basis(request, document, reused),
+        )
         for request, document in rows
     ]
-    options_and_output.out().print(options_and_output.table(("run", "preset", "minutes:r", "estimated"), cells))
-    options_and_output.out().print(
-        f"{len(counted)} runs, at most about {minutes:.0f} minutes: shared stages run once", highlight=False
-    )
+    paid = usd["high"] != 0.0
+    names = ("run", "preset", "minutes:r", "cost:r", "estimated")
+    shown = [name for name in names if paid or name != "cost:r"]
+    cells = [tuple(cell for name, cell in zip(names, row, strict=True) if name in shown) for row in cells]
+    out = options_and_output.out()
+    out.print(options_and_output.table(tuple(shown), cells))
+    total = f"about {minutes:.0f} minutes" + (f" and {cost_line(usd)}" if paid else "")
+    out.print(f"{len(counted)} runs, at most {total}: shared stages run once", markup=False, highlight=False)
+    for detail in dict.fromkeys(
+        s["detail"] for document in counted for s in document["stages"] if "download" in s["detail"]
+    ):
+        out.print(f"vectors: {detail}", markup=False, highlight=False)
     if more is not None:
         text = f"{more['would_add']} would be put into the queue; nothing was."
         options_and_output.talk().print(text, markup=False, highlight=False)

@@ -69,6 +69,7 @@ def plan(place: Home, config: Config, *, allow_degraded: bool = False) -> dict[s
 
 def semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> list[dict[str, Any]]:
     """Summaries, vectors and neighbors as stages with estimated seconds; counts and dollars go into `prompts`."""
+    from engine.semantics.encoders.registry import is_download
     from engine.semantics.summaries.make import set_id_of
 
     config, provider = needs.config, factories.provider(needs, store.home)
@@ -87,12 +88,13 @@ def semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> list
     open_lists = [kind for kind, list_id in lists.items() if caches.known_neighbors(store, list_id) is None]
     anchors = len(needs.dataset.anchors.ids(0)) if "user" in open_lists else 0
     search = anchors * SEARCH_SECONDS * max(1.0, anchors / 40_000)
+    download = ", a model that has to be downloaded" if missing_texts and is_download(config.semantics.encoder) else ""
     rows = (
         ("summaries", open_prompts, f"{open_prompts:,} to write by {provider.name}", prompts["minutes"] * 60),
         (
             "vectors",
             missing_texts,
-            f"{missing_texts:,} texts to encode by {config.semantics.encoder}",
+            f"{missing_texts:,} texts to encode by {config.semantics.encoder}{download}",
             missing_texts / TEXTS_PER_SECOND,
         ),
         ("neighbors", len(open_lists), f"lists to find: {' and '.join(open_lists) or 'none'}", search),

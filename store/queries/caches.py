@@ -45,6 +45,12 @@ def known_neighbors(store: Store, list_id: str) -> tuple[NDArray[np.int32], ...]
     return tuple(table[name].to_numpy() for name in table.column_names)
 
 
+def list_recall(store: Store, list_id: str) -> float | None:
+    """Measured recall of a stored neighbor list; None for an exact or unknown one."""
+    rows = store.rows("SELECT recall FROM neighbor_lists WHERE list_id = ?", [list_id])
+    return rows[0]["recall"] if rows else None
+
+
 def counts(store: Store) -> dict[str, int]:
     """Number of summaries, vectors, neighbor lists, runs and datasets that are stored."""
     row = store.rows(

@@ -95,3 +95,23 @@ def test_an_id_that_is_taken_or_means_several_runs_is_refused(sracl: Any, prepar
 def test_a_resumed_run_takes_no_other_options(sracl: Any, prepared: Path) -> None:
     for words in (("--queue",), ("--vary", "k=3,4"), ("--run-id", "x"), ("--tag", "t")):
         assert "with its own settings" in sracl("run", "--resume", "waited", *words, home=prepared, code=2).stderr
+
+
+def test_several_runs_show_the_time_and_dollars_of_all(sracl: Any, tmp_path: Path) -> None:
+    (tmp_path / "providers.toml").write_text(
+        '[cheap]\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\nprices = {input = 1.0, output = 2.0}\n'
+    )
+    words = ("--dataset", "goods", "--set", "max_users=40", "--set", "provider=cheap", "--set", "encoder=some/model")
+    several = (*words, "--vary", "llm=small,large", "--dry-run")
+    document = json.loads(sracl("run", *several, "--json", home=tmp_path).stdout)
+    assert document["usd"]["high"] == pytest.approx(sum(one["usd"]["high"] for one in document["runs"]))
+    assert document["usd"]["high"] > 0
+    text = " ".join(sracl("run", *several, home=tmp_path).stdout.split())
+    assert f"2 runs, at most about {document['minutes']:.0f} minutes and $" in text
+    assert "some/model, a model that has to be downloaded" in text
+    free = " ".join(
+        sracl("run", *QUICK, "--dataset", "goods", "--seeds", "2", "--dry-run", home=tmp_path).stdout.split()
+    )
+    assert "2 runs, at most about" in free
+    assert "$" not in free
+    assert "downloaded" not in free

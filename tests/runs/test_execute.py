@@ -12,6 +12,7 @@ from sracl_tui.runs.execute import execute
 from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.services.run_plan import plan
 from store.home import Home
+from store.journal.journal import read_events
 from store.opening import open_store
 from store.queries.runs import find_run
 
@@ -100,6 +101,32 @@ def test_annoy_trees_and_search_k_make_another_list(home):
     first = run(home, "backend=annoy")[1]["user_list_id"]
     assert run(home, "backend=annoy", "trees=3")[1]["user_list_id"] != first
     assert run(home, "backend=annoy", "search_k=5")[1]["user_list_id"] != first
+
+
+def test_a_low_recall_is_told_and_stored_with_every_run_that_uses_the_list(home):
+    for reused in (False, True):
+        result, row, cached = run(home, "backend=annoy", "trees=1", "search_k=1")
+        with open_store(home) as store:
+            (recall,) = store.rows("SELECT recall FROM neighbor_lists WHERE list_id = ?", [row["user_list_id"]])
+            warnings = [
+                each["message"]
+                for each in store.rows("SELECT message FROM run_warnings WHERE run_id = ?", [result.request.run_id])
+            ]
+        assert cached["neighbors"] is reused
+        assert recall["recall"] < 0.99
+        lines = [
+            event.fields["detail"]
+            for _, event in read_events(home.run_folder(result.request.run_id))
+            if event.event == "stage_finished" and event.fields["stage"] == "neighbors"
+        ]
+        assert f"recall {recall['recall']:.3f} (users)" in lines[0]
+        told = [text for text in warnings if "of the true neighbors of users" in text]
+        assert len(told) == 1
+        assert f"annoy finds {100 * recall['recall']:.1f} %" in told[0]
+        assert "search_k" in told[0]
+    exact, _, _ = run(home)
+    with open_store(home) as store:
+        assert store.rows("FROM run_warnings WHERE run_id = ?", [exact.request.run_id]) == []
 
 
 def test_a_summary_per_user_serves_all_prefixes_of_the_user(home):

@@ -145,9 +145,12 @@ def test_a_backend_of_ones_own_keeps_the_index_of_a_search(home: Home, tmp_path:
     run(home)
     with open_store(home) as store:
         target = semantic_search.choose(store)
-        exact = semantic_search.search(store, "camping gear", target, n=5, backend="exact")
+        exact = semantic_search.search(store, "keeps coming back to Garden and Growing", target, n=5, backend="exact")
         first, second = (
-            semantic_search.search(store, "camping gear", target, n=5, backend=f"{path}:Projected") for _ in range(2)
+            semantic_search.search(
+                store, "keeps coming back to Garden and Growing", target, n=5, backend=f"{path}:Projected"
+            )
+            for _ in range(2)
         )
     assert exact.index == {"method": "exact"}
     assert first.index["method"].startswith("Projected@")

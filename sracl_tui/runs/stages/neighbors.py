@@ -6,14 +6,15 @@ Legend: A anchors, V items, S size of a semantic vector, Q queries, k neighbors.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import TRAIN
-from engine.events import NeighborsFound
+from engine.events import NeighborsFound, Warned
+from engine.extension_points import BACKENDS
 from engine.retrieval.neighbors import NeighborTable
 from sracl_tui.runs.stages.clock import Clock
 from sracl_tui.runs.stages.needs import Floats, Ids, Needs
@@ -24,6 +25,10 @@ from store.queries import caches
 if TYPE_CHECKING:
     from engine.methods.semantics import Semantics
     from engine.semantics.kinds import Kind
+
+
+RECALL_TARGET = 0.99
+"""A list that finds a smaller share of the true neighbors is warned of."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,22 @@ def find_neighbors(
             lists["user"] = _find_list(needs, vectors, "user", store, clock, stop, computed)
         if needs.item_list:
             lists["item"] = _find_list(needs, vectors, "item", store, clock, stop, computed)
-        outcome |= {"cached": not computed, "detail": ", ".join(computed)}
+        recalls = {kind: found.table.recall for kind, found in lists.items() if found.table.recall is not None}
+        told = [f"recall {recall:.3f} ({kind}s)" for kind, recall in recalls.items()]
+        outcome |= {"cached": not computed, "detail": ", ".join([*computed, *told])}
+        for kind, recall in recalls.items():
+            if recall < RECALL_TARGET:
+                clock.report(Warned(message=_low_recall(needs, kind, recall)))
     return lists
+
+
+def _low_recall(needs: Needs, kind: str, recall: float) -> str:
+    backend = BACKENDS.label_of(needs.config.retrieval.backend)
+    remedy = "more trees or a larger search_k raise it, " if backend == "annoy" else ""
+    return (
+        f"{backend} finds {100 * recall:.1f} % of the true neighbors of {kind}s, less than {100 * RECALL_TARGET:.0f} %: {remedy}"
+        "backend=exact finds all"
+    )
 
 
 def _find_list(
@@ -67,7 +86,8 @@ def _find_list(
     k = retrieval.k if kind == "user" else retrieval.item_k
     stored_rows = caches.known_neighbors(store, list_id)
     if stored_rows is not None:
-        return NeighborList(list_id, _table_from_rows(*stored_rows, k=k))
+        table = _table_from_rows(*stored_rows, k=k)
+        return NeighborList(list_id, replace(table, recall=caches.list_recall(store, list_id)))
     if kind == "user":
         unit, anchors = needs.config.semantics.unit, needs.dataset.anchors
         table = neighbors.user_neighbors(
