@@ -120,12 +120,17 @@ def out() -> Console:
 
 def print_json(document: Any) -> None:
     """Print one JSON document to stdout, indented on a terminal; NaN becomes null."""
+    sys.stdout.write(json_of(document) + "\n")
+
+
+def json_of(document: Any) -> str:
+    """The text that `print_json` prints, without the line break at its end."""
     indent = 2 if sys.stdout.isatty() else None  # indenting costs ten times as much
     try:
         text = json.dumps(document, indent=indent, ensure_ascii=False, default=_number, allow_nan=False)
     except (ValueError, TypeError):
         text = json.dumps(_plain(document), indent=indent, ensure_ascii=False, default=str)
-    sys.stdout.write(json_text(text) + "\n")
+    return json_text(text)
 
 
 def print_done(document: dict[str, Any], text: str, *, json_: bool) -> None:

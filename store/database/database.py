@@ -16,6 +16,15 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from store.database.connection import explain, fetch
+from store.database.person_sql import (
+    Cancel,
+    canceler,
+    last_relation,
+    lock_down,
+    run_sql,
+    stream_sql,
+    told_as_failed,
+)
 from store.errors import QueryFailed, StoreError
 from store.home import Home
 
@@ -26,9 +35,6 @@ PATIENCE_SECONDS = 1.0
 """How long a query waits for running ones to end before it reads the old files with them."""
 OPENINGS = 20
 """Attempts to open files that are replaced meanwhile."""
-Cancel = Callable[[], None]
-"""Cancels a query; any thread may call it."""
-_BATCH_ROWS = 10_000
 
 
 class _Instance:
@@ -102,8 +108,7 @@ class _Instance:
         try:
             vectors = str(self._home.vectors).replace("'", "''")
             connection.execute(f"ATTACH '{vectors}' AS vectors (READ_ONLY)")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
+            lock_down(connection)
         except duckdb.Error as error:
             connection.close()
             raise explain(error, self._home.vectors) from None
@@ -223,8 +228,21 @@ class Store:
         """
         with self._cursor() as cursor:
             if started is not None:
-                started(cursor.interrupt)
+                started(canceler(cursor))
             return run_sql(cursor, query, limit=limit)
+
+    def stream_sql(self, query: str, *, started: Callable[[Cancel], None] | None = None) -> Iterator[pa.Table]:
+        """Rows of a query that a person wrote, some thousands at a time: first a table, with no row where there is none.
+
+        Nothing for a statement without rows. See `user_sql`.
+
+        Raises:
+            QueryFailed: with the database's own words, maybe after the first rows; canceled.
+        """
+        with self._cursor() as cursor:
+            if started is not None:
+                started(canceler(cursor))
+            yield from stream_sql(cursor, query)
 
     def save_sql(self, query: str, path: Path, *, started: Callable[[Cancel], None] | None = None) -> int:
         """Write all rows of a query that a person wrote to a file: .csv, .parquet or .json (one object a line).
@@ -242,14 +260,12 @@ class Store:
 
         with self._cursor() as cursor:
             if started is not None:
-                started(cursor.interrupt)
-            relation = _relation(cursor, query)
-            if relation is None:
-                raise QueryFailed("the statement has no rows to save")
-            try:
+                started(canceler(cursor))
+            with told_as_failed():
+                relation = last_relation(cursor, query)
+                if relation is None:
+                    raise QueryFailed("the statement has no rows to save")
                 return save(relation, path)
-            except duckdb.Error as error:
-                raise _query_failed(error) from None
 
     def save_rows(self, query: str, parameters: Sequence[Any], path: Path, **tables: pa.Table) -> int:
         """Write the rows of one of our own queries (see `table`) to a file, as `save_sql` does; returns their number.
@@ -280,55 +296,6 @@ class Store:
         if self._instance is None:
             raise StoreError("this store is closed", where=str(self.home.database))
         return self._instance.cursor()
-
-
-_REFUSED = {
-    duckdb.StatementType.TRANSACTION: "a query is one transaction already",
-    duckdb.StatementType.DETACH: "other queries of this program need it",
-}
-
-
-def run_sql(connection: duckdb.DuckDBPyConnection, query: str, *, limit: int | None = None) -> pa.Table | None:
-    """Run statements that a person wrote; the rows of the last one, or the first `limit` + 1 of them.
-
-    Raises:
-        QueryFailed: with the database's own words.
-    """
-    relation = _relation(connection, query)
-    try:
-        if relation is None or limit is None:
-            return None if relation is None else relation.to_arrow_table()
-        import pyarrow as pa
-
-        reader, batches, left = relation.to_arrow_reader(_BATCH_ROWS), [], limit + 1
-        for batch in reader:
-            batches.append(batch.slice(0, left))
-            left -= batch.num_rows
-            if left <= 0:
-                break
-        return pa.Table.from_batches(batches, reader.schema)
-    except duckdb.Error as error:
-        raise _query_failed(error) from None
-
-
-def _relation(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation | None:
-    """Run all statements but the last; return the last one, not yet run, or None where it has no rows."""
-    try:
-        for statement in connection.extract_statements(query):
-            if statement.type in _REFUSED:
-                raise QueryFailed(f"{statement.query.strip()!r} is not possible here: {_REFUSED[statement.type]}")
-        return connection.sql(query)
-    except duckdb.Error as error:
-        raise _query_failed(error) from None
-
-
-def _query_failed(error: duckdb.Error) -> QueryFailed:
-    if isinstance(error, duckdb.InterruptException):
-        return QueryFailed("the query was canceled")
-    hint = "Tables and columns: docs/schema.md, or SHOW TABLES and DESCRIBE name."
-    if "read-only" in str(error):
-        hint = "Readers cannot write: `sracl sql --write` publishes a change properly."
-    return QueryFailed(str(error), hint=hint)
 
 
 def _inode(path: Path) -> int | None:

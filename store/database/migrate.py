@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Literal
 
@@ -26,6 +28,9 @@ COMMENT ON COLUMN schema_version.applied_at IS 'When, UTC.';
 """
 
 
+_MADE = re.compile(r"^CREATE (?:OR REPLACE )?(?:TABLE|VIEW) (\w+)", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Migration:
     """One step of a schema's history; it never changes once it is released."""
@@ -43,6 +48,12 @@ def migrations(which: DatabaseName) -> list[Migration]:
             number, name = file.name.removesuffix(".sql").split("_", 1)
             steps.append(Migration(int(number), name, file.read_text("utf-8")))
     return sorted(steps, key=lambda step: step.version)
+
+
+@cache
+def own_names(which: DatabaseName) -> frozenset[str]:
+    """Tables and views that the migrations make, and the record of the migrations."""
+    return frozenset({"schema_version"}.union(*(_MADE.findall(step.sql) for step in migrations(which))))
 
 
 def version_of(connection: duckdb.DuckDBPyConnection) -> int:

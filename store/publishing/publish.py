@@ -23,8 +23,9 @@ import duckdb
 
 from store import queue
 from store.database.connection import explain, fetch_few, open_for_writing
-from store.database.database import reading, run_sql
+from store.database.database import reading
 from store.database.migrate import DatabaseName, migrate, migrations, version_of
+from store.database.person_sql import Cancel, change
 from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.locks import FileLock
@@ -132,18 +133,22 @@ def catch_up(home: Home) -> StoreError | None:
     return None
 
 
-def write_sql(home: Home, query: str) -> Any:
+def write_sql(home: Home, query: str, *, files: bool = False, started: Callable[[Cancel], None] | None = None) -> Any:
     """Run statements that a person wrote on the main database, in one transaction, and publish the result.
+
+    Args:
+        files: statements may read and write files of the machine.
+        started: called with a function that cancels the statements, from any thread; then nothing is changed.
 
     Returns:
         Rows of the last statement as an Arrow table, None where it has none.
 
     Raises:
-        QueryFailed: the database refused a statement; nothing was changed.
+        QueryFailed: the database refused a statement, or it changes what the program needs; nothing was changed.
         StoreBusy: another process writes.
     """
     result: list[Any] = []
-    publish(home, apply=lambda connection: result.append(run_sql(connection, query)))
+    publish(home, apply=lambda connection: result.append(change(connection, query, files=files, started=started)))
     return result[-1]
 
 

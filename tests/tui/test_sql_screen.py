@@ -76,6 +76,7 @@ async def test_rows_are_text_and_null_is_told_apart(home):
         ("COPY runs TO 'x.csv'", "disabled"),
         ("FROM read_csv('/etc/passwd')", "disabled"),
         ("ATTACH 'other.db'", "disabled"),
+        ("UPDATE EXTENSIONS", "StatementType"),
     ],
 )
 async def test_what_is_refused_says_why(home, query, reason):
@@ -86,6 +87,27 @@ async def test_what_is_refused_says_why(home, query, reason):
         assert screen.query_one("#told").has_class("trouble")
         assert not screen.busy
         assert query_history.read(home)[0].failed
+
+
+async def test_values_that_python_cannot_hold_leave_a_screen_that_goes_on(home):
+    app = SraclApp(home)
+    async with drive(app, size=(100, 30)) as pilot:
+        screen = await opened(app, pilot, "FROM test_all_types()")
+        assert "3 rows" in told(app)
+        assert not screen.busy
+        await pilot.press("f4", "enter")
+        assert isinstance(app.screen, TextDialog)
+
+
+async def test_esc_when_the_query_has_just_ended_changes_nothing(home):
+    app = SraclApp(home)
+    async with drive(app, size=(100, 30)) as pilot:
+        screen = await opened(app, pilot, "SELECT 42 AS found")
+        kept: list[object] = []
+        app.library.store().user_sql("SELECT 1", started=kept.append)
+        screen._since, screen._cancel, screen._canceling = 0.0, kept[0], True
+        screen._tick()  # cancels a query whose connection is closed
+        assert app.is_running
 
 
 async def test_a_query_that_takes_too_long_is_canceled(home):

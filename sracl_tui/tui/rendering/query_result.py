@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sracl_tui import formatting
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
+from store.database.person_sql import python_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +31,7 @@ def table_of(table: pa.Table) -> TableData:
         )
         for place, field in enumerate(table.schema)
     ]
-    texts = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
+    texts = [[_cell(value) for value in python_values(column)] for column in table.columns]
     absent = [column.is_null().to_pylist() if column.null_count else None for column in table.columns]
     plain = ("",) * len(columns)
     if any(absent):
@@ -49,7 +50,7 @@ def details(table: pa.Table, place: int) -> str:
     side = max(map(formatting.width, row.column_names), default=0)
     parts = []
     for name, column in zip(row.column_names, row.columns, strict=True):
-        value = formatting.text(_text(column[0].as_py()))
+        value = formatting.text(_text(python_values(column)[0]))
         lines = value.split("\n")
         head = f"{formatting.fit(formatting.line(name), side, right=True)}  "
         parts.append(head + f"\n{' ' * (side + 2)}".join(lines))
@@ -58,7 +59,7 @@ def details(table: pa.Table, place: int) -> str:
 
 def as_tsv(table: pa.Table, place: int) -> str:
     """A row for the clipboard: values with tabs between."""
-    return "\t".join(formatting.line(_text(column[0].as_py())) for column in table.slice(place, 1).columns)
+    return "\t".join(formatting.line(_text(python_values(column)[0])) for column in table.slice(place, 1).columns)
 
 
 def _cell(value: Any) -> str:

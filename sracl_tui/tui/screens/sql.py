@@ -27,7 +27,7 @@ from store.queries.sql_words import SqlWords, sql_words
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from store.database.database import Cancel
+    from store.database.person_sql import Cancel
 
 FIRST = """-- F5 runs it, tab completes names, F2 lists tables
 SELECT name, dataset_name, preset, seed, state, best_epoch, test_hr_20, test_ndcg_20, seconds
@@ -161,6 +161,8 @@ class SqlScreen(BaseScreen):
             data = table_of(table) if table is not None else TableData()
         except StoreError as error:
             self.post_message(self.Failed(_reason(error), query))
+        except Exception as error:  # of any kind: the screen must not stay at work for ever
+            self.post_message(self.Failed(f"{type(error).__name__}: {error}", query))
         else:
             self.post_message(self.Answered(query, table, data, seconds))
 
@@ -309,6 +311,8 @@ class SqlScreen(BaseScreen):
             rows = self.library.store().save_sql(query, path, started=self._keep)
         except StoreError as error:
             self.post_message(self.Failed(_reason(error)))
+        except Exception as error:
+            self.post_message(self.Failed(f"{type(error).__name__}: {error}"))
         else:
             self.post_message(self.Saved(path, rows))
 

@@ -308,15 +308,15 @@ def test_written_sql_tells_the_rows_of_the_time_that_counted(
 ) -> None:
     """Another writer came in between, so that it ran twice."""
     once = [True]
-    run_sql = publishing.run_sql
+    change = publishing.change
 
-    def interrupted(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table | None:
-        found = run_sql(connection, query)
+    def interrupted(connection: duckdb.DuckDBPyConnection, query: str, **options: Any) -> pa.Table | None:
+        found = change(connection, query, **options)
         if once and once.pop():
             spawn("""duckdb.connect(str(home.database)).execute("INSERT INTO prompts VALUES ('theirs', '')")""").done()
         return found
 
-    monkeypatch.setattr(publishing, "run_sql", interrupted)
+    monkeypatch.setattr(publishing, "change", interrupted)
     found = write_sql(home, "INSERT INTO prompts VALUES ('mine', ''); SELECT version FROM prompts ORDER BY 1")
     assert [row["version"] for row in found.to_pylist()] == ["mine", "theirs"]
 
