@@ -46,14 +46,17 @@ class Home:
         return cls(path.expanduser().absolute())
 
     def create(self) -> None:
-        """Make the folders that are missing.
+        """Make the folders that are missing, and in a new home the mark that it has no database yet.
 
         Raises:
             StoreError: the folder cannot be written.
         """
+        new = not (self.runs.exists() or (self.path / "backups").exists() or any(self.path.glob("*.duckdb")))
         try:
             for folder in (self.path, self.runs, self.cache, self.edits):
                 folder.mkdir(parents=True, exist_ok=True)
+            if new:
+                self.unborn.touch()
         except OSError as error:
             raise StoreError(
                 f"this home cannot be made: {error.strerror}",
@@ -68,6 +71,11 @@ class Home:
     @property
     def vectors(self) -> Path:
         return self.path / "vectors.duckdb"
+
+    @property
+    def unborn(self) -> Path:
+        """A file in a home whose first publish has not ended: without it, a database that is not there was lost."""
+        return self.path / ".unborn"
 
     @property
     def runs(self) -> Path:

@@ -15,22 +15,26 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="rich", h
 
 @app.command()
 def check(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """Read every row and every line of the journals and check that they are consistent. Exit code 4 where they are not.
+    """Read every row, every line of the journals with its tables, and the newest backup. Exit code 4 where anything is wrong.
+
+    Also what the database still has, but nothing else could bring back: missing folders of runs, gaps in journals.
 
     \b
     Examples:
       sracl db check
     """
-    from store.maintenance import check_home
+    from store.maintenance.check import check_home
 
     health = check_home(options_and_output.home_of(home))
     if json_:
-        options_and_output.print_json({"ok": not health.problems, **health.__dict__})
+        options_and_output.print_json({"ok": not health.problems, "problems": health.problems, **health.__dict__})
     else:
         for problem in health.problems:
             options_and_output.talk().print(f"✗ {problem}", markup=False, highlight=False)
         text = f"{sum(health.rows.values()):,} rows in {len(health.rows)} tables were read"
         waits = f"; {health.waiting} journals wait to be taken in (sracl db sync)" if health.waiting else ""
+        unguarded = health.unguarded
+        waits += f"; {unguarded} journals of earlier versions carry no checksums" if unguarded else ""
         end = f"{len(health.problems)} problems: sracl db repair" if health.problems else "all is well"
         options_and_output.talk().print(f"{text}{waits}; {end}.", markup=False, highlight=False)
     raise typer.Exit(4 if health.problems else 0)
@@ -38,19 +42,25 @@ def check(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
 
 @app.command()
 def repair(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """Rebuild damaged files from the journals, and datasets from a backup. The damaged files are kept beside the new ones.
+    """Make damaged or missing databases anew, from what can be read of them, the newest backup and the journals.
+
+    No row that can be read is lost: the new file is compared with the old one before it takes its place, and the old one is
+    kept beside it. Exit code 4 where something did not come back, or a journal could not bring its rows back again.
 
     \b
     Examples:
       sracl db repair
     """
-    from store.maintenance import repair_home
+    from store.maintenance.repair import repair_home
 
-    done = repair_home(options_and_output.home_of(home))
+    found = repair_home(options_and_output.home_of(home))
     if json_:
-        options_and_output.print_json({"done": done})
-    for line in done or ["Nothing is damaged; nothing was changed."]:
+        options_and_output.print_json({"done": found.done, "missing": found.missing})
+    for line in found.done or ["No file had to be made anew; nothing was changed."]:
         options_and_output.talk().print(line, markup=False, highlight=False)
+    for line in found.missing:
+        options_and_output.talk().print(f"✗ {line}", markup=False, highlight=False)
+    raise typer.Exit(4 if found.missing else 0)
 
 
 @app.command()
@@ -69,7 +79,7 @@ def backup(
       sracl db backup
       sracl db backup /mnt/nas/sracl-monday
     """
-    from store.maintenance import backup as backed_up
+    from store.maintenance.backups import backup as backed_up
 
     target = backed_up(options_and_output.home_of(home), folder)
     if json_:
@@ -86,7 +96,7 @@ def compact(home: HomeOption = None, json_: JsonOption = False, debug: DebugOpti
     Examples:
       sracl db compact
     """
-    from store.maintenance import compact as compacted
+    from store.maintenance.compacting import compact as compacted
 
     before, after = compacted(options_and_output.home_of(home))
     if json_:
@@ -112,7 +122,7 @@ def sync(
     """
     from store.publishing.publish import publish
 
-    done = publish(options_and_output.home_of(home), wait=wait)
+    done = publish(options_and_output.home_of(home), wait=wait, thorough=True)
     if json_:
         options_and_output.print_json(
             {"events": done.events, "seconds": round(done.seconds, 3), "warnings": done.warnings}

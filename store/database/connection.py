@@ -30,6 +30,25 @@ def open_for_writing(path: Path) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(str(path), config=_WRITING)
 
 
+def open_locked(path: Path) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to a file that may be damaged or somebody else's; it reaches no other file and no setting.
+
+    Raises:
+        duckdb.Error: it is no database, or another process has it open for writing.
+    """
+    locked: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": False,
+        "lock_configuration": True,
+        "python_enable_replacements": False,
+    }
+    return duckdb.connect(str(path), read_only=True, config=locked)
+
+
+def quoted(name: str) -> str:
+    """A name as it stands in SQL, whatever it contains."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
     """The rows of a query as an Arrow table."""
     return connection.sql(query, params=list(parameters)).to_arrow_table()
@@ -59,7 +78,7 @@ def explain(error: duckdb.Error, path: Path) -> StoreError:
         hint = "Look at disk space and permissions. Nothing was changed, and the journals are kept."
     elif any(sign in text for sign in _DAMAGE):
         hint = (
-            "The file is damaged. Move it away, with the .wal beside it if there is one, and run the command again: "
-            "runs, summaries, vectors and neighbor lists come back from the journals; import the datasets again."
+            "The file is damaged. `sracl db repair` brings back what can be read of it, what the newest backup has, and what "
+            "the journals hold, and keeps the damaged file beside the new one."
         )
     return StoreError(text.strip().splitlines()[0], where=str(path), hint=hint)

@@ -173,13 +173,16 @@ class Line:
     """Hash of its table's file."""
 
 
-def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tuple[list[Line], int, list[str]]:
+def read_lines(
+    path: Path, offset: int = 0, *, skip: Collection[str] = (), until: int | None = None
+) -> tuple[list[Line], int, list[str]]:
     """Complete lines of a segment from a byte offset on.
 
     A torn last line, which may still be being written, is left for the next call.
 
     Args:
         skip: names of events that are skipped without being decoded, such as those that carry many texts.
+        until: the byte offset to stop at; None for the end.
 
     Returns:
         The events, the offset behind the last complete line, and a message for each line that could not be read.
@@ -187,7 +190,7 @@ def read_lines(path: Path, offset: int = 0, *, skip: Collection[str] = ()) -> tu
     signs = [f'"event":"{event}"'.encode() for event in skip]
     with path.open("rb") as file:
         file.seek(offset)
-        data = file.read()
+        data = file.read(-1 if until is None else max(until - offset, 0))
     end = data.rfind(b"\n") + 1
     lines: list[Line] = []
     problems: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,25 +54,34 @@ def offsets_of(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], i
     return {(source, segment): position for source, segment, position in rows}
 
 
-def pending_segments(home: Home, offsets: dict[tuple[str, int], int]) -> Iterator[Segment]:
-    """Segments that have grown: of runs in the order of their ids, then of edits."""
+def pending_segments(home: Home, offsets: dict[tuple[str, int], int], *, thorough: bool = False) -> Iterator[Segment]:
+    """Segments that have grown: of runs in the order of their ids, then of edits.
+
+    Args:
+        thorough: list every folder, also where nothing was added to it since the last publish.
+    """
     last: dict[str, int] = {}
     for source, number in offsets:
         last[source] = max(number, last.get(source, 0))
     sources = sorted(entry.name for entry in os.scandir(home.runs) if entry.is_dir())
     runs = str(home.runs)  # as text: a pathlib path for each of ten thousand runs takes longer than its `stat`
+    since = 0.0
+    if not thorough:
+        with suppress(FileNotFoundError):
+            since = home.database.stat().st_mtime
     for source in [*sources, EDITS]:
         folder = str(home.edits) if source == EDITS else f"{runs}/{source}"
-        for number, path, size in _sizes(folder, last.get(source, 0)):
+        for number, path, size in _sizes(folder, last.get(source, 0), since):
             start = offsets.get((source, number), 0)
             if size > start:
                 yield Segment(source, number, Path(path), start)
 
 
-def _sizes(folder: str, last: int) -> list[tuple[int, str, int]]:
+def _sizes(folder: str, last: int, since: float) -> list[tuple[int, str, int]]:
     """Number, path and size in bytes of a folder's segments; those up to number `last` are known to exist.
 
-    Numbers count from 1, so the names are tried in turn: listing ten thousand folders takes three times as long.
+    Numbers count from 1, so the names are tried in turn: listing ten thousand folders takes three times as long. A folder
+    that has changed after `since`, the time of the last publish, is listed: a segment may follow one that was deleted.
     """
     found: list[tuple[int, str, int]] = []
     number = 1
@@ -79,12 +89,21 @@ def _sizes(folder: str, last: int) -> list[tuple[int, str, int]]:
         path = f"{folder}/{_name(number)}"
         if number > last and not os.access(path, os.F_OK):  # cheaper than the exception of `stat`
             break
-        with suppress(FileNotFoundError, NotADirectoryError):
-            found.append((number, path, os.stat(path).st_size))
+        found += _size(number, path)
         number += 1
-    if number == 1:  # the first one was deleted: are there others?
-        return [(segment_number(path), str(path), path.stat().st_size) for path in segments(Path(folder))]
+    with suppress(OSError):
+        if number == 1 or os.stat(folder).st_mtime >= since:
+            return [size for path in segments(Path(folder)) for size in _size(segment_number(path), str(path))]
     return found
+
+
+def _size(number: int, path: str) -> list[tuple[int, str, int]]:
+    """The segment with its size, where it is a plain file: to open a FIFO would never end."""
+    with suppress(OSError):
+        found = os.stat(path)
+        if stat.S_ISREG(found.st_mode):
+            return [(number, path, found.st_size)]
+    return []
 
 
 _name = cache(segment_name)
@@ -92,14 +111,22 @@ _name = cache(segment_name)
 
 def has_lines(segment: Segment) -> bool:
     """Whether a segment has more than a torn last line beyond its start."""
-    return read_lines(segment.path, segment.start)[1] > segment.start
+    with suppress(OSError):
+        return read_lines(segment.path, segment.start)[1] > segment.start
+    return False
 
 
-def read_pending(home: Home, offsets: dict[tuple[str, int], int], warnings: list[str]) -> list[SegmentEvents]:
-    """All new events of the home; messages about lines that cannot be read go to `warnings`."""
+def read_pending(
+    home: Home, offsets: dict[tuple[str, int], int], warnings: list[str], *, thorough: bool = False
+) -> list[SegmentEvents]:
+    """All new events of the home; messages about lines that cannot be read go to `warnings`. Args: as in `pending_segments`."""
     pending: list[SegmentEvents] = []
-    for segment in pending_segments(home, offsets):
-        lines, end, problems = read_lines(segment.path, segment.start)
+    for segment in pending_segments(home, offsets, thorough=thorough):
+        try:
+            lines, end, problems = read_lines(segment.path, segment.start)
+        except OSError as error:  # one run hinders no other
+            warnings.append(f"{segment.path}: cannot be read: {error.strerror}")
+            continue
         warnings += problems
         if end > segment.start:
             pending.append(SegmentEvents(segment.source, segment.number, lines, end))

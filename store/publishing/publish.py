@@ -7,10 +7,7 @@ Whatever fails before the replacing changes nothing, and the journals wait for t
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,13 +25,21 @@ from store.database.migrate import DatabaseName, migrate, migrations, version_of
 from store.database.person_sql import Cancel, change
 from store.errors import StoreBusy, StoreError
 from store.home import Home
-from store.locks import FileLock
 from store.publishing import ingest, liveness
+from store.publishing.birth import birth
+from store.publishing.replacement import (
+    copy_file,
+    discard,
+    path_of,
+    remove_stale,
+    replace_file,
+    run_file_swap,
+    side_lock,
+)
 
 EVERY_SECONDS, TIMES_LAST, AGAIN_SECONDS = 10.0, 45.0, 1.0
 """A run publishes every EVERY_SECONDS, or every TIMES_LAST times the duration of the last publish, whichever is longer: so
 readers are behind by at most 15 seconds or 50 publishes. Where another process publishes, it waits AGAIN_SECONDS."""
-_SCRIPT = Path(__file__).with_name("_file_swap.py")
 Apply = Callable[[duckdb.DuckDBPyConnection], Any]
 """A change of the main database, made inside the transaction of a publish."""
 
@@ -49,13 +54,16 @@ class PublishReport:
     warnings: list[str] = field(default_factory=list)
 
 
-def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0, both: bool = False) -> PublishReport:
+def publish(
+    home: Home, *, apply: Apply | None = None, wait: float = 30.0, both: bool = False, thorough: bool = False
+) -> PublishReport:
     """Ingest every journal and apply a change of our own, in one transaction per file; then replace the files.
 
     Args:
         apply: called with the connection to the copied main database, inside the transaction; called again each time
             that the publish starts over because another process wrote meanwhile.
         both: publish the vectors too, even where no journal has new ones.
+        thorough: look for new segments in every folder, also in those that have not changed since the last publish.
         wait: seconds to wait for another publisher, or for a person's session that has a file open for writing.
 
     Raises:
@@ -64,11 +72,12 @@ def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0, both:
     """
     deadline = time.monotonic() + wait
     home.create()
-    with _side_lock(home, deadline):
+    with side_lock(home, deadline):
         while True:
             started = time.monotonic()
             try:
-                report = _publish_once(home, apply, both=both)
+                with birth(home):
+                    report = _publish_once(home, apply, both=both, thorough=thorough)
                 break
             except StoreBusy:
                 if time.monotonic() > deadline:
@@ -85,7 +94,11 @@ def publish(home: Home, *, apply: Apply | None = None, wait: float = 30.0, both:
 
 
 def create(home: Home) -> None:
-    """Make the database files that are missing, with what the journals hold."""
+    """Make the files of a new home, and a missing vector file, with what the journals hold.
+
+    Raises:
+        StoreError: the main database is missing, and the home is not new.
+    """
     if not home.database.exists() or not home.vectors.exists():
         publish(home)
 
@@ -106,7 +119,7 @@ def upgrade(home: Home) -> None:
         if version > newest[which]:
             raise StoreError(
                 f"this file has schema version {version}; this program knows {newest[which]}",
-                where=str(_path(home, which)),
+                where=str(path_of(home, which)),
                 hint="A newer sracl wrote it: upgrade, or use another --home. Nothing was changed.",
             )
     if found != newest:
@@ -202,17 +215,13 @@ class Publisher:
             self._done(report)
 
 
-def _path(home: Home, which: DatabaseName) -> Path:
-    return home.database if which == "main" else home.vectors
-
-
-def _publish_once(home: Home, apply: Apply | None, *, both: bool) -> PublishReport:
-    _remove_stale(home)
+def _publish_once(home: Home, apply: Apply | None, *, both: bool, thorough: bool) -> PublishReport:
+    remove_stale(home)
     report = PublishReport()
     vectors_lost = not home.vectors.exists()
     with _copy(home, "main") as main:
         offsets = ingest.offsets_of(main)
-        pending = ingest.read_pending(home, offsets, report.warnings)
+        pending = ingest.read_pending(home, offsets, report.warnings, thorough=thorough)
         report.events = sum(len(segment.lines) for segment in pending)
         if both or vectors_lost or ingest.has_vectors(pending):
             every = ingest.read_pending(home, {}, []) if vectors_lost and offsets else pending
@@ -235,10 +244,10 @@ def _publish_once(home: Home, apply: Apply | None, *, both: bool) -> PublishRepo
 @contextmanager
 def _copy(home: Home, which: DatabaseName) -> Iterator[duckdb.DuckDBPyConnection]:
     """A writable, migrated copy of a database, which replaces the published file unless the block raises."""
-    path = _path(home, which)
+    path = path_of(home, which)
     temporary = path.with_name(f"{path.name}.new-{os.getpid()}")
     try:
-        before = _copy_file(path, temporary)
+        before = copy_file(path, temporary)
         connection = open_for_writing(temporary)
         try:
             old = version_of(connection)
@@ -247,99 +256,13 @@ def _copy(home: Home, which: DatabaseName) -> Iterator[duckdb.DuckDBPyConnection
             connection.execute("CHECKPOINT")  # closing does so too, but reports no full disk
         finally:
             connection.close()
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
         if migrated and old > 0:
             _keep_backup(path, before, old)
-        answer = _run_file_swap("replace", path, temporary, json.dumps(before))
-        if not answer["done"]:
-            raise _busy(path, answer["writer"])
-        _sync_folder(path.parent)
+        replace_file(path, temporary, before)
     except duckdb.Error as error:
         raise explain(error, path) from None
     finally:
-        _discard(temporary)
-
-
-def copy_of(home: Home, path: Path, to: Path, *, wait: float = 30.0) -> None:
-    """Copy a published file while the side lock keeps publishers out.
-
-    Raises:
-        StoreBusy: another process writes.
-        StoreError: the copy cannot be written.
-    """
-    with _side_lock(home, time.monotonic() + wait):
-        _copy_file(path, to)
-
-
-@contextmanager
-def replacing(home: Home, which: DatabaseName, *, wait: float = 30.0) -> Iterator[tuple[Path, Path]]:
-    """Paths of a copy of a published file and of the new file to write, which replaces it unless the block raises.
-
-    Raises:
-        StoreBusy: another process writes.
-        StoreError: the disk is full; nothing was changed.
-    """
-    path = _path(home, which)
-    copied = path.with_name(f"{path.name}.new-{os.getpid()}-old")
-    fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
-    with _side_lock(home, time.monotonic() + wait):
-        try:
-            before = _copy_file(path, copied)
-            yield copied, fresh
-            with fresh.open("rb+") as file:
-                os.fsync(file.fileno())
-            answer = _run_file_swap("replace", path, fresh, json.dumps(before))
-            if not answer["done"]:
-                raise _busy(path, answer["writer"])
-            _sync_folder(path.parent)
-        finally:
-            _discard(copied)
-            _discard(fresh)
-
-
-def _copy_file(path: Path, temporary: Path) -> dict[str, Any]:
-    """Copy the published file, where it exists, with the write-ahead log of a session that was killed.
-
-    Returns:
-        Inode, size and time of the file and of its logs, to tell later whether they have changed.
-
-    Raises:
-        StoreBusy: a session has it open for writing.
-    """
-    answer = _run_file_swap("copy", path, temporary)
-    if answer["writer"] is not None or ("" in answer["state"] and not answer["whole"]):
-        raise _busy(path, answer["writer"])
-    return answer["state"]
-
-
-def _busy(path: Path, writer: int | None) -> StoreBusy:
-    if writer is None:
-        return StoreBusy("another process wrote to the file meanwhile", pid=None, where=str(path))
-    return StoreBusy(
-        f"process {writer or 'unknown'} has the file open for writing",
-        pid=writer or None,
-        where=str(path),
-        hint="Publishing waits so that those rows are not lost: close that session. The journals are kept.",
-    )
-
-
-def _run_file_swap(action: str, path: Path, temporary: Path, *more: str) -> dict[str, Any]:
-    import subprocess
-
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", str(_SCRIPT), action, str(path), str(temporary), *more],
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise StoreError(
-            f"copying failed: {reason[0]}",
-            where=str(path),
-            hint="Look at disk space and permissions. Nothing is lost: the journals are kept.",
-        )
-    return json.loads(done.stdout)
+        discard(temporary)
 
 
 def _keep_backup(path: Path, before: dict[str, Any], old: int) -> None:
@@ -351,50 +274,4 @@ def _keep_backup(path: Path, before: dict[str, Any], old: int) -> None:
     except FileExistsError:
         return
     except OSError:  # a file system without hard links
-        _run_file_swap("copy", path, backup)
-
-
-@contextmanager
-def _side_lock(home: Home, deadline: float) -> Iterator[None]:
-    """Keep out all other publishers, of any process and thread, while the block runs."""
-    lock = FileLock(home.path / "publish.lock")
-    try:
-        taken = lock.acquire(wait=deadline - time.monotonic(), poll=0.02)
-    except OSError as error:
-        raise StoreError(f"the store cannot be written: {error.strerror}", where=str(lock.path)) from None
-    if not taken:
-        raise StoreBusy("another process is publishing", pid=None, where=str(lock.path))
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _remove_stale(home: Home) -> None:
-    """Remove what a killed publisher left; we hold the side lock, so no process uses these copies."""
-    for which in ("main", "vectors"):
-        path = _path(home, which)
-        _discard(path.with_name(f"{path.name}.new-"))
-        for left in path.parent.glob(f"{path.name}.wal*.taken-*"):
-            log, inode = str(left).rsplit(".taken-", 1)
-            if path.exists() and path.stat().st_ino == int(inode) and not os.path.exists(log):
-                left.rename(log)  # its file was not replaced
-            else:
-                left.unlink()
-
-
-def _discard(temporary: Path) -> None:
-    """Remove a copy with its logs and its folder of temporary data."""
-    for left in temporary.parent.glob(f"{temporary.name}*"):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+        run_file_swap("copy", path, backup)

@@ -20,7 +20,7 @@ from store.errors import LookupFailed, StoreError
 from store.home import Home
 from store.journal.journal import Journal
 from store.publishing.bundle_reader import FILE, FORMAT, MANIFEST, OPTIONAL, REQUEST, TABLES, read_bundle, refused
-from store.publishing.publish import publish
+from store.publishing.publish import create, publish
 
 
 def export_bundle(store: Store, run_id: str, path: Path) -> dict[str, int]:
@@ -68,6 +68,7 @@ def import_bundle(home: Home, path: Path) -> dict[str, Any]:
     run_id = manifest["run_id"]
     folder = home.run_folder(run_id)
     home.create()
+    create(home)
     if folder.exists():
         raise LookupFailed(f"run {run_id} is in this home already", where=str(path))
     if tables["runs"].column("run_id").to_pylist() != [run_id]:

@@ -22,7 +22,8 @@ from engine.training.trainer import LAST
 from sracl_tui.runs import environment
 from store.home import Home
 from store.journal.journal import read_events
-from store.maintenance import check_home
+from store.maintenance.check import check_home
+from store.maintenance.repair import repair_home
 from store.opening import open_store
 
 from .answers import COMMANDS, TABLES, answer_of, difference, stable
@@ -66,11 +67,12 @@ def test_the_config_hash_of_every_run_is_that_of_its_config(recorded_home) -> No
 
 
 def test_a_home_without_databases_comes_back_from_its_journals(old_home, recorded_home) -> None:
-    for name in ("sracl.duckdb", "vectors.duckdb"):
-        (old_home / name).unlink()
-    with open_store(Home(old_home)):
-        pass
-    assert check_home(Home(old_home)).problems == []
+    for path in old_home.glob("*.duckdb"):
+        path.unlink()
+    told = repair_home(Home(old_home)).missing
+    assert told
+    assert all(text.startswith("dataset ") for text in told), "these stand in no journal"
+    assert check_home(Home(old_home)).problems == told
     for name in ("sracl.duckdb", "vectors.duckdb"):
         _same_rows(old_home / name, recorded_home / name)
 

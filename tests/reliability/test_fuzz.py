@@ -79,6 +79,7 @@ def fuzz_journals(folder: Path, count: int) -> int:
     by, told = random.Random(3), 0
     for round_ in range(max(1, count // 25)):
         home = Home(folder / f"home-{round_}")
+        open_store(home).close()
         for number in range(25):
             run = home.runs / f"run-{number}"
             journal = Journal(run)

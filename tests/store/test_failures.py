@@ -16,6 +16,7 @@ import pytest
 from store.errors import StoreError
 from store.home import Home
 from store.journal.journal import Journal
+from store.maintenance.repair import repair_home
 from store.opening import open_store
 from store.publishing.publish import publish
 
@@ -124,10 +125,13 @@ def test_a_database_that_was_cut_is_explained_and_can_be_made_anew(
     with pytest.raises(StoreError) as caught, open_store(home) as store:
         store.table("FROM filling")
     assert str(home.database) in str(caught.value)
-    assert "Move it away" in str(caught.value)
+    assert "sracl db repair" in str(caught.value)
     with pytest.raises(StoreError):
         publish(home, apply=lambda connection: connection.execute("CREATE TABLE other AS FROM filling"))
     home.database.rename(home.path / "damaged")
+    with pytest.raises(StoreError, match="missing, though this home has 1 journals of runs"):
+        open_store(home)
+    repair_home(home)
     with open_store(home) as store:
         assert len(store.rows("FROM metrics")) == 5
     assert rows("SELECT state FROM runs") == [("killed",)]

@@ -22,7 +22,7 @@ from sracl_tui.studies.library import find_study
 from sracl_tui.studies.running import StudyOptions, run_study
 from store.home import Home
 from store.journal.journal import read_events
-from store.maintenance import repair_home
+from store.maintenance.repair import repair_home
 from store.opening import open_store
 from store.publishing.publish import write_sql
 from store.queries import runs, studies
@@ -179,7 +179,7 @@ def test_what_was_declared_and_judged_survives_a_rebuilt_database(sracl, home, i
         before = studies.last_verdicts(store, "tiny"), studies.first_declarations(store, "tiny")
     assert {row["claim"]: row["verdict"] for row in before[0]}["rank"] == "supported"
     place.database.write_bytes(b"damaged")
-    assert repair_home(place)
+    assert repair_home(place).done
     with open_store(place) as store:
         assert (studies.last_verdicts(store, "tiny"), studies.first_declarations(store, "tiny")) == before
 

@@ -196,6 +196,7 @@ def test_a_log_that_was_taken_in_before_a_kill_is_removed(home: Home, rows: Rows
 def test_a_log_without_its_database_hinders_nobody(home: Home, spawn: Callable[..., Any], rows: Rows) -> None:
     spawn(KILLED_WRITER).end()
     home.database.unlink()
+    home.vectors.unlink()  # a new home, then
     publish(home)
     assert (home.path / "sracl.duckdb.wal.orphan").exists()
     assert rows("SELECT count(*) FROM runs") == [(0,)]
@@ -338,11 +339,11 @@ def test_the_publisher_thread_waits_for_the_crowd_and_counts_only_its_own_work(
     told: list[publishing.PublishReport] = []
     publisher = Publisher(home, done=told.append)
     new_run("one")
-    with publishing._side_lock(home, 0.0):
+    with publishing.side_lock(home, 0.0):
         publisher._publish(wait=0)
     assert publisher.warnings[0].endswith("another process is publishing")
     assert publisher._pause == publishing.AGAIN_SECONDS
-    lock, clock, waited = publishing._side_lock, time.monotonic, [0.0]
+    lock, clock, waited = publishing.side_lock, time.monotonic, [0.0]
 
     @contextmanager
     def crowded(home: Home, deadline: float) -> Iterator[None]:
@@ -350,7 +351,7 @@ def test_the_publisher_thread_waits_for_the_crowd_and_counts_only_its_own_work(
         with lock(home, deadline):
             yield
 
-    monkeypatch.setattr(publishing, "_side_lock", crowded)
+    monkeypatch.setattr(publishing, "side_lock", crowded)
     monkeypatch.setattr(time, "monotonic", lambda: clock() + waited[0])
     publisher._publish(wait=90)
     assert told[0].events > 0

@@ -16,6 +16,7 @@ import pytest
 
 from store.errors import LookupFailed, StoreError
 from store.home import Home
+from store.maintenance.repair import repair_home
 from store.opening import open_store
 from store.publishing import bundle_reader
 from store.publishing.publish import publish
@@ -80,6 +81,7 @@ def test_a_bundle_opens_in_another_home(bundle: Path, home: Home, tmp_path: Path
     with pytest.raises(LookupFailed, match="already"):
         bundle_module.import_bundle(other, bundle)
     other.database.unlink()
+    repair_home(other)
     assert rows_of(other, "SELECT run_id FROM runs") == [("one",)], "it comes back from its journal"
 
 

@@ -1,4 +1,4 @@
-"""Check, repair, backup, compact."""
+"""Check, backup, compact."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import duckdb
 import pytest
 
 from sracl_tui.runs.dataset_access import to_record
-from store import maintenance
 from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.journal.journal import Journal
+from store.maintenance import compacting
+from store.maintenance.backups import backup
+from store.maintenance.check import check_home
+from store.maintenance.repair import Repaired, repair_home
 from store.publishing.publish import publish
 from store.queries import datasets
 
@@ -39,11 +42,11 @@ def filled(home: Home, new_run: NewRun, make_dataset: Callable[..., Any]) -> Hom
 
 
 def test_a_sound_home_is_sound(filled: Home) -> None:
-    health = maintenance.check_home(filled)
+    health = check_home(filled)
     assert health.problems == []
     assert health.rows["runs"] == 1
     assert health.rows["vectors.vectors"] == 0
-    assert maintenance.repair_home(filled) == []
+    assert repair_home(filled) == Repaired()
 
 
 def test_a_check_names_what_does_not_fit(filled: Home) -> None:
@@ -53,7 +56,7 @@ def test_a_check_names_what_does_not_fit(filled: Home) -> None:
     )
     path = filled.runs / "one" / "events-0001.jsonl"
     os.truncate(path, 30)
-    told = "\n".join(maintenance.check_home(filled).problems)
+    told = "\n".join(check_home(filled).problems)
     assert "2 metrics of a run that does not exist" in told
     assert "1 metrics that are stored twice" in told
     assert "interactions of a dataset that does not exist" in told
@@ -61,12 +64,12 @@ def test_a_check_names_what_does_not_fit(filled: Home) -> None:
 
 
 def test_a_backup_can_be_read_and_does_not_overwrite(filled: Home, tmp_path: Path) -> None:
-    target = maintenance.backup(filled, tmp_path / "copy")
+    target = backup(filled, tmp_path / "copy")
     connection = duckdb.connect(str(target / "sracl.duckdb"), read_only=True)
     assert connection.execute("SELECT run_id FROM runs").fetchall() == [("one",)]
     connection.close()
     with pytest.raises(StoreError, match="File exists"):
-        maintenance.backup(filled, tmp_path / "copy")
+        backup(filled, tmp_path / "copy")
 
 
 def test_compacting_gives_room_back_and_keeps_everything_else(filled: Home, rows: Rows, new_run: NewRun) -> None:
@@ -78,7 +81,7 @@ def test_compacting_gives_room_back_and_keeps_everything_else(filled: Home, rows
     )
     publish(filled, apply=lambda c: c.execute("DROP TABLE big"))
     before, results = rows(SCHEMA), rows("FROM run_results")
-    was, now = maintenance.compact(filled)
+    was, now = compacting.compact(filled)
     assert now < was * 0.8
     assert rows(SCHEMA) == before
     assert rows("FROM run_results") == results
@@ -96,26 +99,6 @@ def test_compacting_waits_for_a_person_who_writes(filled: Home, spawn: Callable[
     person = spawn('connection = duckdb.connect(str(home.database)); say("open"); input()')
     person.hears("open")
     with pytest.raises(StoreBusy, match=str(person.pid)):
-        maintenance._compact(filled, "main")
+        compacting._compact(filled, "main")
     person.kill()
-    maintenance._compact(filled, "main")
-
-
-@pytest.mark.parametrize("from_backup", [False, True], ids=["without a backup", "with a backup"])
-@pytest.mark.parametrize("share", [0.0, 0.3])
-def test_a_file_that_was_cut_is_made_anew(filled: Home, rows: Rows, from_backup: bool, share: float) -> None:
-    if from_backup:
-        maintenance.backup(filled)
-    users = rows("SELECT count(*) FROM users")
-    os.truncate(filled.database, int(filled.database.stat().st_size * share))
-    assert maintenance.check_home(filled).problems
-    done = "\n".join(maintenance.repair_home(filled))
-    assert "moved to sracl.damaged-" in done
-    assert maintenance.check_home(filled).problems == []
-    assert rows("SELECT run_id, state FROM runs") == [("one", "finished")]
-    assert rows("SELECT count(*) FROM metrics") == [(1,)]
-    if from_backup:
-        assert "1 datasets came back" in done
-        assert rows("SELECT count(*) FROM users") == users
-    else:
-        assert "import them again" in done
+    compacting._compact(filled, "main")

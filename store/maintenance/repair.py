@@ -1,0 +1,260 @@
+"""Makes damaged databases anew from all that can be read of them, of the newest backup and of the journals.
+
+The new file is built aside under the publishers' lock, compared with what could be read before, run by run, and only then
+renamed into place; the damaged file stays beside it. Whatever dies before the renaming has changed nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from store.database.connection import explain, open_for_writing
+from store.database.migrate import DatabaseName, migrate
+from store.errors import StoreError
+from store.home import Home
+from store.maintenance.check import Health, check_home
+from store.maintenance.sources import Source, open_source
+from store.maintenance.tables import Table
+from store.maintenance.union import LEFT, Union
+from store.publishing import ingest
+from store.publishing.ingest import SegmentEvents, offsets_of, pending_segments
+from store.publishing.publish import publish
+from store.publishing.replacement import LOGS, copy_file, discard, path_of, replace_file, side_lock
+
+_OFFSETS = Table("main", "journal_offsets")
+_RUNS = Table("main", "runs")
+
+
+@dataclass
+class Repaired:
+    """Result of `repair_home`, in sentences."""
+
+    done: list[str] = field(default_factory=list)
+    """What was done; empty where nothing had to be."""
+    missing: list[str] = field(default_factory=list)
+    """What did not come back, and what is still wrong."""
+
+
+def repair_home(home: Home, *, wait: float = 30.0) -> Repaired:
+    """Bring back what is damaged or missing; rows that can be read are never fewer afterwards.
+
+    What a person deleted with SQL stays deleted where the file that says so can be read, or a backup made since.
+
+    Raises:
+        StoreError: the home cannot be written, or a newer version wrote it; nothing was changed.
+        StoreBusy: another process publishes or has a file open for writing; nothing was changed.
+    """
+    home.create()
+    report = Repaired()
+    with side_lock(home, time.monotonic() + wait):
+        health = check_home(home)
+        if health.newer:
+            raise StoreError(health.newer[0], where=str(home.path), hint="Use that version. Nothing was changed.")
+        damaged: list[DatabaseName] = [which for which in ("vectors", "main") if health.files[which]]
+        for which in damaged:
+            try:
+                _make_anew(home, which, report)
+            except OSError as error:
+                raise StoreError(f"cannot be written: {error.strerror}", where=str(home.path)) from None
+    if "main" in damaged or health.waiting:
+        try:
+            taken = publish(home, wait=wait, thorough=True)
+        except StoreError as error:
+            report.missing.append(str(error))
+        else:
+            report.done += [f"{taken.events:,} events of the journals were taken in"] * bool(taken.events)
+    health = check_home(home) if report.done else health
+    report.missing += _left(health)
+    return report
+
+
+def _left(health: Health) -> list[str]:
+    lines = [f"{text}. What the database has of it stays" for texts in health.journals.values() for text in texts]
+    return [*health.files["main"], *health.files["vectors"], *health.content, *lines, *health.backups]
+
+
+def _make_anew(home: Home, which: DatabaseName, report: Repaired) -> None:
+    path = path_of(home, which)
+    fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
+    discard(fresh)
+    try:
+        copied = fresh.with_name(f"{fresh.name}-damaged")
+        before = copy_file(path, copied) if path.is_file() else _logs(path)
+        sources = _sources(home, which, copied, report)
+        with _new_file(fresh, which) as connection:
+            build = _build_main if which == "main" else _build_vectors
+            build(home, connection, sources, fresh, report)
+            connection.execute("CHECKPOINT")
+        kept = _keep(path)
+        replace_file(path, fresh, before)
+        report.done.append(f"{path.name} was made anew" + (f"; the damaged one is kept as {kept}" if kept else ""))
+    except duckdb.Error as error:
+        raise explain(error, path) from None
+    finally:
+        discard(fresh)
+
+
+def _logs(path: Path) -> dict[str, Any]:
+    """The state, as `copy_file` gives it, of logs whose file is missing or is none: the new file must not meet them."""
+    found: dict[str, Any] = {}
+    for suffix in LOGS:
+        with suppress(OSError):
+            seen = os.stat(f"{path}{suffix}")
+            if seen.st_size:
+                found[suffix] = [seen.st_ino, seen.st_size, seen.st_mtime_ns]
+    return found
+
+
+@contextmanager
+def _new_file(path: Path, which: DatabaseName) -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = open_for_writing(path)
+    try:
+        migrate(connection, which)
+        yield connection
+    finally:
+        connection.close()
+
+
+def _sources(home: Home, which: DatabaseName, copied: Path, report: Repaired) -> list[Source | None]:
+    """The damaged file itself, then the newest backup that can be read; None for each that cannot."""
+    path = path_of(home, which)
+    current = open_source(copied, which, str(path)) if copied.exists() else None
+    found = [*home.path.glob(f"backups/*/{path.name}"), *home.path.glob(f"{path.stem}.before-v*.duckdb")]
+    backups = sorted((file for file in found if file.is_file()), key=lambda file: file.stat().st_mtime, reverse=True)
+    for number, file in enumerate(backups):
+        private = copied.with_name(f"{copied.name}-backup-{number}")
+        shutil.copyfile(file, private)
+        backup = open_source(private, which, str(file))
+        if backup is not None and (which == "vectors" or {_OFFSETS, _RUNS} <= backup.whole.keys()):
+            return [current, backup]
+        report.missing.append(f"backup {file} cannot be read, and was not used")
+    return [current, None]
+
+
+def _build_main(
+    home: Home, connection: duckdb.DuckDBPyConnection, sources: list[Source | None], fresh: Path, report: Repaired
+) -> None:
+    """Fill a new main database.
+
+    A file whose offsets can be read is the truth as of these offsets, for every table that can be read in whole; only the
+    others are completed. So what a person deleted stays deleted. Later events are ingested afterwards.
+    """
+    current, backup = sources
+    truth = current if current is not None and _OFFSETS in current.whole else backup if current is None else None
+    journals = _from_journals(home, truth, fresh, report)
+    union = Union(connection, [source for source in (current, backup, journals) if source is not None])
+    for table in union.ours:
+        if truth is not None and table in truth.whole:
+            union.take_all(table, truth)
+            continue
+        if current is not None:
+            union.fill(table, current)
+        union.fill(table, journals, newer=backup)
+        if backup is not None and table != _OFFSETS:
+            union.fill(table, backup, short=True)
+        report.done.append(f"table {table} was put together from {_names(table, (current, journals, backup))}")
+    _take_own_tables(union, truth or current or backup, [current, backup], report)
+    for source in (current, truth):
+        if source is not None:
+            union.check_nothing_lost(source)
+    if truth is not None and truth is not current:
+        report.done.append(f"the rows came from {truth.label}, and from the journals what is newer")
+
+
+def _names(table: Table, sources: tuple[Source | None, ...]) -> str:
+    labels = [source.label for source in sources if source is not None and source.queries(table, "x")]
+    return ", ".join(labels) or "nothing: no copy of it can be read"
+
+
+def _take_own_tables(union: Union, first: Source | None, sources: list[Source | None], report: Repaired) -> None:
+    """Tables and views of a person: of the file that is the truth, else the newest copy of each."""
+    taken = {*union.ours, *LEFT}
+    for source in [first, *sources]:
+        if source is None or (source is not first and first is not None and not first.pieces):
+            continue
+        for table in source.tables():
+            if table not in taken:
+                taken.add(table)
+                if not union.take_own(table, source):
+                    report.missing.append(f"table {table} could not be made again; {source.label} has its rows")
+    if first is not None:
+        report.missing += [f"view {name} could not be made again" for name in union.take_views(first)]
+        lost = [table for table, ranges in first.pieces.items() if not ranges and table not in taken]
+        report.missing += [f"table {table}: no row of it can be read" for table in lost]
+
+
+def _from_journals(home: Home, truth: Source | None, fresh: Path, report: Repaired) -> Source:
+    """A database of the journals alone, up to the offsets of the file that is the truth, else to their ends."""
+    limits: dict[tuple[str, int], int] | None = None
+    if truth is not None:
+        with duckdb.connect(str(truth.path), read_only=True) as connection:
+            limits = offsets_of(connection)
+    path = fresh.with_name(f"{fresh.name}-journals")
+    with _new_file(path, "main") as connection:
+        if truth is None or truth.pieces:
+            warnings: list[str] = []
+            ingest.ingest_events(connection, _events(home, limits), warnings)
+            connection.commit()
+            report.done.append("the journals were ingested again")
+    found = open_source(path, "main", "the journals")
+    if found is None:
+        raise StoreError(
+            "the database that was made of the journals cannot be read: is the disk damaged?", where=str(path)
+        )
+    return found
+
+
+def _events(home: Home, limits: dict[tuple[str, int], int] | None) -> list[SegmentEvents]:
+    """All events of the journals, or those up to the offsets."""
+    found: list[SegmentEvents] = []
+    for part in pending_segments(home, {}, thorough=True):
+        until = None if limits is None else limits.get((part.source, part.number), 0)
+        with suppress(OSError):
+            lines, end, _ = ingest.read_lines(part.path, until=until)
+            found.append(SegmentEvents(part.source, part.number, lines, end))
+    return [segment for segment in found if segment.end]
+
+
+def _build_vectors(
+    home: Home, connection: duckdb.DuckDBPyConnection, sources: list[Source | None], fresh: Path, report: Repaired
+) -> None:
+    """Fill a new file of vectors: they are never deleted, so all that can be read anywhere are united."""
+    found = [source for source in sources if source is not None]
+    warnings: list[str] = []
+    ingest.ingest_vectors(connection, _events(home, None), warnings)
+    union = Union(connection, found)
+    for source in found:
+        for table in union.ours:
+            union.fill(table, source)
+    for source in found:
+        union.check_nothing_lost(source)
+
+
+def _keep(path: Path) -> str | None:
+    """Keep a damaged file, with its log, under another name beside the new one; returns the name."""
+    if not os.path.lexists(path):
+        return None
+    stamp, number = time.strftime("%Y%m%d-%H%M%S", time.gmtime()), 1
+    kept = path.with_name(f"{path.stem}.damaged-{stamp}.duckdb")
+    while os.path.lexists(kept):
+        number += 1
+        kept = path.with_name(f"{path.stem}.damaged-{stamp}-{number}.duckdb")
+    if not path.is_file():
+        path.rename(kept)
+        return kept.name
+    for suffix in ("", ".wal"):
+        if os.path.exists(f"{path}{suffix}"):
+            try:
+                os.link(f"{path}{suffix}", f"{kept}{suffix}")
+            except OSError:  # a file system without hard links
+                shutil.copyfile(f"{path}{suffix}", f"{kept}{suffix}")
+    return kept.name
