@@ -24,8 +24,10 @@ from sracl_tui.runs.stages import neighbors as neighbor_stage
 from sracl_tui.runs.stages.needs import Needs
 from store.journal.journal import read_events
 from store.opening import open_store
+from store.queries.text_search import find_set
 
 if TYPE_CHECKING:
+    from engine.config import Config
     from engine.data.dataset import Dataset
     from engine.methods.semantics import Semantics
     from sracl_tui.runs.jobs.base import JobContext
@@ -47,9 +49,29 @@ def train(context: JobContext) -> None:
     _train(context, trainer)
 
 
+def _with_first_prompt(config: Config, folder: Path, store: Store) -> Config:
+    """The settings of a resumed run, with the version of the summaries that it began with in place of `auto`, the newest one."""
+    if config.semantics.prompt != "auto":
+        return config
+    version = None
+    for _, line in read_events(folder):
+        if line.event == "summary_set_made":
+            version = line.fields["prompt_version"]
+        elif line.event == "lists_used" and version is None:
+            set_id = line.fields.get("user_set_id") or line.fields.get("item_set_id")
+            found = find_set(store, set_id=set_id) if set_id else None
+            version = found["prompt_version"] if found else None
+    if version is None:
+        return config
+    return config.model_copy(update={"semantics": config.semantics.model_copy(update={"prompt": version})})
+
+
 def _semantics(context: JobContext, store: Store, dataset: Dataset) -> Semantics:
     """Vectors and neighbor lists as tensors; the sets and lists they come from are recorded as `lists_used`."""
-    needs = Needs.of(context.request.config, dataset)
+    config = context.request.config
+    if context.resume:
+        config = _with_first_prompt(config, context.recorder.folder, store)
+    needs = Needs.of(config, dataset)
     if not context.request.allow_degraded and not (context.resume and _has_checkpoint(context.recorder.folder)):
         needs.check_texts()
     vectors = semantic_vectors(context, needs, store)
