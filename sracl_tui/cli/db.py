@@ -1,4 +1,4 @@
-"""`sracl db`: check, repair, back up and compact the database files."""
+"""`sracl db`: check, repair, back up, restore and compact the database files."""
 
 from __future__ import annotations
 
@@ -86,6 +86,33 @@ def backup(
         options_and_output.print_json({"folder": str(target)})
     else:
         options_and_output.out().print(str(target), markup=False, highlight=False)
+
+
+@app.command()
+def restore(
+    backup: Annotated[
+        Path, typer.Argument(help="Folder of a backup, or one .duckdb file in the place of the main one.")
+    ],
+    home: HomeOption = None,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Put a backup in the place of the databases, and take in what the journals have beyond it.
+
+    Every row of the backup is read first; the present files are kept beside it.
+
+    \b
+    Examples:
+      sracl db restore ~/.local/share/sracl/backups/20260101-120000
+      sracl db restore sracl.before-v7.duckdb
+    """
+    from store.maintenance.backups import restore as restored
+
+    done = restored(options_and_output.home_of(home), backup.expanduser().absolute())
+    if json_:
+        options_and_output.print_json({"done": done})
+    for line in done:
+        options_and_output.talk().print(line, markup=False, highlight=False)
 
 
 @app.command()

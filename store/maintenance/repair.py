@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -22,13 +21,14 @@ from store.database.migrate import DatabaseName, migrate
 from store.errors import StoreError
 from store.home import Home
 from store.maintenance.check import Health, check_home
+from store.maintenance.placing import logs_of, put_in_place
 from store.maintenance.sources import Source, open_source
 from store.maintenance.tables import Table
 from store.maintenance.union import LEFT, Union
 from store.publishing import ingest
 from store.publishing.ingest import SegmentEvents, offsets_of, pending_segments
 from store.publishing.publish import publish
-from store.publishing.replacement import LOGS, copy_file, discard, path_of, replace_file, side_lock
+from store.publishing.replacement import copy_file, discard, path_of, side_lock
 
 _OFFSETS = Table("main", "journal_offsets")
 _RUNS = Table("main", "runs")
@@ -88,30 +88,18 @@ def _make_anew(home: Home, which: DatabaseName, report: Repaired) -> None:
     discard(fresh)
     try:
         copied = fresh.with_name(f"{fresh.name}-damaged")
-        before = copy_file(path, copied) if path.is_file() else _logs(path)
+        before = copy_file(path, copied) if path.is_file() else logs_of(path)
         sources = _sources(home, which, copied, report)
         with _new_file(fresh, which) as connection:
             build = _build_main if which == "main" else _build_vectors
             build(home, connection, sources, fresh, report)
             connection.execute("CHECKPOINT")
-        kept = _keep(path)
-        replace_file(path, fresh, before)
+        kept = put_in_place(path, fresh, before, "damaged")
         report.done.append(f"{path.name} was made anew" + (f"; the damaged one is kept as {kept}" if kept else ""))
     except duckdb.Error as error:
         raise explain(error, path) from None
     finally:
         discard(fresh)
-
-
-def _logs(path: Path) -> dict[str, Any]:
-    """The state, as `copy_file` gives it, of logs whose file is missing or is none: the new file must not meet them."""
-    found: dict[str, Any] = {}
-    for suffix in LOGS:
-        with suppress(OSError):
-            seen = os.stat(f"{path}{suffix}")
-            if seen.st_size:
-                found[suffix] = [seen.st_ino, seen.st_size, seen.st_mtime_ns]
-    return found
 
 
 @contextmanager
@@ -237,24 +225,3 @@ def _build_vectors(
             union.fill(table, source)
     for source in found:
         union.check_nothing_lost(source)
-
-
-def _keep(path: Path) -> str | None:
-    """Keep a damaged file, with its log, under another name beside the new one; returns the name."""
-    if not os.path.lexists(path):
-        return None
-    stamp, number = time.strftime("%Y%m%d-%H%M%S", time.gmtime()), 1
-    kept = path.with_name(f"{path.stem}.damaged-{stamp}.duckdb")
-    while os.path.lexists(kept):
-        number += 1
-        kept = path.with_name(f"{path.stem}.damaged-{stamp}-{number}.duckdb")
-    if not path.is_file():
-        path.rename(kept)
-        return kept.name
-    for suffix in ("", ".wal"):
-        if os.path.exists(f"{path}{suffix}"):
-            try:
-                os.link(f"{path}{suffix}", f"{kept}{suffix}")
-            except OSError:  # a file system without hard links
-                shutil.copyfile(f"{path}{suffix}", f"{kept}{suffix}")
-    return kept.name

@@ -200,8 +200,8 @@ repair.repair_home(home)
 """
 STEPS = [
     "store.maintenance.repair._take_own_tables.after",
-    "store.maintenance.repair._keep.after",
-    "store.maintenance.repair.replace_file.after",
+    "store.maintenance.placing._keep.after",
+    "store.maintenance.placing.replace_file.after",
     "store.maintenance.repair.publish.before",
 ]
 
