@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine.data.dataset import Dataset, Items
 from engine.data.readers import read_source
 from engine.data.readers.base import Catalog, Coded, Raw, Wanted
+from engine.data.readers.time_formats import format_problem
 from engine.data.readers.times import SECOND
 from engine.errors import DataError
 from engine.events import Report, StageFinished, StageProgress, StageStarted, Warned, ignore
@@ -54,6 +55,16 @@ class ImportOptions:
     """None: title, name."""
     items: Path | None = None
     """File with the items' texts: a table or RecBole's `.item`."""
+    delimiter: str | None = None
+    """One character between the cells of a text table, or `tab`; none takes that of the format."""
+    time_format: str | None = None
+    """`s`, `ms`, `us` or `ns` for Unix times, or a form such as `%d/%m/%Y %H:%M`; none recognizes it."""
+    only: tuple[str, ...] = ()
+    """`COLUMN=VALUE`: rows with these values alone; several values of a column are alternatives."""
+    min_rating: float | None = None
+    """Lowest rating of an interaction; none takes every row, whatever its rating."""
+    bad_rows: Literal["refuse", "drop"] = "refuse"
+    """Whether a bad row refuses the source, or is left out and counted."""
     k_core: int = 0
     """Minimum number of interactions of a user and of an item, applied until every one has it; 0 keeps all."""
     min_length: int = 0
@@ -121,8 +132,8 @@ def import_dataset(
     return dataset, ImportReport(
         source=raw.source,
         format=format,
-        rows_read=len(raw.users.codes),
-        dropped=dropped,
+        rows_read=len(raw.users.codes) + sum(raw.dropped.values()),
+        dropped={**raw.dropped, **dropped},
         warnings=warnings,
         seconds=seconds,
     )
@@ -149,9 +160,15 @@ def check_options(options: ImportOptions) -> None:
     for value, known, flag in (
         (options.duplicates, ("keep", "first", "last"), "--duplicates"),
         (options.ties, ("source", "item", "random"), "--ties"),
+        (options.bad_rows, ("refuse", "drop"), "--bad-rows"),
     ):
         if value not in known:
             raise DataError(f"must be one of {', '.join(known)}, not {value!r}", where=flag)
+    delimiter = wanted_of(options).delimiter
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii()):
+        raise DataError(f"must be one character or `tab`, not {options.delimiter!r}", where="--delimiter")
+    if options.time_format is not None and (why := format_problem(options.time_format)) is not None:
+        raise DataError(why, where="--time-format")
 
 
 def wanted_of(options: ImportOptions) -> Wanted:
@@ -162,11 +179,26 @@ def wanted_of(options: ImportOptions) -> Wanted:
         time=options.time_column,
         title=options.title_column,
         items=options.items,
+        delimiter={"tab": "\t", "\\t": "\t"}.get(options.delimiter or "", options.delimiter),
+        time_format=options.time_format,
+        only=tuple(_column_and_value(text) for text in options.only),
+        min_rating=options.min_rating,
+        drop_bad=options.bad_rows == "drop",
     )
 
 
+def _column_and_value(text: str) -> tuple[str, str]:
+    column, sign, value = text.partition("=")
+    if not sign or not column.strip():
+        raise DataError(f"must be COLUMN=VALUE, not {text!r}", where="--only")
+    return column.strip(), value.strip()
+
+
 def _plain(options: ImportOptions, format: str) -> dict[str, object]:
-    """The options that shape the content, as JSON values."""
+    """The options that shape the content, as JSON values; those that choose rows where they are given."""
+    standard = ImportOptions()
+    chosen = {name: getattr(options, name) for name in ("delimiter", "time_format", "only", "min_rating", "bad_rows")}
+    given = {name: value for name, value in chosen.items() if value != getattr(standard, name)}
     return {
         "format": format,
         "k_core": options.k_core,
@@ -175,6 +207,7 @@ def _plain(options: ImportOptions, format: str) -> dict[str, object]:
         "duplicates": options.duplicates,
         "ties": options.ties,
         "tie_seed": options.tie_seed,
+        **{name: list(value) if isinstance(value, tuple) else value for name, value in given.items()},
     }
 
 

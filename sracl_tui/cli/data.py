@@ -14,9 +14,11 @@ from engine.events import Event, StageProgress
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.fetch import fetch
 from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
-from sracl_tui.services.dataset_import import BY_KEY
+from sracl_tui.services.dataset_import import BY_KEY, first_rows
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, help="Import, fetch, list, show and remove datasets.")
+ROWS = 5
+"""Rows that a dry run prints."""
 NameArgument = Annotated[str, typer.Argument(help="Name or id of a dataset.", metavar="NAME")]
 
 
@@ -36,7 +38,17 @@ def import_(
     duplicates: Annotated[Literal["keep", "first", "last"], typer.Option(help=BY_KEY["duplicates"].help)] = "keep",
     ties: Annotated[Literal["source", "item", "random"], typer.Option(help=BY_KEY["ties"].help)] = "source",
     tie_seed: Annotated[int, typer.Option(min=0, help=BY_KEY["tie_seed"].help)] = 0,
-    dry_run: Annotated[bool, typer.Option(help="Read all of it and print what would be kept; store nothing.")] = False,
+    only: Annotated[list[str] | None, typer.Option(metavar="COLUMN=VALUE", help=BY_KEY["only"].help)] = None,
+    min_rating: Annotated[float | None, typer.Option(help=BY_KEY["min_rating"].help)] = None,
+    bad_rows: Annotated[Literal["refuse", "drop"], typer.Option(help=BY_KEY["bad_rows"].help)] = "refuse",
+    time_format: Annotated[str | None, typer.Option(help=BY_KEY["time_format"].help)] = None,
+    delimiter: Annotated[str | None, typer.Option(help=BY_KEY["delimiter"].help)] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            help="Read all of it, print what would be kept and the first rows as they are read; store nothing."
+        ),
+    ] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -53,6 +65,8 @@ def import_(
       sracl data import ml-1m --name ml --k-core 5
       sracl data import ratings.csv --name ml --k-core 10 --dry-run
       sracl data import Beauty.txt --name beauty --format sequences
+      sracl data import events.csv --name shop --only event=transaction --bad-rows drop
+      sracl data import ratings.csv --name ml --min-rating 4 --delimiter ";" --time-format "%d/%m/%Y %H:%M"
       sracl data import log.parquet --name shop --user-column customer --item-column sku --time-column bought_at
     """
     from engine.data.importing import ImportOptions
@@ -73,6 +87,11 @@ def import_(
         duplicates=duplicates,
         ties=ties,
         tie_seed=tie_seed,
+        only=tuple(only or ()),
+        min_rating=min_rating,
+        bad_rows=bad_rows,
+        time_format=time_format,
+        delimiter=delimiter,
     )
     talk = options_and_output.talk()
     with talk.status("importing") as status:
@@ -85,7 +104,8 @@ def import_(
         return
     if json_:
         counts = {"users": dataset.users, "items": len(dataset.items), "interactions": len(dataset.sequence)}
-        options_and_output.print_json({"name": name, "dataset_id": dataset.dataset_id, **counts, **asdict(report)})
+        head = {"name": name, "dataset_id": dataset.dataset_id, **counts, "rows": first_rows(dataset, ROWS)}
+        options_and_output.print_json(head | asdict(report))
         return
     for warning in report.warnings:
         talk.print(f"warning: {warning}", markup=False, highlight=False)
@@ -97,6 +117,9 @@ def import_(
         markup=False,
         highlight=False,
     )
+    if dry_run:
+        cells = [tuple("" if cell is None else str(cell) for cell in row.values()) for row in first_rows(dataset, ROWS)]
+        options_and_output.out().print(options_and_output.table(("user", "item", "time (UTC)", "title"), cells))
 
 
 def _show_step(status: Status, event: Event) -> None:

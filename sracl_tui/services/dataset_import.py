@@ -7,6 +7,7 @@ reports its steps as JSON lines and can be stopped at any moment: a dataset is s
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import signal
@@ -42,6 +43,10 @@ class Field:
     """For numbers: the smallest one."""
     none: bool = False
     """Whether it may be none."""
+    real: bool = False
+    """For numbers: whether any number will do."""
+    several: bool = False
+    """Whether it holds several values: on the command line the option is repeated, in a form they stand between semicolons."""
 
     @property
     def flag(self) -> str:
@@ -62,6 +67,15 @@ FIELDS = (
     Field("time_column", "Column of the times.", none=True),
     Field("title_column", "Column of the items' titles.", none=True),
     Field("items", "File with the items' texts, for tables.", none=True),
+    Field("only", "Only rows with COLUMN=VALUE; repeatable: values of one column are alternatives.", several=True),
+    Field("min_rating", "Lowest rating that counts as an interaction.", none=True, real=True),
+    Field(
+        "bad_rows",
+        "Bad rows, such as those without a time: refuse the source, or drop and count them.",
+        ("refuse", "drop"),
+    ),
+    Field("time_format", "Form of the times, such as %d/%m/%Y %H:%M; or s, ms, us, ns for Unix times.", none=True),
+    Field("delimiter", "Character between the cells of a text table, or tab.", none=True),
     Field("format", "Format of the file, if it is not recognized.", none=True),
 )
 BY_KEY = {field.key: field for field in FIELDS}
@@ -80,7 +94,11 @@ def parse(key: str, text: str) -> Any:
     Raises:
         ConfigError: it cannot be that.
     """
-    field, text = BY_KEY[key], text.strip()
+    field, text = BY_KEY[key], text if key == "delimiter" and text.isspace() else text.strip()
+    if field.several:
+        return tuple(part.strip() for part in text.split(";") if part.strip())
+    if field.real and text.lower() not in ("", "none"):
+        return _real(key, text)
     if field.none and text.lower() in ("", "none"):
         return None
     if not text:
@@ -92,6 +110,21 @@ def parse(key: str, text: str) -> Any:
     if not text.isascii() or not text.isdigit() or int(text) < field.least:
         raise ConfigError(f"must be a whole number of at least {field.least}, not {text!r}", where=key)
     return int(text)
+
+
+def _real(key: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(f"must be a number, not {text!r}", where=key)
+    return value
+
+
+def text_of(key: str, value: Any) -> str:
+    """A value as it is typed for `parse`."""
+    return "" if value is None else "; ".join(value) if BY_KEY[key].several else str(value)
 
 
 def place_of(error: EngineError | StoreError) -> str | None:
@@ -122,7 +155,8 @@ def command_of(path: Path, name: str, options: ImportOptions) -> str:
     for field in FIELDS[1:]:
         value = getattr(options, field.key)
         if value != getattr(standard, field.key):
-            words += [field.flag, str(value)]
+            for one in value if field.several else (value,):
+                words += [field.flag, str(one)]
     return shlex.join(words)
 
 
@@ -149,6 +183,28 @@ def import_into(
         report(StageProgress(stage=STAGE, done=STEPS - 1, total=STEPS, detail="storing"))
         datasets.add(home, to_record(dataset, text))
     return dataset, text
+
+
+def first_rows(dataset: Dataset, count: int) -> list[dict[str, str | None]]:
+    """The first interactions as they were read: user, item, time in UTC, title; None for a time that nobody knows."""
+    from datetime import UTC, datetime, timedelta
+
+    rows: list[dict[str, str | None]] = []
+    lengths = dataset.offsets[1:] - dataset.offsets[:-1]
+    owners = [user for user, length in enumerate(lengths[:count].tolist()) for _ in range(length)]
+    for place, user in enumerate(owners[:count]):
+        item, time = int(dataset.sequence[place]) - 1, None
+        if dataset.timestamps is not None:
+            beyond = 0 if dataset.microseconds is None else int(dataset.microseconds[place])
+            moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+                seconds=int(dataset.timestamps[place]), microseconds=beyond
+            )
+            time = moment.replace(tzinfo=None).isoformat(" ")
+        title = dataset.items.titles[item]
+        rows.append(
+            {"user": dataset.user_raw_ids[user], "item": dataset.items.raw_ids[item], "time": time, "title": title}
+        )
+    return rows
 
 
 @dataclass(frozen=True)
@@ -244,7 +300,8 @@ def main() -> None:
     from engine.data.importing import ImportOptions
 
     request = json.load(sys.stdin)
-    options = request["options"] | {"items": Path(request["options"]["items"]) if request["options"]["items"] else None}
+    items, only = request["options"]["items"], tuple(request["options"]["only"])
+    options = request["options"] | {"items": Path(items) if items else None, "only": only}
     home = Home(Path(request["home"])) if request["home"] else None
     try:
         dataset, text = import_into(

@@ -106,7 +106,7 @@ class Draft:
         value = self.values[key]
         if key == "items" and value is None and self.found is not None:
             value = self.found.items_candidate
-        return "" if value is None else str(value)
+        return dataset_import.text_of(key, value)
 
     def choices(self, key: str) -> list[str]:
         """Values to choose from, where they are known; an empty text stands for none."""

@@ -52,6 +52,12 @@ def test_every_option_of_the_engine_can_be_set():
         ("items", "x/y.csv", Path("x/y.csv")),
         ("user_column", "who", "who"),
         ("name", "日本 [red]", "日本 [red]"),
+        ("only", "event=buy; kind = 1;", ("event=buy", "kind = 1")),
+        ("only", "", ()),
+        ("min_rating", "3.5", 3.5),
+        ("min_rating", "none", None),
+        ("delimiter", " ", " "),
+        ("bad_rows", "drop", "drop"),
     ],
 )
 def test_what_is_typed_is_read(key, text, value):

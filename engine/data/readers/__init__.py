@@ -80,6 +80,9 @@ def locate(path: Path, *, format: str | None, wanted: Wanted) -> Source:
     reader, file = _choose(path, allowed, wanted) if folder else (_reader_of(path, allowed, wanted), path)
     if format is None and (doubt := reader.ambiguity(file)) is not None:
         raise doubt
+    for choice, flag in wanted.choices.items():
+        if choice not in reader.choices:
+            raise DataError(f"the format {reader.name} does not take it", where=flag, hint="Leave it out.")
     if not folder:
         return Source(reader, file, wanted)
     if wanted.items is not None:

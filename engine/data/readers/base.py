@@ -39,6 +39,24 @@ class Wanted:
     title: str | None = None
     items: Path | None = None
     """File with the items' texts."""
+    delimiter: str | None = None
+    """One character between the cells; none takes that of the format."""
+    time_format: str | None = None
+    """`s`, `ms`, `us` or `ns` for Unix times, or a form such as `%d/%m/%Y`; none recognizes it."""
+    only: tuple[tuple[str, str], ...] = ()
+    """Columns and the values that rows must have; several values of one column are alternatives."""
+    min_rating: float | None = None
+    """The lowest rating of an interaction."""
+    drop_bad: bool = False
+    """Whether bad rows are left out and counted, instead of being an error."""
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Those of the last five that are given, each with its flag."""
+        flags = ("--delimiter", "--time-format", "--only", "--min-rating", "--bad-rows")
+        given = (self.delimiter, self.time_format, self.only or None, self.min_rating, self.drop_bad or None)
+        names = ("delimiter", "time_format", "only", "min_rating", "drop_bad")
+        return {name: flag for name, flag, value in zip(names, flags, given, strict=True) if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +121,12 @@ class Raw:
     """(N,) microseconds since 1970; none where only the order of the rows is known."""
     catalog: Catalog | None = None
     warnings: list[str] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Rows that were left out, by reason."""
+
+
+ROW_CHOICES = frozenset({"time_format", "only", "min_rating", "drop_bad"})
+"""Choices of a reader whose rows have columns."""
 
 
 class Reader(ABC):
@@ -116,6 +140,8 @@ class Reader(ABC):
     """Whether it is one publisher's format, recognized by its field names: such a file takes precedence in a folder."""
     exclusive: bool = False
     """Whether only this reader may read files with `suffixes`; their texts come from the file that belongs to them."""
+    choices: frozenset[str] = frozenset()
+    """Of `Wanted.choices`, those that it follows; others are refused before it reads."""
 
     @abstractmethod
     def recognizes(self, path: Path, wanted: Wanted) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,17 @@ from numpy.typing import NDArray
 from engine.data.readers.base import USUAL_ITEM, USUAL_TIME, USUAL_TITLE, USUAL_USER, Head, Roles, Wanted
 from engine.data.readers.text import HEAD_BYTES, read_text, split_header
 from engine.errors import DataError
+
+
+class BadRows(DataError):
+    """Some rows of a table are bad; which ones, so that they can be left out."""
+
+    def __init__(self, message: str, *, where: str, hint: str | None, path: Path, rows: NDArray[np.bool_]) -> None:
+        """Args: rows: (N,) mask of the bad ones."""
+        super().__init__(message, where=where, hint=hint)
+        self.path, self.rows = path, rows
+        self.first = message.partition(" such rows in all)")[0].rpartition(" (")[0] if rows.sum() > 1 else message
+        """What is wrong with the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +44,20 @@ class Grid:
     """File and line of a row, from 0."""
     head: str
     """File and line of the names."""
+    malformed: int = 0
+    """Rows that were left out as they have too few or too many cells."""
+    malformed_first: str = ""
+    """What is wrong with the first of them."""
+
+    def kept(self, mask: NDArray[np.bool_]) -> Grid:
+        """The rows of a mask (N,) alone; their places in the file stay known."""
+        rows, chosen = np.flatnonzero(mask), pa.array(mask)
+        return replace(
+            self,
+            rows=len(rows),
+            column=lambda name: self.column(name).filter(chosen),
+            where=lambda row: self.where(int(rows[row])),
+        )
 
     def pick(self, named: str | None, usual: tuple[str, ...], flag: str) -> str | None:
         """The column that the user named, else the first with a usual name; none where neither exists.
@@ -100,11 +125,12 @@ class Grid:
         """The columns in words."""
         return f"its columns are {', '.join(self.names)}"
 
-    def bad_rows(self, bad: NDArray[np.bool_], problem: Callable[[int], str], hint: str | None = None) -> DataError:
+    def bad_rows(self, bad: NDArray[np.bool_], problem: Callable[[int], str], hint: str | None = None) -> BadRows:
         """The error about invalid rows, from a mask of the rows: line and problem of the first, and their number."""
-        return many_bad(
-            int(bad.sum()), where=self.where(int(bad.argmax())), problem=problem(int(bad.argmax())), hint=hint
-        )
+        first = int(bad.argmax())
+        error = many_bad(int(bad.sum()), where=self.where(first), problem=problem(first))
+        hint = f"{hint or ''} `--bad-rows drop` leaves such rows out and counts them.".strip()
+        return BadRows(error.message, where=self.where(first), hint=hint, path=self.path, rows=bad)
 
 
 def many_bad(count: int, *, where: str, problem: str, hint: str | None = None) -> DataError:
@@ -113,11 +139,12 @@ def many_bad(count: int, *, where: str, problem: str, hint: str | None = None) -
     return DataError(f"{problem}{more}", where=where, hint=hint)
 
 
-def read_delimited(path: Path, delimiter: str, *, quoting: bool) -> Grid:
+def read_delimited(path: Path, delimiter: str, *, quoting: bool, drop_bad: bool = False) -> Grid:
     """A text file whose first line names the columns; every column is text.
 
     Args:
         quoting: whether a cell may stand in double quotes and then hold delimiters and line breaks.
+        drop_bad: leave out rows with too few or too many cells, instead of raising.
 
     Raises:
         DataError: the text cannot be read, has no rows, or has rows with too few or too many cells.
@@ -130,14 +157,17 @@ def read_delimited(path: Path, delimiter: str, *, quoting: bool) -> Grid:
     body = data[begin:]
     if not body.strip():
         raise DataError("there is a line with column names and nothing below it", where=str(path))
-    return grid_of(path, body, names, delimiter, quoting=quoting, first=head_line + 1)
+    return grid_of(path, body, names, delimiter, quoting=quoting, first=head_line + 1, drop_bad=drop_bad)
 
 
-def grid_of(path: Path, body: bytes, names: list[str], delimiter: str, *, quoting: bool, first: int) -> Grid:
+def grid_of(
+    path: Path, body: bytes, names: list[str], delimiter: str, *, quoting: bool, first: int, drop_bad: bool = False
+) -> Grid:
     """Lines of text, in UTF-8, as a table.
 
     Args:
         first: number of the first line.
+        drop_bad: as for `read_delimited`.
 
     Raises:
         DataError: rows have too few or too many cells.
@@ -146,8 +176,9 @@ def grid_of(path: Path, body: bytes, names: list[str], delimiter: str, *, quotin
     table, wrong = _parse(lines)
     if quoting and b'"' in body:
         lines.check_quotes(table.num_rows)
-    if wrong:
-        raise lines.wrong_width(wrong)
+    error = lines.wrong_width(wrong) if wrong else None
+    if error is not None and (not drop_bad or not table.num_rows):
+        raise error
     return Grid(
         path=path,
         names=names,
@@ -155,6 +186,8 @@ def grid_of(path: Path, body: bytes, names: list[str], delimiter: str, *, quotin
         column=lambda name: table.column(names.index(name)),
         where=lines.where,
         head=f"{path}:{max(1, first - 1)}",
+        malformed=wrong,
+        malformed_first="" if error is None else f"{error.where}: {error.message.partition(' (')[0]}",
     )
 
 
@@ -234,7 +267,8 @@ class _Lines:
     width: int
 
     def where(self, row: int) -> str:
-        place = next((line for number, (line, _) in enumerate(self._records()) if number == row), self.first)
+        whole = (line for line, cells in self._records() if cells == self.width)
+        place = next((line for number, line in enumerate(whole) if number == row), self.first)
         return f"{self.path}:{place}"
 
     def wrong_width(self, count: int) -> DataError:
@@ -246,6 +280,7 @@ class _Lines:
             count,
             where=f"{self.path}:{line}",
             problem=f"{cells} {'field' if cells == 1 else 'fields'} where {who} {self.width}",
+            hint="`--bad-rows drop` leaves such rows out and counts them.",
         )
 
     def check_quotes(self, rows: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.data.readers.base import (
+    ROW_CHOICES,
     USUAL_ITEM,
     USUAL_TIME,
     USUAL_USER,
@@ -31,6 +32,7 @@ from engine.data.readers.grid import Grid, names_only
 from engine.data.readers.json_items import read_json_items
 from engine.data.readers.json_rows import PARSE_ERRORS, parse, rows_of
 from engine.data.readers.lines import Lines
+from engine.data.readers.selection import needed_columns, read_rows
 from engine.data.readers.text import suffix_of
 from engine.data.readers.times import times_of
 from engine.errors import DataError
@@ -76,6 +78,7 @@ class JsonLines(Reader):
     """Reads interactions with the field names of a profile."""
 
     suffixes: tuple[str, ...] = SUFFIXES
+    choices = ROW_CHOICES
     profile: ClassVar[Profile]
 
     def __init__(self) -> None:
@@ -104,10 +107,15 @@ class JsonLines(Reader):
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
         roles = self._roles(path, wanted)
-        grid, lines = _columns(path, roles)
+        further = needed_columns(list(_begun(path)), wanted)
+        grid, lines = _columns(path, roles, further, drop_bad=wanted.drop_bad)
+        raw = read_rows(grid, wanted, lambda grid: self._read(path, grid, roles, wanted))
+        return replace(raw, warnings=[*lines.warnings, *raw.warnings])
+
+    def _read(self, path: Path, grid: Grid, roles: Roles, wanted: Wanted) -> Raw:
         users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
-        times, warnings = times_of(grid, roles.time)
-        warnings = [*lines.warnings, *warnings, *repeats(path, users, items, times)]
+        times, warnings = times_of(grid, roles.time, wanted.time_format)
+        warnings = [*warnings, *repeats(path, users, items, times)]
         items_file = None if wanted.items is not None else self._items_file(path)
         catalog = None if items_file is None else read_json_items(items_file, wanted, only=set(items.values))
         return Raw(source=str(path), users=users, items=items, times=times, catalog=catalog, warnings=warnings)
@@ -207,9 +215,10 @@ def _cell(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _columns(path: Path, roles: Roles) -> tuple[Grid, Lines]:
-    """The columns of ids and times as text."""
-    names = [name for name in (roles.user, roles.item, roles.time) if name is not None]
+def _columns(path: Path, roles: Roles, further: list[str], *, drop_bad: bool) -> tuple[Grid, Lines]:
+    """The columns of ids and times as text, and further ones."""
+    named = dict.fromkeys((roles.user, roles.item, roles.time, *further))
+    names = [name for name in named if name is not None]
     lines = Lines(path)
     chunks: dict[str, list[pa.Array]] = {name: [] for name in names}
     cells: dict[str, list[str]] = {name: [] for name in names}
@@ -224,7 +233,7 @@ def _columns(path: Path, roles: Roles) -> tuple[Grid, Lines]:
         place.clear()
 
     takers = [(name, cells[name].append) for name in names]
-    for number, row in rows_of(path, lines):
+    for number, row in rows_of(path, lines, drop_bad=drop_bad):
         for name, take in takers:
             value = row.get(name)
             take(value if type(value) is str else _plain(value))
@@ -240,6 +249,8 @@ def _columns(path: Path, roles: Roles) -> tuple[Grid, Lines]:
         column=lambda name: pa.chunked_array(chunks[name], pa.string()),
         where=lambda row: f"{path}:{numbers[row]}",
         head=f"{path}:1",
+        malformed=lines.bad,
+        malformed_first=lines.bad_first,
     ), lines
 
 

@@ -40,8 +40,8 @@ def _whole(tree: Any) -> Any:
     return [_whole(value) for value in tree] if isinstance(tree, list) else tree
 
 
-def rows_of(path: Path, lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and object of each line; where lines hold none, raises after the last line.
+def rows_of(path: Path, lines: Lines, *, drop_bad: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and object of each line; where lines hold none, raises after the last line or, with `drop_bad`, counts them.
 
     Raises:
         DataError: with the first such line and how many there are.
@@ -61,7 +61,9 @@ def rows_of(path: Path, lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
             first, problem = (number, wrong) if bad == 1 else (first, problem)
         if bad and not given and number >= 1000:  # no such file at all
             break
-    if bad:
+    if bad and given and drop_bad:
+        lines.bad, lines.bad_first = bad, f"{path}:{first}: {problem}"
+    elif bad:
         raise many_bad(bad, where=f"{path}:{first}", problem=problem, hint=_HINT)
 
 

@@ -29,6 +29,10 @@ class Lines:
     """Lines so far that were not UTF-8."""
     read: int = 0
     """Unpacked bytes so far."""
+    bad: int = 0
+    """Lines that were left out."""
+    bad_first: str = ""
+    """What is wrong with the first of them."""
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         """Number from 1 and text of each line.

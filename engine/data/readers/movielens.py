@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from engine.data.readers.base import Catalog, Head, Raw, Reader, Roles, Wanted
+from engine.data.readers.base import ROW_CHOICES, Catalog, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.catalog import item_file
 from engine.data.readers.columns import as_text, ids_of, pc, repeats
 from engine.data.readers.grid import Grid, grid_of, head_of, names_only, read_delimited
 from engine.data.readers.lines import mended, mended_warning
+from engine.data.readers.selection import read_rows
 from engine.data.readers.text import HEAD_BYTES, first_line, read_bytes
 from engine.data.readers.times import times_of
 from engine.errors import DataError
@@ -110,6 +111,7 @@ class MovieLens(Reader):
     name = "movielens"
     suffixes: tuple[str, ...] = (".csv", ".data", ".dat")
     published = True
+    choices = ROW_CHOICES
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         named = {name for name in (wanted.user, wanted.item, wanted.time) if name is not None}
@@ -125,13 +127,20 @@ class MovieLens(Reader):
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
         form = _needed(path)
-        grid, warnings = (
-            _grid(path, form.delimiter, NAMES) if form.columns else (read_delimited(path, ",", quoting=True), [])
+        drop = wanted.drop_bad
+        grid, told = (
+            _grid(path, form.delimiter, NAMES, drop_bad=drop)
+            if form.columns
+            else (read_delimited(path, ",", quoting=True, drop_bad=drop), list[str]())
         )
+        raw = read_rows(grid, wanted, lambda grid: self._read(path, grid, wanted, form))
+        return replace(raw, warnings=[*told, *raw.warnings])
+
+    def _read(self, path: Path, grid: Grid, wanted: Wanted, form: Form) -> Raw:
         for name in ("userId", "movieId", "timestamp"):
             grid.need(name, (), "--format")
         users, items = ids_of(grid, "userId", "user"), ids_of(grid, "movieId", "item")
-        times, time_warnings = times_of(grid, "timestamp")
+        times, time_warnings = times_of(grid, "timestamp", wanted.time_format)
         if times is not None and (times < FIRST).any():
             raise grid.bad_rows(
                 times < FIRST, lambda row: f"the time (timestamp) {grid.column('timestamp')[row]} is before MovieLens"
@@ -143,7 +152,7 @@ class MovieLens(Reader):
             items=items,
             times=times,
             catalog=None if items_file is None else _read_movies(items_file),
-            warnings=[*warnings, *time_warnings, *repeats(path, users, items, times)],
+            warnings=[*time_warnings, *repeats(path, users, items, times)],
         )
 
     def reads_items(self, path: Path) -> bool:
@@ -212,12 +221,12 @@ def _flagged(grid: Grid) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(genres, pa.string())])
 
 
-def _grid(path: Path, delimiter: str, names: list[str]) -> tuple[Grid, list[str]]:
+def _grid(path: Path, delimiter: str, names: list[str], *, drop_bad: bool = False) -> tuple[Grid, list[str]]:
     """Lines without column names as a table, and a warning about those in another encoding."""
     data, count = mended(read_bytes(path))
     if len(delimiter) > 1:
         data, delimiter = data.replace(delimiter.encode(), _UNIT.encode()), _UNIT
-    return grid_of(path, data, names, delimiter, quoting=False, first=1), mended_warning(path, count)
+    return grid_of(path, data, names, delimiter, quoting=False, first=1, drop_bad=drop_bad), mended_warning(path, count)
 
 
 def _head(path: Path, delimiter: str, names: list[str], count: int) -> Head:

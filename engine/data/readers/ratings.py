@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from engine.data.readers.base import Head, Raw, Reader, Roles, Wanted
+from engine.data.readers.base import ROW_CHOICES, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.columns import ids_of, repeats
 from engine.data.readers.grid import Grid, grid_of
+from engine.data.readers.selection import read_rows
 from engine.data.readers.text import HEAD_BYTES, first_line, read_text
 from engine.data.readers.times import times_of
 from engine.errors import DataError
@@ -26,6 +27,7 @@ class Ratings(Reader):
 
     name = "ratings"
     suffixes: tuple[str, ...] = ()
+    choices = ROW_CHOICES
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         return False
@@ -39,17 +41,16 @@ class Ratings(Reader):
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
         names = _names(path)
-        grid: Grid = grid_of(path, _tabs(read_text(path)), names, "\t", quoting=False, first=1)
-        users, items = ids_of(grid, "user", "user"), ids_of(grid, "item", "item")
-        times, warnings = times_of(grid, _roles(names).time)
-        warnings = ["ratings are not read: every line is an interaction", *warnings]
-        return Raw(
-            source=str(path),
-            users=users,
-            items=items,
-            times=times,
-            warnings=[*warnings, *repeats(path, users, items, times)],
-        )
+        data = _tabs(read_text(path))
+        grid: Grid = grid_of(path, data, names, "\t", quoting=False, first=1, drop_bad=wanted.drop_bad)
+
+        def take(grid: Grid) -> Raw:
+            users, items = ids_of(grid, "user", "user"), ids_of(grid, "item", "item")
+            times, warnings = times_of(grid, _roles(names).time, wanted.time_format)
+            warnings = [*warnings, *repeats(path, users, items, times)]
+            return Raw(source=str(path), users=users, items=items, times=times, warnings=warnings)
+
+        return read_rows(grid, wanted, take)
 
 
 def _tabs(data: bytes) -> bytes:

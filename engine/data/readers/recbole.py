@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, Catalog, Head, Raw, Reader, Wanted
+from engine.data.readers.base import ROW_CHOICES, USUAL_ITEM, USUAL_TITLE, Catalog, Head, Raw, Reader, Wanted
 from engine.data.readers.catalog import item_file
 from engine.data.readers.columns import ids_of, repeats
 from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
 from engine.data.readers.ownership import refuse_headers, refuse_histories
+from engine.data.readers.selection import read_rows
 from engine.data.readers.text import first_line, stem_of, suffix_of
 from engine.data.readers.times import times_of
 from engine.errors import DataError
@@ -23,26 +24,31 @@ class RecBole(Reader):
     name = "recbole"
     suffixes: tuple[str, ...] = (".inter",)
     exclusive = True
+    choices = ROW_CHOICES | {"delimiter"}
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
-        return suffix_of(path) not in (".item", ".user") and is_atomic(path)
+        return suffix_of(path) not in (".item", ".user") and is_atomic(path, wanted.delimiter or "\t")
 
     def head(self, path: Path, wanted: Wanted, count: int) -> Head:
-        head = head_of(path, "\t", quoting=False, count=count)
+        head = head_of(path, wanted.delimiter or "\t", quoting=False, count=count)
         names = _typed(names_only(path, head.names)).names
         roles = names_only(path, names).roles(_untyped(wanted))
         items = None if wanted.items is not None else _items_file(path)
         return replace(head, names=names, roles=replace(roles, title=None), items=items)
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
-        grid = untyped_columns(path)
-        roles = grid.roles(_untyped(wanted))
+        grid = untyped_columns(path, wanted.delimiter or "\t", drop_bad=wanted.drop_bad)
+        wanted = _untyped(wanted)
+        return read_rows(grid, wanted, lambda grid: self._read(path, grid, wanted))
+
+    def _read(self, path: Path, grid: Grid, wanted: Wanted) -> Raw:
+        roles = grid.roles(wanted)
         users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
         refuse_headers(grid, roles, users, items)
         for name in grid.names:
             if name not in (roles.user, roles.item, roles.time):
                 refuse_histories(grid, name, items)
-        times, warnings = times_of(grid, roles.time)
+        times, warnings = times_of(grid, roles.time, wanted.time_format)
         items_file = None if wanted.items is not None else _items_file(path)
         return Raw(
             source=str(path),
@@ -68,24 +74,26 @@ class RecBole(Reader):
         return item_file(grid, item, title)
 
 
-def is_atomic(path: Path) -> bool:
+def is_atomic(path: Path, delimiter: str = "\t") -> bool:
     """Whether a file's first line is a header of `name:type`."""
-    cells = [cell.strip().rpartition(":") for cell in first_line(path).split("\t")]
+    cells = [cell.strip().rpartition(":") for cell in first_line(path).split(delimiter)]
     return all(name and kind in TYPES for name, _, kind in cells)
 
 
-def untyped_columns(path: Path) -> Grid:
-    """The columns of an atomic file by name alone.
+def untyped_columns(path: Path, delimiter: str = "\t", *, drop_bad: bool = False) -> Grid:
+    """The columns of an atomic file by name alone; `drop_bad` as for `read_delimited`.
 
     Raises:
         DataError: it cannot be read, or a header cell is not `name:type`.
     """
-    return _typed(read_delimited(path, "\t", quoting=False))
+    return _typed(read_delimited(path, delimiter, quoting=False, drop_bad=drop_bad))
 
 
 def _untyped(wanted: Wanted) -> Wanted:
     """The named columns without types, and without a title: titles are in the `.item` file."""
-    return replace(wanted, user=_plain(wanted.user), item=_plain(wanted.item), time=_plain(wanted.time), title=None)
+    only = tuple((_plain(column) or column, value) for column, value in wanted.only)
+    user, item, time = _plain(wanted.user), _plain(wanted.item), _plain(wanted.time)
+    return replace(wanted, user=user, item=item, time=time, title=None, only=only)
 
 
 def _plain(column: str | None) -> str | None:

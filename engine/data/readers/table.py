@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from engine.data.readers.base import (
+    ROW_CHOICES,
     USUAL_ITEM,
     USUAL_TITLE,
     USUAL_USER,
@@ -27,6 +28,7 @@ from engine.data.readers.catalog import ITEM_FIELDS, catalog_of, item_file
 from engine.data.readers.columns import as_text, ids_of, repeats
 from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
 from engine.data.readers.ownership import refuse_headers, refuse_histories, variation, why_not_of_items
+from engine.data.readers.selection import read_rows
 from engine.data.readers.text import first_line, suffix_of
 from engine.data.readers.times import looks_like_times, times_of
 from engine.errors import DataError
@@ -38,12 +40,14 @@ _TIME_NAME = re.compile(r"time|date|(^|_)(ts|dt|at|when)(_|$)", re.IGNORECASE)
 class Table(Reader):
     """What the three have in common; a title column in the interactions' own rows gives the item texts."""
 
+    choices = ROW_CHOICES
+
     @abstractmethod
-    def names(self, path: Path) -> list[str]:
+    def names(self, path: Path, delimiter: str | None = None) -> list[str]:
         """The column names, without reading the rows; empty where the file is no such table."""
 
     @abstractmethod
-    def grid(self, path: Path) -> Grid:
+    def grid(self, path: Path, wanted: Wanted = Wanted()) -> Grid:
         """The whole table.
 
         Raises:
@@ -51,7 +55,7 @@ class Table(Reader):
         """
 
     @abstractmethod
-    def begin(self, path: Path, count: int) -> Head:
+    def begin(self, path: Path, count: int, delimiter: str | None = None) -> Head:
         """The names and the first `count` rows.
 
         Raises:
@@ -59,7 +63,7 @@ class Table(Reader):
         """
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
-        names = self.names(path)
+        names = self.names(path, wanted.delimiter)
         return _has(names, wanted.user, USUAL_USER) and _has(names, wanted.item, USUAL_ITEM)
 
     def recognizes_items(self, path: Path, wanted: Wanted) -> bool:
@@ -71,11 +75,13 @@ class Table(Reader):
         return has_item and _has(names, wanted.title, USUAL_TITLE) and not _has(names, wanted.user, USUAL_USER)
 
     def head(self, path: Path, wanted: Wanted, count: int) -> Head:
-        head = self.begin(path, count)
+        head = self.begin(path, count, wanted.delimiter)
         return replace(head, roles=names_only(path, head.names).roles(wanted))
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
-        grid = self.grid(path)
+        return read_rows(self.grid(path, wanted), wanted, lambda grid: self._read(path, grid, wanted))
+
+    def _read(self, path: Path, grid: Grid, wanted: Wanted) -> Raw:
         roles = grid.roles(wanted)
         users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
         refuse_headers(grid, roles, users, items)
@@ -84,7 +90,7 @@ class Table(Reader):
                 refuse_histories(grid, name, items)
         if roles.time is None:
             _refuse_unseen_times(grid, roles, items)
-        times, warnings = times_of(grid, roles.time)
+        times, warnings = times_of(grid, roles.time, wanted.time_format)
         catalog, told = _described(grid, roles, wanted, users, items)
         warnings = [*warnings, *told, *repeats(path, users, items, times)]
         return Raw(source=str(path), users=users, items=items, times=times, catalog=catalog, warnings=warnings)
@@ -139,17 +145,18 @@ def _refuse_unseen_times(grid: Grid, roles: Roles, items: Coded) -> None:
 class Delimited(Table):
     """CSV and TSV: quoted cells as in RFC 4180."""
 
+    choices = ROW_CHOICES | {"delimiter"}
     delimiter: ClassVar[str]
 
-    def names(self, path: Path) -> list[str]:
-        cells = next(csv.reader([first_line(path)], delimiter=self.delimiter), [])
+    def names(self, path: Path, delimiter: str | None = None) -> list[str]:
+        cells = next(csv.reader([first_line(path)], delimiter=delimiter or self.delimiter), [])
         return [cell.strip() for cell in cells]
 
-    def grid(self, path: Path) -> Grid:
-        return read_delimited(path, self.delimiter, quoting=True)
+    def grid(self, path: Path, wanted: Wanted = Wanted()) -> Grid:
+        return read_delimited(path, wanted.delimiter or self.delimiter, quoting=True, drop_bad=wanted.drop_bad)
 
-    def begin(self, path: Path, count: int) -> Head:
-        return head_of(path, self.delimiter, quoting=True, count=count)
+    def begin(self, path: Path, count: int, delimiter: str | None = None) -> Head:
+        return head_of(path, delimiter or self.delimiter, quoting=True, count=count)
 
 
 class Csv(Delimited):
@@ -174,7 +181,7 @@ class Parquet(Table):
     name = "parquet"
     suffixes = (".parquet", ".pq")
 
-    def names(self, path: Path) -> list[str]:
+    def names(self, path: Path, delimiter: str | None = None) -> list[str]:
         import pyarrow.parquet as pq
 
         try:
@@ -183,7 +190,7 @@ class Parquet(Table):
         except (OSError, pa.ArrowException):
             return []
 
-    def begin(self, path: Path, count: int) -> Head:
+    def begin(self, path: Path, count: int, delimiter: str | None = None) -> Head:
         file = _opened(path)
         try:
             table = pa.Table.from_batches([next(file.iter_batches(batch_size=count))])
@@ -193,7 +200,7 @@ class Parquet(Table):
         rows = [list(cells) for cells in zip(*columns, strict=True)]
         return Head(names=table.column_names, rows=rows, total=file.metadata.num_rows)
 
-    def grid(self, path: Path) -> Grid:
+    def grid(self, path: Path, wanted: Wanted = Wanted()) -> Grid:
         file = _opened(path)
         names, rows = file.schema_arrow.names, file.metadata.num_rows
 

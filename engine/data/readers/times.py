@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.data.readers.columns import as_text, coded
 from engine.data.readers.grid import Grid
+from engine.data.readers.time_formats import UNIT_NAMES, known_format, parsed_times
 from engine.errors import DataError
 
 pc: Any = pyarrow.compute
@@ -45,6 +46,8 @@ _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _POWER = r"^(\d+\.?\d*)[eE]\+?0*(\d+)$"
 _LIKELY = re.compile(r"\d{9,10}(\.\d+)?|\d{12,13}|\d{15,16}|\d{18,19}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?")
+BEGUN = 1000
+"""Cells among which a known form is looked for."""
 SAMPLE = 100
 """Cells that tell whether a column looks like times."""
 _HINT = (
@@ -52,30 +55,40 @@ _HINT = (
 )
 
 
-def times_of(grid: Grid, name: str | None) -> tuple[NDArray[np.int64] | None, list[str]]:
+def times_of(grid: Grid, name: str | None, format: str | None = None) -> tuple[NDArray[np.int64] | None, list[str]]:
     """A column of times in microseconds since 1970, none where there is no such column, and warnings.
 
     Dates without a zone are in UTC. Numbers are in seconds, or all of them in the finer unit that most have; numbers such as
     20140723 are dates where all are.
+
+    Args:
+        format: that of `Wanted.time_format`.
 
     Raises:
         DataError: a time is missing, no number and no date, not finite, outside 1970 to 2200, or of another magnitude than
             the others; or the column was rounded, so that the order of the rows is lost.
     """
     if name is None:
+        if format is not None:
+            raise DataError(
+                f"there is no column of times; {grid.listing}", where="--time-format", hint="Name it: --time-column."
+            )
         return None, ["there is no column of times, so the order of the rows is taken as the order in time"]
     column = grid.column(name)
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
+    if format is not None and format not in UNIT_NAMES:
+        return _formatted(grid, name, as_text(column), format), []
+    per_second = UNIT_NAMES.get(format or "")
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         if column.null_count:
             raise _not_a_time(grid, name, column, np.asarray(pc.is_null(column)))
         return _stamps(grid, name, column), []
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _numbers(grid, name, column, cells=column)
+        return _numbers(grid, name, column, cells=column, per_second=per_second)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _texts(grid, name, as_text(column))
+        return _texts(grid, name, as_text(column), per_second)
     raise DataError(f"the column {name!r} holds {kind}, not times", where=grid.head, hint=_HINT)
 
 
@@ -101,18 +114,33 @@ def _stamps(grid: Grid, name: str, column: pa.ChunkedArray) -> NDArray[np.int64]
     return _scaled(grid, name, values, per_second, lambda row: column[row].cast(pa.int64()).as_py())
 
 
-def _texts(grid: Grid, name: str, column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
+def _formatted(grid: Grid, name: str, column: pa.ChunkedArray, format: str) -> NDArray[np.int64]:
+    """Texts in a form such as %d/%m/%Y."""
+    distinct = coded(column)
+    times, bad = parsed_times(distinct.values, format)
+    if bad.any():
+        raise _not_a_time(grid, name, column, bad[distinct.codes], f"The format is {format!r}.")
+    return _scaled(grid, name, times[distinct.codes], SECOND, lambda row: column[row].as_py())
+
+
+def _texts(
+    grid: Grid, name: str, column: pa.ChunkedArray, per_second: int | None
+) -> tuple[NDArray[np.int64], list[str]]:
     for kind in (pa.int64(), pa.float64()):
         try:
             numbers = pc.cast(column, kind)
         except pa.ArrowInvalid:
             continue
         _refuse_rounded(grid, name, column)
-        return _numbers(grid, name, numbers, cells=column)
+        return _numbers(grid, name, numbers, cells=column, per_second=per_second)
+    begun = [] if per_second else coded(column.slice(0, BEGUN)).values
+    known = next((found for cell in begun if (found := known_format(cell)) is not None), None)
+    if known is not None:
+        return _formatted(grid, name, column, known), []
     column = pc.replace_substring_regex(column, r" ?(UTC|GMT)$", "Z")
     column = _dashed(column)
     dated = np.asarray(pc.match_substring_regex(column, _DATE))
-    if not dated.any():
+    if per_second or not dated.any():
         distinct = coded(column)
         wrong = np.array([_NUMBER.fullmatch(value) is None for value in distinct.values])
         raise _not_a_time(grid, name, column, wrong[distinct.codes])
@@ -155,12 +183,12 @@ def _is_stamp(value: str) -> bool:
     return True
 
 
-def _not_a_time(grid: Grid, name: str, column: pa.ChunkedArray, bad: NDArray[np.bool_]) -> DataError:
+def _not_a_time(grid: Grid, name: str, column: pa.ChunkedArray, bad: NDArray[np.bool_], hint: str = _HINT) -> DataError:
     def problem(row: int) -> str:
         value: Any = column[row].as_py()
         return f"the time ({name}) is empty" if value in ("", None) else f"the time ({name}) {value!r} is not a time"
 
-    return grid.bad_rows(bad, problem, _HINT)
+    return grid.bad_rows(bad, problem, hint)
 
 
 def _refuse_rounded(grid: Grid, name: str, column: pa.ChunkedArray) -> None:
@@ -178,7 +206,7 @@ def _refuse_rounded(grid: Grid, name: str, column: pa.ChunkedArray) -> None:
 
 
 def _numbers(
-    grid: Grid, name: str, column: pa.ChunkedArray, *, cells: pa.ChunkedArray
+    grid: Grid, name: str, column: pa.ChunkedArray, *, cells: pa.ChunkedArray, per_second: int | None
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Numbers in seconds or finer units, or calendar dates, as microseconds; `cells` as the file has them, for errors."""
     kind, missing = column.type, np.asarray(pc.is_null(column))
@@ -198,6 +226,8 @@ def _numbers(
             hint="Save the times as integers or as 64-bit floats.",
         )
     _refuse_early(grid, name, values, lambda row: cells[row].as_py())
+    if per_second is not None:
+        return _scaled(grid, name, values, per_second, lambda row: cells[row].as_py()), []
     return _in_micros(grid, name, values, lambda row: cells[row].as_py())
 
 
@@ -216,8 +246,9 @@ def _in_micros(
             hint=_HINT,
         )
     magnitude = np.digitize(values, [limit for _, limit in UNITS[:-1]], right=True)
-    unit = int(np.bincount(magnitude, minlength=1).argmax())
-    others = magnitude != unit
+    possible = values < LATEST // SECOND * PER_SECOND[-1]  # beyond it a number is a time in no unit, and has no say
+    unit = int(np.bincount(magnitude[possible] if possible.any() else magnitude, minlength=1).argmax())
+    others = (magnitude != unit) & possible
     if others.any():
         raise grid.bad_rows(
             others, lambda row: f"the time ({name}) {shown(row)} is not in {UNITS[unit][0]}, as the others are", _HINT

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from sracl_tui import formatting
-from sracl_tui.services.dataset_import import FIELDS, Imported, Step
+from sracl_tui.services.dataset_import import FIELDS, Imported, Step, text_of
 from sracl_tui.tui.widgets.file_picker import bytes_text
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 
@@ -96,7 +96,7 @@ def form_table(draft: Draft) -> TableData:
 def _value_text(found: Preview | None, key: str, value: Any) -> str:
     """A value; in brackets what was found by itself."""
     if value is not None or found is None:
-        return "none" if value is None else formatting.line(value)
+        return formatting.line(text_of(key, value)) or "none"
     known: dict[str, Any] = {f"{name}_column": getattr(found.head.roles, name) for name in ROLES}
     known |= {"title_column": found.title, "items": found.items and found.items.name, "format": found.format}
     return f"({formatting.line(known[key])})" if known.get(key) else "none"
