@@ -34,16 +34,17 @@ EVIL = [
 NAMES = [
     "../x",
     "/etc/passwd",
-    "line\nbreak",
     "x" * 3000,
     "CON",
     "~root",
     "$HOME",
     "[red]x[/red]",
     "' OR 1=1 --",
-    "\u202egpj",
+    "\u05d9\u05e1 right to left",
 ]
-"""Of data sets, groups and runs: they may be anything, and stand in no path."""
+"""Of data sets, groups and runs: they may be any text, and stand in no path."""
+CONTROLLING = ["line\nbreak", "\u202egpj", "\x1b[31mred"]
+"""Refused as names."""
 
 
 @pytest.mark.parametrize("name", EVIL, ids=lambda name: repr(name)[:20])
@@ -85,6 +86,11 @@ def test_names_of_data_sets_groups_and_runs_stand_in_no_path(house: Home, tmp_pa
         config, preset = load_config(preset="backbone", settings={"dataset": name, "epochs": 1})
         request = RunRequest(run_id=f"run-{number}", config=config, preset=preset, name=name, group=name, tags=(name,))
         queue.enqueue(house, [request])
+    for name in CONTROLLING:
+        done = sracl(house, "data", "import", str(tmp_path / "ratings.csv"), "--name", name)
+        assert done.exit_code == 2
+        assert "controls a terminal or the order of a line" in done.stderr
+        assert name not in done.stderr
     assert len(Queue(house).active()) == len(NAMES)
     assert sracl(house, "queue", "list").exit_code == 0
     with open_store(house) as store:
