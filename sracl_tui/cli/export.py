@@ -61,7 +61,7 @@ def export(
     split: Annotated[
         Literal["valid", "test"] | None, typer.Option(help="Of a figure that compares: the ranks. Default: valid.")
     ] = None,
-    user: Annotated[str | None, typer.Option(help="Of the figure user: number or id of the user.")] = None,
+    user: Annotated[str | None, typer.Option(help="Of the figure user: number (#7) or id (id:7) of the user.")] = None,
     baseline: Annotated[
         str | None, typer.Option(help="Of a figure that compares: the baseline, as in `sracl compare`.")
     ] = None,

@@ -18,7 +18,9 @@ BAR = 10
 
 def inspect(
     run: RunArgument,
-    user: Annotated[str, typer.Argument(help="A user's number, or the id in the source.")],
+    user: Annotated[
+        str, typer.Argument(help="A user's number (#7), or the id in the source (id:7); 7 where only one fits.")
+    ],
     anchor: Annotated[
         int | None, typer.Option(metavar="N", help="The prefix that ends at the user's N-th item, not the longest one.")
     ] = None,

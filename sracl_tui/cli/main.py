@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command, get_group
 
+from sracl_tui.cli.id_arguments import WithIds
 from sracl_tui.cli.options_and_output import Commands
 from sracl_tui.version import __version__
 
@@ -46,6 +47,8 @@ COMMANDS = {
 """Module and attribute in this folder: a function, or a Typer with subcommands."""
 SETTINGS: dict[str, dict[str, Any]] = {"sql": {"ignore_unknown_options": True}}
 """A query may begin with a comment, which looks like an option."""
+OF_IDS = ("inspect", "recommend", "export")
+"""Commands that name users by ids, which may begin with a dash."""
 
 
 class LazyCommands(Commands):
@@ -65,7 +68,8 @@ class LazyCommands(Commands):
             command = get_group(found)
         else:
             alone = typer.Typer(rich_markup_mode="rich", add_completion=False)
-            alone.command(cmd_name, context_settings=SETTINGS.get(cmd_name))(found)
+            kind = WithIds if cmd_name in OF_IDS else None
+            alone.command(cmd_name, cls=kind, context_settings=SETTINGS.get(cmd_name))(found)
             command = get_command(alone)
         command.name = cmd_name
         return command

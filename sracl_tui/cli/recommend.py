@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 def recommend(
     run: RunArgument,
-    user: Annotated[str | None, typer.Argument(help="User number, or the user's ID in the source data.")] = None,
+    user: Annotated[
+        str | None, typer.Argument(help="User number (#7), or the ID in the source data (id:7); 7 where only one fits.")
+    ] = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Number of items.")] = 20,
     at: Annotated[
         At, typer.Option(help="Input history: all items of the user, or those before the test or validation item.")

@@ -6,6 +6,7 @@ from typing import Any
 
 from store.database.database import Store
 from store.errors import LookupFailed
+from store.queries.naming import id_of, number_of
 from store.run_row import StoredRun
 
 
@@ -61,14 +62,20 @@ def users_with_item(store: Store, dataset_id: str, item_id: int, *, limit: int =
 
 
 def search_items(store: Store, run: StoredRun, text: str, *, limit: int = 500) -> list[dict[str, Any]]:
-    """Items whose number, raw id, title or summary contains a text, best match first; all by popularity without one."""
+    """Items whose number, raw id, title or summary contains a text, best match first; all by popularity without one.
+
+    `#7` finds the number alone, `id:7` the id alone.
+    """
+    number, id_ = number_of(text), id_of(text.strip())
     return store.rows(
         """
         WITH taken AS (
             SELECT item_id, count(DISTINCT user_id) AS users FROM interactions WHERE dataset_id = $1 GROUP BY item_id
         ), placed AS (
             SELECT t.item_id, t.raw_id, t.title, coalesce(k.users, 0) AS users,
-                CASE WHEN $3 = '' THEN 0 WHEN t.item_id::VARCHAR = $3 THEN 1 WHEN contains(lower(t.title), lower($3)) THEN 2
+                CASE WHEN $5 IS NOT NULL OR $6 IS NOT NULL THEN
+                    CASE WHEN t.item_id = $5 OR t.raw_id = $6 THEN 1 END
+                    WHEN $3 = '' THEN 0 WHEN t.item_id::VARCHAR = $3 THEN 1 WHEN contains(lower(t.title), lower($3)) THEN 2
                     WHEN contains(lower(t.raw_id), lower($3)) THEN 3 WHEN contains(lower(s.text), lower($3)) THEN 4 END AS place,
                 CASE WHEN place = 4 THEN s.text ELSE '' END AS found
             FROM items t LEFT JOIN taken k USING (item_id)
@@ -78,5 +85,5 @@ def search_items(store: Store, run: StoredRun, text: str, *, limit: int = 500) -
         SELECT item_id, raw_id, title, users, found FROM placed WHERE place IS NOT NULL
         ORDER BY place, users DESC, item_id LIMIT $4
         """,
-        [run["dataset_id"], run["item_set_id"], text.strip(), limit],
+        [run["dataset_id"], run["item_set_id"], text.strip(), limit, number, id_],
     )

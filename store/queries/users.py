@@ -7,25 +7,17 @@ from typing import Any
 import pyarrow as pa
 
 from store.database.database import Store
-from store.errors import LookupFailed
+from store.queries.naming import find_named, id_of, number_of
 from store.run_row import StoredRun
 
 
 def find_user(store: Store, dataset_id: str, text: str) -> dict[str, Any]:
-    """A user by number or by raw id; where both fit, the number wins.
+    """A user by number (`#7`), by the id in the source (`id:7`), or by either where both mean one user.
 
     Raises:
-        LookupFailed: the dataset has no such user.
+        LookupFailed: the dataset has no such user, or the text may mean two.
     """
-    rows = store.rows(
-        "SELECT * FROM users WHERE dataset_id = $1 AND (user_id = try_cast($2 AS INTEGER) OR raw_id = $2) "
-        "ORDER BY user_id <> coalesce(try_cast($2 AS INTEGER), -1) LIMIT 1",
-        [dataset_id, text],
-    )
-    if not rows:
-        count = store.rows("SELECT count(*) AS n FROM users WHERE dataset_id = ?", [dataset_id])[0]["n"]
-        raise LookupFailed(f"there is no user {text!r}", hint=f"Users are numbered 1 to {count}; raw ids work too.")
-    return rows[0]
+    return find_named(store, "users", dataset_id, text)
 
 
 def sequence(store: Store, dataset_id: str, user_id: int) -> list[dict[str, Any]]:
@@ -136,7 +128,17 @@ def weight_epochs(store: Store, run_id: str) -> dict[str, int]:
 
 
 def search_users(store: Store, run: StoredRun, text: str, *, limit: int = 500) -> list[dict[str, Any]]:
-    """Users whose number, raw id, item titles or summary contain a text: user_id and the match, best match first."""
+    """Users whose number, raw id, item titles or summary contain a text: user_id and the match, best match first.
+
+    `#7` finds the number alone, `id:7` the id alone.
+    """
+    number, id_ = number_of(text), id_of(text.strip())
+    if number is not None or id_ is not None:
+        return store.rows(
+            "SELECT user_id, CASE WHEN $2 IS NULL THEN 'id ' || raw_id ELSE 'number' END AS found FROM users "
+            "WHERE dataset_id = $1 AND (user_id = $2 OR raw_id = $3)",
+            [run["dataset_id"], number, id_],
+        )
     return store.rows(
         """
         SELECT user_id, arg_min(found, place) AS found FROM (

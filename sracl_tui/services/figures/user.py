@@ -51,7 +51,11 @@ def collect(store: Store, names: Sequence[str], options: FigureOptions) -> UserW
         LookupFailed: there is no such run or user.
     """
     if options.user is None:
-        raise ConfigError("no user is named", where="--figure user", hint="--user NUMBER, or the id in the source.")
+        raise ConfigError(
+            "no user is named",
+            where="--figure user",
+            hint="--user '#7' by number, --user id:7 by the id in the source.",
+        )
     run = run_with_users(store, names[0], "user")
     found = inspect_user(store, run["run_id"], options.user)
     rows = [row for row in found.neighbors if row["weight"] is not None]

@@ -174,8 +174,8 @@ class InspectorScreen(PanesPage, FigurePage):
             run = runs.find_run(store, self.run_id)
             if run["dataset_id"] is None:
                 return  # the other worker says so
-            found = inspect_user(store, self.run_id, user, position=position)
-            second = inspect_user(store, second_run, str(found.user_id), position=position) if second_run else None
+            found = inspect_user(store, self.run_id, f"#{user}" if user.isdigit() else user, position=position)
+            second = inspect_user(store, second_run, f"#{found.user_id}", position=position) if second_run else None
             holders: dict[int, str] = {}
             ids = [n["neighbor_id"] for side in (found, second) if side for n in side.neighbors]
             if found.anchor is not None and ids:

@@ -68,7 +68,7 @@ class NeighborScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None])
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def _read(self) -> None:
-        who, position = str(self._neighbor["neighbor_user_id"]), self._neighbor["neighbor_position"]
+        who, position = f"#{self._neighbor['neighbor_user_id']}", self._neighbor["neighbor_position"]
         try:
             store = navigation_of(self).library.store()
             self.post_message(self.Read(inspect_user(store, self._run_id, who, position=position)))
