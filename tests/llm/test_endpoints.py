@@ -77,15 +77,15 @@ def test_a_key_comes_from_the_environment_then_from_dotenv(tmp_path: Path, monke
     monkeypatch.delenv("SOME_KEY", raising=False)
     with pytest.raises(ConfigError, match="SOME_KEY is not set"):
         find_key("x", endpoint, tmp_path)
-    (tmp_path / ".env").write_text("# SOME_KEY=no\nexport SOME_KEY = 'from file'\n")
+    (tmp_path / ".env").write_text("# SOME_KEY=no\nexport SOME_KEY = 'from-file'\n")
     found = find_key("x", endpoint, tmp_path)
     assert found is not None
-    assert found.get_secret_value() == "from file"
-    assert "from file" not in repr(found)
-    monkeypatch.setenv("SOME_KEY", "from environment")
+    assert found.get_secret_value() == "from-file"
+    assert "from-file" not in repr(found)
+    monkeypatch.setenv("SOME_KEY", "from-environment")
     found = find_key("x", endpoint, tmp_path)
     assert found is not None
-    assert found.get_secret_value() == "from environment"
+    assert found.get_secret_value() == "from-environment"
     assert find_key("x", Endpoint(base_url="http://x"), tmp_path) is None
 
 

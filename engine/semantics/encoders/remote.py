@@ -22,10 +22,11 @@ from engine.semantics.encoders.encoder import Encoded
 from engine.semantics.kinds import KEY_LENGTH
 from engine.semantics.llm.answer_format import Message
 from engine.semantics.llm.answer_validation import Validation
-from engine.semantics.llm.attempts import AttemptResult, PromptRequest, RequestState, error_of, refuse
+from engine.semantics.llm.attempts import AttemptResult, PromptRequest, RequestState, refuse
 from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.client import Client
 from engine.semantics.llm.endpoints import Endpoint, find_endpoint, find_key
+from engine.semantics.llm.refusals import error_of
 from engine.semantics.llm.token_counts import count
 
 if TYPE_CHECKING:

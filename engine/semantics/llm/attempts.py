@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,16 +19,32 @@ from engine.semantics.llm.answer_format import Message
 from engine.semantics.llm.answer_text import clean, join_parts
 from engine.semantics.llm.answer_validation import Validation, repair_prompt, validate
 from engine.semantics.llm.budget import Budget, Call, Usage
+from engine.semantics.llm.connection import forms_of
 from engine.semantics.llm.endpoints import Endpoint, Limits
+from engine.semantics.llm.refusals import OF_THE_PROMPT, account_spent, concerns_prompt, error_of, words_of
 from engine.semantics.llm.token_counts import usage_of
 
-RETRIED = frozenset({408, 409, 425, 429})
+RETRIED = frozenset({408, 409, 424, 425, 429, 498, 499})
 """HTTP statuses below 500 that are worth another attempt."""
-OF_THE_PROMPT = frozenset({400, 413, 422})
-"""HTTP statuses that mean a fault of this one prompt, once other prompts have succeeded."""
 MALFORMED = "malformed answer"
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 20.0
 NO_USAGE = Usage(0, 0, 0)
+UNUSABLE_IN_ROW = 20
+"""Unusable answers in a row, of any prompts, that end a job: each is paid for."""
+_THINKING = (
+    'Raise max_tokens in providers.toml or switch thinking off, such as extra_body = {reasoning_effort = "low"}, '
+    '{thinking = {type = "disabled"}} or {chat_template_kwargs = {enable_thinking = false}}.'
+)
+HINTS: dict[str, str] = {
+    "thinking": _THINKING,
+    "truncated": _THINKING,
+    "empty": _THINKING,
+    "refused": "The model refuses the prompts: name another prompt (--set prompt=NAME) or model.",
+    "failed": "The server breaks its answers off: see its log.",
+    "too long": "The model writes too much: name another prompt (--set prompt=NAME) or model.",
+    "wrong JSON": 'Set structured in providers.toml to what the server can do: "schema", "object" or "off".',
+    "wrong count": "The server returns another number of vectors than texts.",
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,18 @@ class AttemptResult:
     usage: Usage | None = None
     headers: Any = None
     vectors: NDArray[np.float32] | None = None
+    thinking: bool = False
+    """Whether the server sent thoughts beside the answer."""
+
+    @property
+    def of_the_prompt(self) -> bool:
+        """Whether the refusal says of itself that it is about this prompt."""
+        return concerns_prompt(self.status, self.message)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the account has nothing left."""
+        return account_spent(self.status, self.message, self.headers)
 
     @property
     def answered(self) -> bool:
@@ -135,7 +164,8 @@ class RequestState:
             self.answer, self.validation = result.text, validation
         else:
             self.failed += result.status != 429
-        if result.status in OF_THE_PROMPT or self.unusable >= limits.answers or self.failed >= limits.attempts:
+        refused = result.status in OF_THE_PROMPT or result.of_the_prompt
+        if refused or self.unusable >= limits.answers or self.failed >= limits.attempts:
             return Answer(self.key, None, result.error or "error", self.paid, self.usd)
         return None
 
@@ -145,6 +175,11 @@ class EndpointClient:
 
     def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, budget: Budget) -> None:
         self._name, self._endpoint, self._key, self._budget = name, endpoint, key, budget
+        self._forms = forms_of(key.get_secret_value()) if key else []
+        self._unusable: list[str] = []
+        self._thought = False
+        self.worked_before = False
+        """Whether the endpoint has answered such prompts in an earlier job."""
 
     def _read(self, tree: Any, result: AttemptResult) -> None:
         """Fill a result from the JSON of a response; raises any exception if the format is wrong."""
@@ -162,6 +197,7 @@ class EndpointClient:
         refusal = message.get("refusal")
         result.refusal = clean(str(refusal)) if refusal else None
         text = join_parts(message.get("content"))
+        result.thinking = any(message.get(name) for name in ("reasoning_content", "reasoning", "reasoning_details"))
         result.text = None if text is None else clean(text)
 
     def _validate(self, state: RequestState, result: AttemptResult) -> Validation:
@@ -192,6 +228,30 @@ class EndpointClient:
             result.error, result.message = MALFORMED, str(error)[:200]
         result.message = self._scrub(result.message)
 
+    def _count_usable(self, result: AttemptResult, validation: Validation) -> None:
+        """Count unusable answers in a row, of any prompts."""
+        if validation.problem is None:
+            self._unusable, self._thought = [], False
+            return
+        self._unusable.append(validation.problem)
+        self._thought = self._thought or result.thinking
+
+    def _end_if_unusable(self) -> None:
+        """End the job where so many answers in a row were unusable that the next ones would be paid for in vain too.
+
+        Raises:
+            SemanticsError: with what was wrong, and the setting that helps.
+        """
+        if len(self._unusable) >= UNUSABLE_IN_ROW:
+            counts = Counter(self._unusable).most_common()
+            words = ", ".join(f"{number} {problem}" for problem, number in counts)
+            hint = HINTS["thinking" if self._thought else counts[0][0]]
+            raise SemanticsError(
+                f"the last {len(self._unusable)} answers were all paid for and unusable: {words}",
+                where=f"{self._name} ({self._endpoint.base_url}, {self._budget.model})",
+                hint=f"{hint} Answers received so far are kept.",
+            )
+
     def _endpoint_error(self, result: AttemptResult) -> SemanticsError:
         """The error that ends the job, with a hint for its HTTP status."""
         hints = {
@@ -200,13 +260,19 @@ class EndpointClient:
             402: "The account has no credit left.",
             403: "The key has no permission for this.",
             404: "There is no such model or address: check model and base_url.",
+            429: "The server let no call through for a long time. Lower requests_per_minute in limits, or run it again later.",
         }
+        hint = hints.get(
+            result.status or 0, "All recent attempts failed. Run it again: the answers received so far are kept."
+        )
+        if result.spent:
+            hint = "The account's quota is used up, or 0 for this model: check plan and billing at the provider."
+        if result.status is not None and 300 <= result.status < 400:
+            hint = "The server is at another address: set it as base_url in providers.toml."
         return SemanticsError(
             ": ".join(part for part in (result.error, result.message) if part),
             where=f"{self._name} ({self._endpoint.base_url}, {self._budget.model})",
-            hint=hints.get(
-                result.status or 0, "All recent attempts failed. Run it again: the answers received so far are kept."
-            ),
+            hint=hint,
         )
 
     def _result_of_error(self, error: Exception) -> AttemptResult:
@@ -214,36 +280,21 @@ class EndpointClient:
         import openai
 
         if isinstance(error, openai.APIStatusError):
-            status = error.status_code
-            message = self._scrub(_first_line(error.message))
-            return AttemptResult(status, f"HTTP {status}", message, headers=error.response.headers)
-        if isinstance(error, openai.APITimeoutError):
-            return AttemptResult(None, "timeout", f"no answer within {self._endpoint.limits.timeout:g} s")
+            status, response = error.status_code, error.response
+            message = self._scrub(words_of(response.content, response.headers))
+            return AttemptResult(status, f"HTTP {status}", message, headers=response.headers)
+        if isinstance(error, openai.APITimeoutError | TimeoutError):
+            return AttemptResult(None, "timeout", f"no whole answer within {self._endpoint.limits.timeout:g} s")
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
             return AttemptResult(None, "connection", self._scrub(f"{type(cause).__name__}: {cause}"))
         raise error
 
     def _scrub(self, text: str) -> str:
-        """A message of the server without the API key, which some servers repeat."""
-        key = self._key.get_secret_value() if self._key else ""
-        return clean(text.replace(key, "***") if key else text)
-
-
-def error_of(tree: Any) -> tuple[int | None, str] | None:
-    """Status and words of an error that stands in a document, as gateways send it with status 200; None if there is none."""
-    error = tree.get("error") if isinstance(tree, dict) else None
-    if not error:
-        return None
-    if not isinstance(error, dict):
-        return None, clean(str(error))[:300]
-    codes = (error.get("code"), error.get("status"), error.get("status_code"), tree.get("code"))
-    numbers = [int(code) for code in map(str, codes) if code.isascii() and code.isdigit() and len(code) == 3]
-    status = next((number for number in numbers if 400 <= number < 600), None)
-    metadata = error.get("metadata")
-    raw = metadata.get("raw") if isinstance(metadata, dict) else None
-    words = [str(part) for part in (error.get("message"), raw) if part]
-    return status, clean(": ".join(words) or json.dumps(error))[:300]
+        """A message of the server without the API key, which some servers repeat, in any of its forms."""
+        for form in self._forms:
+            text = text.replace(form, "***")
+        return clean(text)
 
 
 def refuse(result: AttemptResult, status: int | None, words: str) -> None:
@@ -259,10 +310,6 @@ def wire(body: dict[str, Any]) -> dict[str, Any]:
     """The JSON body of a request: fields of `extra_body` are merged into the others."""
     more = body.get("extra_body")
     return {name: value for name, value in body.items() if name != "extra_body"} | (more or {})
-
-
-def _first_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[0][:300]
 
 
 def backoff(failed: int, result: AttemptResult) -> float:

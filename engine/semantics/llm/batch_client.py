@@ -260,14 +260,14 @@ class BatchClient(BatchHttpClient):
         kept, left = self._recorded(batch.name), dict(batch.requests)
         results, worked = ResultBatch(), 0
         fatal: AttemptResult | None = None
-        self._ever_worked |= any(sent.state.unusable for sent in left.values())
+        self._ever_worked |= self.worked_before or any(sent.state.unusable for sent in left.values())
         for key, result in self._lines(batch):
             sent = left.pop(key, None)
             if sent is None:
                 continue
             status = result.status
             worked += result.answered
-            rejected = status is not None and 400 <= status < 500 and status not in RETRIED
+            rejected = status is not None and 400 <= status < 500 and status not in RETRIED and not result.of_the_prompt
             hopeless = rejected and not worked and not self._ever_worked
             fatal = result if hopeless else fatal
             if self._record(batch, sent, result, results, kept=key in kept, drop=hopeless):
@@ -286,6 +286,7 @@ class BatchClient(BatchHttpClient):
         self._forget(batch, "taken in")
         if fatal is not None and not self._ever_worked:
             raise self._endpoint_error(fatal)
+        self._end_if_unusable()
         if batch.status == "cancelled" and left and self._wanted:
             raise SemanticsError(
                 f"batch {batch.name} was cancelled",
@@ -319,6 +320,8 @@ class BatchClient(BatchHttpClient):
         """
         state, budget = sent.state, self._budget
         validation = self._judge(state, result)
+        if validation is not None:
+            self._count_usable(result, validation)
         unknown = result.answered or result.error in ("lost", "no answer")
         billed = None if result.usage or unknown else False
         own = batch.run_id == self._run_id
@@ -335,6 +338,7 @@ class BatchClient(BatchHttpClient):
             )  # fmt: skip
             results.calls.append(call)
         limits = self._endpoint.limits
+        state.failed += result.status == 429  # the provider's own pace: such a line is sent again, but not without end
         answer = state.take(result, validation, usd, limits)
         if answer is not None and answer.text is not None:
             results.answers.append(answer)

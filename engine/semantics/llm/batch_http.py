@@ -16,6 +16,7 @@ from engine.semantics.llm import rate_limiter
 from engine.semantics.llm.attempts import RETRIED, AttemptResult, EndpointClient, backoff
 from engine.semantics.llm.batch_files import BatchLogs, ProviderBatch
 from engine.semantics.llm.budget import Budget
+from engine.semantics.llm.connection import client_options, forget_shell, http_options, no_connection
 from engine.semantics.llm.endpoints import BatchApi, Endpoint
 
 if TYPE_CHECKING:
@@ -61,14 +62,16 @@ class BatchHttpClient(EndpointClient):
         import httpx2 as http
         from openai import OpenAI
 
-        key = self._key.get_secret_value() if self._key else "none"
         timeout = http.Timeout(self._endpoint.limits.timeout, connect=min(self._endpoint.limits.timeout, 10.0))
+        try:
+            plain = http.Client(timeout=timeout, follow_redirects=False, **http_options(self._endpoint))
+        except Exception as error:  # a proxy or certificate file of the shell that is none
+            raise no_connection(self._scrub(str(error)), self._endpoint) from error
         with (
-            http.Client(timeout=timeout, follow_redirects=False) as plain,
-            OpenAI(
-                api_key=key, base_url=self._endpoint.base_url, max_retries=0, timeout=timeout, http_client=plain
-            ) as client,
+            plain,
+            OpenAI(timeout=timeout, http_client=plain, **client_options(self._endpoint, self._key)) as client,
         ):
+            forget_shell(client)
             self._client: OpenAI = client
             try:
                 yield
@@ -203,7 +206,7 @@ class BatchHttpClient(EndpointClient):
             except Exception as error:
                 result = self._result_of_error(error)
             status = result.status
-            if status is not None and status < 500 and status not in RETRIED:
+            if result.spent or (status is not None and status < 500 and status not in RETRIED):
                 break
             wait = rate_limiter.retry_after(result.headers) if result.headers is not None else None
             until = time.monotonic() + min(wait or backoff(failed, result), rate_limiter.LONGEST_PAUSE)

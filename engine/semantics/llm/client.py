@@ -24,7 +24,6 @@ from engine.semantics.llm.answer_validation import Validation
 from engine.semantics.llm.attempts import (
     MALFORMED,
     NO_USAGE,
-    OF_THE_PROMPT,
     RETRIED,
     Answer,
     AttemptResult,
@@ -36,7 +35,9 @@ from engine.semantics.llm.attempts import (
     wire,
 )
 from engine.semantics.llm.budget import Budget, Call
+from engine.semantics.llm.connection import client_options, forget_shell, http_options, no_connection
 from engine.semantics.llm.endpoints import Endpoint
+from engine.semantics.llm.refusals import OF_THE_PROMPT
 
 if TYPE_CHECKING:
     import httpx2 as http
@@ -47,6 +48,8 @@ DELIVERY_SECONDS = 0.1
 IDLE_SECONDS = 0.5
 """Longest time without a delivery; an empty one then shows that the job is alive."""
 
+REFUSED_BEFORE_END = 3
+"""Prompts refused with 400, 413 or 422 that end a job in which none has worked."""
 MOST_EXCEPTIONS = 20
 """Prompts that may end in an exception before the job does, where no call has ever succeeded."""
 
@@ -71,7 +74,9 @@ class Client(EndpointClient):
         self._stopping = threading.Event()
         self._limiter = rate_limiter.RateLimiter(endpoint.limits, stopping=self._stopping.is_set)
         self._started, self._calls_before = time.monotonic(), budget.calls
-        self._retries = self._exceptions = 0
+        self._retries = self._exceptions = self._sending = 0
+        self._trouble = ""
+        self._aside: list[tuple[Answer, AttemptResult]] = []
 
     def drain(self) -> None:
         """Send no further calls; `ask` ends when those in flight have ended."""
@@ -130,16 +135,18 @@ class Client(EndpointClient):
         self._budget.begin()
         pool = http.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency)
         timeout = http.Timeout(limits.timeout, connect=min(limits.timeout, 10.0), pool=None)
+        options = client_options(self._endpoint, self._key)
+        try:
+            plain = http.AsyncClient(
+                limits=pool, timeout=timeout, follow_redirects=False, **http_options(self._endpoint)
+            )
+        except Exception as error:  # a proxy or certificate file of the shell that is none
+            raise no_connection(self._scrub(str(error)), self._endpoint) from error
         async with (
-            http.AsyncClient(limits=pool, timeout=timeout, follow_redirects=False) as plain,
-            AsyncOpenAI(
-                api_key=self._key.get_secret_value() if self._key else "none",
-                base_url=self._endpoint.base_url,
-                max_retries=0,
-                timeout=timeout,
-                http_client=plain,
-            ) as client,
+            plain,
+            AsyncOpenAI(timeout=timeout, http_client=plain, **options) as client,
         ):
+            forget_shell(client)
             await self._work(client, prompts)
 
     async def _work(self, client: AsyncOpenAI, prompts: Iterator[PromptRequest]) -> None:
@@ -159,6 +166,9 @@ class Client(EndpointClient):
         async with asyncio.TaskGroup() as group:
             for _ in range(self._endpoint.limits.concurrency):
                 group.create_task(worker())
+        if not errors and self._aside and not self._works:
+            raise self._endpoint_error(self._aside[-1][1])
+        await self._deliver_aside()
         if errors:
             raise next((error for error in errors if not isinstance(error, BudgetReached)), errors[0])
 
@@ -190,16 +200,52 @@ class Client(EndpointClient):
             result, validation, cost = sent
             answer = state.take(result, validation, cost, limits)
             self._retries += answer is None or answer.text is None
+            if validation is not None:
+                self._count_usable(result, validation)
+                self._end_if_unusable()
             if answer is not None:
-                worn_out = state.failed >= limits.attempts and result.status not in OF_THE_PROMPT
+                refused = result.status in OF_THE_PROMPT or result.of_the_prompt
+                if refused and not result.of_the_prompt and not self._works:
+                    await self._set_aside(answer, result)
+                    return
+                worn_out = state.failed >= limits.attempts and not refused
                 if worn_out and answer.text is None and self._limiter.nothing_works(limits.attempts):
                     raise self._endpoint_error(result)
                 await self._answer(answer)
+                await self._deliver_aside()
                 return
             if self._stopping.is_set():
                 return
             if validation is None:
                 await self._limiter.sleep(backoff(state.failed, result))
+
+    @property
+    def _works(self) -> bool:
+        """Whether the endpoint has answered a prompt, in this job or before."""
+        return self.worked_before or self._limiter.ever_worked
+
+    async def _set_aside(self, answer: Answer, result: AttemptResult) -> None:
+        """Keep a refused prompt until it is known whether others work, which are asked before all are blamed.
+
+        Raises:
+            SemanticsError: several prompts were refused, and none has worked.
+        """
+        self._aside.append((answer, result))
+        await self._wait_for_others()
+        if len(self._aside) >= REFUSED_BEFORE_END and not self._works:
+            raise self._endpoint_error(result)
+
+    async def _wait_for_others(self) -> None:
+        """While prompts were refused and none has worked, ask one at a time."""
+        while self._sending and self._aside and not self._works and not self._stopping.is_set():
+            await asyncio.sleep(0.02)
+
+    async def _deliver_aside(self) -> None:
+        """Deliver the prompts set aside as unanswerable, once the endpoint works."""
+        if self._works:
+            aside, self._aside = self._aside, []
+            for answer, _ in aside:
+                await self._answer(answer)
 
     async def _attempt(
         self, client: AsyncOpenAI, prompt: PromptRequest, state: RequestState
@@ -209,6 +255,8 @@ class Client(EndpointClient):
         text = "".join(message["content"] for message in messages)
         max_output = self._max_output_tokens
         await limiter.acquire(len(text) / 4 + max_output)
+        await self._wait_for_others()
+        self._sending += 1
         try:
             if self._stopping.is_set():
                 return None
@@ -235,11 +283,15 @@ class Client(EndpointClient):
             return result, validation, cost
         finally:
             await limiter.release()
+            self._sending -= 1
 
     async def _send(self, client: AsyncOpenAI, body: dict[str, Any], messages: list[Message]) -> AttemptResult:
         """One HTTP attempt; errors of the server and the connection become results."""
         try:
-            response = await self._create(client, body, messages)
+            async with asyncio.timeout(
+                self._endpoint.limits.timeout
+            ):  # httpx counts each read alone: one may drip for ever
+                response = await self._create(client, body, messages)
         except Exception as error:
             return self._result_of_error(error)
         result = AttemptResult(response.status_code, headers=response.headers)
@@ -267,8 +319,11 @@ class Client(EndpointClient):
         limiter, status = self._limiter, result.status
         if result.headers is not None:
             limiter.learn(result.headers)
+        self._trouble = "" if result.answered else f"{result.error}: {result.message}"[:100].rstrip(": ")
         if status == 429:
             limiter.on_rate_limited(rate_limiter.retry_after(result.headers or {}), sent=sent)
+            if result.spent or limiter.never_let_in:
+                raise self._endpoint_error(result)
         elif status is None or status >= 500 or status in RETRIED or result.error == MALFORMED:
             wait = rate_limiter.retry_after(result.headers) if result.headers is not None else None
             if status == 503 and wait is not None:
@@ -278,7 +333,7 @@ class Client(EndpointClient):
                 raise self._endpoint_error(result)
         elif result.answered:
             limiter.on_success()
-        elif not (status in OF_THE_PROMPT and limiter.ever_worked):
+        elif status not in OF_THE_PROMPT and not result.of_the_prompt:
             raise self._endpoint_error(result)
 
     async def _answer(self, answer: Answer) -> None:
@@ -294,4 +349,7 @@ class Client(EndpointClient):
         dollars = f"${self._budget.paid:.4f}" if self._budget.known else "price unknown"
         rate = (self._budget.calls - self._calls_before) / max(1e-9, time.monotonic() - self._started)
         delivery.note = f"{rate:.1f} calls/s, {self._limiter.in_flight} in flight, {self._retries} retries, {dollars}"
+        if trouble := self._trouble:
+            wait = self._limiter.paused_seconds
+            delivery.note += f"; waits {wait:.0f} s after {trouble}" if wait >= 1 else f"; {trouble}"
         return delivery

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -92,21 +93,59 @@ class Endpoint(Section):
     """None if the provider has no Batch API."""
     local: bool = False
     """Whether calls cost nothing, as on your own machine."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Further headers; `{key}` in one stands for the key (`api-key = "{key}"` at Azure)."""
+    query: dict[str, str] = Field(default_factory=dict)
+    """Query of the URL, such as Azure's `api-version`; `{key}` as in `headers`."""
+    proxy: str | None = None
+    """URL of the proxy; None takes that of the environment (HTTPS_PROXY), and none for this machine."""
 
     @field_validator("base_url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        if "@" in value or "?" in value:
-            raise ValueError("must not contain a user, password or query; name the key's variable in key_env")
-        return value.rstrip("/")
+        return _checked_url(value, {"http", "https"}).rstrip("/")
+
+    @field_validator("proxy")
+    @classmethod
+    def _plain_proxy(cls, value: str | None) -> str | None:
+        return None if value is None else _checked_url(value, {"http", "https"})
+
+    @field_validator("headers", "query")
+    @classmethod
+    def _one_line(cls, fields: dict[str, str]) -> dict[str, str]:
+        odd = [name for name, text in fields.items() if not (name + text).isascii() or not (name + text).isprintable()]
+        if odd:
+            raise ValueError(f"{odd[0]!r} must be printable ASCII")
+        return fields
 
     @model_validator(mode="after")
     def _one_price(self) -> Endpoint:
         if self.local and self.prices is not None:
             raise ValueError("local = true means that calls cost nothing: remove prices")
         return self
+
+
+def _checked_url(value: str, schemes: set[str]) -> str:
+    """A URL without blanks around it, with its scheme in lower case; raises ValueError if nothing can be reached by it."""
+    value = value.strip()
+    scheme, mark, rest = value.partition("://")
+    value = scheme.lower() + mark + rest
+    if scheme.lower() not in schemes or not mark:
+        raise ValueError("must start with http:// or https://")
+    if "@" in value or "?" in value or "#" in value:
+        raise ValueError(
+            "must not contain a user, password or query; name the key's variable in key_env, and give `query` on its own"
+        )
+    if any(letter.isspace() or not letter.isprintable() for letter in value):
+        raise ValueError("must not contain blanks")
+    try:
+        parts = urlsplit(value)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"is no URL: {error}") from None
+    if not host:
+        raise ValueError("names no server")
+    return value
 
 
 READY: dict[str, dict[str, Any]] = {
@@ -209,7 +248,14 @@ def find_key(name: str, endpoint: Endpoint, home: Path | None) -> SecretStr | No
             where=f"{name}.key_env",
             hint=f"Set {endpoint.key_env} in the environment or in .env in the home, or run: keyring set sracl {name}",
         )
-    return SecretStr(value.strip())
+    value = value.strip()
+    if not value.isascii() or not value.isprintable() or " " in value:  # never repeat the value
+        raise ConfigError(
+            f"the key of {name!r} has a line break, a blank or a letter that no key has (a quotation mark, copied along?)",
+            where=endpoint.key_env,
+            hint="Copy the key anew, as one word, without quotation marks.",
+        )
+    return SecretStr(value)
 
 
 def read_dotenv(home: Path | None) -> dict[str, str]:

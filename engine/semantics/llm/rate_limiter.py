@@ -10,6 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from engine.semantics.llm.endpoints import Limits
@@ -25,8 +26,14 @@ BURST_SECONDS = 5.0
 """Capacity of a bucket, in seconds of its rate."""
 OPEN_AFTER = 10
 """Consecutive failures after which the circuit breaker opens: only single probes are sent."""
+LIMITED_ROUNDS, LONGEST_LIMITED_PAUSE = 3, 60.0
+"""Rounds of 429 in a row after which all calls pause, each time twice as long, and the longest such pause in seconds."""
+LIMITED_SECONDS, LIMITED_SECONDS_ASKED = 600.0, 90_000.0
+"""Seconds of nothing but 429 that end a job: of our own waiting, and where the server has said how long (a day's limit)."""
 GIVE_UP_AFTER, GIVE_UP_AFTER_SUCCESS = 5, 8
 """Consecutive failed probes that end the job: if no call ever succeeded, and if one did."""
+UNIX_TIME = 1e9
+"""A number of seconds from here on is a time, not a wait."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -78,7 +85,9 @@ class RateLimiter:
         self._requests, self._tokens = Bucket(self._own_requests), Bucket(self._own_tokens)
         self._slow_start = True
         self._paused_until = self._shrunk_at = 0.0
-        self._failures = self._probes = 0
+        self._failures = self._probes = self._limited = 0
+        self._limited_since: float | None = None
+        self._asked_to_wait = False
         self._waiting = asyncio.Condition()
 
     @property
@@ -89,6 +98,19 @@ class RateLimiter:
     def nothing_works(self, attempts: int) -> bool:
         """Whether the last `attempts` calls, of any prompts, have all failed."""
         return self._failures >= attempts
+
+    @property
+    def paused_seconds(self) -> float:
+        """Seconds until the pause of all calls ends; 0 without one."""
+        return max(0.0, self._paused_until - time.monotonic())
+
+    @property
+    def never_let_in(self) -> bool:
+        """Whether the server has answered nothing but 429 for so long that the job should end."""
+        if self._limited_since is None:
+            return False
+        longest = LIMITED_SECONDS_ASKED if self._asked_to_wait else LIMITED_SECONDS
+        return time.monotonic() - self._limited_since > longest
 
     async def acquire(self, tokens: float) -> None:
         """Wait until a call of about `tokens` tokens may be sent, and count it as in flight until `release`."""
@@ -119,7 +141,8 @@ class RateLimiter:
     def on_success(self) -> None:
         """The server answered: raise the concurrency and close the circuit breaker."""
         self.ever_worked = True
-        self._failures = self._probes = 0
+        self._failures = self._probes = self._limited = 0
+        self._limited_since, self._asked_to_wait = None, False
         self.allowed = min(float(self.maximum), self.allowed + (1.0 if self._slow_start else 1.0 / self.allowed))
 
     def on_failure(self) -> None:
@@ -143,7 +166,12 @@ class RateLimiter:
         self._slow_start = False
         if sent > self._shrunk_at:
             self.allowed, self._shrunk_at = max(1.0, self.allowed * DECREASE), time.monotonic()
+            self._limited += 1
+            if retry_after is None and self._limited > LIMITED_ROUNDS:
+                self.pause(min(LONGEST_LIMITED_PAUSE, 0.5 * 2 ** min(10, self._limited - LIMITED_ROUNDS - 1)))
+        self._limited_since = self._limited_since or time.monotonic()
         if retry_after is not None:
+            self._asked_to_wait = self._asked_to_wait or retry_after > LONGEST_LIMITED_PAUSE
             self.pause(retry_after)
 
     def pause(self, seconds: float) -> None:
@@ -167,33 +195,51 @@ class RateLimiter:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: `retry-after-ms`, or `retry-after` in seconds or as a date; None without them."""
+    """Seconds that the server asks to wait: `retry-after-ms`, or `retry-after` in seconds, as a Unix time or a date; None without them."""
     if (value := headers.get("retry-after-ms")) is not None and _number(value) >= 0:
         return _number(value) / 1000
     value = headers.get("retry-after")
     if value is None:
         return None
     if _number(value) >= 0:
-        return _number(value)
+        return _from_now(_number(value))
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError):
-        return None
+        return _until(value)
 
 
 def duration(text: str | None) -> float:
-    """Seconds of a text such as `6m0s`, `120ms` or `1.5`; 0 for any other."""
+    """Seconds of a text such as `6m0s`, `120ms`, `1.5`, a Unix time or an ISO time to come; 0 for any other."""
     if text is None:
         return 0.0
     if _number(text) >= 0:
-        return _number(text)
+        return _from_now(_number(text))
+    if (seconds := _until(text)) is not None:
+        return seconds
     return sum(float(value) * _SECONDS[unit] for value, unit in _DURATION.findall(text))
 
 
+def _from_now(value: float) -> float:
+    """Seconds of a number; one that is a Unix time, in seconds or milliseconds, counts from now."""
+    if value < UNIX_TIME:
+        return value
+    return max(0.0, (value / 1000 if value >= UNIX_TIME * 1000 else value) - time.time())
+
+
+def _until(text: str) -> float | None:
+    """Seconds until an ISO time; None for any other text."""
+    try:
+        when = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - time.time())
+
+
 def _number(text: str) -> float:
-    """The value of a non-negative number below 1e12; -1 for any other text."""
+    """The value of a non-negative number below 1e15; -1 for any other text."""
     try:
         value = float(text)
     except ValueError:
         return -1.0
-    return value if 0 <= value < 1e12 else -1.0
+    return value if 0 <= value < 1e15 else -1.0

@@ -69,6 +69,7 @@ class EndpointProvider:
         self.requests = Requests(dataset, prompt, endpoint, model, max_length=max_length)
         self._dataset, self._max_length, self._home = dataset, max_length, home
         self._client: Any = None
+        self._known = 0
         self._plan: BatchPlan | None = None
 
     @classmethod
@@ -113,6 +114,10 @@ class EndpointProvider:
     def count_spent(self, usd: float) -> None:
         """Count dollars that earlier starts of the job spent against its cap."""
         self.budget.spent += usd
+
+    def count_known(self, answers: int) -> None:
+        """Note how many answers of the wanted set are stored: a refused prompt is then at fault, not the endpoint."""
+        self._known = answers
 
     def use_batches(self, plan: BatchPlan) -> None:
         """Send prompts in batches, or collect open batches first, as the plan says.
@@ -176,6 +181,7 @@ class EndpointProvider:
         left, plan = list(owners), self._plan
         if plan is not None and plan.send:
             self._client = client = self.batch_client(plan, key, self.budget)
+            client.worked_before = self._known > 0
             yield from client.ask(left, kind, render, wait=plan.wait)
             return
         if plan is not None and plan.files.read():
@@ -185,6 +191,7 @@ class EndpointProvider:
                 yield results
             left = [own for own in left if own not in done]
         self._client = client = Client(self.name, self.endpoint, key, self.budget)
+        client.worked_before = self._known > 0
         yield from client.ask(render(left))
 
     def _collect_others(self, plan: BatchPlan, key: SecretStr | None, wanted: set[str]) -> Iterator[ResultBatch]:

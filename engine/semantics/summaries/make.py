@@ -140,6 +140,8 @@ def _answer(
     if stop():
         raise Interrupted
     rows = np.array([first[key] for key in missing], np.int64)
+    if isinstance(provider, PaidProvider):
+        provider.count_known(done)
     for answers in provider.answer(kind, owner_ids[rows], missing):
         if answers.calls is not None:
             report(

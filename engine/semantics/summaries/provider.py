@@ -147,6 +147,10 @@ class PaidProvider(Protocol):
         """Count dollars that earlier starts of the job spent against its cap."""
         ...
 
+    def count_known(self, answers: int) -> None:
+        """Note how many answers of the wanted set are stored: the model has written those, so it works."""
+        ...
+
     def drain(self) -> None:
         """Send no further calls; `answer` ends when those in flight have ended."""
         ...
