@@ -8,13 +8,16 @@ import random
 import signal
 import subprocess
 import time
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.commands import sracl_inside, start
 
 from .conftest import KEY, entry, sql
+from .replies import document
 
 FEW = ("--provider", "fake", "--set", "max_users=40", "--headless")
 
@@ -168,7 +171,11 @@ def test_a_killed_job_asks_only_for_what_is_missing(serve, home) -> None:
 
 
 def test_a_run_trains_on_an_endpoints_summaries_and_asks_again_for_stand_ins(serve, home) -> None:
-    server = serve(first={"refused": 100000})
+    def refuse_some(line: str, headers: Any, body: Any) -> Any:
+        text = body["messages"][1]["content"]
+        return (200, document(body, "I'm sorry, I can't.")) if zlib.crc32(text.encode()) % 3 == 0 else None
+
+    server = serve(reply=refuse_some)
     (home / "providers.toml").write_text(entry(server))
     quick = (
         *("--set", "provider=fake", "--set", "max_users=30", "--set", "encoder=tfidf", "--set", "epochs=1"),
@@ -179,7 +186,7 @@ def test_a_run_trains_on_an_endpoints_summaries_and_asks_again_for_stand_ins(ser
     assert first["cost"]["fallbacks"] > 0
     stand_ins = sql(home, "SELECT count(*) AS n FROM summaries WHERE fallback")[0]["n"]
     assert stand_ins == first["cost"]["fallbacks"]
-    server.behavior.first.clear()
+    server.behavior.reply = None
     second = json.loads(sracl_inside(home, "run", *quick).stdout)
     assert second["cost"]["fallbacks"] == 0
     assert second["cost"]["calls"] == stand_ins

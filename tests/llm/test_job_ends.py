@@ -163,6 +163,22 @@ def test_every_problem_has_the_setting_that_helps() -> None:
     assert set(HINTS) == {*get_args(Problem), "thinking"}
 
 
+def test_the_last_prompts_that_cannot_be_answered_end_no_job(serve, tmp_path) -> None:
+    odd: list[str] = []
+
+    def reply(line: str, headers: Any, body: Any) -> Any:
+        text = body["messages"][1]["content"]
+        if text not in odd and server.requests > 20:
+            odd.append(text)
+        return 200, document(body, "" if text in odd else good(body))
+
+    server = serve(reply=reply)
+    job = Job(tmp_path, server, limits={"concurrency": 8, "answers": 4})
+    job.run(count=34)
+    assert UNUSABLE_IN_ROW < 4 * len(odd) == server.requests - 20
+    assert job.column(SummariesMade, "fallback").count(True) == len(odd)
+
+
 def test_one_usable_answer_in_a_while_lets_a_job_go_on(serve, tmp_path) -> None:
     asked: list[Any] = []
 

@@ -177,7 +177,7 @@ class EndpointClient:
         self._name, self._endpoint, self._key, self._budget = name, endpoint, key, budget
         self._forms = forms_of(key.get_secret_value()) if key else []
         self._unusable: list[str] = []
-        self._thought = False
+        self._thought = self._ever_usable = False
         self.worked_before = False
         """Whether the endpoint has answered such prompts in an earlier job."""
 
@@ -228,10 +228,15 @@ class EndpointClient:
             result.error, result.message = MALFORMED, str(error)[:200]
         result.message = self._scrub(result.message)
 
-    def _count_usable(self, result: AttemptResult, validation: Validation) -> None:
-        """Count unusable answers in a row, of any prompts."""
+    def _count_usable(self, state: RequestState, result: AttemptResult, validation: Validation) -> None:
+        """Count unusable answers in a row, of any prompts; once there was a good one, only the first answer to each prompt.
+
+        The last prompts of a job that cannot be answered are asked again and again, which says nothing about the others.
+        """
         if validation.problem is None:
-            self._unusable, self._thought = [], False
+            self._unusable, self._thought, self._ever_usable = [], False, True
+            return
+        if self._ever_usable and state.unusable > 1:
             return
         self._unusable.append(validation.problem)
         self._thought = self._thought or result.thinking

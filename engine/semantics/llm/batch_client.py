@@ -320,8 +320,6 @@ class BatchClient(BatchHttpClient):
         """
         state, budget = sent.state, self._budget
         validation = self._judge(state, result)
-        if validation is not None:
-            self._count_usable(result, validation)
         unknown = result.answered or result.error in ("lost", "no answer")
         billed = None if result.usage or unknown else False
         own = batch.run_id == self._run_id
@@ -340,6 +338,8 @@ class BatchClient(BatchHttpClient):
         limits = self._endpoint.limits
         state.failed += result.status == 429  # the provider's own pace: such a line is sent again, but not without end
         answer = state.take(result, validation, usd, limits)
+        if validation is not None:
+            self._count_usable(state, result, validation)
         if answer is not None and answer.text is not None:
             results.answers.append(answer)
         elif drop or state.key not in self._wanted:

@@ -201,7 +201,7 @@ class Client(EndpointClient):
             answer = state.take(result, validation, cost, limits)
             self._retries += answer is None or answer.text is None
             if validation is not None:
-                self._count_usable(result, validation)
+                self._count_usable(state, result, validation)
                 self._end_if_unusable()
             if answer is not None:
                 refused = result.status in OF_THE_PROMPT or result.of_the_prompt
