@@ -46,13 +46,16 @@ class Home:
         return cls(path.expanduser().absolute())
 
     def create(self) -> None:
-        """Make the folders that are missing, and in a new home the mark that it has no database yet.
+        """Make the folders that are missing, and in a new home the mark that it has no database yet. Its owner alone can enter a new home.
 
         Raises:
             StoreError: the folder cannot be written.
         """
         new = not (self.runs.exists() or (self.path / "backups").exists() or any(self.path.glob("*.duckdb")))
         try:
+            if not self.path.exists():
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.mkdir(mode=0o700, exist_ok=True)
             for folder in (self.path, self.runs, self.cache, self.edits):
                 folder.mkdir(parents=True, exist_ok=True)
             if new:

@@ -16,6 +16,7 @@ from typing import Any
 from store.errors import LookupFailed
 from store.home import Home
 from store.locks import FileLock
+from store.regular_file import read_regular
 
 
 class BatchLogs:
@@ -108,8 +109,8 @@ class BatchLogs:
 def _known(path: Path) -> dict[str, Any]:
     """All lines of a log merged: a later value replaces an earlier one. A torn line is skipped."""
     known: dict[str, Any] = {}
-    with suppress(FileNotFoundError):  # done meanwhile
-        for line in path.read_bytes().splitlines():
-            with suppress(ValueError):
+    with suppress(OSError):  # done meanwhile, or no file
+        for line in read_regular(path).splitlines():
+            with suppress(ValueError, TypeError, RecursionError):
                 known |= json.loads(line or b"{}")
     return known

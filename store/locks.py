@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from store.regular_file import read_regular
+
 MAX_PID = 2**31 - 1
 """The largest PID. Zero and negative numbers mean groups of processes, or all of them, to whoever sends a signal."""
 
@@ -101,7 +103,7 @@ def _lock(file: int, wait: float | None, poll: float) -> bool:
 def held(path: Path) -> bool:
     """Whether some process holds the lock of a file; a file that does not exist has none."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe in its place must not block
     except OSError:
         return False
     try:
@@ -128,7 +130,7 @@ def host() -> str:
 def holder_words(path: Path) -> list[str]:
     """What `write_holder` wrote last, by words, the PID first; empty where it never did."""
     try:
-        return path.read_text("utf-8", errors="replace").split()
+        return read_regular(path).decode(errors="replace").split()
     except OSError:
         return []
 

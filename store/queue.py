@@ -22,6 +22,7 @@ from store.atomic_write import atomic_write
 from store.errors import LookupFailed, StoreBusy, StoreError
 from store.home import Home
 from store.locks import FileLock, held, holder_name, holder_pid, host
+from store.regular_file import read_regular
 
 EntryState = Literal["working", "waiting", "done"]
 _WAITING = re.compile(r"(\d{12})-(.+)\.json")
@@ -184,7 +185,7 @@ class Queue:
     def wanted(self) -> int:
         """The number of workers that `start` was given; 0 when the queue was never started."""
         try:
-            return int((self._folder / "started").read_text())
+            return int(read_regular(self._folder / "started"))
         except (OSError, ValueError):
             return 0
 
@@ -345,10 +346,10 @@ def _sorted_files(folder: Path) -> list[Path]:
 def _file_fields(path: Path) -> dict[str, Any]:
     """Time and count in an entry's file, as fields of `QueueEntry`; empty where the file is torn."""
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = json.loads(read_regular(path))
         changed = path.stat().st_ctime
         return {"added_at": values["added_at"], "attempts": int(values["attempts"]), "changed_at": changed}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 

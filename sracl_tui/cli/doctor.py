@@ -51,6 +51,7 @@ def doctor(
             ("encoder", _encoder),
             ("annoy", _annoy),
             ("keys", lambda: _keys(resolved)),
+            ("privacy", lambda: _privacy(resolved)),
         )
     ]
     good = all(check["ok"] for check in checks)
@@ -115,6 +116,14 @@ def _keys(home: Any) -> str:
     if webhook is not None:
         alerts.address(home, webhook)
     return "read by nobody else" if (home.path / ".env").exists() else "none in the home"
+
+
+def _privacy(home: Any) -> str:
+    """Homes of earlier versions could be read by everyone, with summaries and uncommitted code; they are left so."""
+    mode = home.path.stat().st_mode & 0o777
+    if mode & 0o077:
+        return f"{home.path} can be read by others (mode {mode:o}); to change that: chmod 700 {home.path}"
+    return "the home can be read by nobody else"
 
 
 def _torch() -> str:

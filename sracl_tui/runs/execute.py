@@ -96,7 +96,7 @@ def _guarded(context: JobContext, switch: StopSwitch) -> None:
     except BaseException as error:
         usage = isinstance(error, ConfigError | DataError | LookupFailed)
         result.state, result.error, result.exit_code = "failed", error, 2 if usage else 1
-        result.reason = failure_messages.known(error, context.request.run_id)
+        result.reason = failure_messages.known(error, context.request.run_id, context.recorder.folder)
         if result.reason is not None:
             return
         if isinstance(error, EngineError | StoreError):

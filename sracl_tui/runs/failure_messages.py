@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_PHRASES = ("No space left", "Disk quota", "File too large")
@@ -20,13 +21,22 @@ def is_full(error: BaseException | None) -> bool:
     return False
 
 
-def known(error: BaseException, run_id: str) -> str | None:
-    """The reason and how to continue, if the disk or memory is full; None for other errors."""
+def known(error: BaseException, run_id: str, folder: Path) -> str | None:
+    """The reason and how to continue, if the disk or memory is full or the run's folder is gone; None for other errors."""
+    if isinstance(error, OSError) and not folder.is_dir():
+        return gone(folder)
     if is_full(error):
         return f"disk full: {_first_line(error)}. All results so far are kept. Free some space, then: sracl run --resume {run_id}"
     if isinstance(error, MemoryError) or any(phrase in str(error) for phrase in _MEMORY_PHRASES):
         return f"out of memory: {_first_line(error)}. Reduce train.batch or use another device, then: sracl run --resume {run_id}"
     return None
+
+
+def gone(folder: Path) -> str:
+    """Why a run cannot go on whose folder was deleted while it ran."""
+    return (
+        f"its folder was deleted while it ran: {folder}. What was published until then is in the database; run it again"
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.events import Event, Report, Tabular, Warned
 from sracl_tui.logs import RunLog
-from sracl_tui.runs import environment
+from sracl_tui.runs import environment, failure_messages
 from sracl_tui.runs.alerts.alerts import AlertMonitor
 from sracl_tui.runs.journal_events import facts_of
 from sracl_tui.runs.request import RunRequest
@@ -161,7 +161,11 @@ class Recorder:
         self.log.close()
 
     def _write_heartbeats(self) -> None:
+        told = False
         while not self._closing.wait(HEARTBEAT_SECONDS):
+            if not told and not self.folder.is_dir():
+                told = True  # nothing that is written there is kept, and nothing else would say so
+                self._listener(Warned(message=failure_messages.gone(self.folder)))
             with suppress(OSError):  # a full disk ends the run when it writes an event that matters
                 self.write("heartbeat", **self._handle())
             if self._alerts is not None:

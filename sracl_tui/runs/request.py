@@ -13,6 +13,7 @@ from typing import Any
 from engine.config import Config
 from engine.errors import ConfigError
 from store.atomic_write import atomic_write
+from store.regular_file import read_regular
 from store.untrusted_text import check_name
 
 FILE = "request.json"
@@ -88,9 +89,9 @@ class RunRequest:
         """
         path = folder / FILE
         try:
-            values = json.loads(path.read_text("utf-8"))
+            values = json.loads(read_regular(path))
             return cls(**values | {"config": Config.model_validate(values["config"]), "tags": tuple(values["tags"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise ConfigError(f"the request of this run cannot be read: {error}", where=str(path)) from None
 
 

@@ -15,6 +15,7 @@ from sracl_tui.runs.execution.process_exit import log_lines
 from store.home import Home
 from store.locks import host
 from store.queue import Queue
+from store.regular_file import read_regular
 from store.run_row import ListedRun
 from store.run_states import FAILED
 
@@ -39,9 +40,9 @@ def text_of(home: Home, facts: dict[str, Any], checks: list[dict[str, Any]], row
         folder = home.run_folder(row["run_id"])
         parts.append(f"run {row['run_id']}: {row['state']}: {row['reason']}\n" + "\n".join(log_lines(folder)))
         with suppress(OSError):
-            parts.append((folder / "traceback.txt").read_text("utf-8")[-4000:])
+            parts.append(read_regular(folder / "traceback.txt").decode(errors="replace")[-4000:])
     with suppress(OSError):
-        parts.append("log of the app\n" + path_of(home).read_text("utf-8", errors="replace")[-LOG_LETTERS:])
+        parts.append("log of the app\n" + read_regular(path_of(home)).decode(errors="replace")[-LOG_LETTERS:])
     return cleaned("\n\n".join(parts) + "\n", home)
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from store.home import Home
+from store.regular_file import read_regular
 
 FILE = "sql_history.jsonl"
 MOST = 500
@@ -34,7 +35,7 @@ def read(home: Home) -> list[Past]:
     """Newest first, each query once. A damaged line is left out."""
     found: dict[str, Past] = {}
     with suppress(OSError):
-        for line in reversed((home.path / FILE).read_text("utf-8", errors="replace").splitlines()):
+        for line in reversed(read_regular(home.path / FILE).decode(errors="replace").splitlines()):
             with suppress(ValueError, TypeError):
                 past = Past(**json.loads(line))
                 found.setdefault(past.query, past)

@@ -26,6 +26,7 @@ from store.journal.event_facts import PLAIN, RECORDED
 from store.journal.processes import start_of
 from store.journal.seals import is_sealed, sealed, table_facts
 from store.locks import FileLock, held, holder_name, holder_pid, holder_words, host
+from store.regular_file import open_regular
 
 _SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
 _HEAD = 120
@@ -185,12 +186,16 @@ def read_lines(
         until: the byte offset to stop at; None for the end.
 
     Returns:
-        The events, the offset behind the last complete line, and a message for each line that could not be read.
+        The events, the offset behind the last complete line, and a message for each line that could not be read, or one for
+        a file that cannot be, or is none.
     """
     signs = [f'"event":"{event}"'.encode() for event in skip]
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read(-1 if until is None else max(until - offset, 0))
+    try:
+        with open_regular(path) as file:
+            file.seek(offset)
+            data = file.read(-1 if until is None else max(until - offset, 0))
+    except OSError as error:
+        return [], offset, [f"{path}: it cannot be read: {error.strerror or error}"]
     end = data.rfind(b"\n") + 1
     lines: list[Line] = []
     problems: list[str] = []
@@ -201,7 +206,7 @@ def read_lines(
             continue
         try:
             line = _decoded(raw, path.parent, segment)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # the last: lists in lists in lists
             problems.append(f"{path}: a damaged line was skipped: {raw[:80]!r}")
         else:
             lines.append(line)
@@ -246,7 +251,7 @@ def _decoded(raw: bytes, folder: Path, segment: int) -> Line:
 
 def _begins_sealed(path: Path) -> bool:
     """Whether the first line of a segment carries a checksum, so that all have to."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return is_sealed(file.readline().rstrip(b"\n")) is not None
 
 
@@ -355,7 +360,10 @@ def end_of(folder: Path) -> dict[str, Any] | None:
     found = segments(folder)
     if not found:
         return None
-    offset = max(0, found[-1].stat().st_size - _TAIL_BYTES)  # an end is among the last lines
+    try:
+        offset = max(0, found[-1].stat().st_size - _TAIL_BYTES)  # an end is among the last lines
+    except OSError:  # a link that leads nowhere
+        return None
     for line in reversed(read_lines(found[-1], offset)[0]):
         if line.event == "run_ended":
             return line.fields

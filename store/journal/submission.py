@@ -11,6 +11,7 @@ from pathlib import Path
 
 from store.atomic_write import atomic_write
 from store.process_state import LOCAL, Handle
+from store.regular_file import read_regular
 
 FILE = "executor.json"
 SUBMITTED = "SRACL_SUBMITTED"
@@ -20,13 +21,13 @@ SUBMITTED = "SRACL_SUBMITTED"
 def read_handle(folder: Path) -> Handle:
     """The handle of a run by its folder; a file that cannot be read counts as none."""
     try:
-        values = json.loads((folder / FILE).read_bytes())
+        values = json.loads(read_regular(folder / FILE))
         return Handle(
             run_id=folder.name,
             executor=str(values["executor"]),
             id=None if values["handle"] is None else str(values["handle"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Handle(run_id=folder.name)
 
 

@@ -21,7 +21,7 @@ from store.publishing.paid_events import TABLES
 from store.publishing.projection import EDITS, Projector, read_table
 from store.publishing.run_rows import RunRows
 
-_MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+_MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
 _REFUSED = (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError, duckdb.NotSupportedError)
 """Errors by which the database refuses values; others, such as a full disk, are not the event's fault."""
 

@@ -40,6 +40,8 @@ from store.publishing.replacement import (
 EVERY_SECONDS, TIMES_LAST, AGAIN_SECONDS = 10.0, 45.0, 1.0
 """A run publishes every EVERY_SECONDS, or every TIMES_LAST times the duration of the last publish, whichever is longer: so
 readers are behind by at most 15 seconds or 50 publishes. Where another process publishes, it waits AGAIN_SECONDS."""
+READER_SECONDS = 0.5
+"""How long a command that only reads waits for a publisher, which may be stuck, before it says that it is behind."""
 Apply = Callable[[duckdb.DuckDBPyConnection], Any]
 """A change of the main database, made inside the transaction of a publish."""
 
@@ -140,7 +142,7 @@ def catch_up(home: Home) -> StoreError | None:
     unpublished = (part for part in ingest.pending_segments(home, offsets) if not ingest.is_live(home, part.source))
     if any(map(ingest.has_lines, unpublished)) or liveness.dead_runs(home, active):
         try:
-            publish(home)
+            publish(home, wait=READER_SECONDS)
         except StoreError as error:
             return error
     return None
@@ -253,6 +255,8 @@ def _copy(home: Home, which: DatabaseName) -> Iterator[duckdb.DuckDBPyConnection
             old = version_of(connection)
             migrated = migrate(connection, which)
             yield connection
+            if not before:
+                temporary.chmod(0o600)
             connection.execute("CHECKPOINT")  # closing does so too, but reports no full disk
         finally:
             connection.close()

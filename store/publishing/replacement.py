@@ -23,8 +23,9 @@ LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 
 
 def path_of(home: Home, which: DatabaseName) -> Path:
-    """The published file of a database."""
-    return home.database if which == "main" else home.vectors
+    """The published file of a database: behind a link, where it leads, so that a publish replaces the file and not the link."""
+    path = home.database if which == "main" else home.vectors
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def copy_of(home: Home, path: Path, to: Path, *, wait: float = 30.0) -> None:

@@ -137,7 +137,14 @@ def test_doctor_checks_everything(sracl, tmp_path):
     document = json.loads(sracl("doctor", "--json", home=tmp_path).stdout)
     assert document["ok"], document
     assert document["database"] == str(tmp_path / "sracl.duckdb")
-    assert [check["name"] for check in document["checks"]] == ["store", "training", "encoder", "annoy", "keys"]
+    assert [check["name"] for check in document["checks"]] == [
+        "store",
+        "training",
+        "encoder",
+        "annoy",
+        "keys",
+        "privacy",
+    ]
 
 
 def test_data_import_show_and_remove(sracl, tmp_path):

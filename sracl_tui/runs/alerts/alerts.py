@@ -29,6 +29,7 @@ from sracl_tui.runs.alerts import webhook as webhook_module
 from store.home import Home
 from store.journal.journal import segments
 from store.locks import host
+from store.regular_file import read_regular
 from store.run_states import FAILED
 
 FILE = "alerts.toml"
@@ -106,7 +107,7 @@ def read(home: Home) -> Settings:
     """
     path = home.path / FILE
     try:
-        return Settings.model_validate(tomllib.loads(path.read_text("utf-8")))
+        return Settings.model_validate(tomllib.loads(read_regular(path).decode()))
     except FileNotFoundError:
         return Settings()
     except (tomllib.TOMLDecodeError, UnicodeError, OSError) as error:

@@ -19,6 +19,7 @@ from store.journal.journal import segments
 from store.journal.submission import write_handle
 from store.process_state import ProcessState
 from store.publishing.liveness import lives
+from store.regular_file import read_regular
 
 SILENT_SECONDS = 2.0
 LEGACY_SETTINGS = "settings.toml"
@@ -129,6 +130,6 @@ def last_output(home: Home, run_id: str) -> str:
 def launch_log(home: Home, run_id: str) -> str:
     """Output of the processes that ran it: the reason where one ended before it could write its journal."""
     try:
-        return (home.run_folder(run_id) / LOG).read_text("utf-8", errors="replace")
+        return read_regular(home.run_folder(run_id) / LOG).decode(errors="replace")
     except OSError:
         return ""

@@ -16,6 +16,7 @@ from store.home import Home
 from store.journal.journal import Journal, RunLock, read_events
 from store.process_state import Exited, Unknown
 from store.publishing.liveness import outcome
+from store.regular_file import open_regular
 
 LOG_LINES = 50
 
@@ -77,7 +78,7 @@ def _notify(home: Home, run_id: str, state: str, reason: str) -> None:
 def log_tail(folder: Path, lines: int = LOG_LINES) -> list[str]:
     """The last lines of a background run's `launch.log`."""
     try:
-        with (folder / LOG).open("rb") as file:
+        with open_regular(folder / LOG) as file:
             file.seek(max(0, file.seek(0, 2) - 400 * lines))
             return file.read().decode("utf-8", errors="replace").splitlines()[-lines:]
     except OSError:

@@ -24,6 +24,7 @@ from store.process_state import Exited, Unknown
 from store.publishing.liveness import lives
 from store.publishing.publish import publish
 from store.queue import Queue, QueueEntry
+from store.regular_file import read_regular
 
 MAX_ATTEMPTS = 3
 """Workers that may die while they execute a run before it is given up."""
@@ -308,7 +309,7 @@ def listing(home: Home, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
 def _request(path: Path) -> dict[str, Any]:
     """The listed fields of a run's request, which never changes."""
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = json.loads(read_regular(path))
         config = values["config"]
         return {
             "name": values["name"] or values["run_id"],
