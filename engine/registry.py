@@ -10,7 +10,9 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -94,6 +96,12 @@ class Registry:
         problem = self.problem_of(name) if self.has(name) else self._unknown(name)
         if problem is not None:
             raise ConfigError(problem, where=self.where)
+        if (parts := split_file(name)) is not None and not is_allowed(parts[0]):
+            raise ConfigError(
+                f"{name} is code that somebody else's settings name, and was not imported",
+                where=self.where,
+                hint=f"Read {parts[0]}; to trust it: --allow-code {parts[0]}",
+            )
         try:
             found = self._imported(name)
         except (Exception, SystemExit) as error:  # somebody's code may raise anything
@@ -169,6 +177,26 @@ def attribute_of(name: str) -> Any:
     """What `module:NAME` names."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+_ALLOWED: ContextVar[frozenset[Path] | None] = ContextVar("allowed", default=None)
+"""Files from which code by path may be imported; None for all, as where a person named it."""
+
+
+@contextmanager
+def only_files(allowed: Iterable[Path]) -> Iterator[None]:
+    """While the block runs, code by path is imported from these files alone, in this thread: the settings are somebody else's."""
+    token = _ALLOWED.set(frozenset(path.resolve() for path in allowed))
+    try:
+        yield
+    finally:
+        _ALLOWED.reset(token)
+
+
+def is_allowed(path: Path) -> bool:
+    """Whether code may be imported from a file (see `only_files`)."""
+    allowed = _ALLOWED.get()
+    return allowed is None or path.resolve() in allowed
 
 
 def _digest(path: Path) -> str:

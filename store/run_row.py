@@ -3,6 +3,8 @@
 The keys are the columns of `runs` and of the list's query; `docs/schema.md` says what they hold. Times are UTC without a zone.
 """
 
+import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
@@ -26,6 +28,52 @@ SHORT_METRICS = ("hr@20", "ndcg@20")
 def metric_column(split: str, name: str) -> str:
     """Column of the views that holds a metric: `test_hr_20` for `hr@20` on `test`."""
     return f"{split}_{name.replace('@', '_')}"
+
+
+def decode_json(row: dict[str, Any]) -> list[str]:
+    """Decode the JSON columns that are text, in place.
+
+    Returns:
+        Columns that are not what this program writes; they are empty then, and the row's reason names them.
+    """
+    damaged = []
+    for name, fits in _SHAPES.items():
+        if not isinstance(row.get(name), str):
+            continue
+        try:
+            row[name] = json.loads(row[name])
+        except (ValueError, RecursionError):
+            row[name] = ...
+        if not fits(row[name]):
+            row[name] = {} if name == "config" else None
+            damaged.append(name)
+    if damaged:
+        row["reason"] = "; ".join(filter(None, [f"damaged: {', '.join(damaged)}", row.get("reason")]))
+    return damaged
+
+
+def undecodable(row: dict[str, Any]) -> list[str]:
+    """Columns of a row from elsewhere that `decode_json` finds damaged; the others are decoded in place."""
+    damaged = decode_json(row)
+    tags = row["tags"]
+    return damaged + ([] if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags) else ["tags"])
+
+
+def _sections(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(section, dict) for section in value.values())
+
+
+def _numbers(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and all(isinstance(one, int | float) for one in value.values()))
+
+
+def _texts(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict) and all(one is None or isinstance(one, str) for one in value.values())
+    )
+
+
+_SHAPES: dict[str, Callable[[Any], bool]] = {"config": _sections, "packages": _texts, "timings": _numbers}
 
 
 class RunProcess(TypedDict):

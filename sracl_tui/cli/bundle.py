@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.config import Config
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
+from sracl_tui.runs.foreign_code import named_code
+from sracl_tui.runs.request import RunRequest
 from store.run_row import StoredRun
 from store.run_states import OPEN
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from store.database.database import Store
 
 
-def bundled(store: Store, row: StoredRun, out: Path | None) -> dict[str, Any]:
+def bundled(store: Store, row: StoredRun, out: Path | None, *, patch: bool = True) -> dict[str, Any]:
     """Write a run into one file: settings, hash of the data, summaries, neighbor lists, metrics, ranks, environment.
 
     Raises:
@@ -28,7 +31,12 @@ def bundled(store: Store, row: StoredRun, out: Path | None) -> dict[str, Any]:
     if row["state"] in OPEN:
         raise ConfigError(f"run {row['run_id']} is {row['state']}", where="export", hint="Wait until it has ended.")
     path = out or Path(f"{row['run_id']}.sracl.zip")
-    rows = export_bundle(store, row["run_id"], path)
+    changes = len((row["git_patch"] or "").splitlines())
+    content = f"The bundle contains settings, hash of the data, summaries, neighbors, metrics, ranks, machine ({row['machine']}), note"
+    if changes and patch:
+        content += f", and the uncommitted changes of the code ({changes:,} lines; --without patch leaves them out)"
+    options_and_output.talk().print(f"{content}.", highlight=False)
+    rows = export_bundle(store, row["run_id"], path, patch=patch)
     return {"run_id": row["run_id"], "path": str(path), "bytes": path.stat().st_size, "rows": rows}
 
 
@@ -46,10 +54,32 @@ def import_bundle(
     """
     from store.transfer import bundle
 
-    manifest = bundle.import_bundle(options_and_output.home_of(home), file)
+    code: list[str] = []
+
+    def check(row: dict[str, Any], request: bytes) -> None:
+        code.extend(named_code(_checked(row, request, file)))
+
+    manifest = bundle.import_bundle(options_and_output.home_of(home), file, check=check)
+    if code:
+        text = f"Its settings name code, which is not imported: {', '.join(dict.fromkeys(code))} (`sracl reproduce --allow-code FILE`)"
+        options_and_output.talk().print(text, highlight=False)
     if json_:
         options_and_output.print_json(
             {name: manifest[name] for name in ("run_id", "dataset_name", "dataset_sha256", "rows")}
         )
     else:
         options_and_output.out().print(f"{manifest['run_id']} is here.", markup=False, highlight=False)
+
+
+def _checked(row: dict[str, Any], request: bytes, file: Path) -> list[Any]:
+    """The settings of a bundle's run as its row and its request have them.
+
+    Raises:
+        ConfigError: they are none that this version knows.
+    """
+    try:
+        config = Config.model_validate(row["config"])
+    except ValueError as error:
+        raise ConfigError(f"its settings are refused: {str(error).splitlines()[0]}", where=str(file)) from None
+    asked = RunRequest.parse(request, where=str(file))
+    return [config.model_dump(mode="json"), asked.config.model_dump(mode="json")]

@@ -46,6 +46,10 @@ def export(
         ),
     ] = "results",
     bundle: Annotated[bool, typer.Option("--bundle", help="A whole run as one file for another home.")] = False,
+    without: Annotated[
+        Literal["patch"] | None,
+        typer.Option(help="Of a bundle: leave out the uncommitted changes of the code."),
+    ] = None,
     figure: Annotated[
         str | None,
         typer.Option(
@@ -111,7 +115,7 @@ def export(
         if (bundle or what != "results") and len(rows) != 1:
             raise ConfigError(f"it is of one run; these are {len(rows)}", where="export", hint="Name one run.")
         if bundle:
-            document = bundled(store, rows[0], out)
+            document = bundled(store, rows[0], out, patch=without is None)
         else:
             document = {"path": str(out), "what": what, "rows": _written(store, rows, what, out or Path())}
     if bundle and not json_:

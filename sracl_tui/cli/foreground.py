@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from engine.data.synthetic import GENERATED
+from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
+from sracl_tui.runs.foreign_code import is_imported, named_code
 from sracl_tui.runs.request import RunRequest, new_run_id
 from store.errors import LookupFailed
 
@@ -94,6 +96,12 @@ def resumed_request(home: Home, text: str, *, budget: float | None, force: bool)
         if isinstance(found, str):
             return found
         request = found
+    if is_imported(home, request.run_id) and (code := named_code(request.config.model_dump(mode="json"))):
+        raise ConfigError(
+            f"this run was imported, and its settings name code: {', '.join(code)}",
+            where=request.run_id,
+            hint="Read it; `sracl reproduce RUN --allow-code FILE` runs it, as does a run with settings of your own.",
+        )
     if budget is not None:
         semantics = request.config.semantics.model_copy(update={"budget": budget})
         request = replace(request, config=request.config.model_copy(update={"semantics": semantics}))

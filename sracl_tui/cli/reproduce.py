@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
+from sracl_tui.runs.foreign_code import trusted
 from store.home import Home
 from store.journal.processes import is_abandoned, owned_name
 from store.run_row import StoredRun
@@ -39,6 +40,10 @@ def reproduce(
     tolerance: Annotated[
         float | None, typer.Option(min=0, help="Maximum difference of a metric. Default: depends on the device.")
     ] = None,
+    allow_code: Annotated[
+        list[Path] | None,
+        typer.Option("--allow-code", metavar="FILE", help="Trust this file, which an imported run names; repeatable."),
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Lines instead of bars.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
@@ -61,8 +66,9 @@ def reproduce(
     from sracl_tui.services import reproduction
 
     resolved = options_and_output.home_of(home)
-    with options_and_output.open_store(resolved) as store:
+    with ExitStack() as trust, options_and_output.open_store(resolved) as store:
         row = reproduction.chosen(store, run)
+        trust.enter_context(trusted(resolved, row["run_id"], allow_code or ()))
         request = reproduction.request_of(row, resolved.run_folder(str(row["run_id"])), device=device, threads=threads)
         with _scratch_home(resolved, row["run_id"], keep) as scratch:
             console = options_and_output.talk()

@@ -177,14 +177,17 @@ def show(
         console.print(_analysis_table(analysis))
     if curves:
         console.print()
-        console.print(_curve_table(curves, row["config"]["train"]["select"]))
+        console.print(_curve_table(curves, row["config"].get("train", {}).get("select", "ndcg@20")))
 
 
 def _facts(row: StoredRun) -> dict[str, str]:
     from engine.config import Config
 
-    changed = Config.model_validate(row["config"]).differences(Config())
-    settings = ", ".join(f"{path} = {value}" for path, (_, value) in changed.items()) or "the default ones"
+    try:
+        changed = Config.model_validate(row["config"]).differences(Config())
+        settings = ", ".join(f"{path} = {value}" for path, (_, value) in changed.items()) or "the default ones"
+    except ValueError:  # of another version, or damaged
+        settings = "not known to this version"
     timings = {name: value for name, value in (row["timings"] or {}).items() if value}
     facts = {
         "run": row["run_id"] + ("" if row["name"] == row["run_id"] else f" ({row['name']})"),

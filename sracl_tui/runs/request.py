@@ -89,10 +89,30 @@ class RunRequest:
         """
         path = folder / FILE
         try:
-            values = json.loads(read_regular(path))
+            data = read_regular(path)
+        except OSError as error:
+            raise _unreadable(error, str(path)) from None
+        return cls.parse(data, where=str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, *, where: str) -> RunRequest:
+        """The request that the content of a file is.
+
+        Args:
+            where: the file, for the message.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        try:
+            values = json.loads(data)
             return cls(**values | {"config": Config.model_validate(values["config"]), "tags": tuple(values["tags"])})
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ConfigError(f"the request of this run cannot be read: {error}", where=str(path)) from None
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise _unreadable(error, where) from None
+
+
+def _unreadable(error: Exception, where: str) -> ConfigError:
+    return ConfigError(f"the request of this run cannot be read: {error}", where=where)
 
 
 def new_run_id() -> str:

@@ -13,6 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from store.database.connection import fetch_few
+from store.database.migrate import migrate
+from store.database.person_sql import lock_down
 from store.errors import StoreError
 from store.home import Home
 
@@ -114,14 +117,41 @@ def insert_bundle(connection: Any, folder: Path, file: str) -> None:
     if file != FILE:
         raise ValueError(f"no bundle is called {file!r}")
     manifest, tables, _ = read_bundle(folder / FILE)
+    _insert(connection, manifest["run_id"], tables)
+
+
+def try_bundle(path: Path, run_id: str, tables: dict[str, pa.Table]) -> dict[str, Any]:
+    """Insert a bundle's rows into an empty database in memory, which reaches no file, and count what came in.
+
+    Returns:
+        The run's row, its JSON columns as text.
+
+    Raises:
+        StoreError: a table lacks a column, has values of another type, or rows of another run.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        migrate(connection, "main")
+        lock_down(connection)
+        try:
+            _insert(connection, run_id, tables)
+            for name in _OF_RUN:
+                count = connection.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0]
+                if name in tables and count != tables[name].num_rows:
+                    raise refused(path, f"table {name} has rows of another run")
+            return fetch_few(connection, "FROM runs")[0]
+        except duckdb.Error as error:
+            raise refused(path, f"its tables do not fit: {str(error).splitlines()[0]}") from None
+
+
+def _insert(connection: Any, run_id: str, tables: dict[str, pa.Table]) -> None:
     for name, table in tables.items():
         known = {row[0] for row in connection.execute(f"DESCRIBE {name}").fetchall()}
         connection.register("bundled", table.select([column for column in table.column_names if column in known]))
         if name in _OF_RUN:
-            connection.execute(f"DELETE FROM {name} WHERE run_id = ?", [manifest["run_id"]])
-            connection.execute(
-                f"INSERT INTO {name} BY NAME SELECT * FROM bundled WHERE run_id = ?", [manifest["run_id"]]
-            )
+            connection.execute(f"DELETE FROM {name} WHERE run_id = ?", [run_id])
+            connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM bundled WHERE run_id = ?", [run_id])
         elif key := _KEY.get(name):
             new = f"NOT EXISTS (SELECT 1 FROM {name} t WHERE t.{key} = b.{key})"
             connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM bundled b WHERE {new}")

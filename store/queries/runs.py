@@ -13,7 +13,7 @@ from store.publishing.liveness import dead_state
 from store.publishing.publish import publish
 from store.queries.metric_columns import beyond, metric_columns
 from store.queue import Queue
-from store.run_row import HEADLINE_METRICS, JSON_COLUMNS, ListedRun, MetricName, RunProcess, StoredRun
+from store.run_row import HEADLINE_METRICS, ListedRun, MetricName, RunProcess, StoredRun, decode_json
 from store.run_states import OPEN
 from store.untrusted_text import check_name
 
@@ -140,21 +140,23 @@ def _queued(store: Store, rows: Sequence[dict[str, Any]]) -> set[str]:
 
 def with_present_states(store: Store, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of runs with their JSON columns decoded, equal settings only once, and each with its state of this moment."""
-    decoded: dict[str, Any] = {}
+    decoded: dict[str, tuple[Any, list[str]]] = {}
     for row in rows:
         text = row["config"]
         if text not in decoded:
-            decoded[text] = json.loads(text)
-        row["config"] = decoded[text]
+            alone = {"config": text}
+            damaged = decode_json(alone)
+            decoded[text] = alone["config"], damaged
+        row["config"], damaged = decoded[text]
+        if damaged:
+            row["reason"] = "; ".join(filter(None, ["damaged: config", row["reason"]]))
     queued = _queued(store, rows)
     return [_now(store, row, queued) for row in rows]
 
 
 def _now(store: Store, row: dict[str, Any], queued: set[str]) -> dict[str, Any]:
     """Decode the JSON columns, and correct the state of a run whose process is dead."""
-    for name in JSON_COLUMNS:
-        if isinstance(row.get(name), str):
-            row[name] = json.loads(row[name])
+    decode_json(row)
     waits = row["state"] == "queued" and row["run_id"] in queued
     if row["state"] in OPEN and not waits and (dead := dead_state(store.home, cast(RunProcess, row))) is not None:
         row["state"], row["reason"] = dead

@@ -11,20 +11,36 @@ import io
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from store.atomic_write import atomic_write
-from store.database.database import Store
+from store.database.database import Store, reading
 from store.errors import LookupFailed, StoreError
 from store.home import Home
 from store.journal.journal import Journal
-from store.publishing.bundle_reader import FILE, FORMAT, MANIFEST, OPTIONAL, REQUEST, TABLES, read_bundle, refused
+from store.publishing.bundle_reader import (
+    FILE,
+    FORMAT,
+    MANIFEST,
+    OPTIONAL,
+    REQUEST,
+    TABLES,
+    read_bundle,
+    refused,
+    try_bundle,
+)
 from store.publishing.publish import create, publish
+from store.run_row import undecodable
+from store.run_states import OPEN
 
 
-def export_bundle(store: Store, run_id: str, path: Path) -> dict[str, int]:
+def export_bundle(store: Store, run_id: str, path: Path, *, patch: bool = True) -> dict[str, int]:
     """Write the bundle of a run, which appears when it is complete; returns its number of rows by table.
+
+    Args:
+        patch: with the uncommitted changes of the code that the run was made with.
 
     Raises:
         StoreError: it cannot be written.
@@ -36,7 +52,8 @@ def export_bundle(store: Store, run_id: str, path: Path) -> dict[str, int]:
     try:
         with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, chosen in TABLES.items():
-                table = store.table(f"SELECT * FROM {name} WHERE {chosen}", [run_id])
+                columns = "* REPLACE (NULL::VARCHAR AS git_patch)" if name == "runs" and not patch else "*"
+                table = store.table(f"SELECT {columns} FROM {name} WHERE {chosen}", [run_id])
                 if name in OPTIONAL and not table.num_rows:
                     continue
                 sink = io.BytesIO()
@@ -57,8 +74,16 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes, hashes: dict[str, str
     hashes[name] = hashlib.sha256(data).hexdigest()
 
 
-def import_bundle(home: Home, path: Path) -> dict[str, Any]:
+def import_bundle(
+    home: Home, path: Path, *, check: Callable[[dict[str, Any], bytes], None] | None = None
+) -> dict[str, Any]:
     """Import a bundle into a home and return its manifest. A run that the home has already is never changed.
+
+    All of it is tried before the home is touched.
+
+    Args:
+        check: called with the run's row, its JSON columns decoded, and the bytes of its request; it raises where the settings
+            are none, which the store cannot tell.
 
     Raises:
         StoreError: the file is no bundle, is damaged, or has members that no bundle has; nothing was changed.
@@ -73,6 +98,13 @@ def import_bundle(home: Home, path: Path) -> dict[str, Any]:
         raise LookupFailed(f"run {run_id} is in this home already", where=str(path))
     if tables["runs"].column("run_id").to_pylist() != [run_id]:
         raise refused(path, "its run is not the one that its manifest names")
+    row = try_bundle(path, run_id, tables)
+    if damaged := undecodable(row):
+        raise refused(path, f"column {damaged[0]} of its run is not what this program writes")
+    if row["state"] in OPEN:
+        raise refused(path, f"its run is {row['state']!r}, and no run that has ended")
+    if check is not None:
+        check(row, request)
     making = home.runs / f".{run_id}.new"  # no run id begins with a dot
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir()
@@ -88,4 +120,9 @@ def import_bundle(home: Home, path: Path) -> dict[str, Any]:
     finally:
         shutil.rmtree(making, ignore_errors=True)
     publish(home)
+    with reading(home) as cursor:
+        there = cursor.execute("SELECT count(*) FROM runs WHERE run_id = ?", [run_id]).fetchall()[0][0]
+    if not there:
+        shutil.rmtree(folder, ignore_errors=True)  # or it would block the right file
+        raise refused(path, "its rows cannot be taken in")
     return manifest

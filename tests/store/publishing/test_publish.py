@@ -390,7 +390,7 @@ def test_what_hinders_the_catching_up_beside_a_read_is_told_and_what_it_cannot_r
 ) -> None:
     new_run("one", started={"boot_id": "another start"}).close()
 
-    def busy(_: Home) -> None:
+    def busy(_: Home, **options: float) -> None:
         raise StoreBusy("another process is publishing", pid=None)
 
     monkeypatch.setattr(publishing, "publish", busy)

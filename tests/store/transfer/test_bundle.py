@@ -144,3 +144,84 @@ def test_damage_is_refused(bundle: Path, tmp_path: Path) -> None:
         assert manifest["run_id"] == "one"  # a byte that nothing reads
     (tmp_path / "bad.zip").write_bytes(whole[: len(whole) // 2])
     refused(tmp_path / "bad.zip", tmp_path, "no bundle of ours")
+
+
+def tables_of(bundle: Path) -> dict[str, pa.Table]:
+    tables = {name: data for name, data in changed(bundle).items() if name.endswith(".parquet")}
+    return {name: pq.read_table(io.BytesIO(data)) for name, data in tables.items()}
+
+
+def forged(bundle: Path, out: Path, change: Callable[[dict[str, pa.Table]], None]) -> Path:
+    """A bundle with other tables and a manifest that fits them."""
+    import hashlib
+
+    members, tables = changed(bundle), tables_of(bundle)
+    change(tables)
+    for name, table in tables.items():
+        sink = io.BytesIO()
+        pq.write_table(table, sink)
+        members[name] = sink.getvalue()
+    manifest = json.loads(members.pop("manifest.json"))
+    manifest["sha256"] = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
+    return write(out, members | {"manifest.json": json.dumps(manifest).encode()})
+
+
+def replaced(table: pa.Table, column: str, values: list[Any], kind: Any = None) -> pa.Table:
+    return table.set_column(table.column_names.index(column), column, pa.array(values, kind))
+
+
+RUNS, TOLD, RANKED = "tables/runs.parquet", "tables/metrics.parquet", "tables/user_ranks.parquet"
+FORGERIES: dict[str, Callable[[dict[str, pa.Table]], None]] = {
+    "timings are a list": lambda t: t.update({RUNS: replaced(t[RUNS], "timings", ["[3]"])}),
+    "timings are no JSON": lambda t: t.update({RUNS: replaced(t[RUNS], "timings", ["{"])}),
+    "config is a list": lambda t: t.update({RUNS: replaced(t[RUNS], "config", ["[1]"])}),
+    "config is no JSON": lambda t: t.update({RUNS: replaced(t[RUNS], "config", ["x"])}),
+    "config has no sections": lambda t: t.update({RUNS: replaced(t[RUNS], "config", ['{"data": 3}'])}),
+    "packages are a number": lambda t: t.update({RUNS: replaced(t[RUNS], "packages", ["7"])}),
+    "a seed that is a word": lambda t: t.update({RUNS: replaced(t[RUNS], "seed", ["one"])}),
+    "a state that is running": lambda t: t.update({RUNS: replaced(t[RUNS], "state", ["running"])}),
+    "no run id": lambda t: t.update({RUNS: t[RUNS].drop_columns(["config_hash"])}),
+    "ranks without ranks": lambda t: t.update({RANKED: t[RANKED].drop_columns(["rank"])}),
+    "ranks of another run": lambda t: t.update({RANKED: replaced(t[RANKED], "run_id", ["two", "two"])}),
+    "values that are words": lambda t: t.update({TOLD: replaced(t[TOLD], "value", ["much"])}),
+}
+
+
+@pytest.mark.parametrize("why", FORGERIES)
+def test_what_does_not_fit_is_refused_before_a_folder_is_made(bundle: Path, tmp_path: Path, why: str) -> None:
+    other = Home(tmp_path / "other")
+    with pytest.raises(StoreError, match="refused"):
+        bundle_module.import_bundle(other, forged(bundle, tmp_path / "forged.zip", FORGERIES[why]))
+    assert not other.run_folder("one").exists()
+    assert bundle_module.import_bundle(other, bundle)["run_id"] == "one", "the right file comes in afterwards"
+    assert rows_of(other, "SELECT run_id FROM runs") == [("one",)]
+
+
+def test_a_row_that_cannot_be_decoded_is_shown_as_damaged(bundle: Path, home: Home) -> None:
+    from store.publishing.publish import write_sql
+    from store.queries import runs
+
+    write_sql(
+        home,
+        "INSERT INTO runs BY NAME SELECT * REPLACE ('good' AS run_id, 'good' AS name) FROM runs WHERE run_id = 'one'",
+    )
+    write_sql(home, "UPDATE runs SET timings = '[3]', config = '{\"data\": 3}' WHERE run_id = 'one'")
+    with open_store(home) as store:
+        rows = {row["run_id"]: row for row in runs.list_runs(store)}
+        assert rows["one"]["timings"] is None
+        assert rows["one"]["config"] == {}
+        assert "damaged: config" in str(rows["one"]["reason"])
+        assert "timings" in str(rows["one"]["reason"])
+        assert rows["good"]["reason"] is None
+        assert "damaged" in str(runs.find_run(store, "one")["reason"])
+
+
+def test_the_patch_can_be_left_out(bundle: Path, home: Home, tmp_path: Path) -> None:
+    from store.publishing.publish import write_sql
+
+    write_sql(home, "UPDATE runs SET git_patch = 'secret work'")
+    with open_store(home) as store:
+        for patch, expected in ((True, ["secret work"]), (False, [None])):
+            bundle_module.export_bundle(store, "one", tmp_path / "again.zip", patch=patch)
+            assert tables_of(tmp_path / "again.zip")[RUNS]["git_patch"].to_pylist() == expected
+    assert bundle_module.import_bundle(Home(tmp_path / "third"), tmp_path / "again.zip")["run_id"] == "one"
