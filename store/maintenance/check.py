@@ -62,6 +62,8 @@ class Health:
     """What is wrong with the newest backup."""
     waiting: int = 0
     """Journal segments with lines that are not in the database yet."""
+    torn: list[str] = field(default_factory=list)
+    """Journal segments that end in the middle of a line; that is no problem where the database has all that was in them."""
     unguarded: int = 0
     """Journal segments of earlier versions, without checksums: a digit that changes in them is not noticed."""
 
@@ -92,7 +94,7 @@ def check_home(home: Home) -> Health:
         _read_apart(home, health, known)
     _check_data(home, known.without_data, health)
     read = read_journals(home, known.offsets, known.runs)
-    health.journals, health.unguarded = read.problems, read.unsealed
+    health.journals, health.unguarded, health.torn = read.problems, read.unsealed, read.torn
     if not any(health.files.values()):
         _check_vectors(home, read, health)
     with suppress(OSError):

@@ -24,6 +24,8 @@ class JournalsRead:
     """Sentences by source: a run's id, or `EDITS`."""
     unsealed: int = 0
     """Segments of earlier versions, whose lines have no checksums."""
+    torn: list[str] = field(default_factory=list)
+    """Segments that end in the middle of a line: one that is being written, or what is left of a longer file."""
     vectors: dict[str, set[str]] = field(default_factory=dict)
     """Hashes of texts by encoder, of all vectors that were taken in."""
 
@@ -80,8 +82,10 @@ def _read_segment(path: Path, taken: int, found: JournalsRead) -> Iterator[str]:
         return
     if state.st_size < taken:
         yield f"{path}: shorter than the part of it that was ingested"
-    lines, _, problems = read_lines(path)
+    lines, end, problems = read_lines(path)
     yield from problems
+    if end < state.st_size:
+        found.torn.append(f"{path}: ends in the middle of a line; what followed is not there")
     found.unsealed += any(not line.sealed for line in lines)
     if not problems:
         yield from _lost_lines(path, lines)

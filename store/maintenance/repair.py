@@ -72,6 +72,7 @@ def repair_home(home: Home, *, wait: float = 30.0) -> Repaired:
             report.missing.append(str(error))
         else:
             report.done += [f"{taken.events:,} events of the journals were taken in"] * bool(taken.events)
+    report.missing += health.torn if "main" in damaged else []  # the database that knew more is gone
     health = check_home(home) if report.done else health
     report.missing += _left(health)
     return report

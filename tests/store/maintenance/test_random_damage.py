@@ -61,7 +61,7 @@ def survive(place: Home, damages: list[Damage], seed: int) -> None:
         wound(place, kind, how, by)
     before = counts_of(place)
     ill = bool(check_home(place).problems)
-    if not ill:
+    if not ill and ("main", "old") not in damages:  # an older database cannot know what a cut journal had beyond it
         assert counts_of(place) == whole or any(damage in UNDONE for damage in damages), "a false all-clear"
         assert all(how == "flip" or (kind, how) in UNDONE for kind, how in damages), "a false all-clear"
     told = repair_home(place)

@@ -186,6 +186,14 @@ def test_an_older_file_of_vectors_is_completed(place: Home) -> None:
     assert counts_of(place) == before
 
 
+def test_a_journal_that_ends_in_the_middle_of_a_line_is_named_where_nothing_else_has_the_rest(place: Home) -> None:
+    path = place.runs / "two" / "events-0001.jsonl"
+    os.truncate(path, path.stat().st_size - 5)
+    place.database.unlink()
+    assert [text for text in repair_home(place).missing if "ends in the middle of a line" in text and str(path) in text]
+    assert ask(place, "SELECT count(*) FROM metrics WHERE run_id = 'two' AND name = 'hr@5'") == [(1,)]
+
+
 DIE = """
 from store.maintenance import repair
 module, name, when = sys.argv[2].rsplit(".", 2)
