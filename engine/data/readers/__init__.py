@@ -8,10 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from engine.data.readers.base import Catalog, Head, Raw, Reader, Wanted
+from engine.data.readers.packed import refuse_foreign
+from engine.data.readers.parts import are_parts
 from engine.data.readers.table import table_of
 from engine.data.readers.text import first_line, stem_of, suffix_of
 from engine.errors import ConfigError, DataError
 from engine.extension_points import READERS
+
+_RATED = frozenset({"rating", "ratings", "interactions"})
+"""Names of files with interactions beside others that look like some, such as tags."""
 
 
 def readers() -> dict[str, Reader]:
@@ -158,6 +163,7 @@ def _check_file(path: Path) -> None:
         raise DataError("not a file", where=str(path))
     if path.stat().st_size == 0:
         raise DataError("the file is empty", where=str(path))
+    refuse_foreign(path)
 
 
 def _reader_of(path: Path, allowed: list[Reader], wanted: Wanted) -> Reader:
@@ -194,6 +200,10 @@ def _choose(folder: Path, allowed: list[Reader], wanted: Wanted) -> tuple[Reader
     found = [pair for pair in found if pair[0].published] or found
     if len(found) > 1:
         found = [pair for pair in found if stem_of(pair[1]) == folder.resolve().name.lower()] or found
+    if len(found) > 1:
+        found = [pair for pair in found if stem_of(pair[1]) in _RATED] or found
+    if are_parts([file for _, file in found]) and len({reader.name for reader, _ in found}) == 1 and found[0][0].parted:
+        return found[0][0], folder
     if not found and len(files) == 1:  # its reader's error explains what is wrong with it
         found = [(_reader_of(files[0], allowed, wanted), files[0])]
     if len(found) == 1:

@@ -140,6 +140,8 @@ class Reader(ABC):
     """Whether it is one publisher's format, recognized by its field names: such a file takes precedence in a folder."""
     exclusive: bool = False
     """Whether only this reader may read files with `suffixes`; their texts come from the file that belongs to them."""
+    parted: bool = False
+    """Whether it reads a folder of files with the same columns as one table."""
     choices: frozenset[str] = frozenset()
     """Of `Wanted.choices`, those that it follows; others are refused before it reads."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +18,12 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from engine.data.readers.base import USUAL_ITEM, USUAL_TIME, USUAL_TITLE, USUAL_USER, Head, Roles, Wanted
+from engine.data.readers.packed import is_packed
 from engine.data.readers.text import HEAD_BYTES, read_text, split_header
 from engine.errors import DataError
+
+_CELL_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_CELL_TIME = re.compile(r"\d{9,10}(\.\d+)?|\d{13}|\d{16}|\d{19}")
 
 
 class BadRows(DataError):
@@ -67,6 +72,12 @@ class Grid:
         """
         low = [name.lower() for name in self.names]
         found = named if named in self.names else None
+        if found is not None and (hint := headerless_hint(self.names)):
+            raise DataError(
+                f"the first line looks like a row, not like names of columns: {', '.join(self.names)}",
+                where=self.head,
+                hint=f"{hint} With {flag} {named} the first row would be lost.",
+            )
         if named is None:
             found = next((n for n in usual if n in self.names), None)
             found = found or next((self.names[low.index(n.lower())] for n in usual if n.lower() in low), None)
@@ -85,9 +96,8 @@ class Grid:
         found = self.pick(named, usual, flag)
         if found is None:
             what = flag.removeprefix("--").removesuffix("-column")
-            hint = f"Name it with {flag}; found by itself: {', '.join(usual)}."
-            if all(name.replace(".", "").isdigit() for name in self.names):
-                hint = "The file seems to have no line with column names; put one on top."
+            hint = delimiter_hint(self.names) or headerless_hint(self.names)
+            hint = hint or f"Name it with {flag}; found by itself: {', '.join(usual)}."
             raise DataError(f"there is no column with the {what} ids; {self.listing}", where=self.head, hint=hint)
         return found
 
@@ -131,6 +141,34 @@ class Grid:
         error = many_bad(int(bad.sum()), where=self.where(first), problem=problem(first))
         hint = f"{hint or ''} `--bad-rows drop` leaves such rows out and counts them.".strip()
         return BadRows(error.message, where=self.where(first), hint=hint, path=self.path, rows=bad)
+
+
+def delimiter_hint(names: list[str]) -> str:
+    """What to do where a header of one column looks like several with another sign between them; empty for others."""
+    if len(names) != 1 and not (len(names) == 2 and ":" in names[0]):
+        return ""
+    line = names[0]
+    sign = max(";|\t, ", key=lambda sign: (line.count(sign), sign != " "))
+    if not line.count(sign):
+        return ""
+    shown = {"\t": "tab", " ": "' '", ";": "';'", "|": "'|'"}.get(sign, repr(sign))
+    return f"The cells seem to be separated by {shown}: --delimiter {shown}."
+
+
+def headerless_hint(names: list[str]) -> str:
+    """What to do where the first line seems to be a row: its cells are mostly numbers, or one of them is a Unix time."""
+    numbers = [name for name in names if _CELL_NUMBER.fullmatch(name)]
+    timed = any(_CELL_TIME.fullmatch(name) for name in numbers)
+    if (
+        len(names) < 2
+        or not (timed or 2 * len(numbers) > len(names))
+        or numbers == [str(n) for n in range(len(numbers))]
+    ):
+        return ""
+    if len(names) in (3, 4) and _CELL_NUMBER.fullmatch(names[2]):
+        shape = "user item rating time" if len(names) == 4 else "user item rating"
+        return f"The file seems to have no line with column names: --format ratings reads `{shape}`; else put a line of names on top."
+    return "The file seems to have no line with column names; put one on top."
 
 
 def many_bad(count: int, *, where: str, problem: str, hint: str | None = None) -> DataError:
@@ -198,7 +236,7 @@ def head_of(path: Path, delimiter: str, *, quoting: bool, count: int) -> Head:
         DataError: the text cannot be read, or has no rows.
     """
     data = read_text(path, limit=HEAD_BYTES)
-    whole = len(data) < HEAD_BYTES and path.suffix.lower() != ".gz" and len(data) >= path.stat().st_size - 3
+    whole = len(data) < HEAD_BYTES and not is_packed(path) and len(data) >= path.stat().st_size - 3
     header, begin, _ = split_header(data)
     text = data[begin:].decode("utf-8", errors="ignore")
     split = (
@@ -213,7 +251,7 @@ def head_of(path: Path, delimiter: str, *, quoting: bool, count: int) -> Head:
     if not text.strip():
         raise DataError("there is a line with column names and nothing below it", where=str(path))
     names = [cell.strip() for cell in next(split([header]))]
-    about = None if path.suffix.lower() == ".gz" else round(path.stat().st_size * len(rows) / len(data))
+    about = None if is_packed(path) else round(path.stat().st_size * len(rows) / len(data))
     return Head(names=names, rows=rows[:count], total=len(rows) if whole else None, about=about)
 
 

@@ -32,6 +32,7 @@ from engine.data.readers.grid import Grid, names_only
 from engine.data.readers.json_items import read_json_items
 from engine.data.readers.json_rows import PARSE_ERRORS, parse, rows_of
 from engine.data.readers.lines import Lines
+from engine.data.readers.packed import is_packed
 from engine.data.readers.selection import needed_columns, read_rows
 from engine.data.readers.text import suffix_of
 from engine.data.readers.times import times_of
@@ -205,7 +206,7 @@ def begin(path: Path, count: int) -> Head:
         if len(rows) == count:
             break
     names = list(dict.fromkeys(name for row in rows for name in row))
-    packed = path.suffix.lower() == ".gz"
+    packed = is_packed(path)
     about = None if packed else round(path.stat().st_size * len(rows) / max(1, lines.read))
     cells = [[_cell(row.get(name)) for name in names] for row in rows]
     return Head(names=names, rows=cells, total=len(rows) if len(rows) < count else None, about=about)

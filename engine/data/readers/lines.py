@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
+from engine.data.readers.packed import is_packed, open_unpacked
 from engine.errors import DataError
 
 LONGEST = 1 << 26
@@ -51,7 +54,7 @@ class Lines:
                     if not line.isspace():
                         given += 1
                         yield number, self._text(line, number)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
             raise DataError(
                 f"not readable as gzip after {number:,} lines: {error}",
                 where=str(self.path),
@@ -114,6 +117,6 @@ def older(line: bytes) -> str:
 
 
 def _opened(path: Path) -> BinaryIO | io.BufferedReader:
-    if path.suffix.lower() == ".gz":
-        return io.BufferedReader(gzip.open(path), 1 << 20)
+    if is_packed(path):
+        return io.BufferedReader(cast(io.RawIOBase, open_unpacked(path)), 1 << 20)
     return path.open("rb", buffering=1 << 20)

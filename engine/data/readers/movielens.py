@@ -16,6 +16,7 @@ from engine.data.readers.catalog import item_file
 from engine.data.readers.columns import as_text, ids_of, pc, repeats
 from engine.data.readers.grid import Grid, grid_of, head_of, names_only, read_delimited
 from engine.data.readers.lines import mended, mended_warning
+from engine.data.readers.packed import is_packed
 from engine.data.readers.selection import read_rows
 from engine.data.readers.text import HEAD_BYTES, first_line, read_bytes
 from engine.data.readers.times import times_of
@@ -232,6 +233,6 @@ def _grid(path: Path, delimiter: str, names: list[str], *, drop_bad: bool = Fals
 def _head(path: Path, delimiter: str, names: list[str], count: int) -> Head:
     data, _ = mended(read_bytes(path, limit=HEAD_BYTES))
     rows = [line.split(delimiter) for line in data.decode().splitlines() if line.strip()]
-    about = None if path.suffix.lower() == ".gz" else round(path.stat().st_size * len(rows) / len(data))
+    about = None if is_packed(path) else round(path.stat().st_size * len(rows) / len(data))
     checked = names_only(path, names).names
     return Head(names=checked, rows=rows[:count], total=None, about=about)

@@ -11,14 +11,18 @@ from pathlib import Path
 from engine.data.readers.base import ROW_CHOICES, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.columns import ids_of, repeats
 from engine.data.readers.grid import Grid, grid_of
+from engine.data.readers.packed import is_packed
 from engine.data.readers.selection import read_rows
-from engine.data.readers.text import HEAD_BYTES, first_line, read_text
+from engine.data.readers.text import HEAD_BYTES, first_line, read_text, suffix_of
 from engine.data.readers.times import times_of
 from engine.errors import DataError
 
 NAMES = ("user", "item", "rating", "timestamp")
 _BETWEEN = re.compile(rb"[ \t]*(?:::|[,;\t ])[ \t]*")
 _EDGES = re.compile(rb"^[ \t]+|[ \t]+(?=\r?$)", re.MULTILINE)
+_STARS = re.compile(r"\d(\.\d+)?|10(\.0+)?")
+_TIME = re.compile(r"\d{9,10}(\.\d+)?|\d{12,13}")
+_ASIN, _REVIEWER = re.compile(r"B[0-9A-Z]{9}|\d{9}[0-9X]"), re.compile(r"A[0-9A-Z]{11,20}")
 _RATING = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
@@ -30,12 +34,16 @@ class Ratings(Reader):
     choices = ROW_CHOICES
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
-        return False
+        """Whether a table without names begins with a user, an item, a rating from 0 to 10, and a Unix time."""
+        if suffix_of(path) not in (".csv", ".tsv", ".dat", ".data") or wanted.delimiter is not None:
+            return False
+        cells = _tabs(first_line(path).encode()).decode().split("\t")
+        return len(cells) == 4 and _STARS.fullmatch(cells[2]) is not None and _TIME.fullmatch(cells[3]) is not None
 
     def head(self, path: Path, wanted: Wanted, count: int) -> Head:
         data = read_text(path, limit=HEAD_BYTES)
         rows = [line.split("\t") for line in _tabs(data).decode().splitlines() if line.strip()]
-        about = None if path.suffix.lower() == ".gz" else round(path.stat().st_size * len(rows) / len(data))
+        about = None if is_packed(path) else round(path.stat().st_size * len(rows) / len(data))
         names = _names(path)
         return Head(names=names, rows=rows[:count], total=None, about=about, roles=_roles(names))
 
@@ -47,6 +55,8 @@ class Ratings(Reader):
         def take(grid: Grid) -> Raw:
             users, items = ids_of(grid, "user", "user"), ids_of(grid, "item", "item")
             times, warnings = times_of(grid, _roles(names).time, wanted.time_format)
+            if self.recognizes(path, wanted):
+                warnings.insert(0, f"the file has no column names: its cells are taken as {', '.join(names)}")
             warnings = [*warnings, *repeats(path, users, items, times)]
             return Raw(source=str(path), users=users, items=items, times=times, warnings=warnings)
 
@@ -71,7 +81,10 @@ def _names(path: Path) -> list[str]:
             where=f"{path}:1",
             hint="A line of column names makes it a table: --format csv or tsv.",
         )
-    return list(NAMES[: len(cells)])
+    names: list[str] = list(NAMES[: len(cells)])
+    if _ASIN.fullmatch(cells[0]) and _REVIEWER.fullmatch(cells[1]):  # Amazon's ratings of 2018 begin with the item
+        names[:2] = "item", "user"
+    return names
 
 
 def _roles(names: list[str]) -> Roles:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engine.data.readers.base import Coded, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.columns import coded
 from engine.data.readers.grid import many_bad
+from engine.data.readers.packed import is_packed
 from engine.data.readers.text import HEAD_BYTES, first_line, read_text
 from engine.errors import DataError
 
@@ -60,7 +61,7 @@ class Sequences(Reader):
         _check(path, data, _tokens(data))
         lines = [line.split() for line in data.decode("utf-8", errors="ignore").splitlines() if line.strip()]
         rows = [[cells[0], " ".join(cells[1:])] for cells in lines[:count]]
-        about = None if path.suffix.lower() == ".gz" else round(path.stat().st_size * len(lines) / len(data))
+        about = None if is_packed(path) else round(path.stat().st_size * len(lines) / len(data))
         return Head(names=["user", "items"], rows=rows, total=None, about=about, roles=Roles(user="user", item="items"))
 
     def read(self, path: Path, wanted: Wanted) -> Raw:

@@ -28,6 +28,7 @@ from engine.data.readers.catalog import ITEM_FIELDS, catalog_of, item_file
 from engine.data.readers.columns import as_text, ids_of, repeats
 from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
 from engine.data.readers.ownership import refuse_headers, refuse_histories, variation, why_not_of_items
+from engine.data.readers.parts import joined, parts_of
 from engine.data.readers.selection import read_rows
 from engine.data.readers.text import first_line, suffix_of
 from engine.data.readers.times import looks_like_times, times_of
@@ -41,6 +42,7 @@ class Table(Reader):
     """What the three have in common; a title column in the interactions' own rows gives the item texts."""
 
     choices = ROW_CHOICES
+    parted = True
 
     @abstractmethod
     def names(self, path: Path, delimiter: str | None = None) -> list[str]:
@@ -75,11 +77,16 @@ class Table(Reader):
         return has_item and _has(names, wanted.title, USUAL_TITLE) and not _has(names, wanted.user, USUAL_USER)
 
     def head(self, path: Path, wanted: Wanted, count: int) -> Head:
-        head = self.begin(path, count, wanted.delimiter)
+        parts = parts_of(path) if path.is_dir() else []
+        head = self.begin(parts[0] if parts else path, count, wanted.delimiter)
+        head = replace(head, total=None, about=None) if parts else head
         return replace(head, roles=names_only(path, head.names).roles(wanted))
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
-        return read_rows(self.grid(path, wanted), wanted, lambda grid: self._read(path, grid, wanted))
+        parts = [self.grid(part, wanted) for part in parts_of(path)] if path.is_dir() else []
+        whole = joined(path, parts) if parts else self.grid(path, wanted)
+        raw = read_rows(whole, wanted, lambda grid: self._read(path, grid, wanted))
+        return replace(raw, warnings=[f"{len(parts):,} parts are read as one table", *raw.warnings]) if parts else raw
 
     def _read(self, path: Path, grid: Grid, wanted: Wanted) -> Raw:
         roles = grid.roles(wanted)

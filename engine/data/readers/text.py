@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import re
+import zipfile
 import zlib
 from pathlib import Path
 
+from engine.data.readers.packed import member_name, open_unpacked
 from engine.errors import DataError
 
 HEAD_BYTES = 1 << 16
@@ -16,21 +19,26 @@ _LINE = re.compile(rb"[^\r\n]*")
 
 
 def suffix_of(path: Path) -> str:
-    """A file's ending in lower case, without `.gz`."""
-    return Path(path.name.lower().removesuffix(".gz")).suffix
+    """A file's ending in lower case, without that of its packing; of a zip archive that of the file in it."""
+    return Path(_plain_name(path)).suffix
 
 
 def stem_of(path: Path) -> str:
     """A file's name without its endings."""
-    return path.name.lower().removesuffix(".gz").removesuffix(suffix_of(path))
+    return _plain_name(path).removesuffix(suffix_of(path))
+
+
+def _plain_name(path: Path) -> str:
+    name = member_name(path).lower()
+    return next((name.removesuffix(end) for end in (".gz", ".bz2", ".xz") if name.endswith(end)), name)
 
 
 def first_line(path: Path) -> str:
     """The first line that is not blank, as far as the first 64 KiB go; empty where there is none or no text."""
     try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        with open_unpacked(path) as file:
             head = file.read(HEAD_BYTES)
-    except (OSError, EOFError, zlib.error):
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, DataError):
         return ""
     if b"\0" in head:
         return ""
@@ -64,10 +72,9 @@ def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
         if limit is not None:
             data = _begin(path, limit)
         else:
-            data = path.read_bytes()
-            if path.suffix.lower() == ".gz":
-                data = gzip.decompress(data)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            with open_unpacked(path) as file:
+                data = file.read()
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise DataError(
             f"not readable as gzip: {error}", where=str(path), hint="The file may have been cut off; get it again."
         ) from None
@@ -85,7 +92,7 @@ def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
 
 
 def _begin(path: Path, limit: int) -> bytes:
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+    with open_unpacked(path) as file:
         data = file.read(limit)
     return data[: data.rfind(b"\n") + 1] or data if len(data) == limit else data
 
