@@ -16,6 +16,7 @@ from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.widgets.table import Table
 from store.database.connection import open_for_writing
 from store.home import Home
+from store.journal.journal import Journal
 from store.opening import open_store
 from store.queries import runs
 from tests.support.steady_pilot import SteadyPilot, drive
@@ -161,12 +162,15 @@ async def test_a_terminal_gets_tiny_and_large_again(home: Home):
 
 
 async def test_strange_names_tags_and_notes_are_shown_as_text(home: Home):
+    """Of a version that did not refuse them."""
     with open_store(home) as store:
         ids = [row["run_id"] for row in runs.list_runs(store)]
-        for run_id, name, note in zip(ids, STRANGE[:3], STRANGE[3:], strict=True):
-            runs.rename(store, run_id, name)
-            runs.note(store, run_id, note)
-            runs.tag(store, run_id, add=(STRANGE[0], STRANGE[2], STRANGE[3]))
+    journal = Journal(home.edits)
+    for run_id, name, note in zip(ids, STRANGE[:3], STRANGE[3:], strict=True):
+        journal.append("run_renamed", {"run_id": run_id, "name": name})
+        journal.append("run_noted", {"run_id": run_id, "note": note})
+        journal.append("run_tagged", {"run_id": run_id, "add": [STRANGE[0], STRANGE[2], STRANGE[3]], "remove": []})
+    journal.close()
     app = SraclApp(home)
     async with drive(app, size=(200, 40)) as pilot:
         await pilot.quiet()
