@@ -6,7 +6,9 @@ Legend: N texts, S size of a vector.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ from engine.semantics.llm.attempts import AttemptResult, PromptRequest, RequestS
 from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.client import Client
 from engine.semantics.llm.endpoints import Endpoint, find_endpoint, find_key
-from engine.semantics.llm.refusals import error_of
+from engine.semantics.llm.refusals import OF_THE_PROMPT, error_of
 from engine.semantics.llm.token_counts import count
 
 if TYPE_CHECKING:
@@ -34,7 +36,13 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 TEXTS_AT_ONCE = 64
-"""Texts per call."""
+"""Texts per call, if the entry of the endpoint says nothing else."""
+SHORTEST = 200
+"""Letters below which a text that a server finds too long is not cut further."""
+_BASE64 = re.compile(r"encoding.?format|base64", re.IGNORECASE)
+_SIZE = re.compile(
+    r"batch|too (?:many|long|large)|larger|longer|at most|maxim|exceed|limit|length|size|tokens|capacity", re.IGNORECASE
+)
 
 
 def names_endpoint(name: str) -> bool:
@@ -118,28 +126,29 @@ class EndpointEncoder:
             SemanticsError: the endpoint rejects calls, or some texts got no vector.
         """
         key = find_key(self._provider, self.endpoint, self._home)
-        starts = range(0, len(texts), TEXTS_AT_ONCE)
-        keys = {self._key(texts[start : start + TEXTS_AT_ONCE]): start for start in starts}
-        wanted = {own: len(texts[start : start + TEXTS_AT_ONCE]) for own, start in keys.items()}
-        self._client = client = _Client(self._provider, self.endpoint, key, self.budget, wanted=wanted)
+        most = self.endpoint.texts_at_once
+        spans = {
+            self._key(texts[start : start + most]): (start, len(texts[start : start + most]))
+            for start in range(0, len(texts), most)
+        }
+        self._client = client = _Client(self._provider, self.endpoint, key, self.budget, spans=spans, key_of=self._key)
         lost, odd = 0, 0
         for results in client.ask(
-            self._prompt(own, texts[start : start + TEXTS_AT_ONCE]) for own, start in keys.items()
+            self._prompt(own, texts[start : start + size]) for own, (start, size) in list(spans.items())
         ):
             rows: list[int] = []
             parts: list[NDArray[np.float32]] = []
             for answer in results.answers:
-                start = keys[answer.key]
-                count = len(texts[start : start + TEXTS_AT_ONCE])
+                start, size = spans[answer.key]
                 if answer.vectors is None:
-                    lost += count
+                    lost += size
                     continue
                 self._size = self._size or answer.vectors.shape[1]
                 if answer.vectors.shape[1] != self._size:
                     odd = answer.vectors.shape[1]
                     client.drain()
                     continue
-                rows += range(start, start + count)
+                rows += range(start, start + size)
                 parts.append(answer.vectors)
             calls = Call.columns(results.calls) if results.calls else None
             vectors = np.concatenate(parts) if parts else np.zeros((0, self._size or 0), np.float32)
@@ -162,16 +171,67 @@ class EndpointEncoder:
 
 
 class _Client(Client):
-    """Client of the embeddings API: the messages of a request are the texts."""
+    """Client of the embeddings API: the messages of a request are the texts.
+
+    A request that the server refuses for its form is asked again: without base64, in halves, or with its one text cut.
+    """
 
     def __init__(
-        self, name: str, endpoint: Endpoint, key: SecretStr | None, budget: Budget, *, wanted: dict[str, int]
+        self,
+        name: str,
+        endpoint: Endpoint,
+        key: SecretStr | None,
+        budget: Budget,
+        *,
+        spans: dict[str, tuple[int, int]],
+        key_of: Callable[[list[str]], str],
     ) -> None:
         """Args:
-        wanted: number of texts of each request, by key.
+        spans: first text and number of texts of each request, by key; requests that are made here are added.
+        key_of: the key of a request with some texts.
         """
         super().__init__(name, endpoint, key, budget)
-        self._wanted = wanted
+        self._spans, self._key_of = spans, key_of
+        self._floats = False
+        self._as_floats: set[str] = set()
+        self._most = endpoint.texts_at_once
+
+    async def _ask_one(self, client: AsyncOpenAI, prompt: PromptRequest) -> None:
+        texts = prompt.body["messages"]
+        if len(texts) > self._most:  # others were refused for their size
+            await self._ask_halves(client, prompt)
+        else:
+            await super()._ask_one(client, prompt)
+
+    async def _refit(self, client: AsyncOpenAI, prompt: PromptRequest, result: AttemptResult) -> bool:
+        texts = prompt.body["messages"]
+        if result.status not in OF_THE_PROMPT or self._stopping.is_set():
+            return False
+        if _BASE64.search(result.message) and prompt.key not in self._as_floats:
+            self._floats = True
+            self._as_floats.add(prompt.key)
+            await self._ask_one(client, prompt)
+            return True
+        if result.status != 413 and not _SIZE.search(result.message):
+            return False
+        if len(texts) > 1:
+            self._most = min(self._most, (len(texts) + 1) // 2)
+            await self._ask_halves(client, prompt)
+            return True
+        text = texts[0]["content"]
+        if len(text) <= SHORTEST:
+            return False
+        cut = prompt.body | {"messages": [texts[0] | {"content": text[: max(SHORTEST, len(text) // 2)]}]}
+        await self._ask_one(client, replace(prompt, body=cut))
+        return True
+
+    async def _ask_halves(self, client: AsyncOpenAI, prompt: PromptRequest) -> None:
+        texts, (start, _) = prompt.body["messages"], self._spans[prompt.key]
+        half = (len(texts) + 1) // 2
+        for part, first in ((texts[:half], start), (texts[half:], start + half)):
+            key = self._key_of([message["content"] for message in part])
+            self._spans[key] = (first, len(part))
+            await self._ask_one(client, PromptRequest(key, prompt.kind, prompt.body | {"messages": part}))
 
     @property
     def _max_output_tokens(self) -> int:
@@ -181,11 +241,11 @@ class _Client(Client):
         import httpx2
 
         texts = [message["content"] for message in messages]
-        own = {"model": body["model"], "input": texts, "encoding_format": "base64"}
+        own = {"model": body["model"], "input": texts} | ({} if self._floats else {"encoding_format": "base64"})
         return await client.post("/embeddings", body=own, cast_to=httpx2.Response)
 
     def _read(self, tree: Any, result: AttemptResult) -> None:
-        """Fill a result with vectors, in the order of their `index`; raises ValueError if they are invalid."""
+        """Fill a result with vectors, in the order of their `index`, if any has one; raises ValueError if they are invalid."""
         used = tree.get("usage")
         tokens = count(used.get("prompt_tokens", used.get("total_tokens"))) if isinstance(used, dict) else None
         if tokens:
@@ -193,7 +253,11 @@ class _Client(Client):
         if said := error_of(tree):
             refuse(result, *said)
             return
-        data = sorted(tree["data"], key=lambda one: one["index"])
+        data = tree["data"]
+        if any(one.get("index") is not None for one in data):
+            data = sorted(data, key=lambda one: one["index"])
+        else:
+            data = [one | {"index": place} for place, one in enumerate(data)]
         if [one["index"] for one in data] != list(range(len(data))):
             raise ValueError("an index is missing or repeated")
         vectors = np.stack([_numbers(one["embedding"]) for one in data])
@@ -203,7 +267,7 @@ class _Client(Client):
 
     def _validate(self, state: RequestState, result: AttemptResult) -> Validation:
         assert result.vectors is not None
-        return Validation("", None if len(result.vectors) == self._wanted[state.key] else "wrong count")
+        return Validation("", None if len(result.vectors) == self._spans[state.key][1] else "wrong count")
 
 
 def _numbers(embedding: Any) -> NDArray[np.float32]:

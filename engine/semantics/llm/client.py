@@ -198,6 +198,8 @@ class Client(EndpointClient):
             if sent is None:  # stopped before it was sent
                 return
             result, validation, cost = sent
+            if await self._refit(client, prompt, result):
+                return
             answer = state.take(result, validation, cost, limits)
             self._retries += answer is None or answer.text is None
             if validation is not None:
@@ -218,6 +220,10 @@ class Client(EndpointClient):
                 return
             if validation is None:
                 await self._limiter.sleep(backoff(state.failed, result))
+
+    async def _refit(self, client: AsyncOpenAI, prompt: PromptRequest, result: AttemptResult) -> bool:
+        """Ask a refused request again in a form that fits the server; False if there is none."""
+        return False
 
     @property
     def _works(self) -> bool:

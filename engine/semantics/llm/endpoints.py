@@ -95,6 +95,8 @@ class Endpoint(Section):
     """Whether calls cost nothing, as on your own machine."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Further headers; `{key}` in one stands for the key (`api-key = "{key}"` at Azure)."""
+    texts_at_once: int = Field(default=64, ge=1, le=2048)
+    """Most texts of one embedding request; where a server refuses so many, requests are halved until they fit."""
     query: dict[str, str] = Field(default_factory=dict)
     """Query of the URL, such as Azure's `api-version`; `{key}` as in `headers`."""
     proxy: str | None = None
