@@ -72,7 +72,7 @@ def rank_and_list(
         target = windows.targets[torch.from_numpy(ids)].to(scores.device)[:, None] - 1
         own = scores.gather(1, target)  # (B, 1)
         if not torch.isfinite(scores).all():
-            raise TrainingError("a score is not a number", hint="Lower train.lr, or look at the loss curve of the run.")
+            raise TrainingError("a score is not a number", hint="The training has diverged: lower train.lr.")
         if config.mask_seen:
             rows, items = _seen(dataset, ids)
             scores[rows.to(scores.device), items.to(scores.device)] = -math.inf

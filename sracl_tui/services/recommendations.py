@@ -113,7 +113,7 @@ def recommend_all(model: Recommender, dataset: Dataset, *, k: int, at: At, mask_
     table = pa.table(
         {
             "user_id": pa.array(np.repeat(np.array(users, np.int32), count)),
-            "rank": pa.array(np.tile(np.arange(1, count + 1, dtype=np.int16), len(users))),
+            "rank": pa.array(np.tile(np.arange(1, count + 1, dtype=np.int32), len(users))),
             "item_id": pa.array(ids.reshape(-1).astype(np.int32)),
             "score": pa.array(scores.reshape(-1)),
         }

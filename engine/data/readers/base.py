@@ -12,16 +12,27 @@ from numpy.typing import NDArray
 
 from engine.errors import DataError
 
-USUAL_USER = ("user_id", "user", "userId", "reviewerID", "uid", "visitorid", "customer_id", "user_idx")
+USUAL_USER = (
+    "user_id",
+    "user",
+    "userId",
+    "reviewerID",
+    "uid",
+    "visitorid",
+    "customer_id",
+    "user_idx",
+    "query_id",
+    "username",
+)
 USUAL_ITEM = (
     "item_id", "item", "itemId", "parent_asin", "asin", "iid", "movieId",
-    "movie_id", "video_id", "product_id", "book_id", "business_id", "news_id", "track_id", "item_idx",
+    "movie_id", "video_id", "product_id", "book_id", "business_id", "news_id", "track_id", "item_idx", "article_id",
 )  # fmt: skip
 """The first that a table has: where both are there, `parent_asin` is the product and `asin` one of its variants."""
 USUAL_TIME = (
     "timestamp", "ts", "time", "unixReviewTime", "date",
     "datetime", "event_time", "event_timestamp", "time_ms", "timestamp_ms", "unix_timestamp", "created_at", "reviewTime",
-    "review_date", "last_watch_dt", "watch_date", "date_added", "rated_at",
+    "review_date", "last_watch_dt", "watch_date", "date_added", "rated_at", "t_dat",
 )  # fmt: skip
 """One of them: where a table has several, the person says which."""
 REVIEW_TEXT = frozenset({"text", "reviewtext", "review_text", "review", "review_body"})
