@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ def test_texts_that_are_not_there_are_refused_and_allowed_with_a_warning(sracl: 
     rows = {row["run_id"]: row for row in json.loads(sracl("runs", "--json", home=bare).stdout)}
     assert rows["asked"]["state"] == "finished"
     assert rows["asked"]["warnings"] >= 1
-    warnings = json.loads(sracl("show", "asked", "--json", home=bare).stdout)["warnings"]
+    shown = json.loads(sracl("show", "asked", "--json", home=bare).stdout)
+    told = r"neighbors done, .*: 0 of \d+ anchors x 10, 0 of \d+ items x 10"
+    assert re.search(told, "\n".join(shown["log"])), [line for line in shown["log"] if "neighbors done" in line]
+    warnings = shown["warnings"]
     assert any("there is no text to encode" in warning for warning in warnings)
 
 

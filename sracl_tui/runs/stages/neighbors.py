@@ -111,10 +111,14 @@ def _find_list(
             columns=table.columns(),
         )
     )
-    computed.append(
-        f"{len(table.query_ids):,} {kind}s x {k}" if kind == "item" else f"{len(table.query_ids):,} anchors x {k}"
-    )
+    computed.append(_counted(table, "items" if kind == "item" else "anchors", k))
     return NeighborList(list_id, table)
+
+
+def _counted(table: NeighborTable, owners: str, k: int) -> str:
+    """`229 anchors x 10`; `3 of 229 anchors x 10` where the others have no neighbor at all."""
+    queries, found = len(table.query_ids), int((table.ids != 0).any(1).sum())
+    return f"{f'{found:,} of ' if found < queries else ''}{queries:,} {owners} x {k}"
 
 
 def _table_from_rows(
