@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -86,6 +87,12 @@ def start(
         out.write_text(draw(app, screenshot, size), "utf-8")
         typer.echo(f"{out}", err=True)
         return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise ConfigError(
+            "the app needs a terminal, and this is none",
+            where="sracl-tui",
+            hint="Start it in a terminal. --once prints the first screen as text; `sracl runs` lists the runs.",
+        )
     log(resolved, "the app starts", version=__version__)
     app.run()
     log(resolved, "the app ends", code=app.return_code)
@@ -94,7 +101,7 @@ def start(
 
 def main() -> None:
     """Entry point of `sracl-tui`."""
-    cli()
+    options_and_output.begin(cli)
 
 
 if __name__ == "__main__":

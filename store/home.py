@@ -23,6 +23,15 @@ def _no_executors(handle: Handle) -> ProcessState:
     return Unknown()
 
 
+def _default() -> Path:
+    """The home that the environment names, else the platform's; raises RuntimeError for a user without a folder."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("sracl", appauthor=False))
+
+
 @dataclass(frozen=True)
 class Home:
     """The paths of one home; none of them has to exist yet."""
@@ -34,16 +43,23 @@ class Home:
 
     @classmethod
     def resolve(cls, path: Path | None = None) -> Home:
-        """The home at `path`, else at $SRACL_HOME, else in the platform's folder for user data."""
-        if path is None:
-            named = os.environ.get(VARIABLE)
-            if named:
-                path = Path(named)
-            else:
-                import platformdirs
+        """The home at `path`, else at $SRACL_HOME, else in the platform's folder for user data.
 
-                path = Path(platformdirs.user_data_dir("sracl", appauthor=False))
-        return cls(path.expanduser().absolute())
+        Raises:
+            StoreError: the user has no home folder, as in a container, or the path is one that the databases cannot open.
+        """
+        hint = f"Name another folder with --home or {VARIABLE}."
+        try:
+            path = (_default() if path is None else path).expanduser().absolute()
+        except (RuntimeError, OSError) as error:
+            raise StoreError(f"no folder for the home is known: {error}", where="HOME", hint=hint) from None
+        name = os.fsencode(path).decode("utf-8", "replace")
+        if name != str(path) or "?" in name or ("\\" in name and os.sep != "\\"):
+            problem = (
+                "a home's path must be UTF-8, without question marks and backslashes: no database can be opened by it"
+            )
+            raise StoreError(problem, where=name, hint=hint)
+        return cls(path)
 
     def create(self) -> None:
         """Make the folders that are missing, and in a new home the mark that it has no database yet. Its owner alone can enter a new home.

@@ -10,7 +10,7 @@ import typer
 from typer.main import get_command, get_group
 
 from sracl_tui.cli.id_arguments import WithIds
-from sracl_tui.cli.options_and_output import Commands
+from sracl_tui.cli.options_and_output import Commands, begin
 from sracl_tui.version import __version__
 
 COMMANDS = {
@@ -104,4 +104,4 @@ def sracl(
 def main() -> None:
     """Entry point of `sracl`."""
     gc.set_threshold(50_000, 20, 50)  # commands create few cycles and thousands of rows; scanning the rows takes time
-    app()
+    begin(app)

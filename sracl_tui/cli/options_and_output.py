@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,6 +105,21 @@ def print_error(error: EngineError | StoreError) -> None:
         console.print(error.hint, style="dim", markup=False, highlight=False)
 
 
+def begin(app: Callable[[], object]) -> None:
+    """Start a command so that ctrl+c is exit code 130 from the first moment, and stdout and stderr take every text.
+
+    What their encoding lacks (ASCII on nodes of a cluster) becomes a question mark.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        raise SystemExit(130) from None
+
+
 def talk() -> Console:
     """The console for messages, on stderr. Like `out`, it takes no markup and sends no character that a terminal obeys."""
     from sracl_tui.cli.console import SafeConsole
@@ -126,10 +142,11 @@ def print_json(document: Any) -> None:
 def json_of(document: Any) -> str:
     """The text that `print_json` prints, without the line break at its end."""
     indent = 2 if sys.stdout.isatty() else None  # indenting costs ten times as much
+    plain = not (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
     try:
-        text = json.dumps(document, indent=indent, ensure_ascii=False, default=_number, allow_nan=False)
+        text = json.dumps(document, indent=indent, ensure_ascii=plain, default=_number, allow_nan=False)
     except (ValueError, TypeError):
-        text = json.dumps(_plain(document), indent=indent, ensure_ascii=False, default=str)
+        text = json.dumps(_plain(document), indent=indent, ensure_ascii=plain, default=str)
     return json_text(text)
 
 

@@ -1,0 +1,103 @@
+"""Odd surroundings of a command: no home folder, paths that no database opens, ASCII, no terminal, ctrl+c at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store.errors import StoreError
+from store.home import Home
+from tests.support.commands import ROOT
+
+SRACL = (sys.executable, "-P", "-m", "sracl_tui.cli")
+ODD = "✓ café 文具"
+
+
+def run(*words: str, home: Path | None = None, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | ({"SRACL_HOME": str(home)} if home else {}) | variables
+    return subprocess.run([*SRACL, *words], env=environment, capture_output=True, stdin=subprocess.DEVNULL, timeout=120)
+
+
+def test_a_user_without_a_home_folder_is_told_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("SRACL_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError("no such user")))
+    with pytest.raises(StoreError, match=r"no folder for the home is known[\s\S]*--home or SRACL_HOME"):
+        Home.resolve(Path("~/somewhere"))
+    with pytest.raises(StoreError, match="no folder for the home is known"):
+        Home.resolve()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("abé#% ?\\\udcff*[]'\"\n", min_size=1, max_size=8))
+def test_a_home_is_usable_or_refused_in_words(name: str) -> None:
+    odd = any(letter in name for letter in "?\\\udcff")
+    path = Path("/tmp") / name
+    if odd:
+        with pytest.raises(StoreError, match="UTF-8, without question marks") as caught:
+            Home.resolve(path)
+        str(caught.value).encode()
+    else:
+        assert Home.resolve(path).path == path.absolute()
+
+
+@pytest.mark.parametrize("name", ["x#?q", "x\\q", "x\udcffq"])
+def test_such_a_home_is_exit_code_4_and_nothing_is_made(tmp_path: Path, name: str) -> None:
+    done = run("runs", home=tmp_path / name)
+    assert done.returncode == 4
+    assert b"no database can be opened by it" in done.stderr
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_every_text_can_be_printed_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    query = ("sql", f"SELECT '{ODD}' AS x")
+    table = run(*query, home=tmp_path / "home", PYTHONIOENCODING=encoding)
+    assert table.returncode == 0, table.stderr
+    assert b"caf" in table.stdout
+    document = run(*query, "--json", home=tmp_path / "home", PYTHONIOENCODING=encoding)
+    assert json.loads(document.stdout.decode(encoding)) == [{"x": ODD}]
+
+
+def test_the_app_without_a_terminal_is_an_error_in_words(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SRACL_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "sracl_tui"],
+        env=environment,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert b"needs a terminal" in done.stderr
+    assert done.stdout == b""
+
+
+EARLY = """
+import builtins, os, signal, sys
+plain, wanted = builtins.__import__, sys.argv[1]
+def slow(name, *more):
+    if name == wanted:
+        os.kill(os.getpid(), signal.SIGINT)
+    return plain(name, *more)
+builtins.__import__ = slow
+from sracl_tui.cli import main
+sys.argv[1:] = ["runs"]
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "engine.errors", "rich.console", "duckdb"])
+def test_ctrl_c_in_the_first_second_is_exit_code_130(tmp_path: Path, module: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SRACL_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", EARLY, module], env=environment, capture_output=True, timeout=60)
+    assert done.returncode in (130, -signal.SIGINT)
+    assert b"Traceback" not in done.stderr
