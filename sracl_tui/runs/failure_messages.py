@@ -28,7 +28,10 @@ def known(error: BaseException, run_id: str, folder: Path) -> str | None:
     if is_full(error):
         return f"disk full: {_first_line(error)}. All results so far are kept. Free some space, then: sracl run --resume {run_id}"
     if isinstance(error, MemoryError) or any(phrase in str(error) for phrase in _MEMORY_PHRASES):
-        return f"out of memory: {_first_line(error)}. Reduce train.batch or use another device, then: sracl run --resume {run_id}"
+        return (
+            f"out of memory: {_first_line(error)}. With more memory free: sracl run --resume {run_id}; a run is resumed with its own "
+            "settings, so to need less begin another one with a smaller train.batch, data.max_length or model.width"
+        )
     return None
 
 
