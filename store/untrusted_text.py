@@ -43,6 +43,10 @@ def json_text(text: str) -> str:
     return _FOUND.sub(lambda found: f"\\u{ord(found[0]):04x}", text) if not text.isascii() or "\x7f" in text else text
 
 
+LONGEST_NAME = 500
+"""Letters of a name or tag."""
+
+
 def check_name(what: str, text: str, *, lines: bool = False) -> None:
     """Refuse a name, tag or note with such characters where a person enters it.
 
@@ -51,8 +55,13 @@ def check_name(what: str, text: str, *, lines: bool = False) -> None:
         lines: it may have several lines, and tabs.
 
     Raises:
-        NameRefused: with the first of them.
+        NameRefused: with the first of them, or if it is longer than `LONGEST_NAME` and has to stand in one line.
     """
+    if not lines and len(text) > LONGEST_NAME:
+        raise NameRefused(
+            f"{what} has {len(text):,} letters; at most {LONGEST_NAME} can be shown",
+            hint="Use a note for a longer text.",
+        )
     found = _FOUND.search(text) if lines else re.search(rf"[\t\n{_UNSAFE}]", text)
     if found is not None:
         raise NameRefused(

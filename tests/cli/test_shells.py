@@ -81,6 +81,14 @@ def test_the_app_without_a_terminal_is_an_error_in_words(tmp_path: Path) -> None
     assert done.stdout == b""
 
 
+def test_a_name_of_20_000_letters_is_refused_before_a_run_begins(tmp_path: Path) -> None:
+    done = run("run", "--name", "a" * 20_000, "--headless", home=tmp_path / "home")
+    assert done.returncode == 2
+    assert b"has 20,000 letters; at most 500" in done.stderr
+    assert len(done.stderr) < 500
+    assert not list((tmp_path / "home").glob("runs/*"))
+
+
 EARLY = """
 import builtins, os, signal, sys
 plain, wanted = builtins.__import__, sys.argv[1]
