@@ -39,7 +39,7 @@ from store.opening import open_store
 from tests.support.commands import ROOT
 
 SETTINGS = ("max_users=20", "encoder=tfidf", "width=8", "inner=8", "layers=1", "epochs=1", "threads=1")
-SMALL = ("--headless", *(word for setting in SETTINGS for word in ("--set", setting)))
+SMALL = ("--dataset", "goods", "--headless", *(word for setting in SETTINGS for word in ("--set", setting)))
 Golden = Callable[[str, list[str]], None]
 Sracl = Callable[..., str]
 
