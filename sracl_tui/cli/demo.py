@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sracl_tui.runs.result import RunResult
 
 GROUP = "demo"
+SHOWN = ("hr@10", "ndcg@10", "hr@20", "ndcg@20")
+"""Metrics of the table, which fits into 80 columns."""
 TEXTS = {"provider": "titles", "vector": "item-mean"}
 """Raw titles, encoded once for each item: no text of a prefix has to be encoded."""
 RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -55,7 +57,7 @@ def demo(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption 
     if json_:
         options_and_output.print_json({"runs": [result.document() for result in results], "findings": told})
     elif complete:
-        rows = {title: result.test for title, result in zip(RUNS, results, strict=True)}
+        rows = {title: {name: result.test[name] for name in SHOWN} for title, result in zip(RUNS, results, strict=True)}
         options_and_output.out().print(
             options_and_output.metric_table("Test metrics on the demo set (synthetic: generated, no real people)", rows)
         )
