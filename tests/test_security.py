@@ -34,7 +34,7 @@ EVIL = [
 NAMES = [
     "../x",
     "/etc/passwd",
-    "x" * 3000,
+    "x" * 500,
     "CON",
     "~root",
     "$HOME",

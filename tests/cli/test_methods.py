@@ -11,7 +11,19 @@ from engine.method_table import METHODS, PARTS
 from engine.setting_paths import leaf_paths
 from tests.support.commands import sracl_inside
 
-SMALL = ("--set", "max_users=60", "--set", "encoder=tfidf", "--set", "epochs=1", "--set", "threads=1", "--headless")
+SMALL = (
+    "--dataset",
+    "goods",
+    "--set",
+    "max_users=60",
+    "--set",
+    "encoder=tfidf",
+    "--set",
+    "epochs=1",
+    "--set",
+    "threads=1",
+    "--headless",
+)
 
 
 def test_every_method_is_listed_and_explained(tmp_path):

@@ -9,7 +9,19 @@ from pathlib import Path
 from tests.support.commands import ROOT
 
 EXAMPLE = ROOT / "examples" / "own_backbone.py"
-SMALL = ("--set", "max_users=60", "--set", "encoder=tfidf", "--set", "epochs=2", "--set", "threads=1", "--headless")
+SMALL = (
+    "--dataset",
+    "goods",
+    "--set",
+    "max_users=60",
+    "--set",
+    "encoder=tfidf",
+    "--set",
+    "epochs=2",
+    "--set",
+    "threads=1",
+    "--headless",
+)
 
 
 def test_a_file_of_30_lines_trains_with_both_contrasts(sracl, tmp_path):

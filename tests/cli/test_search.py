@@ -134,7 +134,7 @@ def test_a_low_recall_is_warned_of(big, monkeypatch):
 def test_missing_vectors_are_encoded_once_by_a_run_that_is_not_the_last(tmp_path):
     home = Home(tmp_path)
     settings = ("max_users=60", "encoder=tfidf", "vector=item-mean", "epochs=1", "threads=1")
-    config, _ = load_config(assignments=settings, settings={"dataset": "demo"})
+    config, _ = load_config(assignments=settings, settings={"dataset": "goods"})
     trained = execute(home, RunRequest(run_id=new_run_id(), config=config)).request.run_id
     events: list[Event] = []
     with open_store(home) as store:

@@ -202,7 +202,7 @@ def test_a_passing_fault_is_tried_again(serve, tmp_path) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(seconds=st.floats(0, 86_400), form=st.sampled_from(["plain", "unix", "unix ms", "iso"]))
+@given(seconds=st.floats(0, 86_400, allow_subnormal=False), form=st.sampled_from(["plain", "unix", "unix ms", "iso"]))
 def test_every_way_to_say_when_means_the_same(seconds: float, form: str) -> None:
     until = time.time() + seconds
     text = {
