@@ -169,9 +169,7 @@ def _of_ranks(
             raise grid.bad_rows(other, lambda row: _other_target(dataset, users[row], own[row], expected, split))
     seen = np.bincount(users, minlength=dataset.users + 1)
     if (seen > 1).any():
-        order = np.argsort(users, kind="stable")
-        twice = np.zeros(len(users), bool)
-        twice[order[1:]] = users[order[1:]] == users[order[:-1]]
+        twice = _repeated(users)
         raise grid.bad_rows(twice, lambda row: f"user {dataset.user_raw_ids[users[row] - 1]!r} has a second rank")
     _all_there(grid, dataset, seen, wanted)
     by_user = np.zeros(dataset.users + 1, np.int32)
@@ -185,6 +183,14 @@ def _other_target(dataset: Dataset, user: int, item: int, expected: NDArray[np.i
         f"the target of user {dataset.user_raw_ids[user - 1]!r} is {raw[item - 1]!r}, but the {split} target here "
         f"is {raw[expected[user] - 1]!r}: the model was tested on another split"
     )
+
+
+def _repeated(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) which values stand in an earlier row, too."""
+    order = np.argsort(values, kind="stable")
+    found = np.zeros(len(values), bool)
+    found[order[1:]] = values[order[1:]] == values[order[:-1]]
+    return found
 
 
 def _all_there(grid: Grid, dataset: Dataset, seen: NDArray[np.int64], wanted: NDArray[np.int32]) -> None:
@@ -217,10 +223,7 @@ def _of_scores(
     items = _numbers(grid, ids_of(grid, item, "item"), dataset.items.raw_ids, "item")
     scores = _floats(grid, name, "score", masked=True)
     pairs = users * (len(dataset.items) + 1) + items
-    order = np.argsort(pairs, kind="stable")
-    twice = np.zeros(len(pairs), bool)
-    twice[order[1:]] = pairs[order[1:]] == pairs[order[:-1]]
-    if twice.any():
+    if (twice := _repeated(pairs)).any():
         raw = dataset.items.raw_ids
         raise grid.bad_rows(
             twice,
