@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import socket
 import subprocess
@@ -78,7 +79,7 @@ def serve(file: Path, *, port: int, parallel: int, context: int, threads: int | 
         SemanticsError: the server did not come up.
     """
     try:
-        import xllamacpp  # pyright: ignore[reportMissingImports]
+        xllamacpp: Any = importlib.import_module("xllamacpp")  # it may be missing, and declares no types
     except ImportError:
         raise ConfigError(
             "xllamacpp is not installed", where="sracl llm serve", hint="Run: sracl llm install"
