@@ -47,6 +47,12 @@ class NameRefused(StoreError):
     title = "Not allowed"
 
 
+class RunsOpen(StoreError):
+    """Runs that have not ended cannot be removed; the command ends with exit code 2."""
+
+    title = "Not possible now"
+
+
 class QueryFailed(StoreError):
     """The database refused SQL that a person wrote, or the query was canceled; the command ends with exit code 2."""
 

@@ -13,6 +13,8 @@ from store.process_state import Handle, ProcessState, Unknown
 
 VARIABLE = "SRACL_HOME"
 """The environment variable that names the home."""
+TRASH = "trash"
+"""Name of the folder in the home with the folders of removed runs."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
@@ -67,8 +69,8 @@ class Home:
         Raises:
             StoreError: the folder cannot be written.
         """
-        new = not (self.runs.exists() or (self.path / "backups").exists() or any(self.path.glob("*.duckdb")))
         try:
+            new = not (self.runs.exists() or (self.path / "backups").exists() or any(self.path.glob("*.duckdb")))
             if not self.path.exists():
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self.path.mkdir(mode=0o700, exist_ok=True)
@@ -101,6 +103,11 @@ class Home:
         return self.path / "runs"
 
     @property
+    def trash(self) -> Path:
+        """Folders of removed runs, until the trash is emptied."""
+        return self.path / TRASH
+
+    @property
     def cache(self) -> Path:
         return self.path / "cache"
 
@@ -121,3 +128,8 @@ class Home:
                 hint="Use letters, digits, dots, hyphens and underscores; at most 100, and no name of a device.",
             )
         return self.runs / run_id
+
+    def present_folder(self, run_id: str) -> Path:
+        """The folder of a run whose id is known, where it lies: in the trash if the run was removed."""
+        folder, removed = self.runs / run_id, self.trash / run_id
+        return removed if removed.is_dir() and not folder.exists() else folder

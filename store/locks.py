@@ -9,10 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
 
+from store.errors import StoreError
 from store.regular_file import read_regular
 
 MAX_PID = 2**31 - 1
@@ -40,11 +42,19 @@ class FileLock:
             Whether this object has the lock now.
 
         Raises:
+            StoreError: something else is in its place, such as a folder or a pipe.
             OSError: the file cannot be opened.
         """
         flags = os.O_RDWR | os.O_CREAT if self._create else os.O_RDONLY
-        file = os.open(self.path, flags | os.O_CLOEXEC, self._mode)
         try:
+            file = os.open(self.path, flags | os.O_NONBLOCK | os.O_CLOEXEC, self._mode)  # a pipe must not block
+        except OSError:
+            if is_misplaced(self.path):
+                raise self._misplaced() from None
+            raise
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise self._misplaced()
             taken = _lock(file, wait, poll)
         except BaseException:
             os.close(file)
@@ -54,6 +64,10 @@ class FileLock:
         else:
             os.close(file)
         return taken
+
+    def _misplaced(self) -> StoreError:
+        hint = "`sracl db repair` sets it aside. Nothing was changed."
+        return StoreError("it is no lock file", where=str(self.path), hint=hint)
 
     def release(self) -> None:
         """Give the lock back, where this object has it."""
@@ -98,6 +112,11 @@ def _lock(file: int, wait: float | None, poll: float) -> bool:
             time.sleep(poll)
         else:
             return True
+
+
+def is_misplaced(path: Path) -> bool:
+    """Whether something else stands in the place of a lock file: a folder, pipe, socket, device or dead link."""
+    return os.path.lexists(path) and not os.path.isfile(path)
 
 
 def held(path: Path) -> bool:

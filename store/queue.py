@@ -55,6 +55,7 @@ class Queue:
 
     def __init__(self, home: Home) -> None:
         self._folder = home.path / "queue"
+        self._trash = home.trash
         self.waiting, self.working, self.done = (self._folder / name for name in ("waiting", "working", "done"))
 
     def create(self) -> None:
@@ -90,9 +91,18 @@ class Queue:
                 (self.done / f"{run_id}.json").unlink(missing_ok=True)  # of a run that is continued
 
     def entries(self) -> list[QueueEntry]:
-        """All entries: the working ones, then those that wait in their order, then the ended ones, newest first."""
-        done = sorted(self._entries_in(self.done, "done"), key=lambda entry: -(entry.changed_at or 0))
+        """All entries: the working ones, then those that wait in their order, then the ended ones, newest first.
+
+        Those of removed runs are not listed; they are again when their runs are restored.
+        """
+        removed = {path.name for path in _sorted_files(self._trash)}
+        done = [entry for entry in self._entries_in(self.done, "done") if entry.run_id not in removed]
+        done.sort(key=lambda entry: -(entry.changed_at or 0))
         return [*self._working(), *self._waiting(), *done]
+
+    def forget(self, run_id: str) -> None:
+        """Drop the ended entry of a run that is deleted for good."""
+        (self.done / f"{run_id}.json").unlink(missing_ok=True)
 
     def active(self) -> set[str]:
         """Ids of the runs that wait or that a worker has claimed."""

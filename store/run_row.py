@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
+from store.run_states import STATES
+
 JSON_COLUMNS = ("config", "packages", "timings")
 """Columns that the database keeps as JSON text."""
 MetricName = tuple[str, str]
@@ -31,40 +33,45 @@ def metric_column(split: str, name: str) -> str:
 
 
 def decode_json(row: dict[str, Any]) -> list[str]:
-    """Decode the JSON columns that are text, in place.
+    """Decode the JSON columns that are text, in place, and look at all others of which others than this program may have written.
 
     Returns:
-        Columns that are not what this program writes; they are empty then, and the row's reason names them.
+        Columns that are not what this program writes; they have the value of `_INSTEAD` then, and the row's reason names them.
     """
     damaged = []
+    for name in JSON_COLUMNS:
+        if isinstance(row.get(name), str):
+            try:
+                row[name] = json.loads(row[name])
+            except (ValueError, RecursionError):
+                row[name] = ...
     for name, fits in _SHAPES.items():
-        if not isinstance(row.get(name), str):
-            continue
-        try:
-            row[name] = json.loads(row[name])
-        except (ValueError, RecursionError):
-            row[name] = ...
-        if not fits(row[name]):
-            row[name] = {} if name == "config" else None
+        if name in row and not fits(row[name]):
+            row[name] = _INSTEAD.get(name)
             damaged.append(name)
     if damaged:
         row["reason"] = "; ".join(filter(None, [f"damaged: {', '.join(damaged)}", row.get("reason")]))
     return damaged
 
 
-def undecodable(row: dict[str, Any]) -> list[str]:
-    """Columns of a row from elsewhere that `decode_json` finds damaged; the others are decoded in place."""
-    damaged = decode_json(row)
-    tags = row["tags"]
-    return damaged + ([] if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags) else ["tags"])
-
-
 def _sections(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(section, dict) for section in value.values())
+    return isinstance(value, dict) and all(
+        isinstance(section, dict) and _shallow(section) for section in value.values()
+    )
+
+
+def _shallow(value: Any, levels: int = 5) -> bool:
+    """Whether no more collections than `levels` stand in each other: what walks through them calls itself."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_shallow(part, levels - 1) for part in parts)
 
 
 def _numbers(value: Any) -> bool:
-    return value is None or (isinstance(value, dict) and all(isinstance(one, int | float) for one in value.values()))
+    return value is None or (isinstance(value, dict) and all(_number(one) for one in value.values()))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < 2**53
 
 
 def _texts(value: Any) -> bool:
@@ -73,7 +80,46 @@ def _texts(value: Any) -> bool:
     )
 
 
-_SHAPES: dict[str, Callable[[Any], bool]] = {"config": _sections, "packages": _texts, "timings": _numbers}
+def _words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _moment(value: Any) -> bool:
+    """A time that every time zone can say, or its text in JSON."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return False
+    return value is None or (isinstance(value, datetime) and 1 < value.year < 9999)
+
+
+def _whole(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and -1 <= value < 2**53)
+
+
+_TIMES = ("created_at", "started_at", "heartbeat_at", "ended_at")
+_COUNTS = ("epoch", "best_epoch", "seed", "segments", "threads", "peak_memory_bytes")
+_SHAPES: dict[str, Callable[[Any], bool]] = {
+    "config": _sections,
+    "packages": _texts,
+    "timings": _numbers,
+    "tags": _words,
+    "state": STATES.__contains__,
+    "created_at": lambda value: value is not None and _moment(value),
+    **dict.fromkeys(_TIMES[1:], _moment),
+    **dict.fromkeys(_COUNTS, _whole),
+}
+_INSTEAD: dict[str, Any] = {
+    "config": {},
+    "tags": [],
+    "state": "lost",
+    "created_at": datetime(1970, 1, 1),
+    "epoch": 0,
+    "seed": 0,
+    "segments": 0,
+}
+"""What stands for a damaged value where it cannot be None."""
 
 
 class RunProcess(TypedDict):
@@ -167,3 +213,5 @@ class StoredRun(RunRow):
     peak_memory_bytes: int | None
     executor: str
     handle: str | None
+    prompts: str | None
+    """Versions of the prompts or rules that wrote its texts, with commas between; none without texts."""

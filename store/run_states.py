@@ -8,5 +8,6 @@ OPEN = ACTIVE | {"queued"}
 """The run has not ended as far as its row says; its process may have died since (see `store.publishing.liveness`)."""
 FAILED = frozenset({"failed", "killed", "lost"})
 """The run ended without being asked to."""
+STATES = OPEN | FAILED | {"finished", "stopped"}
 RESUMABLE = FAILED | {"stopped"}
 """The run ended before it finished, so its last checkpoint can be resumed."""

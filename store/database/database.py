@@ -8,31 +8,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from store.database.connection import explain, fetch
+from store.database.connection import explain, fetch, open_published
 from store.database.person_sql import (
     Cancel,
     canceler,
     last_relation,
-    lock_down,
+    python_values,
     run_sql,
     stream_sql,
     told_as_failed,
 )
-from store.errors import QueryFailed, StoreError
+from store.errors import QueryFailed, StoreBusy, StoreError
 from store.home import Home
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from store.database.result_texts import Form
+
 PATIENCE_SECONDS = 1.0
 """How long a query waits for running ones to end before it reads the old files with them."""
+WATCH_SECONDS = 1.0
+"""How often an instance that no query uses looks whether its files are old."""
 OPENINGS = 20
 """Attempts to open files that are replaced meanwhile."""
 
@@ -44,13 +48,15 @@ class _Instance:
         self._home = home
         self._lock = threading.Condition(threading.RLock())
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._files: tuple[int | None, int | None] = (None, None)
+        self._files: tuple[tuple[int, ...], ...] = ()
         self._busy = 0
+        self._over = threading.Event()
+        """Ends the thread that watches the open connection."""
         self.users = 0
 
     @contextmanager
-    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor on the newest files that can be opened.
+    def cursor(self, *, newest: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor on the newest files that can be opened. Args: newest: see `reading`.
 
         DuckDB gives the old file for as long as one query of the process still reads it, so a query that comes after a
         publish waits up to PATIENCE_SECONDS for the running ones. Where they take longer, it reads the old files too.
@@ -61,6 +67,9 @@ class _Instance:
                 self.close()
             if self._connection is None:
                 self._connection = self._open_consistent()
+                self._let_go_when_old()
+            elif newest and self._files != self._current():
+                raise StoreBusy("a query still reads an earlier state", pid=None, where=str(self._home.database))
             cursor = self._connection.cursor()
             self._busy += 1
         try:
@@ -69,16 +78,32 @@ class _Instance:
             cursor.close()
             with self._lock:
                 self._busy -= 1
+                if self.users == 0:
+                    self.close()
                 self._lock.notify_all()
 
     def close(self) -> None:
         with self._lock:
-            if self._connection is not None:
+            self._over.set()
+            if self._connection is not None and self._busy == 0:  # else the last query's end closes it
                 self._connection.close()
                 self._connection = None
 
-    def _current(self) -> tuple[int | None, int | None]:
-        return _inode(self._home.database), _inode(self._home.vectors)
+    def _let_go_when_old(self) -> None:
+        """Close the files soon after a publish, although no query comes: a file that is open cannot be written to again."""
+        over = self._over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(WATCH_SECONDS):
+                with self._lock:
+                    if not over.is_set() and self._busy == 0 and self._files != self._current():
+                        self.close()
+
+        threading.Thread(target=watch, name="reader", daemon=True).start()
+
+    def _current(self) -> tuple[tuple[int, ...], ...]:
+        """Inode, time and size of each file: an inode alone comes back, as two files take turns."""
+        return tuple(map(_state, (self._home.database, self._home.vectors)))
 
     def _open_consistent(self) -> duckdb.DuckDBPyConnection:
         """Open the files, and open them again if they were replaced meanwhile.
@@ -100,29 +125,16 @@ class _Instance:
         raise StoreError("the store is being replaced all the time", where=str(self._home.database))
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        path = self._home.database
         try:
-            connection = duckdb.connect(str(path), read_only=True)
+            return open_published(self._home.database, vectors=self._home.vectors)
         except duckdb.Error as error:
-            raise explain(error, path) from None
-        try:
-            vectors = str(self._home.vectors).replace("'", "''")
-            connection.execute(f"ATTACH '{vectors}' AS vectors (READ_ONLY)")
-            lock_down(connection)
-        except duckdb.Error as error:
-            connection.close()
-            raise explain(error, self._home.vectors) from None
-        return connection
+            main = str(self._home.vectors) not in str(error)
+            raise explain(error, self._home.database if main else self._home.vectors) from None
 
 
 def signature(home: Home) -> tuple[int, ...]:
     """Inode, time and size of both files, which differ after every publish."""
-    found: list[int] = []
-    for path in (home.database, home.vectors):
-        with suppress(OSError):
-            stat = path.stat()
-            found += [stat.st_ino, stat.st_mtime_ns, stat.st_size]
-    return tuple(found)
+    return (*_state(home.database), *_state(home.vectors))
 
 
 _instances: dict[Path, _Instance] = {}
@@ -145,15 +157,19 @@ def _leave(home: Home, instance: _Instance) -> None:
 
 
 @contextmanager
-def reading(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+def reading(home: Home, *, newest: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A cursor on this process's instance; closing a second connection would drop the locks of the first (POSIX).
 
+    Args:
+        newest: fail where a long query of this process keeps it at an earlier state.
+
     Raises:
+        StoreBusy: see `newest`, and below.
         StoreError: the database cannot be read.
     """
     instance = _join(home)
     try:
-        with instance.cursor() as cursor:
+        with instance.cursor(newest=newest) as cursor:
             yield cursor
     except duckdb.Error as error:
         raise explain(error, home.database) from None
@@ -202,8 +218,13 @@ class Store:
             raise explain(error, self.home.database) from None
 
     def rows(self, query: str, parameters: Sequence[Any] = (), **tables: pa.Table) -> list[dict[str, Any]]:
-        """Rows of one of our own queries as dictionaries; see `table`."""
-        return self.table(query, parameters, **tables).to_pylist()
+        """Rows of one of our own queries as dictionaries; see `table`. A value that Python cannot hold is a text that says so."""
+        found = self.table(query, parameters, **tables)
+        try:
+            return found.to_pylist()
+        except (ArithmeticError, ValueError, NotImplementedError):
+            columns = [python_values(column) for column in found.columns]
+            return [dict(zip(found.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
 
     def tuples(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of one of our own queries as tuples, without importing pyarrow."""
@@ -214,7 +235,12 @@ class Store:
             raise explain(error, self.home.database) from None
 
     def user_sql(
-        self, query: str, *, limit: int | None = None, started: Callable[[Cancel], None] | None = None
+        self,
+        query: str,
+        *,
+        limit: int | None = None,
+        started: Callable[[Cancel], None] | None = None,
+        form: Form = "values",
     ) -> pa.Table | None:
         """Rows of a query that a person wrote, which can change nothing; None for a statement without rows.
 
@@ -222,6 +248,7 @@ class Store:
             limit: rows to read; one row more is returned where there are more.
             started: called with a function that cancels the query, from any thread. A query that has not begun yet
                 does not notice: call it again until this method returns.
+            form: what the cells are, see `store.database.result_texts`.
 
         Raises:
             QueryFailed: with the database's own words; canceled.
@@ -229,9 +256,11 @@ class Store:
         with self._cursor() as cursor:
             if started is not None:
                 started(canceler(cursor))
-            return run_sql(cursor, query, limit=limit)
+            return run_sql(cursor, query, limit=limit, form=form)
 
-    def stream_sql(self, query: str, *, started: Callable[[Cancel], None] | None = None) -> Iterator[pa.Table]:
+    def stream_sql(
+        self, query: str, *, started: Callable[[Cancel], None] | None = None, form: Form = "values"
+    ) -> Iterator[pa.Table]:
         """Rows of a query that a person wrote, some thousands at a time: first a table, with no row where there is none.
 
         Nothing for a statement without rows. See `user_sql`.
@@ -242,7 +271,7 @@ class Store:
         with self._cursor() as cursor:
             if started is not None:
                 started(canceler(cursor))
-            yield from stream_sql(cursor, query)
+            yield from stream_sql(cursor, query, form)
 
     def save_sql(self, query: str, path: Path, *, started: Callable[[Cancel], None] | None = None) -> int:
         """Write all rows of a query that a person wrote to a file: .csv, .parquet or .json (one object a line).
@@ -298,8 +327,10 @@ class Store:
         return self._instance.cursor()
 
 
-def _inode(path: Path) -> int | None:
+def _state(path: Path) -> tuple[int, ...]:
+    """Inode, time and size of a file; empty where there is none."""
     try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return None
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -10,6 +10,7 @@ from typing import Literal
 
 import duckdb
 
+from store.database.connection import quoted
 from store.errors import StoreError
 
 DatabaseName = Literal["main", "vectors"]
@@ -56,10 +57,11 @@ def own_names(which: DatabaseName) -> frozenset[str]:
     return frozenset({"schema_version"}.union(*(_MADE.findall(step.sql) for step in migrations(which))))
 
 
-def version_of(connection: duckdb.DuckDBPyConnection) -> int:
-    """Schema version of the open file: the number of its last migration, 0 for a new file."""
+def version_of(connection: duckdb.DuckDBPyConnection, database: str = "") -> int:
+    """Schema version of the open file, or of an attached database: the number of its last migration, 0 for a new file."""
+    table = f"{quoted(database)}.main.schema_version" if database else "schema_version"
     try:
-        rows = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
+        rows = connection.execute(f"SELECT coalesce(max(version), 0) FROM {table}").fetchall()
     except duckdb.CatalogException:  # no such table; to ask for it first would take 10 ms at every start
         return 0
     return int(rows[0][0])

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from store.database.connection import MEMORY, TEMPORARY, lock_down
 from store.database.migrate import own_names
 from store.errors import QueryFailed, StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MEMORY, TEMPORARY = "50%", "16GB"
-"""Most that a query may take of the machine's memory, and of the disk for what does not fit into it."""
+    from store.database.result_texts import Form
+
 MOST_ROWS = 1_000_000
 """Rows of a statement that changes something, which are not streamed."""
 BATCH_ROWS = 10_000
@@ -26,19 +27,6 @@ _REFUSED = {
     duckdb.StatementType.TRANSACTION: "a query is one transaction already",
     duckdb.StatementType.DETACH: "other queries of this program need it",
 }
-
-
-def lock_down(connection: duckdb.DuckDBPyConnection, *, files: bool = False) -> None:
-    """Limit memory and disk, and let nothing of that be changed.
-
-    Args:
-        files: statements may read and write files of the machine.
-    """
-    connection.execute(f"SET memory_limit = '{MEMORY}'")
-    connection.execute(f"SET max_temp_directory_size = '{TEMPORARY}'")
-    if not files:
-        connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
 
 
 def canceler(connection: duckdb.DuckDBPyConnection) -> Cancel:
@@ -64,47 +52,53 @@ def told_as_failed() -> Iterator[None]:
         raise QueryFailed(f"{type(error).__name__}: {error}") from error
 
 
-def run_sql(connection: duckdb.DuckDBPyConnection, query: str, *, limit: int | None = None) -> pa.Table | None:
-    """Run statements that a person wrote; the rows of the last one, or the first `limit` + 1 of them.
+def run_sql(
+    connection: duckdb.DuckDBPyConnection, query: str, *, limit: int | None = None, form: Form = "values"
+) -> pa.Table | None:
+    """Run statements that a person wrote; the rows of the last one in a form, or the first `limit` + 1 of them.
 
     Raises:
         QueryFailed: with the database's own words.
     """
     import pyarrow as pa
 
-    batches, left = list[pa.RecordBatch](), None if limit is None else limit + 1
+    from store.database.result_texts import batches
+
+    found, left = list[pa.RecordBatch](), None if limit is None else limit + 1
     with told_as_failed():
         relation = last_relation(connection, query)
         if relation is None:
             return None
-        reader = relation.to_arrow_reader(BATCH_ROWS)
-        for batch in reader:
-            batches.append(batch.slice(0, left))
+        schema, parts = batches(relation, BATCH_ROWS, form)
+        for batch in parts:
+            found.append(batch.slice(0, left))
             if left is not None:
-                left -= batches[-1].num_rows
+                left -= found[-1].num_rows
                 if left <= 0:
                     break
-        return pa.Table.from_batches(batches, reader.schema)
+        return pa.Table.from_batches(found, schema)
 
 
-def stream_sql(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.Table]:
+def stream_sql(connection: duckdb.DuckDBPyConnection, query: str, form: Form = "values") -> Iterator[pa.Table]:
     """Run statements that a person wrote; the rows of the last one in tables of some thousands, the first maybe empty."""
     import pyarrow as pa
+
+    from store.database.result_texts import batches
 
     with told_as_failed():
         relation = last_relation(connection, query)
         if relation is None:
             return
-        reader, rows, batches = relation.to_arrow_reader(BATCH_ROWS), 0, list[pa.RecordBatch]()
-        first = True
-        for batch in reader:
-            batches.append(batch)
+        schema, parts = batches(relation, BATCH_ROWS, form)
+        rows, found, first = 0, list[pa.RecordBatch](), True
+        for batch in parts:
+            found.append(batch)
             rows += batch.num_rows
             if rows >= BATCH_ROWS:
-                yield pa.Table.from_batches(batches, reader.schema)
-                rows, batches, first = 0, [], False
-        if batches or first:
-            yield pa.Table.from_batches(batches, reader.schema)
+                yield pa.Table.from_batches(found, schema)
+                rows, found, first = 0, [], False
+        if found or first:
+            yield pa.Table.from_batches(found, schema)
 
 
 def last_relation(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation | None:
@@ -116,7 +110,12 @@ def last_relation(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.D
 
 
 def change(
-    connection: duckdb.DuckDBPyConnection, query: str, *, files: bool, started: Callable[[Cancel], None] | None
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    *,
+    files: bool,
+    started: Callable[[Cancel], None] | None,
+    form: Form = "values",
 ) -> pa.Table | None:
     """Run statements that change rows, within the transaction that is open.
 
@@ -131,7 +130,7 @@ def change(
         started(canceler(connection))
     before = _needed(connection)
     lock_down(connection, files=files)
-    table = run_sql(connection, query, limit=MOST_ROWS)
+    table = run_sql(connection, query, limit=MOST_ROWS, form=form)
     if table is not None and table.num_rows > MOST_ROWS:
         raise QueryFailed(f"the last statement has more than {MOST_ROWS:,} rows", hint="Read them without --write.")
     with told_as_failed():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 
+from store.database.connection import open_empty
 from store.database.migrate import DatabaseName, migrate
 
 _HEAD = """# The database
@@ -25,7 +26,7 @@ def schema_page() -> str:
     parts = [_HEAD]
     databases: tuple[DatabaseName, ...] = ("main", "vectors")
     for which in databases:
-        connection = duckdb.connect()
+        connection = open_empty()
         migrate(connection, which)
         parts.append(f"## {'sracl.duckdb' if which == 'main' else 'vectors.duckdb'}\n")
         for name, comment, kind in _relations(connection):

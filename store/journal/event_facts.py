@@ -47,6 +47,13 @@ RECORDED: Mapping[str, EventFacts] = MappingProxyType(
         "run_queued": EventFacts(durable=True),
         "study_declared": EventFacts(durable=True),
         "study_judged": EventFacts(durable=True),
+        "finding_added": EventFacts(durable=True),
+        "finding_noted": EventFacts(durable=True),
+        "findings_removed": EventFacts(durable=True),
+        "findings_restored": EventFacts(durable=True),
+        "runs_removed": EventFacts(durable=True),
+        "runs_restored": EventFacts(durable=True),
+        "trash_emptied": EventFacts(durable=True),
     }
 )
 """Events that are no classes of the engine: those of a run's recorder, then those of people's edits and of bundles."""

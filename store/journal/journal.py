@@ -76,6 +76,7 @@ class Journal:
         *,
         columns: Mapping[str, Any] | None = None,
         durable: bool | None = None,
+        at: float | None = None,
     ) -> None:
         """Write an event.
 
@@ -83,6 +84,7 @@ class Journal:
             columns: a table that belongs to the event: in the line of a durable event with at most `INLINE_ROWS` rows, else
                 in a file beside the journal; a 2-d float array becomes fixed-size lists.
             durable: sync before returning; None for what `RECORDED` states of the event.
+            at: Unix seconds of an event that is copied from another journal; None for now.
 
         Raises:
             OSError: the disk is full; the next line begins a new one, so readers skip only the torn line.
@@ -92,20 +94,24 @@ class Journal:
         with self._lock:
             line: dict[str, Any] = {
                 "n": self._lines + 1,
-                "at": round(time.time(), 3),
+                "at": round(time.time(), 3) if at is None else at,
                 "event": event,
                 **fields,
             }
             if columns is not None and durable and len(next(iter(columns.values()))) <= INLINE_ROWS:
                 line["columns"] = columns
             elif columns is not None:
-                line["table"] = f"events-{self.segment:04d}-{self._lines + 1:06d}.parquet"
+                line["table"] = self.next_file(".parquet")
                 line |= _write_table(self._folder / line["table"], columns)
             text = json.dumps(line, ensure_ascii=False, default=_plain, separators=(",", ":"))
             self._write(sealed(text.encode(errors="replace")) + b"\n")
             self._lines += 1
             if durable:
                 os.fsync(self._file.fileno())
+
+    def next_file(self, suffix: str) -> str:
+        """Name of the file that belongs to the next event."""
+        return f"events-{self.segment:04d}-{self._lines + 1:06d}{suffix}"
 
     def _write(self, line: bytes) -> None:
         """Write a whole line; after a line that a full disk has cut, begin a new one first."""
@@ -166,6 +172,8 @@ class Line:
     """Number of its segment, thus of the start of its run."""
     number: int = 0
     """Place in its segment, from 1; 0 where the line does not say."""
+    start: int = 0
+    """Byte offset of the line in its segment."""
     sealed: bool = False
     """Whether the line carries a checksum; those of versions up to 0.1.0 carry none."""
     table_bytes: int | None = None
@@ -200,12 +208,14 @@ def read_lines(
     lines: list[Line] = []
     problems: list[str] = []
     segment, unsealed = segment_number(path), False
+    position = offset
     for raw in data[:end].split(b"\n"):
+        start, position = position, position + len(raw) + 1
         head = raw[:_HEAD]
         if not head.strip() or any(sign in head for sign in signs):
             continue
         try:
-            line = _decoded(raw, path.parent, segment)
+            line = _decoded(raw, path.parent, segment, start)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # the last: lists in lists in lists
             problems.append(f"{path}: a damaged line was skipped: {raw[:80]!r}")
         else:
@@ -221,7 +231,7 @@ def read_lines(
     return lines, offset + end, problems
 
 
-def _decoded(raw: bytes, folder: Path, segment: int) -> Line:
+def _decoded(raw: bytes, folder: Path, segment: int, start: int) -> Line:
     """The event of a line.
 
     Raises:
@@ -234,15 +244,20 @@ def _decoded(raw: bytes, folder: Path, segment: int) -> Line:
     if whole:
         del fields["crc"]
     table, size, sha256 = (fields.pop(name, None) for name in ("table", "table_bytes", "table_sha256"))
+    if table is not None and (Path(table).name != table or table.startswith(".")):
+        raise ValueError("its table is no file beside it")
     number, event, at = fields.pop("n", 0), fields.pop("event"), fields.pop("at")
+    if not isinstance(event, str) or not isinstance(at, int | float) or not math.isfinite(at):
+        raise ValueError("it is no event")
     return Line(
         event,
         at,
         fields,
-        folder / table if table else None,
+        None if table is None else folder / table,
         folder,
         segment,
         number=number,
+        start=start,
         sealed=whole is True,
         table_bytes=size,
         table_sha256=sha256,

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import duckdb
 
-from store.database.connection import explain, open_for_writing, open_locked
-from store.database.migrate import DatabaseName, migrations, version_of
+from store.database.connection import FOREIGN, explain, open_for_writing, open_foreign
+from store.database.migrate import DatabaseName, migrate, migrations, version_of
 from store.errors import StoreError
 from store.home import Home
 from store.maintenance.placing import logs_of, put_in_place, state_of
+from store.maintenance.schema_check import file_problems
 from store.maintenance.tables import Table, read_file
 from store.publishing.publish import publish
-from store.publishing.replacement import copy_of, discard, path_of, side_lock
+from store.publishing.replacement import copy_file, copy_of, discard, path_of, side_lock
 
 _NEEDED: dict[DatabaseName, set[Table]] = {
     "main": {Table("main", "runs"), Table("main", "journal_offsets")},
@@ -109,23 +110,28 @@ def restore(home: Home, source: Path, *, wait: float = 30.0) -> list[str]:
 
 
 def _check_copy(which: DatabaseName, path: Path, copied: Path) -> None:
-    """Copy a file of a backup and read all of the copy.
+    """Copy a file of a backup with its logs, read all of the copy, and bring it to the newest schema.
+
+    A log, which a session leaves that was killed, holds rows that are not in the file yet: they are taken in.
 
     Raises:
-        StoreError: it is no whole database of ours, or has a newer schema.
+        StoreError: it is no whole database of ours, its log does not fit it, it has a newer schema, or tables and views of ours
+            that are not as we make them.
+        StoreBusy: a session has it open for writing.
     """
     hint = "Nothing was changed. `sracl db backup` makes backups under backups/ in the home."
     if not path.is_file():
         raise StoreError("there is no such file", where=str(path), hint=hint)
-    shutil.copyfile(path, copied)
+    logs = sorted(set(copy_file(path, copied)) - {""})
+    copied.chmod(0o600)
     try:
         whole, broken = read_file(copied)
-        connection = open_locked(copied)
-        try:
-            version = version_of(connection)
-        finally:
-            connection.close()
+        with open_foreign(copied) as connection:
+            version = version_of(connection, FOREIGN)
     except duckdb.Error as error:
+        if logs:
+            names = ", ".join(f"{path.name}{suffix}" for suffix in logs)
+            hint = f"The backup cannot be read together with {names} beside it: to do without what only that holds, move it away. {hint}"
         raise StoreError(str(error).strip().splitlines()[0], where=str(path), hint=hint) from None
     for table, why in broken.items():
         raise StoreError(f"table {table} cannot be read: {why}", where=str(path), hint=hint)
@@ -134,3 +140,11 @@ def _check_copy(which: DatabaseName, path: Path, copied: Path) -> None:
     newest = migrations(which)[-1].version
     if version > newest:
         raise StoreError(f"it has schema version {version}; this program knows {newest}", where=str(path), hint=hint)
+    try:
+        with open_for_writing(copied) as connection:
+            migrate(connection, which)
+        problems = file_problems(copied, which)
+    except (duckdb.Error, StoreError) as error:
+        problems = [str(error).splitlines()[0]]
+    if problems:
+        raise StoreError(f"it is not as this program makes it: {'; '.join(problems[:3])}", where=str(path), hint=hint)

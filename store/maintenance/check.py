@@ -9,17 +9,19 @@ from typing import Any
 
 import duckdb
 
-from store.database.connection import explain, open_locked
+from store.database.connection import FOREIGN, explain, forbidden, open_foreign
 from store.database.database import reading
 from store.database.migrate import DatabaseName, migrations, version_of
 from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.maintenance.journals import JournalsRead, read_journals
+from store.maintenance.lock_files import misplaced
+from store.maintenance.schema_check import file_problems, schema_problems
 from store.maintenance.tables import read_all, read_file, tables_of
 from store.publishing.birth import lost_signs
 from store.publishing.bundle_reader import FILE
 from store.publishing.ingest import offsets_of, pending_segments
-from store.publishing.replacement import path_of
+from store.publishing.replacement import path_of, standbys_of
 
 _RULES = {
     # problem: query that counts the rows that have it
@@ -30,6 +32,8 @@ _RULES = {
     "ranks of a run that does not exist": "SELECT count(*) FROM user_ranks m ANTI JOIN runs r USING (run_id)",
     "links to a summary that does not exist": "SELECT count(*) FROM summary_links l ANTI JOIN summaries s USING (key)",
     "neighbors of a list that does not exist": "SELECT count(*) FROM neighbors n ANTI JOIN neighbor_lists l USING (list_id)",
+    "runs that were removed and are still listed": "SELECT count(*) FROM runs SEMI JOIN removed_runs USING (run_id)",
+    "rows in the trash of runs that were not removed": "SELECT count(*) FROM removed_rows ANTI JOIN removed_runs USING (run_id)",
     "interactions of a dataset that does not exist": (
         "SELECT count(*) FROM interactions i ANTI JOIN datasets d USING (dataset_id)"
     ),
@@ -54,12 +58,18 @@ class Health:
     """What is wrong with each database file, such that it has to be made anew."""
     newer: list[str] = field(default_factory=list)
     """Files that a newer version wrote: nothing is wrong with them, and this program leaves them alone."""
+    forbidden: list[str] = field(default_factory=list)
+    """Files among them that this user may not read, which need not be damaged: a repair must not replace them."""
     content: list[str] = field(default_factory=list)
     """Rows of readable files that do not fit each other."""
     journals: dict[str, list[str]] = field(default_factory=dict)
     """What is wrong with the journal of each run, by its id, and of people's edits."""
     backups: list[str] = field(default_factory=list)
     """What is wrong with the newest backup."""
+    standbys: list[str] = field(default_factory=list)
+    """What is wrong with the files into which the next states would be written; without them the published ones are copied."""
+    locks: list[str] = field(default_factory=list)
+    """What stands in the place of lock files, so that processes which need them cannot go on."""
     waiting: int = 0
     """Journal segments with lines that are not in the database yet."""
     torn: list[str] = field(default_factory=list)
@@ -71,7 +81,9 @@ class Health:
     def problems(self) -> list[str]:
         """All that is wrong, in sentences."""
         told = [problem for problems in self.journals.values() for problem in problems]
-        return [*self.files["main"], *self.files["vectors"], *self.newer, *self.content, *told, *self.backups]
+        return [
+            *self.files["main"], *self.files["vectors"], *self.newer, *self.content, *told, *self.backups, *self.standbys, *self.locks
+        ]  # fmt: skip
 
 
 def check_home(home: Home) -> Health:
@@ -100,6 +112,8 @@ def check_home(home: Home) -> Health:
     with suppress(OSError):
         health.waiting = sum(1 for _ in pending_segments(home, known.offsets, thorough=True))
     _check_backup(home, health)
+    _check_standbys(home, health)
+    health.locks = [f"{path}: it is no lock file; `sracl db repair` sets it aside" for path in misplaced(home)]
     return health
 
 
@@ -116,6 +130,10 @@ class _Known:
 def _unopened(home: Home, which: DatabaseName, health: Health) -> bool:
     """Whether a database is not there, or is something that must not even be opened; adds the problem."""
     path = path_of(home, which)
+    if (denied := forbidden(path)) is not None:
+        health.forbidden.append(f"{denied.where}: {denied.message}")
+        health.files[which].append(health.forbidden[-1])
+        return True
     try:
         regular = stat.S_ISREG(path.stat().st_mode)
     except OSError as error:
@@ -140,8 +158,8 @@ def _read_tables(cursor: duckdb.DuckDBPyConnection, health: Health) -> None:
                 health.rows[label] = read_all(cursor, table.sql(database))
             except duckdb.Error as error:
                 health.files[which].append(f"table {label} cannot be read: {str(error).splitlines()[0]}")
-        found = cursor.execute(f'SELECT max(version) FROM "{database}".schema_version').fetchall()[0][0] or 0
-        _check_version(which, found, health)
+        _check_version(which, version_of(cursor, database), health)
+        health.files[which] += schema_problems(cursor, database, which)
 
 
 def _check_version(which: DatabaseName, found: int, health: Health) -> None:
@@ -162,10 +180,12 @@ def _read_apart(home: Home, health: Health, known: _Known) -> None:
         health.files[which].clear()
         try:
             whole, broken = read_file(path)
-            connection = open_locked(path)
+            connection = open_foreign(path)
             try:
-                _check_version(which, version_of(connection), health)
+                _check_version(which, version_of(connection, FOREIGN), health)
+                odd = schema_problems(connection, FOREIGN, which)
                 if which == "main":
+                    connection.execute(f"USE {FOREIGN}")
                     _check_content(connection, health, known)
             finally:
                 connection.close()
@@ -174,6 +194,7 @@ def _read_apart(home: Home, health: Health, known: _Known) -> None:
             continue
         prefix = "vectors." if which == "vectors" else ""
         health.rows |= {f"{prefix}{table}": count for table, count in whole.items()}
+        health.files[which] += odd
         health.files[which] += [f"table {prefix}{table} cannot be read: {why}" for table, why in broken.items()]
 
 
@@ -222,12 +243,31 @@ def _check_backup(home: Home, health: Health) -> None:
     """Read the newest backup, from which a database would be brought back."""
     folders = [path for path in home.path.glob("backups/*") if path.is_dir() and not path.name.startswith(".")]
     for folder in sorted(folders, reverse=True)[:1]:
-        for file in (folder / home.database.name, folder / home.vectors.name):
+        names: tuple[DatabaseName, ...] = ("main", "vectors")
+        for which in names:
+            file = folder / (home.database if which == "main" else home.vectors).name
             try:
                 if not file.is_file():
                     raise StoreError("it is missing, or no plain file")
-                broken = read_file(file)[1]
+                broken, odd = read_file(file)[1], file_problems(file, which)
             except (duckdb.Error, StoreError) as error:
                 health.backups.append(f"backup {file}: {str(error).splitlines()[0]}")
             else:
                 health.backups += [f"backup {file}: table {table}: {why}" for table, why in broken.items()]
+                health.backups += [f"backup {file}: {what}" for what in odd]
+
+
+def _check_standbys(home: Home, health: Health) -> None:
+    """Read the standbys; one that a publisher takes meanwhile is gone, which is no problem."""
+    for which in ("main", "vectors"):
+        for file in standbys_of(path_of(home, which)):
+            try:
+                problems = (
+                    list(read_file(file)[1].values()) if stat.S_ISREG(file.lstat().st_mode) else ["no plain file"]
+                )
+            except (duckdb.Error, OSError) as error:
+                problems = [str(error).splitlines()[0]]
+            if problems and file.exists():
+                health.standbys.append(
+                    f"standby {file}: {problems[0]}; `sracl db repair` removes it, and nothing is lost"
+                )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from store.database.connection import explain, open_for_writing, quoted
+from store.database.connection import attach, explain, open_for_writing, quoted
 from store.database.migrate import DatabaseName
 from store.home import Home
 from store.publishing.publish import publish
@@ -26,10 +26,9 @@ def compact(home: Home) -> tuple[int, int]:
 
 def _compact(home: Home, which: DatabaseName) -> None:
     with replacing(home, which) as (copied, fresh):
-        target = open_for_writing(fresh)
+        target = open_for_writing(fresh, files=True)
         try:
-            source = str(copied).replace("'", "''")
-            target.execute(f"ATTACH '{source}' AS old (READ_ONLY)")
+            attach(target, {"old": copied})
             name = target.execute("SELECT current_database()").fetchall()[0][0]
             target.execute(f"COPY FROM DATABASE old TO {quoted(name)}")
             target.execute("DETACH old")

@@ -42,11 +42,11 @@ def read_journals(home: Home, offsets: dict[tuple[str, int], int], runs: list[st
         runs: ids of the runs that the database has.
     """
     found = JournalsRead()
-    folders = {path.name: path for path in home.runs.glob("*") if not path.name.startswith(".")}
+    folders = {path.name for path in (*home.runs.glob("*"), *home.trash.glob("*")) if not path.name.startswith(".")}
     known = {source for source, _ in offsets} | set(runs)
-    for source in sorted(folders.keys() | known - {EDITS}):
+    for source in sorted(folders | known - {EDITS}):
         taken = {number: position for (name, number), position in offsets.items() if name == source}
-        path = home.runs / source
+        path = home.present_folder(source)
         if not path.is_dir():
             if source in known or path.exists():
                 found.tell(source, f"{path}: the folder of this run is missing; its rows are in no journal")

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import duckdb
 
-from store.database.connection import open_for_writing, open_locked
+from store.database.connection import FOREIGN, LOGS, open_for_writing, open_foreign
 from store.database.migrate import DatabaseName, migrate, version_of
 from store.errors import StoreError
 from store.maintenance.tables import Table, read_file
-from store.publishing.replacement import LOGS
 
 _SMALLEST = 2048
 """Rows that DuckDB reads at a time: damage takes at least these."""
@@ -32,6 +31,8 @@ class Source:
     """Rows of the tables that can be read in whole."""
     pieces: dict[Table, list[tuple[int, int]]] = field(default_factory=dict)
     """Of the other tables, the ranges of row ids that can be read: from the first, to below the second."""
+    without_log: bool = False
+    """Whether a log of a killed session lies beside it that cannot be replayed."""
 
     def tables(self) -> list[Table]:
         """Tables of which anything can be read."""
@@ -50,16 +51,17 @@ def open_source(copied: Path, which: DatabaseName, label: str) -> Source | None:
 
     A log of a killed session that cannot be replayed is left out; the file is then as it was before that session.
     """
-    for log in (True, False):
-        if not log:
-            for suffix in LOGS:
-                Path(f"{copied}{suffix}").unlink(missing_ok=True)
+    logs = [log for suffix in LOGS if (log := Path(f"{copied}{suffix}")).exists()]
+    for replayed in (True, False):
+        if not replayed:
+            for log in logs:
+                log.unlink(missing_ok=True)
         with suppress(duckdb.Error):
             whole, broken = read_file(copied)
             pieces = {table: _readable(copied, table) for table in broken}
             if not broken and _migrated(copied, which):
                 whole = read_file(copied)[0]
-            return Source(copied, label, whole, pieces)
+            return Source(copied, label, whole, pieces, without_log=bool(logs) and not replayed)
     return None
 
 
@@ -83,10 +85,9 @@ def _readable(path: Path, table: Table) -> list[tuple[int, int]]:
         nonlocal tries
         tries += 1
         with suppress(duckdb.Error):
-            connection = open_locked(path)
+            connection = open_foreign(path)
             try:
-                database = connection.execute("SELECT current_database()").fetchall()[0][0]
-                return connection.execute(query.format(table.sql(database))).fetchall()[0][0]
+                return connection.execute(query.format(table.sql(FOREIGN))).fetchall()[0][0]
             finally:
                 connection.close()
         return None

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import duckdb
 
-from store.database.connection import open_locked, quoted
+from store.database.connection import FOREIGN, open_foreign, quoted
 
 OWNERS = {
     # table: columns of which the first that it has says whose a row is
-    "run_id": ("runs", "metrics", "user_ranks", "synthesizer_weights", "api_calls", "run_warnings"),
+    "run_id": ("runs", "metrics", "user_ranks", "synthesizer_weights", "api_calls", "run_warnings", "removed_rows"),
     "list_id": ("neighbor_lists", "neighbors"),
     "set_id": ("summary_sets", "summary_links"),
     "dataset_id": ("datasets", "users", "items", "interactions", "anchors"),
@@ -61,16 +61,15 @@ def read_file(path: Path) -> tuple[dict[Table, int], dict[Table, str]]:
     """
     whole: dict[Table, int] = {}
     broken: dict[Table, str] = {}
-    connection = open_locked(path)
+    connection = open_foreign(path)
     try:
-        database = connection.execute("SELECT current_database()").fetchall()[0][0]
-        for table in tables_of(connection, database):
+        for table in tables_of(connection, FOREIGN):
             try:
-                whole[table] = read_all(connection, table.sql(database))
+                whole[table] = read_all(connection, table.sql(FOREIGN))
             except duckdb.Error as error:
                 broken[table] = str(error).splitlines()[0]
                 connection.close()  # some errors end an instance
-                connection = open_locked(path)
+                connection = open_foreign(path)
     finally:
         connection.close()
     return whole, broken

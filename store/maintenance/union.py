@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import duckdb
 
-from store.database.connection import quoted
+from store.database.connection import attach, quoted
 from store.errors import StoreError
 from store.maintenance.sources import Source
 from store.maintenance.tables import Table, owner_of, rows_by_owner, tables_of
@@ -31,6 +31,9 @@ _KEYS = {
     "synthesizer_weights": ("run_id", "phase", "anchor_id", "neighbor_id"),
     "journal_offsets": ("source", "segment"),
     "vectors": ("sha256", "encoder"),
+    "findings": ("finding_id",),
+    "removed_runs": ("run_id",),
+    "removed_rows": ("run_id", "table_name"),
 }
 """Of all other tables, the whole row."""
 LEFT = {Table("main", "schema_version"), Table("main", "queue")}
@@ -43,11 +46,7 @@ class Union:
     def __init__(self, connection: duckdb.DuckDBPyConnection, sources: list[Source]) -> None:
         self._connection = connection
         self._sources = {id(source): f"source{place}" for place, source in enumerate(sources)}
-        for source in sources:
-            path = str(source.path).replace("'", "''")
-            connection.execute(f"ATTACH '{path}' AS {self._sources[id(source)]} (READ_ONLY)")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        attach(connection, {self._sources[id(source)]: source.path for source in sources})
         self._database = connection.execute("SELECT current_database()").fetchall()[0][0]
         self.ours = [table for table in tables_of(connection, self._database) if table not in LEFT]
         """Tables of the schema."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from store.errors import StoreError
 from store.home import Home
+from store.publishing.replacement import standbys_of
 
 
 @contextmanager
@@ -29,12 +30,12 @@ def lost_signs(home: Home) -> list[str]:
     """What shows that a home without a main database had one, in words; empty where it has one, or is new."""
     if home.database.exists() or home.unborn.exists():
         return []
-    runs = sum(1 for _ in home.runs.glob("*/events-*.jsonl"))
+    runs = sum(1 for folder in (home.runs, home.trash) for _ in folder.glob("*/events-*.jsonl"))
     backups = sum(1 for _ in home.path.glob("backups/*/sracl.duckdb"))
     kept = [*home.path.glob("sracl.damaged-*.duckdb"), *home.path.glob("sracl.before-v*.duckdb")]
     found = [f"{runs:,} journals of runs"] * (runs > 0) + [f"{backups:,} backups"] * (backups > 0)
     found += [home.vectors.name] * home.vectors.exists()
-    return found + [path.name for path in kept]
+    return found + [path.name for path in [*kept, *standbys_of(home.database)]]
 
 
 def check_not_lost(home: Home) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from store.database.connection import fetch_few
+from store.database.connection import fetch_few, lock_down, open_empty
 from store.database.migrate import migrate
-from store.database.person_sql import lock_down
 from store.errors import StoreError
 from store.home import Home
+from store.regular_file import open_regular
 
 FORMAT = "sracl-bundle-1"
 FILE = "bundle.zip"
@@ -45,7 +45,9 @@ TABLES = {
 _KEY = {"summary_links": "set_id", "neighbors": "list_id"}
 """Tables without a key of their own: their rows are inserted where the home has none of the same set or list."""
 _MEMBER = re.compile(rf"{MANIFEST}|{REQUEST}|tables/({'|'.join(TABLES)})\.parquet")
-_OF_RUN = ("metrics", "user_ranks", "synthesizer_weights", "run_warnings")
+_KEPT = re.compile(r"events-\d{4,}-\d{6,}\.zip")
+"""Names of bundles that the journal of edits keeps."""
+OF_RUN = ("runs", "metrics", "user_ranks", "synthesizer_weights", "run_warnings")
 OPTIONAL = frozenset({"run_warnings"})
 """Tables that are in a bundle only where they have rows: bundles of earlier versions have none."""
 
@@ -57,7 +59,7 @@ def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, pa.Table], bytes]
         StoreError: as for `import_bundle`.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             _check_members(path, members)
             data = {member.filename: archive.read(member) for member in members}
@@ -107,17 +109,18 @@ def refused(path: Path, why: str) -> StoreError:
     return StoreError(f"this bundle is refused: {why}", where=str(path), hint="Nothing was changed.")
 
 
-def insert_bundle(connection: Any, folder: Path, file: str) -> None:
-    """Insert the rows of a bundle that the database does not have; called while the journal of its run is ingested.
+def insert_bundle(connection: Any, folder: Path, file: str, *, kept: bool = False) -> None:
+    """Insert the rows of a bundle that the database does not have; called while the journal that names it is ingested.
 
     Args:
-        folder: the folder of the run.
-        file: the name that the journal gives; only `FILE` is accepted.
+        folder: the folder of the journal.
+        file: the name that the journal gives; only `FILE` and names of kept bundles are accepted.
+        kept: of a run that was deleted: without the rows of the run itself.
     """
-    if file != FILE:
+    if not (_KEPT.fullmatch(file) if kept else file == FILE):
         raise ValueError(f"no bundle is called {file!r}")
-    manifest, tables, _ = read_bundle(folder / FILE)
-    _insert(connection, manifest["run_id"], tables)
+    manifest, tables, _ = read_bundle(folder / file)
+    _insert(connection, manifest["run_id"], {name: t for name, t in tables.items() if not (kept and name in OF_RUN)})
 
 
 def try_bundle(path: Path, run_id: str, tables: dict[str, pa.Table]) -> dict[str, Any]:
@@ -131,12 +134,12 @@ def try_bundle(path: Path, run_id: str, tables: dict[str, pa.Table]) -> dict[str
     """
     import duckdb
 
-    with duckdb.connect() as connection:
+    with open_empty() as connection:
         migrate(connection, "main")
         lock_down(connection)
         try:
             _insert(connection, run_id, tables)
-            for name in _OF_RUN:
+            for name in OF_RUN[1:]:
                 count = connection.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0]
                 if name in tables and count != tables[name].num_rows:
                     raise refused(path, f"table {name} has rows of another run")
@@ -149,7 +152,7 @@ def _insert(connection: Any, run_id: str, tables: dict[str, pa.Table]) -> None:
     for name, table in tables.items():
         known = {row[0] for row in connection.execute(f"DESCRIBE {name}").fetchall()}
         connection.register("bundled", table.select([column for column in table.column_names if column in known]))
-        if name in _OF_RUN:
+        if name in OF_RUN[1:]:
             connection.execute(f"DELETE FROM {name} WHERE run_id = ?", [run_id])
             connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM bundled WHERE run_id = ?", [run_id])
         elif key := _KEY.get(name):

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from store.errors import StoreError
+from store.home import TRASH
 from store.journal.journal import Line
 from store.journal.run_fold import changed_columns, created_columns, utc
 from store.journal.seals import check_table
-from store.publishing import paid_events
+from store.publishing import paid_events, removals
 from store.publishing.run_rows import RunRows
+from store.regular_file import open_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_MOST_GATHERED = 20_000
+"""Rows of calls and answers that are kept in memory until they are written."""
 EDITS = "edits"
 """Source of the changes that people make; every other source is a run."""
+_PEOPLES = ("run_tagged", "run_noted", "run_renamed")
+"""Events that name the run which they change."""
 _COLUMNS = ("text", "tokens_in", "tokens_out", "tokens_cached", "usd", "finish_reason", "fallback")
 _BEST = "(FROM incoming QUALIFY row_number() OVER (PARTITION BY key ORDER BY fallback, place) = 1) i"
 _SUMMARIES = (
@@ -32,14 +40,49 @@ _CALLS = (
     "INSERT INTO api_calls BY NAME SELECT $1 AS run_id, $2 AS provider, $3 AS model, "
     "* EXCLUDE (written_at, place) REPLACE (make_timestamp(CAST(sent_at * 1000000 AS BIGINT)) AS sent_at) FROM incoming",
 )
+_CALLS_ONCE = (
+    f"{_CALLS[0]} i WHERE NOT EXISTS (SELECT 1 FROM api_calls c WHERE c.run_id = $1 AND c.key = i.key "
+    "AND c.attempt = i.attempt AND c.sent_at = make_timestamp(CAST(i.sent_at * 1000000 AS BIGINT))) "
+    "QUALIFY row_number() OVER (PARTITION BY i.key, i.attempt, i.sent_at) = 1",
+)
+"""For calls that another journal may have brought: that of a run which was deleted since."""
 _VERDICT_COLUMNS = (
     "dataset", "claim", "fingerprint", "verdict", "metric", "subgroup", "difference", "ci_low", "ci_high", "p_value",
     "p_holm", "margin", "users", "runs", "runs_against", "note",
 )  # fmt: skip
+_FINDING_COLUMNS = (
+    "finding_id", "screen", "title", "run_ids", "user_id", "item_id", "command", "note", "content", "place",
+)  # fmt: skip
+
+
+def _owner(source: str, line: Line) -> str:
+    """The run that an event belongs to: that of its journal, or the one that it names, as calls and kept events may."""
+    named = source == EDITS or line.event == "api_called"
+    return (line.fields.get("run_id") if named else None) or source
+
+
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
+"""Of errors with a number, those that say of a file that it is gone or is none; the others may be over the next time."""
+
+
+class Unreadable(Exception):
+    """The file of an event cannot be read now: the event waits, with what follows it in its segment."""
+
+    def __init__(self, line: Line, file: Path, error: OSError) -> None:
+        super().__init__(f"{file}: cannot be read: {error.strerror or error}; {line.event!r} and what follows it wait")
+        self.line = line
+
+
+def _may_pass(error: OSError) -> bool:
+    return error.errno is not None and error.errno not in _NO_FILE
 
 
 def read_table(line: Line, warnings: list[str]) -> pa.Table | None:
-    """The table of an event; none where it has none, or, with a warning, where its file is not what was written."""
+    """The table of an event; none where it has none, or, with a warning, where its file is not what was written.
+
+    Raises:
+        Unreadable: the system cannot read the file, which may be as it was written.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -51,6 +94,8 @@ def read_table(line: Line, warnings: list[str]) -> pa.Table | None:
         check_table(line.table, line.table_bytes, line.table_sha256)
         return pq.read_table(line.table)
     except (StoreError, OSError, pa.ArrowInvalid) as error:
+        if isinstance(error, OSError) and _may_pass(error):
+            raise Unreadable(line, line.table, error) from None
         warnings.append(f"{line.table}: the table of {line.event!r} cannot be read and was skipped: {error}")
         return None
 
@@ -75,13 +120,14 @@ class Projector:
         """
         self._connection, self._rows, self._warnings, self._fitted = connection, rows, warnings, fitted
         self._gathered: dict[tuple[tuple[str, ...], tuple[Any, ...]], list[pa.Table]] = {}
+        self._rows_gathered = 0
 
     def flush(self) -> None:
         """Write everything that was gathered: answers and calls come by the hundred, a few in each event."""
         import pyarrow as pa
 
         self._rows.flush()
-        gathered, self._gathered = self._gathered, {}
+        gathered, self._gathered, self._rows_gathered = self._gathered, {}, 0
         for (statements, values), tables in gathered.items():
             self._connection.register("incoming", pa.concat_tables(tables, promote_options="permissive"))
             for statement in statements:
@@ -105,18 +151,24 @@ class Projector:
             for name, value in (("written_at", pa.scalar(utc(line.at), pa.timestamp("us"))), ("place", len(tables))):
                 table = table.append_column(name, pa.repeat(value, len(table)))
             tables.append(table)
+            self._rows_gathered += len(table)
+            if self._rows_gathered > _MOST_GATHERED:
+                self.flush()
 
     def take(self, source: str, line: Line) -> None:
         """Project an event; small changes are gathered until `flush`.
 
         Raises:
             KeyError: a field is missing, as it may be in a journal that another version wrote.
+            ValueError: it changes another run than the one in whose folder it stands.
             duckdb.Error: the database refuses a value.
         """
         if source != EDITS:
             if line.event == "run_created":
                 self._rows.create(source, created_columns(line.fields, line.at))
             self._rows.update(source, changed_columns(line))
+            if line.event in _PEOPLES and line.fields["run_id"] != source:
+                raise ValueError(f"it is of run {line.fields['run_id']!r}")
         project = getattr(self, f"_on_{line.event}", None)
         if project is not None:
             project(source, line)
@@ -132,10 +184,10 @@ class Projector:
     def _on_run_resumed(self, source: str, line: Line) -> None:
         """Numbers of steps beyond the checkpoint are measured again; answers and calls stay."""
         self.flush()
+        step = line.fields["step"]
         for table in ("metrics", "user_ranks", "synthesizer_weights"):
-            self._connection.execute(
-                f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [source, line.fields["step"]]
-            )
+            if self._rows.new.may_have(source, (table,), step):
+                self._connection.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [source, step])
 
     def _on_epoch_finished(self, source: str, line: Line) -> None:
         fields = line.fields
@@ -147,9 +199,11 @@ class Projector:
 
     def _on_measured(self, source: str, line: Line) -> None:
         """Numbers that a run measures once; a resumed run may measure them again, which replaces them."""
-        fields = line.fields
-        self._rows.flush()
+        fields, new = line.fields, self._rows.new
         for split, subgroup in {(m["split"], m["subgroup"]) for m in fields["metrics"]}:
+            if not new.may_have(source, ("metrics", split, subgroup), fields["step"]):
+                continue
+            self._rows.flush()
             self._connection.execute(
                 "DELETE FROM metrics WHERE run_id = ? AND epoch = ? AND step = ? AND split = ? AND subgroup = ?",
                 [source, fields["epoch"], fields["step"], split, subgroup],
@@ -160,13 +214,17 @@ class Projector:
         """Final metrics; those of all users on validation are stored since the best epoch."""
         fields, split = line.fields, line.fields["split"]
         fresh = [m for m in fields["metrics"] if split != "valid" or m["subgroup"] != "all" or m["name"] == "n"]
-        self._rows.flush()
-        self._connection.execute(
-            "DELETE FROM metrics WHERE run_id = ? AND split = ? AND (split = 'test' OR subgroup <> 'all' OR name = 'n')",
-            [source, split],
-        )
+        if self._rows.new.may_have(source, ("evaluated", split)):
+            self._rows.flush()
+            self._connection.execute(
+                "DELETE FROM metrics WHERE run_id = ? AND split = ? AND (split = 'test' OR subgroup <> 'all' OR name = 'n')",
+                [source, split],
+            )
         self._rows.metrics(source, fields["epoch"], fields["step"], fresh, utc(line.at))
-        self._connection.execute("DELETE FROM user_ranks WHERE run_id = ? AND split = ?", [source, split])
+        if self._rows.new.may_have(source, ("user_ranks", split)):
+            self._connection.execute("DELETE FROM user_ranks WHERE run_id = ? AND split = ?", [source, split])
+        for what in (("user_ranks",), ("user_ranks", split)):
+            self._rows.new.note(source, what, fields["step"])
         self._insert(
             line,
             "INSERT INTO user_ranks SELECT ?, ?, user_id, rank, ? FROM incoming",
@@ -176,7 +234,10 @@ class Projector:
     def _on_weights_sampled(self, source: str, line: Line) -> None:
         fields = line.fields
         values = [source, fields["phase"], fields["epoch"], fields["step"]]
-        self._connection.execute("DELETE FROM synthesizer_weights WHERE run_id = ? AND phase = ?", values[:2])
+        if self._rows.new.may_have(source, ("synthesizer_weights", fields["phase"])):
+            self._connection.execute("DELETE FROM synthesizer_weights WHERE run_id = ? AND phase = ?", values[:2])
+        for what in (("synthesizer_weights",), ("synthesizer_weights", fields["phase"])):
+            self._rows.new.note(source, what, fields["step"])
         self._insert(
             line,
             "INSERT INTO synthesizer_weights SELECT ?, ?, ?, ?, anchor_id, neighbor_id, weight FROM incoming",
@@ -194,17 +255,18 @@ class Projector:
             "INSERT INTO summary_sets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             [
                 f["set_id"], f["dataset_id"], f["kind"], f["provider"], f["model"], f["prompt_version"], f["unit"],
-                json.dumps(f["parameters"]), source, utc(line.at),
+                json.dumps(f["parameters"]), _owner(source, line), utc(line.at),
             ],
         )  # fmt: skip
 
     def _on_summaries_made(self, source: str, line: Line) -> None:
-        self._gather(_SUMMARIES, (source,), line)
+        self._gather(_SUMMARIES, (_owner(source, line),), line)
 
     def _on_api_called(self, source: str, line: Line) -> None:
         """Calls belong to the run that sent them; another run may have collected the answers of a batch."""
         f = line.fields
-        self._gather(_CALLS, (f.get("run_id") or source, f["provider"], f["model"]), line)
+        again = f.get("kept") or line.folder.parent.name == TRASH
+        self._gather(_CALLS_ONCE if again else _CALLS, (_owner(source, line), f["provider"], f["model"]), line)
 
     def _on_summaries_linked(self, source: str, line: Line) -> None:
         set_id = line.fields["set_id"]
@@ -233,7 +295,7 @@ class Projector:
                     f["kind"],
                     json.dumps(f["parameters"]),
                     f["recall"],
-                    source,
+                    _owner(source, line),
                     utc(line.at),
                 ],
             )
@@ -242,8 +304,14 @@ class Projector:
         from store.publishing import bundle_reader
 
         self.flush()
+        file = line.folder / bundle_reader.FILE
         try:
-            bundle_reader.insert_bundle(self._connection, line.folder, line.fields["file"])
+            open_regular(file).close()
+        except OSError as error:
+            if _may_pass(error):
+                raise Unreadable(line, file, error) from None
+        try:
+            bundle_reader.insert_bundle(self._connection, line.folder, line.fields["file"], kept=source == EDITS)
         except StoreError as error:
             self._warnings.append(str(error))
 
@@ -261,6 +329,13 @@ class Projector:
 
     def _on_run_renamed(self, source: str, line: Line) -> None:
         self._rows.update(line.fields["run_id"], {"name": line.fields["name"]})
+
+    def _on_runs_removed(self, source: str, line: Line) -> None:
+        if source != EDITS:
+            raise ValueError("only people remove runs")
+        removals.take_event(self._connection, line, utc(line.at))
+
+    _on_runs_restored = _on_trash_emptied = _on_runs_removed
 
     def _on_study_declared(self, source: str, line: Line) -> None:
         f = line.fields
@@ -285,6 +360,29 @@ class Projector:
             self._connection.execute(
                 f"INSERT INTO study_verdicts ({', '.join(columns)}) VALUES ({places})", list(columns.values())
             )
+
+    def _on_finding_added(self, source: str, line: Line) -> None:
+        values = {"created_at": utc(line.at)} | {name: line.fields[name] for name in _FINDING_COLUMNS}
+        values["place"] = json.dumps(values["place"])
+        self._connection.execute(
+            f"INSERT INTO findings ({', '.join(values)}) SELECT {', '.join(['?'] * len(values))} "
+            "WHERE NOT EXISTS (FROM findings WHERE finding_id = ?)",
+            [*values.values(), values["finding_id"]],
+        )
+
+    def _on_finding_noted(self, source: str, line: Line) -> None:
+        self._connection.execute(
+            "UPDATE findings SET note = ?, edited_at = ? WHERE finding_id = ?",
+            [line.fields["note"], utc(line.at), line.fields["finding_id"]],
+        )
+
+    def _on_findings_removed(self, source: str, line: Line) -> None:
+        self._connection.execute(
+            "UPDATE findings SET removed_at = ? WHERE list_contains(?, finding_id)",
+            [utc(line.at) if line.event == "findings_removed" else None, line.fields["finding_ids"]],
+        )
+
+    _on_findings_restored = _on_findings_removed
 
     def _insert(self, line: Line, query: str, values: list[Any]) -> bool:
         table = read_table(line, self._warnings)

@@ -1,45 +1,47 @@
-"""Publishes the journals into the databases: copy, ingest on the copy, replace. Readers never wait and never block.
+"""Publishes the journals into the databases: in a private file, which then replaces the published one. Readers never wait and never block.
 
-Order of a publish: take the side lock; check that no process writes; copy in a child process; ingest in one transaction;
-checkpoint; close; sync; and, in a child process that keeps writers out, check that nothing was written and replace.
+Order of a publish: take the side lock; check that no process writes; take the standby or a copy (see `turns`); ingest in batches, each
+in one transaction; checkpoint; close; sync; and, in a child process that keeps writers out, check that nothing was written and replace.
 Whatever fails before the replacing changes nothing, and the journals wait for the next publish.
 """
 
 from __future__ import annotations
 
-import os
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from store import queue
-from store.database.connection import explain, fetch_few, open_for_writing
+from store.database.connection import fetch_few
 from store.database.database import reading
-from store.database.migrate import DatabaseName, migrate, migrations, version_of
+from store.database.migrate import DatabaseName, migrations, version_of
 from store.database.person_sql import Cancel, change
 from store.errors import StoreBusy, StoreError
 from store.home import Home
-from store.publishing import ingest, liveness
+from store.publishing import ingest, liveness, removals
 from store.publishing.birth import birth
-from store.publishing.replacement import (
-    copy_file,
-    discard,
-    path_of,
-    remove_stale,
-    replace_file,
-    run_file_swap,
-    side_lock,
-)
+from store.publishing.new_runs import NewRuns
+from store.publishing.replacement import path_of, remove_stale, side_lock
+from store.publishing.turns import StandbyFailed, next_state
+
+if TYPE_CHECKING:
+    from store.database.result_texts import Form
 
 EVERY_SECONDS, TIMES_LAST, AGAIN_SECONDS = 10.0, 45.0, 1.0
 """A run publishes every EVERY_SECONDS, or every TIMES_LAST times the duration of the last publish, whichever is longer: so
-readers are behind by at most 15 seconds or 50 publishes. Where another process publishes, it waits AGAIN_SECONDS."""
+readers are behind by at most 15 seconds or 50 publishes. Where another process publishes, it waits AGAIN_SECONDS. A publish takes in
+the journals of all runs, so this is counted from the last one of whichever run: ten runs publish no more often than one."""
+BYTES_PER_SECOND, LONGEST, AFTER_COPY = 1e9 / 3600, 1800.0, 90.0
+"""A run writes about 1 GB an hour for publishing: a publish that wrote much is followed by a longer pause, up to LONGEST seconds. After
+one that copied the file, which the next one will rarely do, it is AFTER_COPY at most. Where that one copied it too, as somebody keeps
+opening it, there is no limit: so many bytes an hour, and readers are behind."""
 READER_SECONDS = 0.5
 """How long a command that only reads waits for a publisher, which may be stuck, before it says that it is behind."""
 Apply = Callable[[duckdb.DuckDBPyConnection], Any]
@@ -53,11 +55,19 @@ class PublishReport:
     events: int = 0
     seconds: float = 0.0
     """Without the time spent waiting for other processes."""
+    written: int = 0
+    """Bytes that this process and what it started gave the disk meanwhile; 0 where the system does not say."""
     warnings: list[str] = field(default_factory=list)
 
 
 def publish(
-    home: Home, *, apply: Apply | None = None, wait: float = 30.0, both: bool = False, thorough: bool = False
+    home: Home,
+    *,
+    apply: Apply | None = None,
+    wait: float = 30.0,
+    both: bool = False,
+    thorough: bool = False,
+    files: bool = False,
 ) -> PublishReport:
     """Ingest every journal and apply a change of our own, in one transaction per file; then replace the files.
 
@@ -66,6 +76,7 @@ def publish(
             that the publish starts over because another process wrote meanwhile.
         both: publish the vectors too, even where no journal has new ones.
         thorough: look for new segments in every folder, also in those that have not changed since the last publish.
+        files: the change may read and write files of the machine.
         wait: seconds to wait for another publisher, or for a person's session that has a file open for writing.
 
     Raises:
@@ -76,11 +87,13 @@ def publish(
     home.create()
     with side_lock(home, deadline):
         while True:
-            started = time.monotonic()
+            started, before = time.monotonic(), _written()
             try:
                 with birth(home):
-                    report = _publish_once(home, apply, both=both, thorough=thorough)
+                    report = _publish_once(home, apply, both=both, thorough=thorough, files=files)
                 break
+            except StandbyFailed:
+                continue
             except StoreBusy:
                 if time.monotonic() > deadline:
                     raise
@@ -91,7 +104,7 @@ def publish(
                     where=str(home.path),
                     hint="Nothing is lost: the journals are kept, and the next command that can write takes them in.",
                 ) from None
-        report.seconds = time.monotonic() - started
+        report.seconds, report.written = time.monotonic() - started, _written() - before
     return report
 
 
@@ -139,8 +152,9 @@ def catch_up(home: Home) -> StoreError | None:
     """
     with reading(home) as cursor:
         offsets, active = ingest.offsets_of(cursor), fetch_few(cursor, liveness.OPEN_RUNS)
+        untidy = removals.is_untidy(home, cursor)
     unpublished = (part for part in ingest.pending_segments(home, offsets) if not ingest.is_live(home, part.source))
-    if any(map(ingest.has_lines, unpublished)) or liveness.dead_runs(home, active):
+    if untidy or any(map(ingest.has_lines, unpublished)) or liveness.dead_runs(home, active):
         try:
             publish(home, wait=READER_SECONDS)
         except StoreError as error:
@@ -148,12 +162,20 @@ def catch_up(home: Home) -> StoreError | None:
     return None
 
 
-def write_sql(home: Home, query: str, *, files: bool = False, started: Callable[[Cancel], None] | None = None) -> Any:
+def write_sql(
+    home: Home,
+    query: str,
+    *,
+    files: bool = False,
+    started: Callable[[Cancel], None] | None = None,
+    form: Form = "values",
+) -> Any:
     """Run statements that a person wrote on the main database, in one transaction, and publish the result.
 
     Args:
         files: statements may read and write files of the machine.
         started: called with a function that cancels the statements, from any thread; then nothing is changed.
+        form: what the cells of the result are, see `store.database.result_texts`.
 
     Returns:
         Rows of the last statement as an Arrow table, None where it has none.
@@ -163,7 +185,11 @@ def write_sql(home: Home, query: str, *, files: bool = False, started: Callable[
         StoreBusy: another process writes.
     """
     result: list[Any] = []
-    publish(home, apply=lambda connection: result.append(change(connection, query, files=files, started=started)))
+
+    def apply(connection: duckdb.DuckDBPyConnection) -> None:
+        result.append(change(connection, query, files=files, started=started, form=form))
+
+    publish(home, apply=apply, files=files)
     return result[-1]
 
 
@@ -174,7 +200,11 @@ class Publisher:
         """Args: done: called after every publish that succeeded, from the thread."""
         self._home, self._done = home, done
         self._wake, self._closed = threading.Event(), threading.Event()
-        self._pause = EVERY_SECONDS
+        self._pause = 0.0
+        """Seconds to wait after a publish that failed."""
+        self._interval = EVERY_SECONDS
+        self._copied = False
+        """Whether the last publish copied the whole file."""
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self.warnings: list[str] = []
         self._told: dict[str, None] = {}
@@ -198,10 +228,16 @@ class Publisher:
 
     def _run(self) -> None:
         while not self._closed.is_set():
-            self._wake.wait(self._pause)
+            asked = self._wake.wait(max(self._pause, self._rest()))
             self._wake.clear()
-            if not self._closed.is_set():
+            if not self._closed.is_set() and (asked or self._rest() <= 0):
                 self._publish(wait=2.0)
+
+    def _rest(self) -> float:
+        """Seconds until it is time again, after the last publish of any process."""
+        with suppress(OSError):
+            return min(self._home.database.stat().st_mtime + self._interval - time.time(), self._interval)
+        return 0.0
 
     def _publish(self, *, wait: float) -> None:
         try:
@@ -213,69 +249,65 @@ class Publisher:
         else:
             self._told = dict.fromkeys([*self._told, *report.warnings])
             self.warnings = list(self._told)
-            self._pause = max(EVERY_SECONDS, TIMES_LAST * report.seconds)
+            copied = not self._is_part(report.written)
+            longest = LONGEST if not copied else math.inf if self._copied else AFTER_COPY
+            by_bytes = min(report.written / BYTES_PER_SECOND, longest)
+            self._pause, self._interval = 0.0, max(EVERY_SECONDS, TIMES_LAST * report.seconds, by_bytes)
+            self._copied = copied
             self._done(report)
 
+    def _is_part(self, written: int) -> bool:
+        """Whether a publish wrote less than the whole file."""
+        with suppress(OSError):
+            return written < self._home.database.stat().st_size
+        return False
 
-def _publish_once(home: Home, apply: Apply | None, *, both: bool, thorough: bool) -> PublishReport:
+
+def _written() -> int:
+    """Bytes that this process and its children that have ended gave the disk; 0 where the system does not say."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/io").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
+    return 0
+
+
+def _publish_once(home: Home, apply: Apply | None, *, both: bool, thorough: bool, files: bool) -> PublishReport:
     remove_stale(home)
     report = PublishReport()
     vectors_lost = not home.vectors.exists()
-    with _copy(home, "main") as main:
-        offsets = ingest.offsets_of(main)
-        pending = ingest.read_pending(home, offsets, report.warnings, thorough=thorough)
-        report.events = sum(len(segment.lines) for segment in pending)
-        if both or vectors_lost or ingest.has_vectors(pending):
-            every = ingest.read_pending(home, {}, []) if vectors_lost and offsets else pending
-            with _copy(home, "vectors") as vectors:
-                ingest.ingest_vectors(vectors, every, report.warnings)
-        ingest.ingest_events(main, pending, report.warnings)
-        try:
-            ingest.mark_dead(home, main)
-            queue.mirror(main, home)
-            if apply is not None:
-                apply(main)
-            main.commit()
-        except BaseException:
-            with suppress(duckdb.Error):
-                main.rollback()
-            raise
+    with ExitStack() as stack:
+        main = stack.enter_context(next_state(home, "main", keep=apply is None, files=files))
+        offsets, new_runs = ingest.offsets_of(main), NewRuns()
+        vectors: duckdb.DuckDBPyConnection | None = None  # put in place before the main file
+        if both or vectors_lost:
+            vectors = stack.enter_context(next_state(home, "vectors"))
+        if vectors is not None and vectors_lost and offsets:
+            for batch in ingest.batches(ingest.pending_segments(home, {}), []):
+                ingest.ingest_vectors(vectors, batch, report.warnings)
+        for batch in ingest.batches(ingest.pending_segments(home, offsets, thorough=thorough), report.warnings):
+            report.events += sum(len(segment.lines) for segment in batch)
+            if vectors is None and ingest.has_vectors(batch):
+                vectors = stack.enter_context(next_state(home, "vectors"))
+            if vectors is not None:
+                ingest.ingest_vectors(vectors, batch, report.warnings)
+            ingest.ingest_events(main, batch, report.warnings, new_runs)
+        _finish(home, main, apply)
+        removed = removals.marks(main)
+        removals.put_folders_away(home, removed)  # before readers see it: no folder of a run is without its row
+    removals.tidy(home, removed)
     return report
 
 
-@contextmanager
-def _copy(home: Home, which: DatabaseName) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A writable, migrated copy of a database, which replaces the published file unless the block raises."""
-    path = path_of(home, which)
-    temporary = path.with_name(f"{path.name}.new-{os.getpid()}")
+def _finish(home: Home, main: duckdb.DuckDBPyConnection, apply: Apply | None) -> None:
+    """What every publish writes after the events, in one transaction."""
+    main.begin()
     try:
-        before = copy_file(path, temporary)
-        connection = open_for_writing(temporary)
-        try:
-            old = version_of(connection)
-            migrated = migrate(connection, which)
-            yield connection
-            if not before:
-                temporary.chmod(0o600)
-            connection.execute("CHECKPOINT")  # closing does so too, but reports no full disk
-        finally:
-            connection.close()
-        if migrated and old > 0:
-            _keep_backup(path, before, old)
-        replace_file(path, temporary, before)
-    except duckdb.Error as error:
-        raise explain(error, path) from None
-    finally:
-        discard(temporary)
-
-
-def _keep_backup(path: Path, before: dict[str, Any], old: int) -> None:
-    """Keep the file as it was before a migration beside the new one, under the number of the schema after its own."""
-    backup = path.with_name(f"{path.stem}.before-v{old + 1}.duckdb")
-    try:
-        for suffix in before:
-            os.link(f"{path}{suffix}", f"{backup}{suffix}")
-    except FileExistsError:
-        return
-    except OSError:  # a file system without hard links
-        run_file_swap("copy", path, backup)
+        ingest.mark_dead(home, main)
+        queue.mirror(main, home)
+        if apply is not None:
+            apply(main)
+        main.commit()
+    except BaseException:
+        with suppress(duckdb.Error):
+            main.rollback()
+        raise

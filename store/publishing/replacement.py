@@ -8,18 +8,19 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from store.database.connection import forbidden
 from store.database.migrate import DatabaseName
 from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.locks import FileLock
 
 _SCRIPT = Path(__file__).with_name("_file_swap.py")
-LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
-"""Suffixes of the logs of a killed session, as in that script, which imports nothing and so cannot be imported."""
+STANDBY = ".standby-"
+"""What follows the name of a published file in the name of its standby."""
 
 
 def path_of(home: Home, which: DatabaseName) -> Path:
@@ -75,8 +76,38 @@ def copy_file(path: Path, temporary: Path) -> dict[str, Any]:
     return answer["state"]
 
 
-def replace_file(path: Path, fresh: Path, before: dict[str, Any]) -> None:
+def standbys_of(path: Path) -> list[Path]:
+    """The standby of a published file, and what may be left of earlier ones."""
+    return sorted(path.parent.glob(f"{path.name}{STANDBY}*"))
+
+
+def take_standby(path: Path, temporary: Path) -> dict[str, Any] | None:
+    """Rename the standby of a published file, where nobody uses it, so that the next state can be written into it.
+
+    Returns:
+        The state of the published file, as `copy_file` gives it; None where there is no standby, or not the right one.
+
+    Raises:
+        StoreBusy: a session has the published file open for writing.
+    """
+    answer = run_file_swap("take", path, temporary)
+    if answer["writer"] is not None:
+        raise busy(path, answer["writer"])
+    return answer["state"] if answer["taken"] else None
+
+
+def drop_standby(path: Path) -> None:
+    """Remove the standby of a published file, and what is left of earlier ones."""
+    for left in standbys_of(path):
+        with suppress(OSError):  # a folder in its place
+            left.unlink()
+
+
+def replace_file(path: Path, fresh: Path, before: dict[str, Any], *, keep: bool = False) -> None:
     """Put a new file on the disk and in the place of a published one, of which `before` is what `copy_file` gave.
+
+    Args:
+        keep: the old file becomes the standby, for the next publish; otherwise a standby that there is goes.
 
     Raises:
         StoreBusy: another process writes, or has written since; nothing was changed.
@@ -84,7 +115,7 @@ def replace_file(path: Path, fresh: Path, before: dict[str, Any]) -> None:
     """
     with fresh.open("rb+") as file:
         os.fsync(file.fileno())
-    answer = run_file_swap("replace", path, fresh, json.dumps(before))
+    answer = run_file_swap("replace", path, fresh, json.dumps(before), "keep" if keep else "drop")
     if not answer["done"]:
         raise busy(path, answer["writer"])
     sync_folder(path.parent)
@@ -103,7 +134,7 @@ def busy(path: Path, writer: int | None) -> StoreBusy:
 
 
 def run_file_swap(action: str, path: Path, temporary: Path, *more: str) -> dict[str, Any]:
-    """What `_file_swap.py` answers, run in a process of its own.
+    """What `_file_swap.py` answers, run in a process of its own. Args: action: copy, take or replace.
 
     Raises:
         StoreError: the disk is full, or a file cannot be read or written.
@@ -116,6 +147,8 @@ def run_file_swap(action: str, path: Path, temporary: Path, *more: str) -> dict[
         text=True,
     )
     if done.returncode:
+        if (denied := forbidden(path)) is not None:
+            raise denied
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise StoreError(
             f"copying failed: {reason[0]}",

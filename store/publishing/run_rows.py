@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from store.publishing.new_runs import NewRuns
 from store.run_row import JSON_COLUMNS
 
 _METRICS = {
@@ -21,18 +22,20 @@ _METRICS = {
 class RunRows:
     """Writes `runs` and `metrics`: new runs at once, everything else with `flush`."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: duckdb.DuckDBPyConnection, new_runs: NewRuns) -> None:
+        self._connection, self.new = connection, new_runs
         self._changes: dict[str, dict[str, Any]] = defaultdict(dict)
         self._metrics: list[tuple[Any, ...]] = []
 
     def create(self, run_id: str, columns: dict[str, Any]) -> None:
         """Insert a run at once; one that is there already stays as it is."""
         values = {"run_id": run_id, **_encoded(columns)}
-        self._connection.execute(
+        made = self._connection.execute(
             f"INSERT INTO runs ({', '.join(values)}) VALUES ({', '.join('?' * len(values))}) ON CONFLICT DO NOTHING",
             list(values.values()),
-        )
+        ).fetchall()
+        if made[0][0]:
+            self.new.add(run_id)
 
     def update(self, run_id: str, columns: dict[str, Any]) -> None:
         """Change columns of a run with the next `flush`; the last value wins."""
@@ -40,7 +43,11 @@ class RunRows:
 
     def metrics(self, run_id: str, epoch: int, step: int, metrics: list[dict[str, Any]], at: datetime) -> None:
         """Add measured numbers with the next `flush`."""
+        self.new.note(run_id, ("metrics",), step)
         for m in metrics:
+            self.new.note(run_id, ("metrics", m["split"], m["subgroup"]), step)
+            if m["split"] == "test" or m["subgroup"] != "all" or m["name"] == "n":
+                self.new.note(run_id, ("evaluated", m["split"]), step)
             self._metrics.append((run_id, epoch, step, m["split"], m["subgroup"], m["name"], m["value"], at))
 
     def flush(self) -> None:

@@ -10,9 +10,8 @@ from store.database.database import Store
 
 GROUPS = {
     "run": (
-        "c.run_id AS run_id, r.name AS name, r.kind AS kind, r.state AS state, "
-        "CAST(r.config ->> '$.semantics.budget' AS DOUBLE) AS cap",
-        "max(c.sent_at) DESC",
+        "c.run_id AS run_id, r.name AS name, r.kind AS kind, r.state AS state, r.cap AS cap",
+        "max(c.sent_at) DESC, 1",
     ),
     "provider": ("c.provider AS provider", "1"),
     "model": ("c.provider AS provider, c.model AS model", "1, 2"),
@@ -27,15 +26,19 @@ c AS (
     UNION ALL BY NAME
     SELECT s.run_id, a.provider, a.model, s.created_at AS sent_at, true AS fallback
     FROM summaries s JOIN asked a USING (run_id) WHERE s.fallback
+),
+r AS (
+    SELECT run_id, name, kind, state, dataset_name, CAST(config ->> '$.semantics.budget' AS DOUBLE) AS cap FROM runs
+    UNION ALL SELECT run_id, name, kind, state, dataset_name, budget FROM removed_runs
 )
 """
-"""Calls, and a row for each fallback text, with the provider and model of its run: a run asks only one."""
+"""Calls, and a row for each fallback text, with the provider and model of its run: a run asks only one; and the runs, removed ones too."""
 _SUMS = """
     count(*) FILTER (NOT c.fallback) AS calls, count(*) FILTER (c.error IS NOT NULL) AS failed,
     count(*) FILTER (c.fallback) AS fallbacks,
-    CAST(coalesce(sum(c.tokens_in), 0) AS BIGINT) AS tokens_in,
-    CAST(coalesce(sum(c.tokens_out), 0) AS BIGINT) AS tokens_out,
-    CAST(coalesce(sum(c.tokens_cached), 0) AS BIGINT) AS tokens_cached,
+    coalesce(TRY_CAST(sum(c.tokens_in) AS BIGINT), 0) AS tokens_in,
+    coalesce(TRY_CAST(sum(c.tokens_out) AS BIGINT), 0) AS tokens_out,
+    coalesce(TRY_CAST(sum(c.tokens_cached) AS BIGINT), 0) AS tokens_cached,
     sum(c.usd) AS usd,
     count(*) FILTER (c.usd IS NULL AND NOT c.fallback) AS unpriced,
     sum(c.tokens_cached * (c.usd_per_million_in - c.usd_per_million_cached)) / 1e6 AS usd_saved
@@ -50,7 +53,7 @@ def spending(store: Store, by: str) -> list[dict[str, Any]]:
     """
     columns, order = GROUPS[by]
     return store.rows(
-        f"{_CALLS} SELECT {columns}, {_SUMS} FROM c LEFT JOIN runs r USING (run_id) GROUP BY ALL ORDER BY {order}"
+        f"{_CALLS} SELECT {columns}, {_SUMS} FROM c LEFT JOIN r USING (run_id) GROUP BY ALL ORDER BY {order}"
     )
 
 

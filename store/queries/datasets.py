@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import Any
 
 import duckdb
@@ -20,6 +22,12 @@ from store.untrusted_text import check_name
 
 SECOND = 1_000_000
 """Microseconds."""
+PART, TEXTS = 1 << 18, 10_000
+"""Rows, and items with their texts, that are written at a time."""
+LARGE, MEMORY = 1 << 20, 256 << 20
+"""Interactions from which on a dataset is written within a limit, and its bytes without texts."""
+GROUP, PER_LETTER = 122_880, 24
+"""Rows that DuckDB gathers before it writes them, and bytes for a letter of an item's text, which it has there twice and copies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +48,8 @@ class DatasetRecord:
     tied: NDArray[np.bool_]
     item_raw_ids: list[str]
     titles: list[str]
-    texts: list[str]
+    texts: Callable[[], Iterator[str]]
+    """The items' texts, one after the other: they repeat titles and attributes. Those of a loaded record are read at the call."""
     attributes: list[dict[str, list[str]]]
     sequence: NDArray[np.int32]
     """(N,) item ids by user and position."""
@@ -48,14 +57,18 @@ class DatasetRecord:
     """(U + 1,) where each user's items begin."""
     timestamps: NDArray[np.int64] | None
     """(N,) Unix seconds."""
-    anchors: dict[str, Any]
-    """Columns user_id, position, item_id, role (name), represents, each (A,)."""
+    train_prefixes: int
+    anchors: Callable[[], Iterator[dict[str, Any]]]
+    """Columns user_id, position, item_id, role (name), represents of all anchors, in parts; of a loaded record as `texts`."""
     microseconds: NDArray[np.int64] | None = None
     """(N,) what the times have beyond their second; none where all are whole seconds."""
 
 
-def add(home: Home, record: DatasetRecord) -> None:
+def add(home: Home, record: DatasetRecord, *, told: Callable[[str], None] = lambda detail: None) -> None:
     """Store a dataset in one transaction; one that is stored already with the same content stays as it is.
+
+    Args:
+        told: called after each part of its rows with what is written.
 
     Raises:
         NameRefused: the name has control characters.
@@ -63,7 +76,7 @@ def add(home: Home, record: DatasetRecord) -> None:
         StoreError: the store cannot be written.
     """
     check_name("the name", record.name)
-    publish(home, apply=lambda connection: _insert(connection, record))
+    publish(home, apply=lambda connection: _insert(connection, record, told))
 
 
 def listed(store: Store) -> list[dict[str, Any]]:
@@ -102,15 +115,22 @@ def load(store: Store, name: str) -> DatasetRecord:
     row = get(store, name)
     key = [row["dataset_id"]]
     users = store.table("SELECT raw_id, tied FROM users WHERE dataset_id = ? ORDER BY user_id", key)
-    items = store.table("SELECT raw_id, title, text, attributes FROM items WHERE dataset_id = ? ORDER BY item_id", key)
+    items = store.table("SELECT raw_id, title, attributes FROM items WHERE dataset_id = ? ORDER BY item_id", key)
     interactions = store.table(
         "SELECT user_id, item_id, epoch_us(ts) AS ts FROM interactions WHERE dataset_id = ? ORDER BY user_id, position",
         key,
     )
-    anchors = store.table(
-        "SELECT user_id, position, item_id, role, represents FROM anchors WHERE dataset_id = ? ORDER BY anchor_id",
-        key,
-    )
+
+    def texts() -> Iterator[str]:
+        yield from store.table("SELECT text FROM items WHERE dataset_id = ? ORDER BY item_id", key)["text"].to_pylist()
+
+    def anchors() -> Iterator[dict[str, Any]]:
+        query = (
+            "SELECT user_id, position, item_id, role, represents FROM anchors WHERE dataset_id = ? ORDER BY anchor_id"
+        )
+        found = store.table(query, key)
+        yield {name: found[name].to_numpy(zero_copy_only=False) for name in found.column_names}
+
     counts = np.bincount(interactions["user_id"].to_numpy(), minlength=row["users"] + 1)[1:]
     times = None if interactions["ts"].null_count else interactions["ts"].to_numpy().astype(np.int64)
     beyond = None if times is None else times % SECOND
@@ -120,13 +140,13 @@ def load(store: Store, name: str) -> DatasetRecord:
         tied=users["tied"].to_numpy(),
         item_raw_ids=items["raw_id"].to_pylist(),
         titles=items["title"].to_pylist(),
-        texts=items["text"].to_pylist(),
+        texts=texts,
         attributes=[json.loads(text) for text in items["attributes"].to_pylist()],
         sequence=interactions["item_id"].to_numpy().astype(np.int32),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         timestamps=None if times is None else times // SECOND,
         microseconds=beyond if beyond is not None and beyond.any() else None,
-        anchors={name: anchors[name].to_numpy(zero_copy_only=False) for name in anchors.column_names},
+        anchors=anchors,
     )
 
 
@@ -152,6 +172,14 @@ def remove(home: Home, store: Store, name: str) -> dict[str, Any]:
                 f"{len(runs)} runs were made with {row['name']!r}, such as {', '.join(run for (run,) in runs[:5])}",
                 hint="Their records refer to its users and items, so it stays.",
             )
+        removed = connection.execute(
+            "SELECT run_id FROM removed_runs WHERE dataset_id = ? AND emptied_at IS NULL ORDER BY run_id", key
+        ).fetchall()
+        if removed:
+            raise LookupFailed(
+                f"{len(removed)} removed runs were made with {row['name']!r}, such as {', '.join(run for (run,) in removed[:5])}",
+                hint="`sracl remove --empty` deletes them for good; until then they can be restored, so it stays.",
+            )
         for table in ("interactions", "anchors", "users", "items", "datasets"):
             connection.execute(f"DELETE FROM {table} WHERE dataset_id = ?", key)
 
@@ -170,6 +198,7 @@ _COLUMNS = (
     "rows_read",
     "dropped",
     "warnings",
+    "train_prefixes",
 )
 
 
@@ -177,7 +206,7 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
     return row | {name: json.loads(row[name]) for name in ("options", "dropped", "warnings")}
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, record: DatasetRecord) -> None:
+def _insert(connection: duckdb.DuckDBPyConnection, record: DatasetRecord, told: Callable[[str], None]) -> None:
     for column, value, other in (
         ("name", record.name, "dataset_id"),
         ("dataset_id", record.dataset_id, "name"),
@@ -194,64 +223,124 @@ def _insert(connection: duckdb.DuckDBPyConnection, record: DatasetRecord) -> Non
                 hint=f"Choose another --name, or `sracl data remove {value}` first.",
             )
         raise LookupFailed(f"the same content is stored already, as {found!r}", hint=f"Use --dataset {found}.")
-    _insert_dataset_row(connection, record)
-    for name, table in _tables(record).items():
-        connection.register("incoming", table)
-        connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming")
+    described, most = _texts_of(record)
+    if len(record.sequence) > LARGE:
+        connection.execute(f"SET memory_limit = '{MEMORY + most * PER_LETTER >> 20}MiB'")
+    _insert_dataset_row(connection, record, described)
+    for name, parts in (
+        ("users", _users(record)),
+        ("items", _items(record)),
+        ("interactions", _interactions(record)),
+        ("anchors", _anchors(record)),
+    ):
+        stream = _Stream(name, record.dataset_id, parts, told)
+        connection.register("incoming", stream.reader)
+        try:
+            connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming")
+        except duckdb.Error as error:
+            raise stream.error or error from None
         connection.unregister("incoming")
+    connection.execute("RESET memory_limit")  # the rest of the publish has its own needs
 
 
-def _insert_dataset_row(connection: duckdb.DuckDBPyConnection, record: DatasetRecord) -> None:
+class _Stream:
+    """The rows of a table as one stream, which the database writes as it comes."""
+
+    def __init__(
+        self, name: str, dataset_id: str, parts: Iterator[dict[str, Any]], told: Callable[[str], None]
+    ) -> None:
+        self._name, self._dataset_id, self._parts, self._told = name, dataset_id, parts, told
+        self.error: BaseException | None = None
+        """What ended it early, such as ctrl+c: the database makes an error of its own of it."""
+        begun = self._table(next(parts))
+        self.reader = pa.RecordBatchReader.from_batches(begun.schema, self._batches(begun))
+
+    def _table(self, columns: dict[str, Any]) -> pa.Table:
+        return pa.table({"dataset_id": pa.repeat(self._dataset_id, len(next(iter(columns.values())))), **columns})
+
+    def _batches(self, begun: pa.Table) -> Iterator[pa.RecordBatch]:
+        written = 0
+        try:
+            for one in chain([begun], map(self._table, self._parts)):
+                yield from one.to_batches()
+                written += one.num_rows
+                self._told(f"storing: {written:,} {self._name}")
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _texts_of(record: DatasetRecord) -> tuple[int, int]:
+    """How many items have text, and how many letters those have, at most, that the database holds before it writes them."""
+    described, most, texts = 0, 0, record.texts()
+    while lengths := [len(text) for text in islice(texts, GROUP)]:
+        described += sum(map(bool, lengths))
+        most = max(most, sum(lengths))
+    return described, most
+
+
+def _insert_dataset_row(connection: duckdb.DuckDBPyConnection, record: DatasetRecord, described: int) -> None:
     time_range: tuple[datetime | None, datetime | None] = (None, None)
     if record.timestamps is not None:
         ends = (int(record.timestamps.min()), int(record.timestamps.max()))
         time_range = (_utc(ends[0]), _utc(ends[1]))
-    roles = record.anchors["role"]
     connection.execute(
         "INSERT INTO datasets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, now() AT TIME ZONE 'UTC')",
         [
             record.dataset_id, record.name, record.source, record.format, record.sha256, len(record.user_raw_ids),
-            len(record.item_raw_ids), len(record.sequence), int((np.asarray(roles) == "train").sum()),
-            int(record.tied.sum()), sum(bool(text) for text in record.texts), *time_range, record.synthetic,
+            len(record.item_raw_ids), len(record.sequence), record.train_prefixes,
+            int(record.tied.sum()), described, *time_range, record.synthetic,
             json.dumps(record.options), record.rows_read, json.dumps(record.dropped), json.dumps(record.warnings),
         ],
     )  # fmt: skip
 
 
-def _tables(record: DatasetRecord) -> dict[str, pa.Table]:
-    users = np.arange(1, len(record.user_raw_ids) + 1, dtype=np.int32)
-    lengths = np.diff(record.offsets)
-    positions = np.arange(len(record.sequence)) - np.repeat(record.offsets[:-1], lengths) + 1
-    stamps = pa.nulls(len(record.sequence), pa.timestamp("us"))
-    if record.timestamps is not None:
-        beyond = 0 if record.microseconds is None else record.microseconds
-        stamps = pa.array(record.timestamps * SECOND + beyond).cast(pa.timestamp("us"))
-    anchors = record.anchors
-    tables = {
-        "users": {"user_id": users, "raw_id": record.user_raw_ids, "tied": record.tied},
-        "items": {
-            "item_id": np.arange(1, len(record.titles) + 1, dtype=np.int32),
-            "raw_id": record.item_raw_ids,
-            "title": record.titles,
-            "text": record.texts,
-            "attributes": [json.dumps(values, ensure_ascii=False) for values in record.attributes],
-        },
-        "interactions": {
-            "user_id": np.repeat(users, lengths),
-            "item_id": record.sequence,
-            "position": positions.astype(np.int32),
+def _slices(rows: int, part: int) -> Iterator[slice]:
+    return (slice(first, min(rows, first + part)) for first in range(0, rows, part))
+
+
+def _users(record: DatasetRecord) -> Iterator[dict[str, Any]]:
+    for rows in _slices(len(record.user_raw_ids), PART):
+        ids = np.arange(rows.start + 1, rows.stop + 1, dtype=np.int32)
+        yield {"user_id": ids, "raw_id": record.user_raw_ids[rows], "tied": record.tied[rows]}
+
+
+def _items(record: DatasetRecord) -> Iterator[dict[str, Any]]:
+    texts = record.texts()
+    for rows in _slices(len(record.titles), TEXTS):
+        yield {
+            "item_id": np.arange(rows.start + 1, rows.stop + 1, dtype=np.int32),
+            "raw_id": record.item_raw_ids[rows],
+            "title": record.titles[rows],
+            "text": list(islice(texts, rows.stop - rows.start)),
+            "attributes": [json.dumps(values, ensure_ascii=False) for values in record.attributes[rows]],
+        }
+
+
+def _interactions(record: DatasetRecord) -> Iterator[dict[str, Any]]:
+    for rows in _slices(len(record.sequence), PART):
+        places = np.arange(rows.start, rows.stop)
+        users = np.searchsorted(record.offsets, places, side="right")
+        stamps = pa.nulls(len(places), pa.timestamp("us"))
+        if record.timestamps is not None:
+            beyond = 0 if record.microseconds is None else record.microseconds[rows]
+            stamps = pa.array(record.timestamps[rows] * SECOND + beyond).cast(pa.timestamp("us"))
+        yield {
+            "user_id": users.astype(np.int32),
+            "item_id": np.asarray(record.sequence[rows]),
+            "position": (places - record.offsets[users - 1] + 1).astype(np.int32),
             "ts": stamps,
-        },
-        "anchors": {
-            "anchor_id": np.arange(1, len(anchors["user_id"]) + 1, dtype=np.int32),
-            "length": anchors["position"],
-            **anchors,
-        },
-    }
-    return {
-        name: pa.table({"dataset_id": [record.dataset_id] * len(next(iter(columns.values()))), **columns})
-        for name, columns in tables.items()
-    }
+        }
+
+
+def _anchors(record: DatasetRecord) -> Iterator[dict[str, Any]]:
+    first = 1
+    for columns in record.anchors():
+        end = first + len(columns["user_id"])
+        yield {"anchor_id": np.arange(first, end, dtype=np.int32), "length": columns["position"], **columns}
+        first = end
 
 
 def _utc(seconds: int) -> datetime:

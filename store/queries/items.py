@@ -31,6 +31,15 @@ def get_item(store: Store, dataset_id: str, item_id: int) -> dict[str, Any]:
     return rows[0]
 
 
+def titles(store: Store, dataset_id: str, item_ids: list[int]) -> dict[int, str]:
+    """Titles by item; empty where the source has none."""
+    rows = store.rows(
+        "SELECT item_id, coalesce(title, '') AS title FROM items WHERE dataset_id = ? AND list_contains(?, item_id)",
+        [dataset_id, item_ids],
+    )
+    return {row["item_id"]: row["title"] for row in rows}
+
+
 def substitutes(store: Store, run: StoredRun, item_id: int) -> list[dict[str, Any]]:
     """The item's neighbors by similarity, with the number of users who have each, and who have both."""
     return store.rows(

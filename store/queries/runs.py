@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from store.database.database import Store
-from store.errors import LookupFailed, StoreBusy
-from store.journal.journal import Journal
+from store.errors import LookupFailed
+from store.publishing.edits import record_edit
 from store.publishing.liveness import dead_state
-from store.publishing.publish import publish
 from store.queries.metric_columns import beyond, metric_columns
+from store.queries.removed import missing
 from store.queue import Queue
 from store.run_row import HEADLINE_METRICS, ListedRun, MetricName, RunProcess, StoredRun, decode_json
-from store.run_states import OPEN
+from store.run_states import OPEN, STATES
 from store.untrusted_text import check_name
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 _LIST = f"""
@@ -33,6 +34,13 @@ LEFT JOIN (SELECT run_id, sum(usd) AS usd FROM api_calls GROUP BY run_id) k USIN
 LEFT JOIN (SELECT run_id, count(*) AS warnings FROM run_warnings GROUP BY run_id) w USING (run_id)
 {{joined}}
 """
+
+
+WHOLE_ROW = (
+    "SELECT r.*, (SELECT string_agg(DISTINCT s.prompt_version, ', ' ORDER BY s.prompt_version) FROM summary_sets s "
+    "WHERE s.set_id IN (r.user_set_id, r.item_set_id)) AS prompts FROM runs r"
+)
+"""Rows of `runs`, and the versions of the prompts or rules that wrote their texts."""
 
 
 def list_runs(
@@ -51,17 +59,41 @@ def list_runs(
     return cast(list[ListedRun], with_present_states(store, store.rows(_listed(limit, metrics), [group, tag])))
 
 
+def list_table(store: Store, *, group: str | None = None, tag: str | None = None, limit: int | None = None) -> pa.Table:
+    """The rows of `list_runs` as an Arrow table; `config` and `timings` are JSON text. It has its columns without any row, too."""
+    import pyarrow as pa
+
+    schema = store.table(_listed(0), [None, None]).schema
+    rows = [
+        {**row, "config": json.dumps(row["config"]), "timings": json.dumps(row["timings"])}
+        for row in list_runs(store, group=group, tag=tag, limit=limit)
+    ]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+_LOOKED_AT = f"""(
+    state NOT IN {(*sorted(STATES - OPEN),)!r}
+    OR NOT regexp_matches(config::VARCHAR, '^{{"data": ?{{') OR NOT regexp_full_match(timings::VARCHAR, $timings)
+    OR least(created_at, started_at, heartbeat_at, ended_at) < '0002-01-01'
+    OR greatest(created_at, started_at, heartbeat_at, ended_at) >= '9999-01-01'
+    OR least(epoch, best_epoch, seed) < 0 OR len(list_filter(tags, lambda tag: tag IS NULL)) > 0
+)""".replace("$timings", r"""'null|\{(?:"\w+": ?\d{1,9}(?:\.\d+)?(?:e-\d+)?(?:, ?|\}$))*'""")
+"""Listed rows that have not ended, or may be damaged: all others are given as they are."""
+
+
 def list_runs_json(
     store: Store, *, group: str | None = None, tag: str | None = None, limit: int | None = None
 ) -> list[str]:
     """The rows of `list_runs` as JSON documents that the database writes, five times as fast as Python does."""
-    query = f"SELECT state, to_json(listed)::VARCHAR AS document FROM ({_listed(limit)}) listed"
+    listed = _listed(limit)
+    query = f"SELECT run_id, {_LOOKED_AT} AS looked_at, to_json(listed)::VARCHAR AS document FROM ({listed}) listed"
     found = store.tuples(query, [group, tag])
-    documents = [document for _, document in found]
-    open_ = {place: json.loads(document) for place, (state, document) in enumerate(found) if state in OPEN}
-    queued = _queued(store, list(open_.values()))
-    for place, row in open_.items():
-        documents[place] = json.dumps(_now(store, row, queued), ensure_ascii=False, default=str)
+    documents = [document for _, _, document in found]
+    places = {run_id: place for place, (run_id, looked_at, _) in enumerate(found) if looked_at}
+    if places:
+        query = f"SELECT * FROM ({listed}) listed WHERE list_contains($3, run_id)"
+        for row in with_present_states(store, store.rows(query, [group, tag, list(places)])):
+            documents[places[row["run_id"]]] = json.dumps(row, ensure_ascii=False, default=str)
     return documents
 
 
@@ -107,6 +139,15 @@ def list_changed(
     return fresh, {run_id: row for run_id, row in known.items() if row is not None}
 
 
+def names(store: Store, beginning: str, *, limit: int) -> list[dict[str, Any]]:
+    """run_id, name, group_name, state, preset, kind, dataset_name of runs any of whose names begins so, newest first; states as published."""
+    return store.rows(
+        "SELECT run_id, name, group_name, state, preset, kind, dataset_name FROM runs WHERE starts_with(name, $1) "
+        "OR starts_with(run_id, $1) OR starts_with(group_name, $1) ORDER BY created_at DESC, run_id DESC LIMIT $2",
+        [beginning, limit],
+    )
+
+
 def find_run(store: Store, text: str) -> StoredRun:
     """A run by id, by the beginning of one, by name, or `last`, with every column of `runs`.
 
@@ -123,13 +164,15 @@ def find_run(store: Store, text: str) -> StoredRun:
         rows = store.rows("SELECT run_id FROM runs WHERE run_id = $1 OR name = $1 ORDER BY run_id", [text])
         if not rows:
             rows = store.rows("SELECT run_id FROM runs WHERE starts_with(run_id, $1) ORDER BY run_id", [text])
+    if not rows and text != "last" and (gone := missing(store, text)) is not None:
+        raise gone
     if len(rows) != 1:
         ids = ", ".join(row["run_id"] for row in rows[:5])
         raise LookupFailed(
             f"{len(rows)} runs fit {text!r}: {ids}" if rows else f"there is no run {text!r}",
             hint="`sracl runs` lists them; `last` is the newest.",
         )
-    row = store.rows("SELECT * FROM runs WHERE run_id = ?", [rows[0]["run_id"]])[0]
+    row = store.rows(f"{WHOLE_ROW} WHERE run_id = ?", [rows[0]["run_id"]])[0]
     return cast(StoredRun, _now(store, row, _queued(store, [row])))
 
 
@@ -217,6 +260,22 @@ def curves(store: Store, run_id: str) -> list[dict[str, Any]]:
     )
 
 
+def curve_columns(store: Store, run_id: str) -> list[tuple[str, str, NDArray[np.float64]]]:
+    """Split, name, and points (epoch, value) of every curve of a run, epochs ascending; gaps are left out."""
+    import numpy as np
+
+    table = store.table(
+        "SELECT split, name, list(epoch ORDER BY epoch) AS epochs, list(value ORDER BY epoch) AS points FROM metrics "
+        "WHERE run_id = ? AND subgroup = 'all' AND split IN ('train', 'valid') AND name NOT IN ('n', 'seconds') "
+        "AND value IS NOT NULL GROUP BY split, name ORDER BY split, name",
+        [run_id],
+    )
+    return [
+        (split, name, np.array([epochs, points], dtype=np.float64).T)
+        for split, name, epochs, points in zip(*(column.to_pylist() for column in table.columns), strict=True)
+    ]
+
+
 def finished_equal(store: Store, *, config_hash: str, seed: int, group: str) -> str | None:
     """Id of the newest finished run of a group with this config and seed; None without one.
 
@@ -268,9 +327,14 @@ def select_runs(store: Store, names: Sequence[str]) -> list[StoredRun]:
 
 
 def ranks(store: Store, run_id: str, split: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Users, ascending, and the ranks of their targets, both (U,); empty for a run not evaluated on the split."""
+    """Users, ascending, and the ranks of their targets, both (U,); empty for a run not evaluated on the split.
+
+    Rows that are no ranks are left out, and of two of a user the first.
+    """
     table = store.table(
-        "SELECT user_id, rank FROM user_ranks WHERE run_id = ? AND split = ? ORDER BY user_id", [run_id, split]
+        "SELECT user_id, first(rank ORDER BY rowid) AS rank FROM user_ranks WHERE run_id = ? AND split = ? AND rank >= 1 "
+        "AND user_id >= 1 GROUP BY user_id ORDER BY user_id",
+        [run_id, split],
     )
     return table["user_id"].to_numpy(), table["rank"].to_numpy()
 
@@ -293,33 +357,33 @@ def epoch_seconds(
     return rows[0] if rows and rows[0]["runs"] else None
 
 
+def config_speeds(store: Store, dataset_name: str, *, limit: int) -> list[dict[str, Any]]:
+    """The newest distinct configs with a finished run on a dataset: settings, and median seconds of the last epoch of its runs."""
+    rows = store.rows(
+        "SELECT last(r.config ORDER BY r.created_at) AS config, median(m.value) AS seconds FROM runs r JOIN metrics m ON m.run_id = r.run_id "
+        "AND m.epoch = r.epoch AND m.split = 'train' AND m.name = 'seconds' WHERE r.state = 'finished' AND r.dataset_name = $1 "
+        "GROUP BY r.config_hash ORDER BY max(r.created_at) DESC LIMIT $2",
+        [dataset_name, limit],
+    )
+    return [row for row in rows if not decode_json(row)]
+
+
 def tag(store: Store, text: str, *, add: tuple[str, ...] = (), remove: tuple[str, ...] = ()) -> list[str]:
     """Add and remove tags of the run that `find_run` finds; returns its tags after that."""
     for word in add:
         check_name("the tag", word)
     run = find_run(store, text)
-    _edit(store, "run_tagged", run_id=run["run_id"], add=list(add), remove=list(remove))
+    record_edit(store.home, "run_tagged", run_id=run["run_id"], add=list(add), remove=list(remove))
     return sorted((set(run["tags"]) | set(add)) - set(remove))
 
 
 def note(store: Store, text: str, note: str) -> None:
     """Set the note of the run that `find_run` finds."""
     check_name("the note", note, lines=True)
-    _edit(store, "run_noted", run_id=find_run(store, text)["run_id"], note=note)
+    record_edit(store.home, "run_noted", run_id=find_run(store, text)["run_id"], note=note)
 
 
 def rename(store: Store, text: str, name: str) -> None:
     """Set the name of the run that `find_run` finds."""
     check_name("the name", name)
-    _edit(store, "run_renamed", run_id=find_run(store, text)["run_id"], name=name)
-
-
-def _edit(store: Store, event: str, **fields: Any) -> None:
-    """Append an edit to the journal, then publish it, unless another process has the database."""
-    journal = Journal(store.home.edits)
-    journal.append(event, fields)
-    journal.close()
-    try:
-        publish(store.home, wait=5.0)
-    except StoreBusy:
-        return  # it waits in the journal; the next command that can publish takes it in
+    record_edit(store.home, "run_renamed", run_id=find_run(store, text)["run_id"], name=name)

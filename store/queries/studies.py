@@ -6,15 +6,16 @@ Declarations and verdicts are events in the home's journal of edits, so a databa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from store.database.database import Store
-from store.errors import StoreBusy
 from store.home import Home
-from store.journal.journal import Journal
-from store.publishing.publish import publish
-from store.queries.runs import with_present_states
+from store.publishing.edits import record_edit
+from store.queries.runs import WHOLE_ROW, with_present_states
 from store.run_row import StoredRun
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class DeclaredClaim(TypedDict):
@@ -30,23 +31,12 @@ class DeclaredClaim(TypedDict):
 
 def declare(home: Home, *, study: str, sha256: str, text: str, claims: Sequence[dict[str, Any]]) -> None:
     """Record a study's file and claims (claim, dataset, sentence, fingerprint, seeds); it is on the disk when this returns."""
-    _edit(home, "study_declared", study=study, sha256=sha256, text=text, claims=list(claims))
+    record_edit(home, "study_declared", study=study, sha256=sha256, text=text, claims=list(claims))
 
 
 def record_verdicts(home: Home, *, study: str, sha256: str, verdicts: Sequence[dict[str, Any]]) -> None:
     """Record verdicts, each a row of `study_verdicts` without study, file and time."""
-    _edit(home, "study_judged", study=study, sha256=sha256, verdicts=list(verdicts))
-
-
-def _edit(home: Home, event: str, **fields: Any) -> None:
-    home.create()
-    journal = Journal(home.edits)
-    journal.append(event, fields)
-    journal.close()
-    try:
-        publish(home, wait=5.0)
-    except StoreBusy:
-        return  # it waits in the journal; the next command that can publish takes it in
+    record_edit(home, "study_judged", study=study, sha256=sha256, verdicts=list(verdicts))
 
 
 def first_declarations(store: Store, study: str) -> dict[tuple[str, str], DeclaredClaim]:
@@ -65,9 +55,9 @@ def declared_fingerprints(store: Store, study: str) -> set[tuple[str, str, str]]
     return {(claim, dataset, fingerprint) for claim, dataset, fingerprint in rows}
 
 
-def last_verdicts(store: Store, study: str) -> list[dict[str, Any]]:
-    """The newest verdict on each claim and data set."""
-    return store.rows(
+def last_verdicts(store: Store, study: str) -> pa.Table:
+    """The newest verdict on each claim and data set, a row of `study_verdicts` each."""
+    return store.table(
         "SELECT * FROM study_verdicts WHERE study = ? "
         "QUALIFY row_number() OVER (PARTITION BY claim, dataset ORDER BY judged_at DESC) = 1 ORDER BY dataset, claim",
         [study],
@@ -89,7 +79,7 @@ def verdict_counts(store: Store) -> dict[str, dict[str, int]]:
 def runs_of_configs(store: Store, hashes: Sequence[str]) -> list[StoredRun]:
     """Training runs with any of these config hashes, oldest first, each with its state of this moment."""
     rows = store.rows(
-        "SELECT * FROM runs WHERE kind = 'train' AND list_contains($1, config_hash) ORDER BY created_at, run_id",
+        f"{WHOLE_ROW} WHERE kind = 'train' AND list_contains($1, config_hash) ORDER BY created_at, run_id",
         [sorted(set(hashes))],
     )
     return cast(list[StoredRun], with_present_states(store, rows))

@@ -88,6 +88,16 @@ def neighbors(store: Store, run: StoredRun, anchor_id: int) -> list[dict[str, An
     )
 
 
+def prefixes(store: Store, dataset_id: str, anchor_ids: list[int]) -> dict[int, tuple[int, int, str | None]]:
+    """User, position of the last item and its title, by anchor."""
+    rows = store.tuples(
+        "SELECT a.anchor_id, a.user_id, a.position, t.title FROM anchors a JOIN interactions i USING (dataset_id, user_id, position) "
+        "JOIN items t ON t.dataset_id = i.dataset_id AND t.item_id = i.item_id WHERE a.dataset_id = $1 AND list_contains($2, a.anchor_id)",
+        [dataset_id, anchor_ids],
+    )
+    return {anchor_id: (user_id, position, title) for anchor_id, user_id, position, title in rows}
+
+
 def anchors_with_item(store: Store, dataset_id: str, item_id: int, anchor_ids: list[int]) -> dict[int, str]:
     """How anchors relate to an item: `has` where the prefix contains it, `next` where it follows; else left out."""
     rows = store.rows(
@@ -98,6 +108,21 @@ def anchors_with_item(store: Store, dataset_id: str, item_id: int, anchor_ids: l
     )
     found = {row["anchor_id"]: "has" if row["has"] else "next" if row["next"] else "" for row in rows}
     return {anchor_id: word for anchor_id, word in found.items() if word}
+
+
+def holders_of_items(
+    store: Store, dataset_id: str, item_ids: list[int], anchor_ids: list[int]
+) -> dict[int, tuple[int, int]]:
+    """By item, how many of the anchors have it in their prefix, and for how many it follows; others are left out."""
+    rows = store.rows(
+        "SELECT item_id, count(*) FILTER (has) AS has, count(*) FILTER (follows) AS follows FROM ("
+        "SELECT i.item_id, a.anchor_id, bool_or(i.position <= a.position) AS has, "
+        "bool_or(i.position = a.position + 1) AS follows FROM anchors a JOIN interactions i USING (dataset_id, user_id) "
+        "WHERE a.dataset_id = $1 AND list_contains($2, i.item_id) AND list_contains($3, a.anchor_id) "
+        "GROUP BY i.item_id, a.anchor_id) GROUP BY item_id",
+        [dataset_id, item_ids, anchor_ids],
+    )
+    return {row["item_id"]: (row["has"], row["follows"]) for row in rows}
 
 
 def population(store: Store, run: StoredRun) -> pa.Table:

@@ -32,7 +32,8 @@ from store.publishing.bundle_reader import (
     try_bundle,
 )
 from store.publishing.publish import create, publish
-from store.run_row import undecodable
+from store.regular_file import read_regular
+from store.run_row import decode_json
 from store.run_states import OPEN
 
 
@@ -60,13 +61,20 @@ def export_bundle(store: Store, run_id: str, path: Path, *, patch: bool = True) 
                 pq.write_table(table, sink, compression="zstd")
                 rows[name] = table.num_rows
                 _add(archive, f"tables/{name}.parquet", sink.getvalue(), hashes)
-            _add(archive, REQUEST, (store.home.run_folder(run_id) / REQUEST).read_bytes(), hashes)
+            _add(archive, REQUEST, _request(store.home.run_folder(run_id) / REQUEST), hashes)
             row = store.rows("SELECT dataset_name, dataset_sha256 FROM runs WHERE run_id = ?", [run_id])[0]
             manifest = {"format": FORMAT, "run_id": run_id, **row, "rows": rows, "sha256": hashes}
             archive.writestr(MANIFEST, json.dumps(manifest, indent=1))
     except OSError as error:
         raise StoreError(f"the bundle cannot be written: {error.strerror}", where=str(path)) from None
     return rows
+
+
+def _request(path: Path) -> bytes:
+    try:
+        return read_regular(path)
+    except OSError as error:
+        raise StoreError(f"the request of the run cannot be read: {error.strerror}", where=str(path)) from None
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes, hashes: dict[str, str]) -> None:
@@ -96,10 +104,13 @@ def import_bundle(
     create(home)
     if folder.exists():
         raise LookupFailed(f"run {run_id} is in this home already", where=str(path))
+    if (home.trash / run_id).exists():
+        hint = f"`sracl restore {run_id}` brings it back; `sracl remove --empty {run_id}` deletes it for good."
+        raise LookupFailed(f"run {run_id} is in the trash of this home", where=str(path), hint=hint)
     if tables["runs"].column("run_id").to_pylist() != [run_id]:
         raise refused(path, "its run is not the one that its manifest names")
     row = try_bundle(path, run_id, tables)
-    if damaged := undecodable(row):
+    if damaged := decode_json(row):
         raise refused(path, f"column {damaged[0]} of its run is not what this program writes")
     if row["state"] in OPEN:
         raise refused(path, f"its run is {row['state']!r}, and no run that has ended")
@@ -110,6 +121,8 @@ def import_bundle(
     making.mkdir()
     try:
         shutil.copyfile(path, making / FILE)
+        if read_bundle(making / FILE)[0] != manifest:
+            raise refused(path, "it was changed while it was read")
         (making / REQUEST).write_bytes(request)
         journal = Journal(making)
         journal.append("bundle_imported", {"file": FILE})
