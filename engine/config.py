@@ -41,15 +41,15 @@ class SemanticsConfig(Section):
     """From texts to semantic vectors: summaries by an LLM, then a frozen text encoder (paper section 3.2)."""
 
     provider: Annotated[str, Named(PROVIDERS), Hash(identity=PROVIDERS.identity_of)] = "offline"
-    """Who writes the summaries: `offline` (rules), `titles` (raw text: the paper's w/o LLM), a named endpoint, or your own
-    as `path.py:Class`."""
+    """Who writes the summaries: `offline` (rules), `titles` (raw text: the paper's w/o LLM), a named endpoint (`llamacpp` needs
+    no key: docs/llm.md), or your own as `path.py:Class`."""
     llm: str | None = None
     """Model of a named endpoint; none uses the endpoint's default."""
     unit: str = Field(default="prefix", pattern=r"^(prefix|user|every-([2-9]|[1-9]\d+))$")
     """One summary per training prefix (`prefix`, released code), per user (`user`, paper), or per m-th prefix of a user
     (`every-m`, such as `every-4`: the prefixes up to the next one share it)."""
     prompt: str = "auto"
-    """Version of the prompt; `auto` uses the newest one for the dataset's domain."""
+    """Version of the prompt; `auto` uses the newest one for the dataset's domain, or the one that the endpoint's entry names."""
     encoder: Annotated[str, Named(ENCODERS), Hash(identity=encoder_identity)] = "minilm"
     """Text encoder: `minilm`, `tfidf`, the name or folder of a sentence-transformers model, `ENDPOINT:MODEL`, or your own
     as `path.py:Class`."""
@@ -176,6 +176,9 @@ class TrainConfig(Section):
     """Adam's learning rate."""
     weight_decay: float = Field(default=0.0, ge=0.0)
     """Adam's L2 penalty."""
+    sparse_adam: Annotated[bool, Hash(omit_default=True)] = False
+    """Whether a step updates the embeddings of the items that it touches alone, with a sampled parts.rec.loss: less memory
+    for a large catalog, and another optimizer, as Adam goes on to move items that a step does not touch."""
     patience: int = Field(default=10, ge=1)
     """Stop after this many consecutive epochs without a better validation score."""
     select: str = Field(default="mrr@10", pattern=r"^[a-z]\w*(@[1-9]\d*)?$")
@@ -184,7 +187,7 @@ class TrainConfig(Section):
     """Digits to which the score is rounded before it is compared; none compares in full precision."""
     tie_improves: bool = False
     """Whether an equal score counts as better."""
-    seed: Annotated[int, Hash(never=True)] = Field(default=1, ge=0)
+    seed: Annotated[int, Hash(never=True)] = Field(default=1, ge=0, le=2**31 - 1)
     """Seed of initial weights, batches, dropout and draws."""
     device: Annotated[str, Hash(never=True)] = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`auto` uses CUDA if available, else the CPU."""

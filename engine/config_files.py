@@ -5,15 +5,17 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from engine import metric_registry
 from engine.config import Config, RetrievalConfig, flatten
 from engine.errors import ConfigError
 from engine.extension_points import BACKENDS, OWN_LOSS
 from engine.method_table import METHODS, PARTS, Method, backbone_needs
+from engine.part_settings import SAMPLED
 from engine.setting_paths import leaf_paths, named_entries, names_own_part, registries, setting_fields
 
 
@@ -66,7 +68,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         tree = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError("no such file", where=str(path), hint="Name a TOML file; examples/ has some.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:  # also no text, or lists in lists
         raise ConfigError(f"not readable as TOML: {error}", where=str(path)) from None
     return tree
 
@@ -82,7 +84,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
         raise ConfigError(f"{text!r} is not KEY=VALUE", where="--set", hint="Example: --set alpha=0.05")
     try:
         value = tomllib.loads(f"value = {raw.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = None if raw.strip() in {"none", "null"} else raw.strip()
     return {key.strip(): value}
 
@@ -200,7 +202,54 @@ def _explain(error: Any) -> str:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{path}: there is no such setting{_nearest(str(error['loc'][-1]))}"
-    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"
+    return f"{path}: {_wanted(error)}, not {error['input']!r}"
+
+
+_WANTED = {
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "none_required": "must be none",
+    "tuple_type": "must be a list, with commas between its values",
+    "list_type": "must be a list, with commas between its values",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be one of {expected}",
+    "enum": "must be one of {expected}",
+}
+"""What a setting must be, by pydantic's name of the error."""
+
+
+def _wanted(error: Any) -> str:
+    """What the value of a setting must be, in words for who typed it."""
+    if (text := _WANTED.get(error["type"])) is not None:
+        limits = {
+            name: f"{value:g}" if isinstance(value, float) else value for name, value in error.get("ctx", {}).items()
+        }
+        return text.format(**limits)
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{message[0].lower()}{message[1:]}"
+
+
+def value_problem(field: FieldInfo, value: Any) -> str:
+    """Why a value is none of a setting's, apart from all others; empty if it may be."""
+    kind: Any = field.annotation
+    try:
+        whole: Any = Annotated[(kind, *field.metadata)] if field.metadata else kind  # pyright: ignore[reportInvalidTypeForm]
+        TypeAdapter(whole).validate_python(value)
+    except ValidationError as error:
+        wanted = dict.fromkeys(_wanted(one) for one in error.errors() if one["type"] != "none_required")
+        none = " or none" if type(None) in get_args(kind) else ""
+        return f"{' or '.join(wanted)}{none}, not {value!r}"
+    return ""
 
 
 def _unknown_names(tree: dict[str, Any]) -> list[str]:
@@ -225,6 +274,12 @@ def _contradictions(config: Config) -> list[str]:
         problems.append(f"evaluate.ks: cutoffs must be positive and different, not {list(evaluate.ks)}")
     if (loss := config.parts.rec.loss) != "ce" and model.backbone in OWN_LOSS:
         problems.append(f"parts.rec.loss: {model.backbone} has a loss of its own, which {loss} cannot replace; use ce")
+    if config.train.sparse_adam and loss not in SAMPLED:
+        problems.append(
+            f"train.sparse_adam: {loss} gives every item a gradient; sample by parts.rec.loss = ss or another"
+        )
+    if config.train.sparse_adam and config.train.weight_decay:
+        problems.append("train.sparse_adam: train.weight_decay moves every item in every step; set it to 0")
     problems += _metric_problems(config)
     if retrieval.similarity != RetrievalConfig().similarity:  # every backend searches by the default
         searched = _similarities(retrieval.backend, problems)

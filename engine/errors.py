@@ -48,6 +48,12 @@ class DataError(EngineError):
     title = "Data error"
 
 
+class ScratchFull(EngineError):
+    """Temporary files of an import cannot be written; nothing was stored."""
+
+    title = "No room"
+
+
 class SemanticsError(EngineError):
     """A summary or vector could not be created."""
 

@@ -1,11 +1,28 @@
-"""Atomic replacement of files: written under a temporary name, then renamed."""
+"""Atomic replacement of files, written under a temporary name, then renamed; and reading what a person may have replaced."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def read_regular(path: Path) -> str:
+    """The text of a file in UTF-8; a pipe in its place would block its reader for ever.
+
+    Raises:
+        OSError: it cannot be read, or is a folder, a pipe, a socket or a device.
+        UnicodeError: it is no UTF-8.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # without blocking, a pipe opens at once
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    with os.fdopen(number, encoding="utf-8") as file:
+        return file.read()
 
 
 @contextmanager

@@ -27,19 +27,23 @@ class PartSettings(Section):
     """Factor of this loss in the sum; 0 switches the part off."""
 
 
-SAMPLED = ("bce", "ss", "gbce")
+SAMPLED = ("bce", "ss", "ss-logq", "gbce")
 """Recommendation losses that score the target and sampled negatives alone."""
 
 
 class RecSettings(PartSettings):
     """L_rec, the recommendation loss."""
 
-    loss: Annotated[Literal["ce", "bce", "ss", "gbce"], Hash(omit_default=True)] = "ce"
-    """Cross-entropy over all items (`ce`), or over the target and sampled negatives (`ss`), or binary cross-entropy of
-    target and negatives (`bce`), or gSASRec's correction of it (`gbce`). Not of a backbone with a loss of its own (bert4rec,
-    alpharec)."""
+    loss: Annotated[Literal["ce", "bce", "ss", "ss-logq", "gbce"], Hash(omit_default=True)] = "ce"
+    """Cross-entropy over all items (`ce`), or over the target and sampled negatives (`ss`; drawn by popularity and corrected for it: `ss-logq`),
+    or binary cross-entropy of target and negatives (`bce`), or gSASRec's correction of it (`gbce`). Not of a backbone with a loss of
+    its own (bert4rec, alpharec)."""
+    chunk: Annotated[int, Hash(omit_default=True, only_with=("loss", ("ce",)))] = Field(default=0, ge=0)
+    """Items that the cross-entropy over all items scores at once: the same loss but for rounding, without scores of a batch for all
+    items in memory. 0: all at once up to 100,000 items, 8,192 at a time beyond."""
     negatives: Annotated[int, Hash(only_with=("loss", SAMPLED))] = Field(default=256, ge=1)
-    """Items sampled for each target: uniform, with replacement, never the target itself (bce, ss, gbce)."""
+    """Items sampled for each target: with replacement, never the target itself; uniform (bce, ss, gbce), or by one more than their training
+    interactions (ss-logq)."""
     gbce_t: Annotated[float, Hash(only_with=("loss", ("gbce",)))] = Field(default=0.75, ge=0.0, le=1.0)
     """gbce: from 0, binary cross-entropy, to 1, no overconfidence left."""
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,23 @@ FORMAT = "sracl-model-1"
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 BATCH = 512
 """Histories at a time: their scores of all items are held in memory."""
+
+
+Ties = Literal["worst", "best"]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What a model ranks for one history."""
+
+    items: list[int]
+    """Numbers of the K best items, best first."""
+    scores: list[float]
+    """Their scores."""
+    ranks: list[int]
+    """Ranks from 1 of the M items that were asked for."""
+    own_scores: list[float]
+    """Scores of these M items."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +116,59 @@ class Recommender:
             if mask_seen:
                 rows = torch.repeat_interleave(torch.arange(len(part)), torch.tensor([len(h) for h in part]))
                 found[rows, torch.from_numpy(np.concatenate(part).astype(np.int64)) - 1] = -torch.inf
-            values, columns = found.topk(k)  # (B, K)
-            order = torch.from_numpy(np.lexsort((columns.numpy(), -values.numpy())))
-            ids.append(columns.gather(1, order) + 1)
-            scores.append(values.gather(1, order))
+            columns, values = _best(found, k)
+            ids.append(columns)
+            scores.append(values)
         return torch.cat(ids[1:] or ids).numpy(), torch.cat(scores[1:] or scores).numpy()
 
     @torch.no_grad()
     def scores(self, histories: Sequence[NDArray[np.integer]]) -> Tensor:
         """(B, V) scores of items 1..V."""
-        return self.backbone.scores(self.backbone(pack_histories(histories, self.max_length)))
+        return self.backbone.scores(self.encode(histories))
+
+    @torch.no_grad()
+    def encode(self, histories: Sequence[NDArray[np.integer]]) -> Tensor:
+        """h (B, D) of histories."""
+        return self.backbone(pack_histories(histories, self.max_length))
+
+    @torch.no_grad()
+    def rank(
+        self,
+        hidden: Tensor,
+        items: Sequence[int],
+        *,
+        k: int,
+        seen: NDArray[np.integer] | None = None,
+        ties: Ties = "worst",
+    ) -> Ranking:
+        """The k best items for one vector, and the ranks of some items, as the evaluation ranks a target.
+
+        Args:
+            hidden: h (D,).
+            items: numbers of the items to rank.
+            seen: items that are left out of the ranking, except for the one whose rank it is.
+            ties: `worst` counts the others that score at least as high; `best` those that score higher.
+        """
+        own = self.backbone.scores(hidden[None])  # (1, V)
+        others = own.clone()
+        if seen is not None and len(seen):
+            others[0, torch.from_numpy(seen.astype(np.int64)) - 1] = -torch.inf
+        ids, scores = _best(others, min(k, len(self.item_ids)))
+        asked = torch.tensor(list(items), dtype=torch.long) - 1  # (M,)
+        values = own[0, asked][:, None]
+        above = others >= values if ties == "worst" else others > values  # (M, V)
+        above[torch.arange(len(asked)), asked] = False
+        listed = scores[0] > -torch.inf
+        return Ranking(
+            ids[0][listed].tolist(), scores[0][listed].tolist(), (above.sum(1) + 1).tolist(), values[:, 0].tolist()
+        )
+
+
+def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Item numbers and scores, each (B, K), best first, from scores (B, V); of equal scores the lower number first."""
+    values, columns = scores.topk(k)
+    order = torch.from_numpy(np.lexsort((columns.numpy(), -values.numpy())))
+    return columns.gather(1, order) + 1, values.gather(1, order)
 
 
 def build(weights: dict[str, Tensor], model: ModelConfig, *, max_length: int, items: int, where: Path) -> Backbone:

@@ -10,18 +10,26 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ConfigError
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
+
 _FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)")
+
+
+def entry_points(group: str) -> EntryPoints:
+    """The installed entry points of a group; `importlib.metadata` is imported by those commands alone that ask for them."""
+    import importlib.metadata
+
+    return importlib.metadata.entry_points(group=group)
 
 
 def split_file(name: str) -> tuple[Path, str] | None:
@@ -69,7 +77,7 @@ class Registry:
 
     def entry_point(self, name: str) -> EntryPoint | None:
         """The installed entry point of a name."""
-        return next(iter(entry_points(group=self.group, name=name)), None)
+        return next(iter(entry_points(group=self.group).select(name=name)), None)
 
     def problem_of(self, name: str) -> str | None:
         """Why a name cannot be looked up, as a message that lists those that can; none where it can. Imports nothing."""
@@ -89,21 +97,17 @@ class Registry:
         """The class of a name.
 
         Raises:
-            ConfigError: there is no such entry, it cannot be imported, it is no subclass of `base`, or `check` refuses it.
+            ConfigError: there is no such entry, its file is not allowed (see `guard_files`), it cannot be imported, it is no
+                subclass of `base`, or `check` refuses it.
         """
         if name in self.ours:
             return attribute_of(self.ours[name])
         problem = self.problem_of(name) if self.has(name) else self._unknown(name)
         if problem is not None:
             raise ConfigError(problem, where=self.where)
-        if (parts := split_file(name)) is not None and not is_allowed(parts[0]):
-            raise ConfigError(
-                f"{name} is code that somebody else's settings name, and was not imported",
-                where=self.where,
-                hint=f"Read {parts[0]}; to trust it: --allow-code {parts[0]}",
-            )
+        code = self.allowed_code(name)
         try:
-            found = self._imported(name)
+            found = self._imported(name, code)
         except (Exception, SystemExit) as error:  # somebody's code may raise anything
             raise self.refused(name, f"cannot be imported: {type(error).__name__}: {error}") from error
         base = attribute_of(self.base)
@@ -134,10 +138,29 @@ class Registry:
         """The error about an entry that is not ours."""
         return ConfigError(f"{name} {problem}", where=self.where, hint=self.example)
 
-    def _imported(self, name: str) -> Any:
+    def allowed_code(self, name: str) -> bytes:
+        """The content of the file of `path.py:NAME`, which may be imported; empty for other names and for files that cannot be read.
+
+        Raises:
+            ConfigError: nobody has allowed this content (see `guard_files`); it says what `--allow-code` is for.
+        """
+        parts = split_file(name)
+        if parts is None:
+            return b""
+        try:
+            code = parts[0].read_bytes()
+        except OSError:
+            return b""
+        why = _guard(parts[0].resolve(), code) if _guard is not None else None
+        if why is not None:
+            hint = f"Read {parts[0]}; to allow it in this home: --allow-code {parts[0]}"
+            raise ConfigError(f"{name} was not imported: {why}", where=self.where, hint=hint)
+        return code
+
+    def _imported(self, name: str, code: bytes) -> Any:
         parts = split_file(name)
         if parts is not None:
-            return getattr(_module_of(parts[0]), parts[1])
+            return getattr(_module_of(parts[0], code), parts[1])
         point = self.entry_point(name)
         assert point is not None
         return point.load()
@@ -179,24 +202,18 @@ def attribute_of(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-_ALLOWED: ContextVar[frozenset[Path] | None] = ContextVar("allowed", default=None)
-"""Files from which code by path may be imported; None for all, as where a person named it."""
+Guard = Callable[[Path, bytes], str | None]
+"""Why a file with this content may not be imported, as a clause; None where it may."""
+_guard: Guard | None = None
 
 
-@contextmanager
-def only_files(allowed: Iterable[Path]) -> Iterator[None]:
-    """While the block runs, code by path is imported from these files alone, in this thread: the settings are somebody else's."""
-    token = _ALLOWED.set(frozenset(path.resolve() for path in allowed))
-    try:
-        yield
-    finally:
-        _ALLOWED.reset(token)
+def guard_files(guard: Guard | None) -> None:
+    """From now on import code by path only where `guard` lets it; with None all of it, as in a program of one's own.
 
-
-def is_allowed(path: Path) -> bool:
-    """Whether code may be imported from a file (see `only_files`)."""
-    allowed = _ALLOWED.get()
-    return allowed is None or path.resolve() in allowed
+    It holds for all threads of the process: what settings name is imported wherever they are read.
+    """
+    global _guard
+    _guard = guard
 
 
 def _digest(path: Path) -> str:
@@ -206,12 +223,25 @@ def _digest(path: Path) -> str:
         return "missing"
 
 
-def _module_of(path: Path) -> ModuleType:
-    """The module in a file, imported once for each content that it has had."""
-    name = "sracl_own_" + hashlib.sha256(f"{path.resolve()} {_digest(path)}".encode()).hexdigest()[:16]
+class _Source(SourceFileLoader):
+    """Compiles the bytes that were looked at: a file may change meanwhile, and a compiled copy beside it may be of another."""
+
+    def __init__(self, name: str, path: Path, code: bytes) -> None:
+        super().__init__(name, str(path))
+        self._code = code
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self._code, self.path, "exec", dont_inherit=True)
+
+
+def _module_of(path: Path, code: bytes) -> ModuleType:
+    """The module in a file of this content, made once for each content that it has had."""
+    name = (
+        "sracl_own_" + hashlib.sha256(f"{path.resolve()} {hashlib.sha256(code).hexdigest()}".encode()).hexdigest()[:16]
+    )
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Source(name, path, code))
     if spec is None or spec.loader is None:
         raise ImportError(str(path))
     module = importlib.util.module_from_spec(spec)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from types import ModuleType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from engine.registry import Registry
@@ -18,7 +24,52 @@ Scope = Literal["always", "texts", "lists", "contrasts"]
 class Section(BaseModel):
     """A frozen part of the tree; an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def described_fields(cls) -> dict[str, FieldInfo]:
+        """`model_fields`, each with the docstring under it as its description.
+
+        Pydantic would read them out of the source for every command, and few show them.
+        """
+        texts: dict[str, str] = {}
+        for base in reversed(cls.__mro__):
+            texts |= _docstrings(sys.modules.get(base.__module__)).get(base.__qualname__, {})
+        fields = {name: copy(field) for name, field in cls.model_fields.items()}
+        for name, field in fields.items():
+            field.description = field.description or texts.get(name)
+        return fields
+
+
+@cache
+def _docstrings(module: ModuleType | None) -> dict[str, dict[str, str]]:
+    """The docstrings under the annotated names of each class of a module; none where its source is not at hand."""
+    import ast
+    import inspect
+
+    if module is None:
+        return {}
+    try:
+        source = inspect.getsource(module)
+    except (OSError, TypeError):
+        return {}
+    found: dict[str, dict[str, str]] = {}
+
+    def visit(body: list[ast.stmt], outside: str) -> None:
+        for statement in body:
+            if isinstance(statement, ast.ClassDef):
+                name = outside + statement.name
+                found[name] = {}
+                for field, below in pairwise(statement.body):
+                    match field, below:
+                        case ast.AnnAssign(target=ast.Name(id=of)), ast.Expr(value=ast.Constant(value=str(text))):
+                            found[name][of] = inspect.cleandoc(text)
+                        case _:
+                            pass
+                visit(statement.body, f"{name}.")
+
+    visit(ast.parse(source).body, "")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

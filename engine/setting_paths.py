@@ -30,27 +30,35 @@ FULL_NAME_ONLY = ("name", "parts", "weight")
 
 @cache
 def setting_fields() -> dict[str, FieldInfo]:
-    """The field of every setting by its full path, in the order of the tree."""
-    return dict(_fields_of(Config, ""))
+    """The field of every setting by its full path, in the order of the tree; see `described_fields` for what it means."""
+    return dict(_fields_of(Config, "", described=False))
 
 
-def _fields_of(section: type[Section], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
-    for name, field in section.model_fields.items():
+@cache
+def described_fields() -> dict[str, FieldInfo]:
+    """`setting_fields` with a description in each."""
+    return dict(_fields_of(Config, "", described=True))
+
+
+def _fields_of(section: type[Section], prefix: str, *, described: bool) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in (section.described_fields() if described else section.model_fields).items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, Section):
-            yield from _fields_of(annotation, f"{prefix}{name}.")
+            yield from _fields_of(annotation, f"{prefix}{name}.", described=described)
         else:
             yield f"{prefix}{name}", field
 
 
 def fields_of_own_parts(config: Config) -> dict[str, FieldInfo]:
-    """The field of every setting of the parts that are not ours, by its full path, such as `parts.crop.least`.
+    """The field of every setting of the parts that are not ours, described, by its full path, such as `parts.crop.least`.
 
     Raises:
         ConfigError: the method cannot be loaded.
     """
     parts = [part for part in config.definition.all_parts if not isinstance(part, str)] if config.own_method else []
-    return {f"parts.{part.name}.{leaf}": field for part in parts for leaf, field in part.settings.model_fields.items()}
+    return {
+        f"parts.{part.name}.{leaf}": field for part in parts for leaf, field in part.settings.described_fields().items()
+    }
 
 
 @cache

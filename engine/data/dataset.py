@@ -6,15 +6,21 @@ Legend: U users, V items, N interactions, A anchors. User and item ids count fro
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.scratch import shares, slices
 from engine.errors import DataError
 
 TRAIN, VALID, TEST = 0, 1, 2
+LINES = 10_000
+"""Texts that are joined at a time."""
 ROLES = ("train", "valid", "test")
 """Names of the roles by their number."""
 
@@ -36,10 +42,13 @@ class Items:
     @cached_property
     def texts(self) -> list[str]:
         """Each item as one text: its title, then `field: values` for each attribute."""
-        return [
-            ". ".join([*([title] if title else []), *(f"{name}: {', '.join(values)}" for name, values in more.items())])
-            for title, more in zip(self.titles, self.attributes, strict=True)
-        ]
+        return list(self.each_text())
+
+    def each_text(self) -> Iterator[str]:
+        """`texts` one after the other: all together they are as large as titles and attributes."""
+        for title, more in zip(self.titles, self.attributes, strict=True):
+            parts = [f"{name}: {', '.join(values)}" for name, values in more.items()]
+            yield ". ".join([title, *parts] if title else parts)
 
 
 @dataclass(frozen=True)
@@ -115,18 +124,15 @@ class Dataset:
     def sha256(self) -> str:
         """Hash of all that training reads: raw ids, texts, sequences and times; not the name."""
         digest = hashlib.sha256()
-        for part in (
-            "\n".join(self.user_raw_ids).encode(),
-            "\n".join(self.items.raw_ids).encode(),
-            "\n".join(self.items.titles).encode(),
-            "\n".join(self.items.texts).encode(),
-            self.sequence.astype("<i4").tobytes(),
-            self.offsets.astype("<i8").tobytes(),
-            b"" if self.timestamps is None else self.timestamps.astype("<i8").tobytes(),
-            *([] if self.microseconds is None else [self.microseconds.astype("<i8").tobytes()]),
-        ):
-            digest.update(len(part).to_bytes(8, "little"))
-            digest.update(part)
+        texts = self.items.each_text
+        for lines in (self.user_raw_ids, self.items.raw_ids, self.items.titles):
+            _add_lines(digest, lambda lines=lines: iter(lines))
+        _add_lines(digest, texts)
+        _add_numbers(digest, self.sequence, "<i4")
+        _add_numbers(digest, self.offsets, "<i8")
+        _add_numbers(digest, np.zeros(0) if self.timestamps is None else self.timestamps, "<i8")
+        if self.microseconds is not None:
+            _add_numbers(digest, self.microseconds, "<i8")
         return digest.hexdigest()
 
     @property
@@ -137,23 +143,33 @@ class Dataset:
     @cached_property
     def anchors(self) -> Anchors:
         """All prefixes of all users, with their roles."""
-        prefixes = np.maximum(self.lengths - 1, 0)
-        users = np.repeat(np.arange(1, self.users + 1, dtype=np.int32), prefixes)
-        first = np.repeat(np.cumsum(prefixes) - prefixes, prefixes)
-        positions = np.arange(len(users), dtype=np.int64) - first + 1
-        ends = self.offsets[users - 1] + positions
-        left = self.lengths[users - 1] - positions  # items behind the prefix: 1 is test, 2 is valid
-        splits = self.lengths[users - 1] >= 3
-        roles = np.full(len(users), TRAIN, np.uint8)
-        roles[splits & (left == 2)] = VALID
-        roles[splits & (left == 1)] = TEST
-        return Anchors(
-            user_ids=users,
-            positions=positions.astype(np.int32),
-            targets=self.sequence[ends].astype(np.int32),
-            roles=roles,
-            ends=ends,
-        )
+        parts = list(self.anchor_parts())
+        if len(parts) == 1:
+            return parts[0]
+        return Anchors(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Anchors)))
+
+    def anchor_parts(self) -> Iterator[Anchors]:
+        """`anchors` in parts of whole users, some million prefixes each."""
+        for users in shares(self.offsets):
+            first, end = users.start, users.stop
+            lengths = self.lengths[first:end]
+            prefixes = np.maximum(lengths - 1, 0)
+            own = np.repeat(np.arange(end - first), prefixes)
+            begun = np.repeat(np.cumsum(prefixes) - prefixes, prefixes)
+            positions = np.arange(len(own), dtype=np.int64) - begun + 1
+            ends = self.offsets[first:end][own] + positions
+            left = lengths[own] - positions  # items behind the prefix: 1 is test, 2 is valid
+            splits = lengths[own] >= 3
+            roles = np.full(len(own), TRAIN, np.uint8)
+            roles[splits & (left == 2)] = VALID
+            roles[splits & (left == 1)] = TEST
+            yield Anchors(
+                user_ids=(own + first + 1).astype(np.int32),
+                positions=positions.astype(np.int32),
+                targets=self.sequence[ends].astype(np.int32),
+                roles=roles,
+                ends=ends,
+            )
 
     @cached_property
     def train_mask(self) -> NDArray[np.bool_]:
@@ -199,3 +215,25 @@ class Dataset:
             timestamps=None if self.timestamps is None else self.timestamps[:end],
             microseconds=beyond if beyond is not None and beyond.any() else None,
         )
+
+
+def _add_lines(digest: Any, lines: Callable[[], Iterator[str]]) -> None:
+    """Add texts, joined by line breaks, after the number of their bytes."""
+    total = sum(len(block) for block in _joined(lines()))
+    digest.update(total.to_bytes(8, "little"))
+    for block in _joined(lines()):
+        digest.update(block)
+
+
+def _joined(lines: Iterator[str]) -> Iterator[bytes]:
+    first = True
+    while block := list(islice(lines, LINES)):
+        yield ("" if first else "\n").encode() + "\n".join(block).encode()
+        first = False
+
+
+def _add_numbers(digest: Any, column: NDArray[Any], kind: str) -> None:
+    """Add a column as numbers of a kind, after the number of their bytes."""
+    digest.update((len(column) * np.dtype(kind).itemsize).to_bytes(8, "little"))
+    for rows in slices(len(column), column):
+        digest.update(column[rows].astype(kind).tobytes())

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.errors import ConfigError, FetchError
-from engine.files import atomic_write
+from engine.files import atomic_write, read_regular
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the name of a file, its bytes so far, and its total bytes where known."""
@@ -70,7 +70,7 @@ def known(own: Path | None = None) -> dict[str, Known]:
     found = _parsed(resources.files("engine.data").joinpath("published.toml").read_text("utf-8"))
     if own is not None and own.exists():
         try:
-            found |= _parsed(own.read_text("utf-8"))
+            found |= _parsed(read_regular(own))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             hint = "Each is [NAME] with files = [{ url = ... }]; what, page, licence, bytes and checksum are optional."
             raise ConfigError(f"not readable as data sets: {error!r}", where=str(own), hint=hint) from None

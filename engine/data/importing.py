@@ -8,8 +8,8 @@ nothing is dropped; other users and items are numbered by their first kept row.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import Dataset, Items
+from engine.data.matching_ids import difference
+from engine.data.ordering import Ordered, in_core, late_rows, long_enough, newest, numbered, ordered
 from engine.data.readers import read_source
 from engine.data.readers.base import Catalog, Coded, Raw, Wanted
 from engine.data.readers.time_formats import format_problem
 from engine.data.readers.times import SECOND
+from engine.data.scratch import Workspace, slices
 from engine.errors import DataError
 from engine.events import Report, StageFinished, StageProgress, StageStarted, Warned, ignore
 from engine.extension_points import READERS
@@ -35,8 +38,8 @@ UNUSED_ITEMS = "items without interactions"
 STAGE, STEPS = "import", 5
 """Name of the stage, and its steps; the last one, the storing, is the caller's."""
 
-Rows = NDArray[np.int64]
-"""Row indices of interactions in the source, in order of user and time."""
+TOLD_SECONDS = 0.3
+"""Between two reports of a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,26 +102,37 @@ class ImportReport:
 
 
 def import_dataset(
-    path: Path, *, name: str, options: ImportOptions = ImportOptions(), report: Report = ignore
+    path: Path,
+    *,
+    name: str,
+    options: ImportOptions = ImportOptions(),
+    report: Report = ignore,
+    scratch: Callable[[], Path | None] = lambda: None,
 ) -> tuple[Dataset, ImportReport]:
     """A dataset from a file or folder: all of it or, by an error, nothing.
 
     Args:
         name: what the dataset is called.
-        report: called at the start, at each step, for each warning, and at the end; what it raises ends the import.
+        report: called at the start, at each step, as reading goes on, for each warning, and at the end; what it raises
+            ends the import.
+        scratch: folder for columns that do not fit in memory, which leave nothing there; asked only where it is needed.
 
     Raises:
         DataError: a file is missing, not recognized, or has bad rows; an option is out of range; nothing is left.
+        ScratchFull: there is no room for what does not fit in memory.
     """
     started = time.perf_counter()
     report(StageStarted(stage=STAGE, total=STEPS))
     check_options(options)
     _step(report, 0, f"reading {Path(path).name}")
-    raw, format = read_source(Path(path), format=options.format, wanted=wanted_of(options))
+    reading = Workspace(scratch, Teller(report, 0))
+    raw, format = read_source(Path(path), format=options.format, wanted=replace(wanted_of(options), work=reading))
     _step(report, 1, f"ordering {len(raw.users.codes):,} interactions")
-    order, warnings = _in_order(raw, options)
+    work = Workspace(scratch, Teller(report, 2))
+    ties, warnings = _ties(raw, options, work)
+    rows = ordered(raw, ties=ties, duplicates=options.duplicates, work=work)
     _step(report, 2, "filtering")
-    rows, dropped = _filtered(raw, order, options)
+    rows, dropped = _filtered(raw, rows, options)
     _step(report, 3, f"numbering {len(rows):,} interactions, taking in texts")
     dataset, unused, text_warnings = _assembled(raw, rows, name=name, options=_plain(options, format))
     if unused:
@@ -137,6 +151,19 @@ def import_dataset(
         warnings=warnings,
         seconds=seconds,
     )
+
+
+class Teller:
+    """Reports how far a step is, a few times a second."""
+
+    def __init__(self, report: Report, done: int) -> None:
+        self._report, self._done, self._last = report, done, time.monotonic()
+
+    def __call__(self, detail: str) -> None:
+        now = time.monotonic()
+        if now - self._last >= TOLD_SECONDS:
+            self._last = now
+            _step(self._report, self._done, detail)
 
 
 def _step(report: Report, done: int, detail: str) -> None:
@@ -211,24 +238,20 @@ def _plain(options: ImportOptions, format: str) -> dict[str, object]:
     }
 
 
-def _in_order(raw: Raw, options: ImportOptions) -> tuple[Rows, list[str]]:
-    """Row indices by user and time, ties by `options.ties`; and warnings."""
-    users, times = raw.users.codes, raw.times
-    as_given = np.argsort(users, kind="stable")
-    if times is None:
+def _ties(raw: Raw, options: ImportOptions, work: Workspace) -> tuple[NDArray[np.int64] | None, list[str]]:
+    """The order of rows at the same time, none for that of the source; and warnings about the order."""
+    if raw.times is None:
         useless = f"there are no times, so there are no ties to order by {options.ties}"
-        return as_given, [useless] * (options.ties != "source")
-    backwards = (np.diff(times[as_given]) < 0) & (np.diff(users[as_given]) == 0)
-    late = int(backwards.sum())
-    warnings = [f"{late:,} of {len(users):,} rows are earlier than their user's row before and were sorted"] * bool(
-        late
-    )
+        return None, [useless] * (options.ties != "source")
+    late, rows = late_rows(raw), len(raw.times)
+    warnings = [f"{late:,} of {rows:,} rows are earlier than their user's row before and were sorted"] * bool(late)
     if options.ties == "item":
-        return np.lexsort((_ranks(raw.items)[raw.items.codes], times, users)), warnings
+        ranks, codes = _ranks(raw.items), raw.items.codes
+        return work.gathered((ranks[codes[part]] for part in slices(rows, codes)), np.int64), warnings
     if options.ties == "random":
-        shuffled = np.random.Generator(np.random.PCG64(options.tie_seed)).permutation(len(users))
-        return np.lexsort((shuffled, times, users)), warnings
-    return np.lexsort((times, users)), warnings
+        shuffled = np.random.Generator(np.random.PCG64(options.tie_seed)).permutation(rows)
+        return work.gathered([shuffled], np.int64), warnings
+    return None, warnings
 
 
 def _ranks(ids: Coded) -> NDArray[np.int64]:
@@ -241,108 +264,74 @@ def _ranks(ids: Coded) -> NDArray[np.int64]:
     return ranks
 
 
-def _filtered(raw: Raw, order: Rows, options: ImportOptions) -> tuple[Rows, dict[str, int]]:
+def _filtered(raw: Raw, rows: Ordered, options: ImportOptions) -> tuple[Ordered, dict[str, int]]:
     """The rows that are kept, in the same order, and the number dropped by each filter."""
-    steps: list[tuple[str, str, Callable[[Rows], Rows]]] = [
-        (REPEATED, "--duplicates", lambda rows: _without_repeats(raw, rows, options.duplicates)),
-        (OUTSIDE_CORE, f"--k-core {options.k_core}", lambda rows: _core(raw, rows, options.k_core)),
-        (TOO_SHORT, f"--min-length {options.min_length}", lambda rows: _long_enough(raw, rows, options.min_length)),
-        (TOO_OLD, f"--max-length {options.max_length}", lambda rows: _newest(raw, rows, options.max_length)),
+    longest, items = options.max_length, len(raw.items.values)
+    steps: list[tuple[bool, str, str, Callable[[Ordered], NDArray[np.bool_]]]] = [
+        (
+            options.k_core > 1,
+            OUTSIDE_CORE,
+            f"--k-core {options.k_core}",
+            lambda rows: in_core(rows, items, options.k_core, rows.work.tell),
+        ),
+        (
+            options.min_length > 1,
+            TOO_SHORT,
+            f"--min-length {options.min_length}",
+            lambda rows: long_enough(rows, options.min_length),
+        ),
+        (longest is not None, TOO_OLD, f"--max-length {longest}", lambda rows: newest(rows, longest or 0)),
     ]
-    dropped: dict[str, int] = {}
-    rows = order
-    for reason, flag, step in steps:
-        kept = step(rows)
-        if len(kept) == 0:
+    repeated = len(raw.users.codes) - len(rows)
+    dropped = {REPEATED: repeated} if repeated else {}
+    for asked, reason, flag, step in steps:
+        alive = step(rows) if asked else np.ones(1, bool)
+        if not alive.any():
             raise DataError(
                 f"nothing is left of {len(rows):,} interactions after {flag}", where=raw.source, hint="Lower it."
             )
-        if len(kept) < len(rows):
-            dropped[reason] = len(rows) - len(kept)
-        rows = kept
+        if not alive.all():
+            dropped[reason] = int((~alive).sum())
+            rows = rows.kept(alive)
     return rows, dropped
 
 
-def _without_repeats(raw: Raw, rows: Rows, duplicates: str) -> Rows:
-    if duplicates == "keep":
-        return rows
-    pairs = raw.users.codes[rows] * len(raw.items.values) + raw.items.codes[rows]
-    if duplicates == "first":
-        return rows[np.sort(np.unique(pairs, return_index=True)[1])]
-    from_end = np.unique(pairs[::-1], return_index=True)[1]
-    return rows[np.sort(len(rows) - 1 - from_end)]
-
-
-def _core(raw: Raw, rows: Rows, least: int) -> Rows:
-    while least > 1 and len(rows):
-        users, items = raw.users.codes[rows], raw.items.codes[rows]
-        keep = (np.bincount(users)[users] >= least) & (np.bincount(items)[items] >= least)
-        if keep.all():
-            break
-        rows = rows[keep]
-    return rows
-
-
-def _long_enough(raw: Raw, rows: Rows, least: int) -> Rows:
-    users = raw.users.codes[rows]
-    return rows[np.bincount(users)[users] >= least]
-
-
-def _newest(raw: Raw, rows: Rows, most: int | None) -> Rows:
-    if most is None:
-        return rows
-    users = raw.users.codes[rows]
-    ends = np.cumsum(np.bincount(users))
-    return rows[ends[users] - np.arange(len(rows)) <= most]
-
-
-def _assembled(raw: Raw, rows: Rows, *, name: str, options: dict[str, object]) -> tuple[Dataset, int, list[str]]:
+def _assembled(raw: Raw, rows: Ordered, *, name: str, options: dict[str, object]) -> tuple[Dataset, int, list[str]]:
     """The dataset, how many items of the catalog have no interaction in it, and warnings about texts."""
-    users = _numbered(raw.users, rows, also=[])
-    numbered = _numbered(raw.items, rows, also=raw.catalog.ids if raw.catalog else [])
-    number_of = np.empty(len(raw.users.values), np.int64)
-    number_of[users] = np.arange(len(users))
-    rows = rows[np.argsort(number_of[raw.users.codes[rows]], kind="stable")]
-    lengths = np.bincount(number_of[raw.users.codes[rows]], minlength=len(users))
+    work, (first_users, first_items) = rows.work, rows.firsts(len(raw.items.values))
+    users = numbered(raw.users, first_users, also=[])
+    codes = numbered(raw.items, first_items, also=raw.catalog.ids if raw.catalog else [])
     ids = np.zeros(len(raw.items.values), np.int32)
-    ids[numbered] = np.arange(1, len(numbered) + 1)
-    raw_ids = [raw.items.values[code] for code in numbered.tolist()]
+    ids[codes] = np.arange(1, len(codes) + 1)
+    raw_ids = [raw.items.values[code] for code in codes.tolist()]
     items, unused, warnings = _described(raw.catalog, raw_ids)
+    sequence = work.gathered((ids[part] for part in rows.by_users(users, rows.items)), np.int32)
+    times = None if rows.times is None else work.gathered(rows.by_users(users, rows.times), np.int64)
     dataset = Dataset(
         name=name,
         user_raw_ids=[raw.users.values[code] for code in users.tolist()],
         items=items,
-        sequence=ids[raw.items.codes[rows]],
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        timestamps=None if raw.times is None else raw.times[rows] // SECOND,
-        microseconds=_beyond_seconds(raw, rows),
+        sequence=sequence,
+        offsets=np.concatenate([[0], np.cumsum(np.diff(rows.offsets)[users])]).astype(np.int64),
+        timestamps=None if times is None else work.gathered((part // SECOND for part in _parts(times)), np.int64),
+        microseconds=_beyond_seconds(times, work),
         options=options,
     )
     return dataset, unused, warnings
 
 
-def _beyond_seconds(raw: Raw, rows: Rows) -> NDArray[np.int64] | None:
-    """The microseconds of the rows' times, where some are no whole seconds."""
-    beyond = None if raw.times is None else raw.times[rows] % SECOND
-    return beyond if beyond is not None and beyond.any() else None
+def _parts(column: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    return (column[rows] for rows in slices(len(column), column))
 
 
-def _numbered(ids: Coded, rows: Rows, also: list[str]) -> NDArray[np.int64]:
-    """The codes that still have a row, in the order of their numbers in the dataset.
-
-    Args:
-        also: further ids of the source, included when testing whether the ids are exactly 1..n.
-    """
-    codes, first = np.unique(ids.codes[np.sort(rows)], return_index=True)
-    if _is_count(ids.values) or _is_count(list({*ids.values, *also})):
-        numbers = np.array([int(value) for value in ids.values])
-        return codes[np.argsort(numbers[codes], kind="stable")]
-    return codes[np.argsort(first, kind="stable")]
+def _beyond_seconds(times: NDArray[np.int64] | None, work: Workspace) -> NDArray[np.int64] | None:
+    """The microseconds of times, where some are no whole seconds."""
+    if times is None or not any((part % SECOND).any() for part in _parts(times)):
+        return None
+    return work.gathered((part % SECOND for part in _parts(times)), np.int64)
 
 
-def _is_count(values: list[str]) -> bool:
-    """Whether different ids are exactly 1..n, written plainly."""
-    return set(values) == {str(number) for number in range(1, len(values) + 1)}
+_ARE_THESE = "Are these the items' texts?"
 
 
 def _described(catalog: Catalog | None, raw_ids: list[str]) -> tuple[Items, int, list[str]]:
@@ -360,7 +349,7 @@ def _described(catalog: Catalog | None, raw_ids: list[str]) -> tuple[Items, int,
         raise DataError(
             f"none of the {missing:,} items has a row here",
             where=catalog.source,
-            hint=f"Are these the items' texts? Ids are such as {catalog.ids[0]!r}; the interactions have {raw_ids[0]!r}.",
+            hint=f"{difference(raw_ids, catalog.ids) or _ARE_THESE} Ids are such as {catalog.ids[0]!r}; the interactions have {raw_ids[0]!r}.",
         )
     untitled = titles.count("") - missing
     warnings = list(catalog.warnings)
@@ -368,5 +357,8 @@ def _described(catalog: Catalog | None, raw_ids: list[str]) -> tuple[Items, int,
         warnings.append(f"{missing:,} of {len(raw_ids):,} items are not in {catalog.source}; they have no text")
     if untitled:
         warnings.append(f"{untitled:,} of {len(raw_ids):,} items have no title in {catalog.source}")
+    said = {title for title in titles if title}
+    if len(said) == 1 and len(titles) - titles.count("") > 1:
+        warnings.append(f"all items of {catalog.source} have the title {said.pop()[:60]!r}: no text tells them apart")
     unused = len(catalog.ids) - (len(raw_ids) - missing)
     return Items(raw_ids, titles, attributes), unused, warnings

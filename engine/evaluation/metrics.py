@@ -89,12 +89,16 @@ def subgroups(dataset: Dataset, anchor_ids: NDArray[np.int64]) -> dict[str, NDAr
 
 def head_items(dataset: Dataset) -> NDArray[np.bool_]:
     """(V + 1,) the fifth of the items that are most popular in training; equal counts: the lower id first."""
-    counts = dataset.train_counts
+    return most_popular(dataset.train_counts, HEAD_SHARE)
+
+
+def most_popular(counts: NDArray[np.integer], share: float) -> NDArray[np.bool_]:
+    """(V + 1,) the most popular items, a share of those with interactions in training (V + 1,); equal counts: the lower id first."""
     order = np.argsort(-counts, kind="stable")
-    head = np.zeros(len(counts), bool)
-    head[order[: int(np.ceil(HEAD_SHARE * np.count_nonzero(counts)))]] = True
-    head[counts == 0] = False
-    return head
+    chosen = np.zeros(len(counts), bool)
+    chosen[order[: int(np.ceil(share * np.count_nonzero(counts)))]] = True
+    chosen[counts == 0] = False
+    return chosen
 
 
 def grouped_metrics(

@@ -158,9 +158,12 @@ class Context:
     shared: dict[str, Any] = field(default_factory=dict)
     """What several parts use together; a module in it is trained and kept under its key. Where encoder and parts are updated
     apart, it is updated with the parts, or with the encoder if it says `updated_with_encoder = True`."""
+    asked: list[str] = field(default_factory=list)
+    """Names under which something was asked for, in order."""
 
     def share(self, name: str, make: Callable[[], Made]) -> Made:
         """What is shared under a name, made by the first part that asks."""
+        self.asked.append(name)
         if name not in self.shared:
             self.shared[name] = make()
         return self.shared[name]

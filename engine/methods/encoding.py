@@ -128,11 +128,18 @@ def _sequences(backbone: Backbone, views: Sequence[View], windows: Windows) -> l
 
 
 def _hidden(
-    backbone: Backbone, packed: Packed, indices: Tensor | None, vectors: Tensor | None, bfloat16: bool
+    backbone: Backbone,
+    packed: Packed,
+    indices: Tensor | None,
+    vectors: Tensor | None,
+    bfloat16: bool,
+    *,
+    few: bool = False,
 ) -> Tensor:
     weight = weight_of(backbone)
+    encode = backbone.encode_few if few else backbone.encode_at
     with torch.autocast(weight.device.type, torch.bfloat16) if bfloat16 else nullcontext():
-        hidden = backbone(packed, vectors) if indices is None else backbone.encode_at(packed, indices, vectors)
+        hidden = backbone(packed, vectors) if indices is None else encode(packed, indices, vectors)
     return hidden.to(weight.dtype)  # the losses need more than a bfloat16's 8 bits
 
 
@@ -185,7 +192,7 @@ def _states(
         wanted[packed.last] = True
         read = wanted.nonzero()[:, 0]
     hidden = _hidden(
-        backbone, replace(packed, items=items), read, vectors, bfloat16
+        backbone, replace(packed, items=items), read, vectors, bfloat16, few=views[0].read == "edited"
     )  # (R, D) of R tokens that are read
     requested = torch.empty_like(packed.restore)
     requested[packed.restore] = torch.arange(len(requested), device=requested.device)
@@ -196,6 +203,8 @@ def _states(
     )
     real = torch.ones_like(changed) if packed.padding_mask is None else ~packed.padding_mask.flatten()
     rows, before_edit, changed, real = rows[read], packed.items[read], changed[read], real[read]
+    if len(views) == 1 and packed.padding_mask is None:
+        return [States(hidden, rows, before_edit, changed)]
     found: list[States] = []
     before = 0
     for count in batch.sequences:

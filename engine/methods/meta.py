@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from engine.methods.augmented import augmentation, last_of
 from engine.methods.base import Anchors, Context, Encode, Part, States, View
 from engine.methods.contrast import contrast
+from engine.models.losses import paired_logits
 from engine.part_settings import MetaSettings
 
 
@@ -56,28 +57,42 @@ class Meta(Part):
         z1, z2 = (last_of(view, len(batch)) for view in hidden)
         y1, y2 = self.first(z1), self.second(z2)
         pairs = ((z1, y2), (z2, y1), (y1, y2))
-        found = torch.stack([contrast(self.config, batch, *pair, None) for pair in pairs]).sum()
-        if self.config.margin == 0:
-            return found
-        return found + self.config.margin * torch.stack([self._margin(batch, *pair) for pair in pairs]).sum()
+        return torch.stack([self._loss_of(batch, *pair) for pair in pairs]).sum()
 
-    def _margin(self, batch: Anchors, rows: Tensor, partners: Tensor) -> Tensor:
-        """How far each row's similarity to its partner is above the largest to a negative, and how far the larger of the two is
-        above those to all negatives, each on average; 0 for fewer than two pairs.
-        """
-        count = len(rows)
-        if count < 2:
-            return (rows.sum() + partners.sum()) * 0.0
+    def _loss_of(self, batch: Anchors, rows: Tensor, partners: Tensor) -> Tensor:
+        """InfoNCE of a pair and its margin, by the same logits; 0 for fewer than two rows."""
+        if len(rows) < 2 or self.config.margin == 0:
+            return contrast(self.config, batch, rows, partners, None)
         if self.config.similarity == "cosine":
             rows, partners = F.normalize(rows, dim=1), F.normalize(partners, dim=1)
-        both = torch.cat([rows, partners])  # (2B, D)
-        logits = both @ both.T / self.config.temperature
-        groups = torch.arange(count, device=logits.device) if batch.group_ids is None else batch.group_ids
-        negative = (groups[:, None] != groups[None]).repeat(2, 2)
-        has_one = negative.any(1)
-        positive = (rows * partners).sum(1).repeat(2) / self.config.temperature  # (2B,)
-        largest = logits.masked_fill(~negative, -torch.inf).max(1).values
-        largest = torch.where(has_one, largest, positive)
-        above = (positive - largest).clamp(min=0).sum() / has_one.sum().clamp(min=1)
-        spread = torch.where(negative, torch.maximum(positive, largest)[:, None] - logits, 0.0)
-        return above + spread.sum() / negative.sum().clamp(min=1)
+        temperature, kin = self.config.temperature, batch.group_ids
+        logits, partner = paired_logits(rows, partners, temperature=temperature, group_ids=kin)
+        found = F.cross_entropy(logits, partner)
+        margin = _margin(torch.cat([rows, partners]), logits.detach(), partner, temperature, every=kin is None)
+        return found + self.config.margin * margin
+
+
+def _margin(rows: Tensor, logits: Tensor, partner: Tensor, temperature: float, *, every: bool) -> Tensor:
+    """How far each row's similarity to its partner is above the largest to a negative, and how far the larger of the two is
+    above those to all negatives, each on average.
+
+    Its gradient goes through the rows alone, as the largest of a row is one product and the sum over negatives needs no single one.
+
+    Args:
+        rows: (2B, D)
+        logits: (2B, 2B) as of `paired_logits`, without gradient; they are changed.
+        every: whether all rows but itself and its partner are negatives of a row.
+    """
+    largest, which = logits.scatter_(1, partner[:, None], -torch.inf).max(1)
+    has_one = largest.isfinite()  # (2B,)
+    partners = rows[partner]
+    positive = (rows * partners).sum(1) / temperature  # (2B,)
+    largest = torch.where(has_one, (rows * rows[which]).sum(1) / temperature, positive)
+    above = (positive - largest).clamp(min=0).sum() / has_one.sum().clamp(min=1)
+    if every:
+        sums, counts = rows.sum(0) - rows - partners, logits.new_full((len(rows),), len(rows) - 2)
+    else:
+        negative = logits.isfinite().to(rows.dtype)
+        sums, counts = negative @ rows, negative.sum(1)  # (2B, D), (2B,)
+    others = (rows * sums).sum() / temperature  # all similarities to negatives
+    return above + ((torch.maximum(positive, largest) * counts).sum() - others) / counts.sum().clamp(min=1)

@@ -65,12 +65,19 @@ class Model(nn.Module):
         if config.needs and semantics is None:
             raise ValueError(f"the method or its backbone needs {config.needs}, but there are no semantics")
         self.backbone = build_backbone(config.model, items=len(dataset.items), max_length=config.data.max_length)
+        embedding = getattr(self.backbone, "item_embedding", None)
+        self.sparse_rows: tuple[nn.Parameter, ...] = ()
+        """Tables of which an update touches few rows: the item embeddings, with `train.sparse_adam`."""
+        if config.train.sparse_adam and embedding is not None:
+            embedding.sparse = True
+            self.sparse_rows = (embedding.weight,)
         given = semantics is not None and Needs.ITEM_VECTORS in self.backbone.needs
         self.backbone.before_training(dataset, semantics.item_vectors if semantics is not None and given else None)
         context = Context(config, dataset, windows, self.backbone, semantics)
         self.parts = nn.ModuleDict()
         self._weights: dict[str, float] = {}
         self._active: dict[str, Part] = {}
+        self._asked: dict[str, frozenset[str]] = {}  # by part, what it shares with others
         self.absent: dict[str, str] = {}
         """What the data set has not, by the name of the part that is switched off for it."""
         for given in self.definition.all_parts:
@@ -79,8 +86,10 @@ class Model(nn.Module):
             if reason := part_class(given).absent(config, dataset):
                 self.absent[name_of(given)] = reason
             else:
-                self._weights[name_of(given)] = weight
-                self.parts[name_of(given)] = self._active[name_of(given)] = _built(given, config, context)
+                name, before = name_of(given), len(context.asked)
+                self._weights[name] = weight
+                self.parts[name] = self._active[name] = _built(given, config, context)
+                self._asked[name] = frozenset(context.asked[before:])
         for name, shared in context.shared.items():
             if isinstance(shared, nn.Module):
                 self.add_module(name, shared)
@@ -223,15 +232,43 @@ class Model(nn.Module):
             part.before_epoch(epoch, encode)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
-        """Trained parameters by who updates them: all of them together, or those of the encoder and the parts' own apart."""
+        """Trained parameters by who updates them: all of them together, or those of the encoder and the parts' own apart.
+
+        A part of the main training that counts in no update of the parts' own parameters has its own updated with the encoder.
+
+        Raises:
+            ConfigError: no update would reach some of them.
+        """
         trained = {name: value for name, value in self.named_parameters() if value.requires_grad}
-        if all(step.updates == "all" for step in self.definition.steps):
+        steps = [step for step in self.definition.steps if self.active(step=step)]
+        if all(step.updates == "all" for step in steps):
             return {"all": list(trained.values())}
-        inputs = [name for name, shared in self._shared.items() if getattr(shared, "updated_with_encoder", False)]
-        sides = tuple(f"{name}." for name in ("backbone", *inputs))
-        encoder = [value for name, value in trained.items() if name.startswith(sides)]
-        own = [value for name, value in trained.items() if not name.startswith(sides)]
-        return {name: values for name, values in (("encoder", encoder), ("own", own)) if values}
+        counted = {
+            kind: {part.name for step in steps if step.updates in ("all", kind) for part in self.active(step=step)}
+            for kind in ("encoder", "own")
+        }
+        main = {part.name for part in self.active()}
+        groups: dict[str, list[nn.Parameter]] = {"encoder": [], "own": []}
+        for name, value in trained.items():
+            users, is_input = self._users_of(name)
+            alone = users & main and not users & counted["own"]
+            kind = "encoder" if is_input or alone else "own"
+            if users & main and not users & counted[kind]:
+                parts = ", ".join(sorted(users & main))
+                problem = f"no update by a batch trains {name}: let {parts} count in a step that updates the encoder"
+                raise METHODS.refused(self.config.method.name, problem)
+            groups[kind].append(value)
+        return {kind: values for kind, values in groups.items() if values}
+
+    def _users_of(self, parameter: str) -> tuple[set[str], bool]:
+        """Names of the parts that a parameter is trained by, and whether it is one of the encoder or its input."""
+        first, _, rest = parameter.partition(".")
+        if first == "backbone":
+            return set(self._active), True
+        if first == "parts":
+            return {rest.partition(".")[0]}, False
+        users = {name for name, asked in self._asked.items() if first in asked}
+        return users, getattr(self._shared[first], "updated_with_encoder", False)
 
 
 def term_of(part: Any) -> str:

@@ -56,10 +56,10 @@ class Reconstruct(Part):
 
     def loss(self, batch: Anchors, hidden: Sequence[States]) -> Tensor:
         (states,) = hidden
-        items = states.items[states.edited]  # (M,)
-        last, masked = self.projection(torch.cat([states.last(len(batch)), states.hidden[states.edited]])).split(
-            [len(batch), len(items)]
-        )
+        edited = states.edited.nonzero()[:, 0]  # (M,)
+        items = states.items[edited]
+        projected = self.projection(states.hidden)  # (R, S): of a last item that is masked, once
+        last, masked = (projected.index_select(0, tokens) for tokens in (states.last_tokens(len(batch)), edited))
         own, has_own = self._texts.of_prefixes(batch.ids)
         texts, has_text = self._texts.of_items(items)
         temperature = self.config.temperature

@@ -17,6 +17,7 @@ from engine.data.batching.windows import Packed
 from engine.data.dataset import Dataset
 from engine.method_table import Needs
 from engine.models.chosen_scores import chosen_scores
+from engine.models.chunked_loss import chunked_cross_entropy
 from engine.models.losses import recommendation_loss
 
 FORMER_NAMES = {"own_loss": "has_own_loss", "pads": "accepts_padding", "at": "encode_at"}
@@ -36,6 +37,10 @@ class Backbone(nn.Module, ABC):
     """Whether `encode_at` gives the state at any item from that item and earlier ones (`train.mode = "sequence"`)."""
     both_ways: ClassVar[bool] = False
     """Whether it lets every item see its whole sequence where `packed.causal` is false, as pretrainings want it."""
+    own_loss_over_items: ClassVar[bool] = False
+    """Whether a loss of its own is `cross_entropy` over all items, which `parts.rec.chunk` can cut into chunks."""
+    items_at_once: int = 0
+    """Items that `cross_entropy` scores at once; 0 means all. L_rec sets it by `parts.rec.chunk`."""
     accepts_padding: ClassVar[bool] = False
     """Whether it takes sequences that are padded to one block (engine/data/batching/padded_windows.py), as a GPU likes them."""
 
@@ -79,21 +84,44 @@ class Backbone(nn.Module, ABC):
         """
         raise NotImplementedError
 
+    def encode_few(self, packed: Packed, indices: Tensor, token_vectors: Tensor | None = None) -> Tensor:
+        """`encode_at` for some tokens of the batch, the last ones of its sequences among them; a class may have a faster way."""
+        return self.encode_at(packed, indices, token_vectors)
+
     def table(self) -> Tensor:
         """(V, D) what hidden states are scored against, of items 1..V; of another width where h has it, too."""
         return self.item_embedding.weight[1:]
 
     def scores(self, hidden: Tensor) -> Tensor:
         """(B, V) scores of items 1..V for hidden states (B, D)."""
-        return hidden @ self.table().T
+        scores = hidden @ self.table().T
+        return scores if (biases := self.item_biases()) is None else scores + biases
+
+    def item_biases(self) -> Tensor | None:
+        """(V,) what is added to the scores of items 1..V; none by default."""
+        return None
+
+    def cross_entropy(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy over all items of hidden states (B, D) against target item ids (B,), by chunks where `items_at_once` says so.
+
+        A class with `scores` of its own has all of them at once.
+        """
+        if self.items_at_once and type(self).scores is Backbone.scores:
+            return chunked_cross_entropy(hidden, self.table(), self.item_biases(), targets, chunk=self.items_at_once)
+        return recommendation_loss(self.scores(hidden), targets)
 
     def scores_of(self, hidden: Tensor, items: Tensor) -> Tensor:
         """(B, C) scores of chosen items (B, C), by id, for hidden states (B, D); a class with `scores` of its own has this, too."""
-        return chosen_scores(hidden, self.table(), items - 1)
+        embedding: nn.Embedding | None = getattr(self, "item_embedding", None)
+        if embedding is not None and embedding.sparse and type(self).table is Backbone.table:
+            scores = chosen_scores(hidden, embedding.weight, items, sparse=True)
+        else:
+            scores = chosen_scores(hidden, self.table(), items - 1)
+        return scores if (biases := self.item_biases()) is None else scores + biases[items - 1]
 
     def loss(self, packed: Packed, targets: Tensor) -> Tensor:
         """L_rec of sequences and their target item ids (B,), both in the requested order."""
-        return recommendation_loss(self.scores(self(packed)), targets)
+        return self.cross_entropy(self(packed), targets)
 
     def loss_of_anchors(self, packed: Packed, targets: Tensor, anchor_ids: Tensor) -> Tensor:
         """`loss` of training prefixes whose anchor ids (B,) are known: what trains a class with `has_own_loss`."""

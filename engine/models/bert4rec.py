@@ -20,7 +20,6 @@ from engine.config import ModelConfig
 from engine.data.batching.windows import Packed
 from engine.models.backbone import Backbone, init_weights, zero_padding
 from engine.models.dropout import dropout
-from engine.models.losses import recommendation_loss
 from engine.models.transformer import LAYER_NORM_EPS, Layer
 
 LAST_ONLY = 0.5
@@ -31,6 +30,7 @@ class BERT4Rec(Backbone):
     """f: item and position embeddings, Transformer layers without causal mask, an output layer; scores have a bias."""
 
     has_own_loss: ClassVar[bool] = True
+    own_loss_over_items: ClassVar[bool] = True
     both_ways: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
@@ -55,8 +55,8 @@ class BERT4Rec(Backbone):
         x = self._encode(torch.cat([x, masks])[order], longer, last_only=True)
         return self._head(x)[packed.restore]  # (B, D)
 
-    def scores(self, hidden: Tensor) -> Tensor:
-        return super().scores(hidden) + self.item_bias
+    def item_biases(self) -> Tensor:
+        return self.item_bias
 
     def loss(self, packed: Packed, targets: Tensor) -> Tensor:
         """Mean cross-entropy of all masked positions of the training sequences, targets included."""
@@ -67,7 +67,7 @@ class BERT4Rec(Backbone):
         masked = self._draw(longer)
         x = torch.where(masked[:, None], self.mask_embedding.weight, self.item_embedding(items))
         x = self._encode(x, longer, last_only=False)
-        return recommendation_loss(self.scores(self._head(x[masked])), items[masked])  # (M, V)
+        return self.cross_entropy(self._head(x[masked]), items[masked])  # of M rows
 
     def _draw(self, longer: Packed) -> Tensor:
         """(T + B,) positions to mask; a sequence that would have none masks its last one."""

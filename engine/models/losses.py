@@ -34,6 +34,31 @@ def sampled_softmax(positive: Tensor, negatives: Tensor) -> Tensor:
     return F.cross_entropy(scores, scores.new_zeros(len(scores), dtype=torch.long))
 
 
+def draw_popular(targets: Tensor, count: int, *, sums: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, K) item ids, each with a probability in proportion to its weight and never the row's target (B,), and their log-probabilities.
+
+    One uniform number a draw, from torch's global generator.
+
+    Args:
+        sums: (V + 1,) int64 running sums of the weights of items 0..V, of which that of item 0 is 0 and all others positive.
+    """
+    before, after = sums[targets - 1], sums[targets]
+    others = (sums[-1] - (after - before))[:, None]  # (B, 1) the weight of all other items
+    drawn = (torch.rand((len(targets), count), dtype=torch.float64, device=targets.device) * others).long()
+    drawn += (drawn >= before[:, None]) * (after - before)[:, None]
+    items = torch.searchsorted(sums, drawn, right=True)
+    return items, ((sums[items] - sums[items - 1]).double() / others).log()
+
+
+def corrected_softmax(positive: Tensor, negatives: Tensor, log_q: Tensor) -> Tensor:
+    """Mean cross-entropy of the target (B,) among itself and K negatives (B, K), each less log(K q) for its log-probability log q (B, K).
+
+    exp(s+) + sum_j exp(s-_j) / (K q_j) has the sum over all items as its mean (importance sampling: Bengio and Senecal, IEEE TNN 2008).
+    The target is not drawn, so its score stays as it is (Khrylchenko et al., RecSys 2025).
+    """
+    return sampled_softmax(positive, negatives - (log_q + math.log(negatives.shape[1])).to(negatives))
+
+
 def generalized_bce(positive: Tensor, negatives: Tensor, *, items: int, t: float) -> Tensor:
     """gBCE of scores of targets (B,) and negatives (B, K): sigma(s+)^beta in place of sigma(s+) (gSASRec, RecSys 2023).
 
@@ -65,16 +90,27 @@ def info_nce(
         if group_ids is not None:
             logits = logits.masked_fill(_same_group(group_ids).fill_diagonal_(False), -math.inf)
         return F.cross_entropy(logits, torch.arange(count, device=logits.device))
+    logits, partner = paired_logits(anchors, positives, temperature=temperature, group_ids=group_ids)
+    return F.cross_entropy(logits, partner)
+
+
+def paired_logits(
+    anchors: Tensor, positives: Tensor, *, temperature: float, group_ids: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """What the symmetric InfoNCE of paired rows (B, D) compares, and the number of each row's partner (2B,).
+
+    Logits (2B, 2B) of the rows, anchors first: -inf where two are no negatives of each other, the row itself among these.
+    """
+    count = len(anchors)
     rows = torch.cat([anchors, positives])  # (2B, D)
-    logits = rows @ rows.T / temperature
+    logits = (rows if temperature == 1 else rows / temperature) @ rows.T
     partner = torch.arange(2 * count, device=logits.device).roll(count)
     if group_ids is None:
         barred = torch.eye(2 * count, dtype=torch.bool, device=logits.device)
     else:
         barred = _same_group(torch.cat([group_ids, group_ids]))
         barred[torch.arange(2 * count, device=partner.device), partner] = False
-    logits = logits.masked_fill(barred, -math.inf)
-    return F.cross_entropy(logits, partner)
+    return logits.masked_fill(barred, -math.inf), partner
 
 
 def _same_group(group_ids: Tensor) -> Tensor:

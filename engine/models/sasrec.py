@@ -14,7 +14,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from engine.config import ModelConfig
-from engine.data.batching.windows import Packed
+from engine.data.batching.windows import Packed, prefixes_at
 from engine.models.backbone import Backbone, init_weights, zero_padding
 from engine.models.dropout import dropout
 from engine.models.transformer import LAYER_NORM_EPS, Layer
@@ -47,9 +47,22 @@ class SASRec(Backbone):
     def encode_at(self, packed: Packed, indices: Tensor, token_vectors: Tensor | None = None) -> Tensor:
         return self._run(packed, token_vectors, indices)
 
+    def encode_few(self, packed: Packed, indices: Tensor, token_vectors: Tensor | None = None) -> Tensor:
+        """The last layer sees a prefix for each token that is read, and works at their last places alone."""
+        if packed.padding_mask is not None or not packed.causal or type(self).encode_at is not SASRec.encode_at:
+            return self.encode_at(packed, indices, token_vectors)
+        x = self._before_last(packed, token_vectors)
+        prefixes, index = prefixes_at(packed, indices)
+        return self.layers[-1](x.index_select(0, index), prefixes, last_only=True)[prefixes.restore]  # (C, D)
+
     def _run(self, packed: Packed, token_vectors: Tensor | None, indices: Tensor | None = None) -> Tensor:
+        x = self._before_last(packed, token_vectors)
+        return self.layers[-1](x, packed, last_only=indices is None, indices=indices)  # (B, D)
+
+    def _before_last(self, packed: Packed, token_vectors: Tensor | None) -> Tensor:
+        """(T, D) what the last layer works on."""
         x = self.item_embedding(packed.items) if token_vectors is None else token_vectors  # (T, D)
         x = dropout(self.input_norm(x + self.position_embedding(packed.positions)), self.dropout, self.training)
         for layer in self.layers[:-1]:
             x = layer(x, packed, last_only=False)
-        return self.layers[-1](x, packed, last_only=indices is None, indices=indices)  # (B, D)
+        return x

@@ -32,14 +32,18 @@ from engine.methods.semantics import Semantics
 from engine.models.cpu import prepare
 from engine.training import checkpoint
 from engine.training.checkpoint import LoopState
+from engine.training.checkpoint_files import BEST, LAST, PREVIOUS
 from engine.training.optimizer import Optimizers
 
-BEST, LAST, PREVIOUS = "best.safetensors", "last.safetensors", "previous.safetensors"
 SAVE_SECONDS = 30.0
 """Between two checkpoints within an epoch."""
 FINITE_EVERY = 20
 """Steps between two checks that the loss is a number: a check waits for the GPU."""
 REPORT_SECONDS = 0.4
+ANOTHER_ADAM = (
+    "train.sparse_adam: a step updates the items that it reads or samples and leaves all others, with their moments, as they are, "
+    "where Adam moves every item in every step: compare such runs with each other"
+)
 
 
 class Stopped(StopRequested):
@@ -174,6 +178,8 @@ class Trainer:
         """
         if self.state.epoch == 0 and self.state.done == 0:
             self._report_items_without_vector()
+            if self.model.sparse_rows:
+                self._report(Warned(message=ANOTHER_ADAM))
             for name, reason in self.model.absent.items():
                 self._report(Warned(message=f"part {name} is switched off: {reason}"))
             self._report_seen("initial")
@@ -206,7 +212,9 @@ class Trainer:
 
     def _new_optimizers(self) -> Optimizers:
         train = self.config.train
-        return Optimizers(self.model.groups(), lr=train.lr, weight_decay=train.weight_decay)
+        return Optimizers(
+            self.model.groups(), lr=train.lr, weight_decay=train.weight_decay, by_row=self.model.sparse_rows
+        )
 
     def _check_size(self) -> None:
         for ids, what in ((self._ids, "training prefix"), (self._valid, "validation target")):

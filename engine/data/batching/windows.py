@@ -154,6 +154,18 @@ class Windows:
         return [part for part in order.split(size) if len(part) > 1] or [order]
 
 
+def prefixes_at(packed: Packed, indices: Tensor) -> tuple[Packed, Tensor]:
+    """The sequences that end at tokens (C,) of a batch without padding, each with its earlier tokens, as a batch of their own, and
+    where each of its tokens is in the batch (T',).
+    """
+    sequences = packed.sequences[indices]
+    starts = packed.last[sequences] - packed.lengths[sequences] + 1
+    window = packed.blocks[-1][1]  # positions are not read: the tokens have been through layers
+    prefixes = lay_out(torch.arange(len(packed.items)), starts, indices - starts + 1, window)
+    index = prefixes.items
+    return replace(prefixes, items=packed.items[index], positions=packed.positions[index]), index
+
+
 def items_of(source: Tensor, runs: Runs) -> Tensor:
     """The items of runs of a row (N,), one run behind the other: the row, which may be long, is not copied."""
     befores = torch.cumsum(runs.lengths, 0) - runs.lengths  # (C,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -9,12 +10,13 @@ from pathlib import Path
 
 from engine.data.readers.base import Catalog, Head, Raw, Reader, Wanted
 from engine.data.readers.packed import refuse_foreign
-from engine.data.readers.parts import are_parts
+from engine.data.readers.parts import are_parts, is_part
 from engine.data.readers.table import table_of
 from engine.data.readers.text import first_line, stem_of, suffix_of
 from engine.errors import ConfigError, DataError
 from engine.extension_points import READERS
 
+_SPLIT = re.compile(r"(^|[._-])(train|valid|validation|dev|test)([._-]|$)", re.IGNORECASE)
 _RATED = frozenset({"rating", "ratings", "interactions"})
 """Names of files with interactions beside others that look like some, such as tags."""
 
@@ -177,11 +179,10 @@ def _reader_of(path: Path, allowed: list[Reader], wanted: Wanted) -> Reader:
     if found is None:
         line = first_line(path)
         shown = line if len(line) <= 60 else f"{line[:57]}..."
-        raise DataError(
-            f"not recognized; its first line is {shown!r}",
-            where=f"{path}:1",
-            hint=f"Name the format with --format ({', '.join(readers())}), and columns with unusual names.",
-        )
+        hint = f"Name the format with --format ({', '.join(readers())}), and columns with unusual names."
+        if any(reader.recognizes_items(path, wanted) or reader.reads_items(path) for reader in allowed):
+            hint = "It seems to hold texts of items: import the interactions, and name it with --items."
+        raise DataError(f"not recognized; its first line is {shown!r}", where=f"{path}:1", hint=hint)
     return found
 
 
@@ -195,6 +196,7 @@ def _recognizer(path: Path, allowed: list[Reader], wanted: Wanted) -> Reader | N
 def _choose(folder: Path, allowed: list[Reader], wanted: Wanted) -> tuple[Reader, Path]:
     """The file of a folder that holds the interactions, and its reader."""
     files = [file for file in _files(folder) if any(suffix_of(file) in reader.suffixes for reader in allowed)]
+    files = files or [file for file in _files(folder) if is_part(file)]
     first = ((_recognizer(file, allowed, wanted), file) for file in files)
     found = [(reader, file) for reader, file in first if reader is not None]
     found = [pair for pair in found if pair[0].published] or found
@@ -209,16 +211,20 @@ def _choose(folder: Path, allowed: list[Reader], wanted: Wanted) -> tuple[Reader
     if len(found) == 1:
         return found[0]
     if not found:
-        seen = ", ".join(file.name for file in _files(folder)[:8]) or "nothing"
+        seen = ", ".join(file.name for file in _files(folder)[:8])
+        seen = seen or ("folders alone" if any(other.is_dir() for other in folder.iterdir()) else "nothing")
         raise DataError(
             f"no file in this folder is recognized as interactions; it has {seen}",
             where=str(folder),
             hint="Name the file itself, and columns with unusual names.",
         )
+    split = sum(_SPLIT.search(file.name) is not None for _, file in found) > 1
     raise DataError(
         f"several files in this folder look like interactions: {', '.join(file.name for _, file in found)}",
         where=str(folder),
-        hint="Name the file itself.",
+        hint="They look like a set that was split: put their rows into one file, the split is made here."
+        if split
+        else "Name the file itself.",
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.scratch import TEMPORARY, Workspace
 from engine.errors import DataError
 
 USUAL_USER = (
@@ -37,7 +38,8 @@ USUAL_TIME = (
 """One of them: where a table has several, the person says which."""
 REVIEW_TEXT = frozenset({"text", "reviewtext", "review_text", "review", "review_body"})
 """Names, in lower case, of a column with what a review says; a `title` beside it is the review's."""
-USUAL_TITLE = ("title", "name", "movie_title", "item_name", "product_title")
+USUAL_TITLE = ("product_title", "movie_title", "item_name", "title", "name")
+"""The first that a table has: beside `product_title`, a `title` is that of a review."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,8 @@ class Wanted:
     """The lowest rating of an interaction."""
     drop_bad: bool = False
     """Whether bad rows are left out and counted, instead of being an error."""
+    work: Workspace = TEMPORARY
+    """Where a reader keeps what does not fit in memory."""
 
     @property
     def choices(self) -> dict[str, str]:
@@ -102,8 +106,8 @@ class Head:
 class Coded:
     """A column of ids: N rows over M different ones."""
 
-    codes: NDArray[np.int64]
-    """(N,) index into `values`."""
+    codes: NDArray[np.integer[Any]]
+    """(N,) index into `values`; of many rows it is in a file and read in `slices`."""
     values: list[str]
     """M raw ids in order of their first row."""
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import ast
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from engine.data.readers.base import Catalog
+from engine.data.readers.base import Catalog, Coded
 from engine.data.readers.columns import as_text, coded, ids_of
-from engine.data.readers.grid import Grid
+from engine.data.readers.grid import BadRows, Grid
+from engine.data.scratch import give_back
 
 ITEM_FIELDS = frozenset(
     [
@@ -49,8 +50,12 @@ LIST_FIELDS = frozenset({"categories", "genres", "tags"})
 BAR_FIELDS = LIST_FIELDS | {"category", "genre"}
 """Columns whose cells may be lists separated by `|`."""
 _NUMBER_FIELDS = ("price", "year")
-_MISSING = frozenset({"", "nan", "nat", "null", "none", "n/a", "na", "<na>", "\\n", "#n/a", "#name?", "-", "—"})
+_MISSING = frozenset(
+    ["", "nan", "nat", "null", "(null)", "none", "nil", "n/a", "n.a.", "na", "<na>", "\\n", "undefined", "-", "—"]
+).union(["#n/a", "#name?", "#value!", "#ref!", "#div/0!", "#num!", "#null!"])
 """Cells that stand for none, in lower case: of pandas, databases and spreadsheets."""
+_STROKES = re.compile(r"[\s.…_–—-]+")
+"""Dots and strokes alone."""
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL)
 _SIDE_BY_SIDE = re.compile(r"(['\"])\s+(?=['\"])")
 """Between two texts in numpy's way to write a list, `['a' 'b']`."""
@@ -73,69 +78,91 @@ def clean(text: str) -> str:
     return " ".join(text.split())
 
 
-def catalog_of(grid: Grid, item_column: str, title_column: str | None, chosen: Callable[[str], bool]) -> Catalog:
+def catalog_of(
+    grid: Grid, ids: Coded, own: Container[str], title: str | None, chosen: Callable[[str], bool]
+) -> Catalog:
     """The items of a table; of several rows of an item the first non-empty cell of each column counts.
 
     Args:
+        ids: the items of the rows.
+        own: columns of ids.
         chosen: which other columns may become attributes, by name.
-
-    Raises:
-        DataError: an item id is missing.
     """
-    ids = ids_of(grid, item_column, "item")
-    order = np.argsort(ids.codes, kind="stable")
-    names = [name for name in dict.fromkeys(grid.names) if name not in (item_column, title_column) and chosen(name)]
-    fields = {name: field_lists(name, _firsts(grid.column(name), ids.codes, order)) for name in names}
-    fields = {name: lists for name, lists in fields.items() if is_text(name, lists)}
+    names = [name for name in dict.fromkeys(grid.names) if name not in own and name != title and chosen(name)]
+    fields = ((name, field_lists(name, _firsts(grid, name, ids))) for name in names)
+    kept = {name: lists for name, lists in fields if is_text(name, lists)}
     titles = [""] * len(ids.values)
-    if title_column is not None:
-        cells = _firsts(grid.column(title_column), ids.codes, order)
-        titles = [clean(" ".join(map(without_tags, values_of(cell)))) for cell in cells]
+    if title is not None:
+        titles = [clean(" ".join(map(without_tags, values_of(cell)))) for cell in _firsts(grid, title, ids)]
     return Catalog(
         ids=ids.values,
         titles=titles,
-        attributes=[
-            {name: lists[row] for name, lists in fields.items() if lists[row]} for row in range(len(ids.values))
-        ],
+        attributes=[{name: lists[row] for name, lists in kept.items() if lists[row]} for row in range(len(titles))],
         source=str(grid.path),
     )
 
 
-def item_file(grid: Grid, item_column: str, title_column: str | None) -> Catalog:
+def item_file(grid: Grid, item_column: str, title_column: str | None, *, drop_bad: bool = False) -> Catalog:
     """The items of a file that has a row for each; every column that is no id by its name may be text.
+
+    Args:
+        drop_bad: leave out rows without an item id, instead of raising.
 
     Raises:
         DataError: an item id is missing.
     """
-    catalog = catalog_of(grid, item_column, title_column, lambda name: ID_NAME.fullmatch(name) is None)
+    bad = grid.malformed
+    try:
+        ids = ids_of(grid, item_column, "item")
+    except BadRows as error:
+        if not drop_bad or error.rows.all():
+            raise
+        bad, grid = bad + int(error.rows.sum()), grid.kept(~error.rows)
+        ids = ids_of(grid, item_column, "item")
+    catalog = catalog_of(grid, ids, (item_column,), title_column, lambda name: ID_NAME.fullmatch(name) is None)
+    warnings = left_out(grid.path, bad)
     more = grid.rows - len(catalog.ids)
-    if not more:
-        return catalog
-    warning = f"{more:,} rows of {grid.path} repeat an item; the first cell that is not empty counts"
-    return replace(catalog, warnings=[warning])
+    if more:
+        warnings.append(f"{more:,} rows of {grid.path} repeat an item; the first cell that is not empty counts")
+    return replace(catalog, warnings=warnings)
 
 
-def _firsts(column: pa.ChunkedArray, codes: NDArray[np.int64], order: NDArray[np.int64]) -> list[Any]:
+def left_out(path: Path, count: int) -> list[str]:
+    """A warning about `count` rows of a file of items that were left out; empty for 0."""
+    return [f"{count:,} bad rows of {path} are left out"] if count else []
+
+
+def _firsts(grid: Grid, name: str, ids: Coded) -> list[Any]:
     """The first non-empty cell of each item."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_nested(column.type):
-        filled = np.asarray(column.is_valid())
-    else:
-        column = as_text(column)
-        distinct = coded(column)
-        filled = np.array([not is_missing(value) for value in distinct.values], bool)[distinct.codes]
-    kept = order[filled[order]]
-    cells: list[Any] = [None] * (int(codes.max()) + 1 if len(codes) else 0)
-    items, firsts = np.unique(codes[kept], return_index=True)
-    for item, cell in zip(items.tolist(), column.take(pa.array(kept[firsts])).to_pylist(), strict=True):
-        cells[item] = cell
+    cells: list[Any] = [None] * len(ids.values)
+    empty, at = np.ones(len(cells), bool), 0
+    for column in grid.parts(name):
+        codes, at = ids.codes[at : at + len(column)], at + len(column)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_nested(column.type):
+            filled = np.asarray(column.is_valid())
+        else:
+            column = as_text(column)
+            distinct = coded(column)
+            filled = np.array([is_filled(value) for value in distinct.values], bool)[distinct.codes]
+        kept = np.flatnonzero(filled & empty[codes])
+        items, firsts = np.unique(codes[kept], return_index=True)
+        empty[items] = False
+        for item, cell in zip(items.tolist(), column.take(pa.array(kept[firsts])).to_pylist(), strict=True):
+            cells[item] = cell
+    give_back(ids.codes)
     return cells
 
 
 def is_missing(text: str) -> bool:
     """Whether a cell's text stands for none."""
-    return text.strip().lower() in _MISSING
+    return text.strip().lower() in _MISSING or _STROKES.fullmatch(text) is not None
+
+
+def is_filled(cell: Any) -> bool:
+    """Whether a cell of any type says something once it is cleaned."""
+    return any(not is_missing(clean(without_tags(text))) for text in values_of(cell))
 
 
 def without_tags(text: str) -> str:
@@ -144,10 +171,10 @@ def without_tags(text: str) -> str:
 
 
 def values_of(cell: Any) -> list[str]:
-    """The texts in a cell: a text, or a list of texts or of lists, also one that a program has written as text."""
+    """The texts in a cell: a text, or a list of texts, of lists or of objects with a name, also one written as text."""
     cell = parsed(cell)
     if isinstance(cell, list | tuple):
-        return [text for part in cell for text in values_of(part)]
+        return [text for part in cell for text in values_of(part.get("name") if isinstance(part, dict) else part)]
     if cell is None or isinstance(cell, dict) or cell != cell:
         return []
     return [] if is_missing(str(cell)) else [str(cell)]
@@ -177,12 +204,29 @@ def field_lists(name: str, cells: list[Any]) -> list[list[str]]:
     return lists
 
 
-def is_text(name: str, lists: list[list[str]]) -> bool:
+def is_text(name: str, lists: Iterable[list[str]]) -> bool:
     """Whether a column says something in words: not only numbers, save prices and years, and not only links."""
-    values = [value for some in lists for value in some]
-    if not values:
-        return False
-    if name.lower().endswith(_NUMBER_FIELDS):
-        return True
-    numeric = all(_NUMERIC.fullmatch(token) for value in values for token in value.split())
-    return not numeric and not all(_LINK.fullmatch(value) for value in values)
+    wording = Wording()
+    for values in lists:
+        wording.look(values)
+    return wording.is_text(name)
+
+
+class Wording:
+    """What the values of a column are like, seen one item after the other."""
+
+    def __init__(self) -> None:
+        self._any = self._words = self._no_link = False
+
+    def look(self, values: list[str]) -> None:
+        """Take the values of an item in."""
+        self._any = self._any or bool(values)
+        for value in values:
+            if self._words and self._no_link:
+                return
+            self._words = self._words or not all(_NUMERIC.fullmatch(token) for token in value.split())
+            self._no_link = self._no_link or _LINK.fullmatch(value) is None
+
+    def is_text(self, name: str) -> bool:
+        """Whether the column of this name is text."""
+        return self._any and (name.lower().endswith(_NUMBER_FIELDS) or (self._words and self._no_link))

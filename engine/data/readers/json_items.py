@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from engine.data.readers.base import USUAL_ITEM, USUAL_TITLE, Catalog, Wanted
-from engine.data.readers.catalog import ID_NAME, clean, field_lists, is_text, values_of, without_tags
-from engine.data.readers.columns import MISSING_IDS
-from engine.data.readers.grid import many_bad, names_only
+from engine.data.readers.catalog import (
+    ID_NAME,
+    Wording,
+    clean,
+    field_lists,
+    is_filled,
+    left_out,
+    values_of,
+    without_tags,
+)
+from engine.data.readers.columns import is_missing_id, plain_number
+from engine.data.readers.grid import DROPPED, many_bad, names_only
 from engine.data.readers.json_rows import rows_of
 from engine.data.readers.lines import Lines
 
@@ -46,12 +56,12 @@ def read_json_items(path: Path, wanted: Wanted, *, only: set[str] | None = None)
     Raises:
         DataError: it cannot be read, or a line has no item id.
     """
-    lines = Lines(path)
-    cells: dict[str, dict[str, Any]] = {}
-    repeated = bad = first = 0
+    lines = Lines(path, work=wanted.work)
+    found = _Found(path)
+    bad = first = 0
     item = title = ""
     fields: tuple[str, ...] | None = None
-    for number, row in rows_of(path, _Skipping(path, lines, only, cells)):
+    for number, row in rows_of(path, _Skipping(path, lines, only, found.cells)):
         if not item:
             names = names_only(path, list(row))
             item = names.need(
@@ -59,23 +69,71 @@ def read_json_items(path: Path, wanted: Wanted, *, only: set[str] | None = None)
             )
             title = names.pick(wanted.title if wanted.title in row else None, USUAL_TITLE, "--title-column") or "title"
             fields = FIELDS.get(item)
-        found = row.get(item)
-        key = str(found).strip() if isinstance(found, str | int) and not isinstance(found, bool) else ""
-        if key.lower() in MISSING_IDS:
+        key = _key(row.get(item), only)
+        if is_missing_id(key):
             bad, first = bad + 1, first or number
             continue
-        repeated += key in cells
-        kept = cells.setdefault(key, {})
-        if only is None or key in only:
-            for name in (title, *(fields or [n for n in row if n != item and not ID_NAME.fullmatch(n)])):
-                if name not in kept and values_of(row.get(name)):
-                    kept[name] = row[name]
-    if bad:
-        raise many_bad(bad, where=f"{path}:{first}", problem=f"there is no item id ({item or 'asin'})")
-    warnings = list(lines.warnings)
-    if repeated:
-        warnings.append(f"{repeated:,} rows of {path} repeat an item; the first cell that is not empty counts")
-    return _catalog(path, cells, title, fields, warnings)
+        others = fields or [name for name in row if name not in (item, title) and not ID_NAME.fullmatch(name)]
+        found.take(key, row if only is None or key in only else {}, title, others)
+    if bad and not (wanted.drop_bad and found.cells):
+        problem = f"there is no item id ({item or 'asin'})"
+        raise many_bad(bad, where=f"{path}:{first}", problem=problem, hint=DROPPED)
+    return found.catalog(fields, [*lines.warnings, *left_out(path, bad)])
+
+
+def _key(found: Any, only: set[str] | None) -> str:
+    """An item's id as the interactions write it: whole numbers without decimals; empty for a value that is none."""
+    if isinstance(found, bool) or not isinstance(found, str | int | float):
+        return ""
+    key = str(found).strip()
+    return key if only is not None and key in only else plain_number(key)
+
+
+class _Found:
+    """The items so far, with their texts cleaned: the first cell of a field that is not empty counts."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.cells: dict[str, dict[str, Any]] = {}
+        """By item its fields, each a list of texts, which may turn out to be empty."""
+        self._titles: dict[str, str] = {}
+        self._wording: defaultdict[str, Wording] = defaultdict(Wording)
+        self._repeated = self._scripts = 0
+
+    def take(self, key: str, row: dict[str, Any], title: str, names: Iterable[str]) -> None:
+        """Add a line of an item."""
+        self._repeated += key in self.cells
+        kept = self.cells.setdefault(key, {})
+        if key not in self._titles and is_filled(row.get(title)):
+            self._titles[key] = self._title(row[title])
+        for name in names:
+            if name not in kept and is_filled(row.get(name)):
+                (kept[name],) = field_lists(name, [_cell(name, row[name])])
+                self._wording[name].look(kept[name])
+
+    def _title(self, cell: Any) -> str:
+        text = without_tags(" ".join(values_of(cell)))
+        script = any(word in text for word in _SCRIPT) and len(text) > 200
+        self._scripts += script
+        return "" if script else clean(text)
+
+    def catalog(self, fields: tuple[str, ...] | None, warnings: list[str]) -> Catalog:
+        """The items with the fields that are text."""
+        warnings = list(warnings)
+        if self._repeated:
+            warnings.append(
+                f"{self._repeated:,} rows of {self._path} repeat an item; the first cell that is not empty counts"
+            )
+        if self._scripts:
+            warnings.append(f"{self._scripts:,} titles in {self._path} are page source and are left out")
+        names = fields or dict.fromkeys(name for row in self.cells.values() for name in row)
+        names = [name for name in names if self._wording[name].is_text(name)]
+        ids, titles, attributes = list(self.cells), list[str](), list[dict[str, list[str]]]()
+        for key in ids:
+            row = self.cells.pop(key)
+            titles.append(self._titles.get(key, ""))
+            attributes.append({name: row[name] for name in names if row.get(name)})
+        return Catalog(ids=ids, titles=titles, attributes=attributes, source=str(self._path), warnings=warnings)
 
 
 class _Skipping(Lines):
@@ -92,25 +150,6 @@ class _Skipping(Lines):
                 self._cells.setdefault(match[1], {})
             else:
                 yield number, line
-
-
-def _catalog(
-    path: Path, cells: dict[str, dict[str, Any]], title: str, fields: tuple[str, ...] | None, warnings: list[str]
-) -> Catalog:
-    rows = list(cells.values())
-    titles, scripts = [], 0
-    for row in rows:
-        text = without_tags(" ".join(values_of(row.get(title))))
-        script = any(word in text for word in _SCRIPT) and len(text) > 200
-        scripts += script
-        titles.append("" if script else clean(text))
-    if scripts:
-        warnings.append(f"{scripts:,} titles in {path} are page source and are left out")
-    names = fields or tuple(n for n in dict.fromkeys(n for row in rows for n in row) if n != title)
-    lists = {name: field_lists(name, [_cell(name, row.get(name)) for row in rows]) for name in names}
-    lists = {name: values for name, values in lists.items() if is_text(name, values)}
-    attributes = [{name: values[row] for name, values in lists.items() if values[row]} for row in range(len(rows))]
-    return Catalog(ids=list(cells), titles=titles, attributes=attributes, source=str(path), warnings=warnings)
 
 
 def _cell(name: str, cell: Any) -> Any:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from engine.data.readers.base import (
     ROW_CHOICES,
@@ -27,19 +29,24 @@ from engine.data.readers.base import (
     Roles,
     Wanted,
 )
-from engine.data.readers.columns import ids_of, repeats
+from engine.data.readers.columns import NO_TEXT, as_text, coded, repeats
 from engine.data.readers.grid import Grid, names_only
 from engine.data.readers.json_items import read_json_items
 from engine.data.readers.json_rows import PARSE_ERRORS, parse, rows_of
 from engine.data.readers.lines import Lines
+from engine.data.readers.ownership import checked_ids, refuse_others
 from engine.data.readers.packed import is_packed
-from engine.data.readers.selection import needed_columns, read_rows
+from engine.data.readers.parts import joined, parts_of
+from engine.data.readers.selection import ignored, needed_columns, read_rows
 from engine.data.readers.text import suffix_of
 from engine.data.readers.times import times_of
+from engine.data.scratch import Spool
 from engine.errors import DataError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".jl")
 _CHUNK = 1 << 16
+SAMPLE = 1000
+"""Rows whose other fields are looked at, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +87,7 @@ class JsonLines(Reader):
 
     suffixes: tuple[str, ...] = SUFFIXES
     choices = ROW_CHOICES
+    parted = True
     profile: ClassVar[Profile]
 
     def __init__(self) -> None:
@@ -100,6 +108,8 @@ class JsonLines(Reader):
         return all(has)
 
     def head(self, path: Path, wanted: Wanted, count: int) -> Head:
+        parts = parts_of(path) if path.is_dir() else []
+        path = parts[0] if parts else path
         head = begin(path, count)
         items = None if wanted.items is not None else self._items_file(path)
         return Head(
@@ -107,14 +117,22 @@ class JsonLines(Reader):
         )
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
-        roles = self._roles(path, wanted)
-        further = needed_columns(list(_begun(path)), wanted)
-        grid, lines = _columns(path, roles, further, drop_bad=wanted.drop_bad)
+        parts = parts_of(path) if path.is_dir() else [path]
+        roles = self._roles(parts[0], wanted)
+        further = needed_columns(list(_begun(parts[0])), wanted)
+        read = [_columns(part, roles, further, wanted) for part in parts]
+        grid = joined(path, [grid for grid, _ in read]) if path.is_dir() else read[0][0]
         raw = read_rows(grid, wanted, lambda grid: self._read(path, grid, roles, wanted))
-        return replace(raw, warnings=[*lines.warnings, *raw.warnings])
+        begun = _sample(parts[0], wanted)
+        owners, owned = (coded(as_text(begun.column(name))) for name in (roles.user, roles.item))
+        refuse_others(begun, roles, owners, owned)
+        told = [] if further else ignored(begun, wanted)
+        lines = [warning for _, lines in read for warning in lines.warnings]
+        lines += [f"{len(parts):,} parts are read as one table"] * (len(parts) > 1)
+        return replace(raw, warnings=[*lines, *raw.warnings, *told])
 
     def _read(self, path: Path, grid: Grid, roles: Roles, wanted: Wanted) -> Raw:
-        users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
+        users, items = checked_ids(grid, roles, wanted)
         times, warnings = times_of(grid, roles.time, wanted.time_format)
         warnings = [*warnings, *repeats(path, users, items, times)]
         items_file = None if wanted.items is not None else self._items_file(path)
@@ -193,15 +211,15 @@ def _begun(path: Path) -> dict[str, Any]:
     return next(rows_of(path, Lines(path)))[1]
 
 
-def begin(path: Path, count: int) -> Head:
-    """The fields and the first `count` rows of a file.
+def begin(path: Path, count: int, *, drop_bad: bool = False) -> Head:
+    """The fields and the first `count` rows of a file; `drop_bad` passes over lines that hold none.
 
     Raises:
         DataError: it cannot be read.
     """
     lines = Lines(path)
     rows: list[dict[str, Any]] = []
-    for _, row in rows_of(path, lines):
+    for _, row in rows_of(path, lines, drop_bad=drop_bad):
         rows.append(row)
         if len(rows) == count:
             break
@@ -212,42 +230,54 @@ def begin(path: Path, count: int) -> Head:
     return Head(names=names, rows=cells, total=len(rows) if len(rows) < count else None, about=about)
 
 
+def _sample(path: Path, wanted: Wanted) -> Grid:
+    """All fields of the first rows, as text."""
+    head = begin(path, SAMPLE, drop_bad=wanted.drop_bad)
+    columns = [pa.chunked_array([pa.array(cells, pa.string())]) for cells in zip(*head.rows, strict=True)]
+    by_name = dict(zip(head.names, columns, strict=True))
+    return replace(names_only(path, head.names), rows=len(head.rows), arrays=lambda name: by_name[name].chunks)
+
+
 def _cell(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _columns(path: Path, roles: Roles, further: list[str], *, drop_bad: bool) -> tuple[Grid, Lines]:
+def _columns(path: Path, roles: Roles, further: list[str], wanted: Wanted) -> tuple[Grid, Lines]:
     """The columns of ids and times as text, and further ones."""
     named = dict.fromkeys((roles.user, roles.item, roles.time, *further))
     names = [name for name in named if name is not None]
-    lines = Lines(path)
-    chunks: dict[str, list[pa.Array]] = {name: [] for name in names}
+    lines, work = Lines(path, work=wanted.work), wanted.work
+    columns = Spool(pa.schema([(name, pa.string()) for name in names]), work)
     cells: dict[str, list[str]] = {name: [] for name in names}
-    places: list[np.ndarray[Any, Any]] = []
     place: list[int] = []
 
-    def flush() -> None:
-        for name in names:
-            chunks[name].append(pa.array(cells[name], pa.string()))
-            cells[name].clear()
-        places.append(np.array(place, np.uint32))
-        place.clear()
+    def flush() -> NDArray[np.int64]:
+        arrays = [pa.array(cells[name], pa.string()) for name in names]
+        columns.append(pa.RecordBatch.from_arrays(arrays, schema=columns.schema))
+        places = np.array(place, np.int64)
+        for held in (place, *cells.values()):
+            held.clear()
+        return places
 
-    takers = [(name, cells[name].append) for name in names]
-    for number, row in rows_of(path, lines, drop_bad=drop_bad):
-        for name, take in takers:
-            value = row.get(name)
-            take(value if type(value) is str else _plain(value))
-        place.append(number)
-        if len(place) == _CHUNK:
-            flush()
-    flush()
-    numbers = np.concatenate(places)
+    def flushed() -> Iterator[NDArray[np.int64]]:
+        takers = [(name, cells[name].append) for name in names]
+        for number, row in rows_of(path, lines, drop_bad=wanted.drop_bad):
+            for name, take in takers:
+                value = row.get(name)
+                take(value if type(value) is str else _plain(value))
+            place.append(number)
+            if len(place) == _CHUNK:
+                yield flush()
+        yield flush()
+
+    numbers = work.gathered(flushed(), np.int64)
+    columns.close()
     return Grid(
         path=path,
         names=names,
         rows=len(numbers),
-        column=lambda name: pa.chunked_array(chunks[name], pa.string()),
+        arrays=lambda name: columns.column(names.index(name)),
+        work=work,
         where=lambda row: f"{path}:{numbers[row]}",
         head=f"{path}:1",
         malformed=lines.bad,
@@ -260,5 +290,5 @@ def _plain(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool | list | dict | tuple | set | bytes):
-        return f"\x1a{json.dumps(value, default=str)[:40]}"
+        return f"{NO_TEXT}{json.dumps(value, default=str)[:40]}"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from engine.data.readers.packed import is_packed, open_unpacked
+from engine.data.scratch import TEMPORARY, Workspace
 from engine.errors import DataError
 
 LONGEST = 1 << 26
 """A file without line breaks is not read into memory."""
+TOLD = 2_000
+"""Lines between two reports."""
 _BOM = b"\xef\xbb\xbf"
 _WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -28,6 +31,8 @@ class Lines:
     path: Path
     longest: int = LONGEST
     """Bytes of a line, at most."""
+    work: Workspace = TEMPORARY
+    """Whom to tell how far the reading is."""
     mended: int = 0
     """Lines so far that were not UTF-8."""
     read: int = 0
@@ -49,6 +54,8 @@ class Lines:
                 while line := file.readline(self.longest):
                     number += 1
                     self.read += len(line)
+                    if number % TOLD == 0:
+                        self.work.tell(f"reading {self.path.name}: {number:,} lines, {self.read >> 20:,} MiB")
                     if number == 1:
                         line = self._begun(line)
                     if not line.isspace():

@@ -6,6 +6,7 @@ The two old forms have no header, and their movies are in Latin-1.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +15,14 @@ import pyarrow as pa
 from engine.data.readers.base import ROW_CHOICES, Catalog, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.catalog import item_file
 from engine.data.readers.columns import as_text, ids_of, pc, repeats
-from engine.data.readers.grid import Grid, grid_of, head_of, names_only, read_delimited
+from engine.data.readers.delimited import grid_of, head_of, read_delimited
+from engine.data.readers.grid import Grid, names_only
 from engine.data.readers.lines import mended, mended_warning
 from engine.data.readers.packed import is_packed
 from engine.data.readers.selection import read_rows
-from engine.data.readers.text import HEAD_BYTES, first_line, read_bytes
-from engine.data.readers.times import times_of
+from engine.data.readers.text import HEAD_BYTES, Blocks, Mapped, first_line, read_bytes
+from engine.data.readers.times import flagged, times_of
+from engine.data.scratch import TEMPORARY, Workspace
 from engine.errors import DataError
 
 NAMES = ["userId", "movieId", "rating", "timestamp"]
@@ -130,9 +133,9 @@ class MovieLens(Reader):
         form = _needed(path)
         drop = wanted.drop_bad
         grid, told = (
-            _grid(path, form.delimiter, NAMES, drop_bad=drop)
+            _grid(path, form.delimiter, NAMES, drop_bad=drop, work=wanted.work)
             if form.columns
-            else (read_delimited(path, ",", quoting=True, drop_bad=drop), list[str]())
+            else (read_delimited(path, ",", quoting=True, drop_bad=drop, work=wanted.work), list[str]())
         )
         raw = read_rows(grid, wanted, lambda grid: self._read(path, grid, wanted, form))
         return replace(raw, warnings=[*told, *raw.warnings])
@@ -142,9 +145,10 @@ class MovieLens(Reader):
             grid.need(name, (), "--format")
         users, items = ids_of(grid, "userId", "user"), ids_of(grid, "movieId", "item")
         times, time_warnings = times_of(grid, "timestamp", wanted.time_format)
-        if times is not None and (times < FIRST).any():
+        early = flagged(times, lambda part: part < FIRST) if times is not None else None
+        if early is not None:
             raise grid.bad_rows(
-                times < FIRST, lambda row: f"the time (timestamp) {grid.column('timestamp')[row]} is before MovieLens"
+                early, lambda row: f"the time (timestamp) {grid.cell('timestamp', row)[0]} is before MovieLens"
             )
         items_file = None if wanted.items is not None else _items_file(path, form)
         return Raw(
@@ -207,7 +211,9 @@ def _read_movies(path: Path) -> Catalog:
     genres = _flagged(grid) if form.movies == "u.item" else as_text(grid.column("genres"))
     genres = pc.if_else(pc.equal(genres, NO_GENRE), "", genres)
     columns = {"movieId": grid.column("movieId"), "title": grid.column("title"), "genres": genres}
-    catalog = item_file(replace(grid, names=list(columns), column=columns.__getitem__), "movieId", "title")
+    catalog = item_file(
+        replace(grid, names=list(columns), arrays=lambda name: columns[name].chunks), "movieId", "title"
+    )
     return replace(catalog, warnings=[*warnings, *catalog.warnings])
 
 
@@ -222,12 +228,17 @@ def _flagged(grid: Grid) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(genres, pa.string())])
 
 
-def _grid(path: Path, delimiter: str, names: list[str], *, drop_bad: bool = False) -> tuple[Grid, list[str]]:
+def _grid(
+    path: Path, delimiter: str, names: list[str], *, drop_bad: bool = False, work: Workspace = TEMPORARY
+) -> tuple[Grid, list[str]]:
     """Lines without column names as a table, and a warning about those in another encoding."""
-    data, count = mended(read_bytes(path))
+    blocks = Blocks(path, work, older=True)
+    lines: Iterable[bytes] = blocks
     if len(delimiter) > 1:
-        data, delimiter = data.replace(delimiter.encode(), _UNIT.encode()), _UNIT
-    return grid_of(path, data, names, delimiter, quoting=False, first=1, drop_bad=drop_bad), mended_warning(path, count)
+        lines = Mapped(blocks, lambda data, old=delimiter.encode(): data.replace(old, _UNIT.encode()))
+        delimiter = _UNIT
+    grid = grid_of(path, lines, names, delimiter, quoting=False, first=1, drop_bad=drop_bad, work=work)
+    return grid, mended_warning(path, blocks.mended)
 
 
 def _head(path: Path, delimiter: str, names: list[str], count: int) -> Head:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from engine.errors import DataError
 
 _GZIP, _BZIP2, _XZ, _ZIP = b"\x1f\x8b", b"BZh91AY&SY", b"\xfd7zXZ\x00", b"PK\x03\x04"
+_BESIDE = re.compile(r"\.|readme|licen[cs]e", re.IGNORECASE)
+"""Names of files that stand beside the data in an archive."""
+_TAR = slice(257, 262)
+_NO_PICKLES = "It could run code, so it is not read: save it by DataFrame.to_parquet or to_csv."
 _FOREIGN = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a spreadsheet of Excel (.xls)", "Save it as CSV."),
-    (
-        b"\x80\x04\x95",
-        "a pickle of Python",
-        "It could run code, so it is not read: save it by DataFrame.to_parquet or to_csv.",
-    ),
-    (
-        b"\x80\x05\x95",
-        "a pickle of Python",
-        "It could run code, so it is not read: save it by DataFrame.to_parquet or to_csv.",
-    ),
+    *((bytes([0x80, protocol]), "a pickle of Python", _NO_PICKLES) for protocol in (2, 3, 4, 5)),
     (b"SQLite format 3\x00", "a database of SQLite", "Export its table as CSV."),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "Save it as CSV or Parquet."),
     (b"\x93NUMPY", "an array of NumPy", "Save it as CSV or Parquet."),
@@ -31,6 +28,16 @@ _FOREIGN = (
     (b"7z\xbc\xaf\x27\x1c", "an archive of 7-Zip", "Unpack it first."),
     (b"Rar!", "a RAR archive", "Unpack it first."),
     (b"ARROW1\x00\x00", "an Arrow (Feather) file", "Save it as Parquet."),
+    (b"FEA1", "a Feather file", "Save it as Parquet."),
+    (b"ORC", "an ORC file", "Save it as Parquet."),
+    (b"Obj\x01", "an Avro file", "Save it as Parquet."),
+    (b"%PDF-", "a PDF document", "Get its table as CSV."),
+    (b"X\n\x00\x00", "data of R (.rds)", "Save it by write.csv."),
+    (b"RDX", "data of R (.RData)", "Save it by write.csv."),
+    (b"<stata_dta>", "data of Stata", "Save it as CSV."),
+    (b"MATLAB ", "data of MATLAB", "Save it as CSV."),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file", "Get the file: git lfs pull."),
+    *((page, "a web page", "Sign in where the file is, and get it again.") for page in (b"<!doctype html", b"<html")),
 )
 """First bytes of files that are not read, what they are, and what to do."""
 
@@ -75,6 +82,7 @@ def open_unpacked(path: Path) -> BinaryIO:
 
 def _only_member(archive: zipfile.ZipFile, path: Path) -> str:
     names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+    names = [name for name in names if _BESIDE.match(Path(name).name) is None] or names
     if len(names) != 1:
         some = ", ".join(names[:4])
         raise DataError(
@@ -97,17 +105,30 @@ def member_name(path: Path) -> str:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Refuse a file that holds no table as text or Parquet, and say what it is.
+    """Refuse a file that holds no table as text or Parquet, also a packed one, and say what it is.
 
     Raises:
         DataError: it is such a file, or a zip archive that is not of one file.
     """
-    start = start_of(path)
+    if start_of(path).startswith(_ZIP):
+        _refuse_archive(path)
+    start, inner = start_of(path, _TAR.stop), is_packed(path)
+    if inner:
+        try:
+            with open_unpacked(path) as file:
+                start = file.read(_TAR.stop)
+        except (OSError, EOFError, zlib.error, lzma.LZMAError):
+            return  # its reading will tell
     for magic, what, hint in _FOREIGN:
-        if start.startswith(magic):
+        if start[: len(magic)].lower() == magic.lower():
             raise DataError(f"this is {what}, not a table as text or Parquet", where=str(path), hint=hint)
-    if not start.startswith(_ZIP):
-        return
+    if start[_TAR] == b"ustar":
+        raise DataError("this is an archive (.tar)", where=str(path), hint="Unpack it: tar -xf FILE.")
+    if inner and start.startswith((_GZIP, _BZIP2, _XZ, _ZIP, b"PAR1")):
+        raise DataError("there is a packed file in a packed file", where=str(path), hint="Unpack it once.")
+
+
+def _refuse_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -115,6 +136,8 @@ def refuse_foreign(path: Path) -> None:
                 raise DataError(
                     "this is a spreadsheet of Excel (.xlsx)", where=str(path), hint="Save its sheet as CSV."
                 )
+            if "mimetype" in names and "content.xml" in names:
+                raise DataError("this is a spreadsheet (.ods)", where=str(path), hint="Save its sheet as CSV.")
             if names and all(name.endswith(".npy") for name in names):
                 raise DataError(
                     "these are arrays of NumPy (.npz)", where=str(path), hint="Save them as CSV or Parquet."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,18 @@ from engine.data.readers.columns import as_text
 from engine.data.readers.grid import Grid
 from engine.errors import DataError
 
-_PART = re.compile(r"part-\d+.*|.*-\d{5}-of-\d{5}\..*", re.IGNORECASE)
+_PART = re.compile(r"(part)[-.]\d+.*|(.*)-\d{5}-of-\d{5}\..*", re.IGNORECASE)
 
 
 def are_parts(files: Sequence[Path]) -> bool:
-    """Whether several files are called like the parts of one table."""
-    return len(files) > 1 and all(_PART.fullmatch(file.name) for file in files)
+    """Whether several files are called like the parts of one table, and not of two, such as `train` and `test`."""
+    found = [_PART.fullmatch(file.name) for file in files]
+    return len(files) > 1 and len({match and match.groups() for match in found}) == 1 and found[0] is not None
+
+
+def is_part(file: Path) -> bool:
+    """Whether a file is called like a part of a table."""
+    return _PART.fullmatch(file.name) is not None
 
 
 def parts_of(folder: Path) -> list[Path]:
@@ -38,11 +44,11 @@ def joined(folder: Path, grids: Sequence[Grid]) -> Grid:
             raise DataError(f"{grid.listing}; those of the first part are {', '.join(first.names)}", where=grid.head)
     ends = np.cumsum([grid.rows for grid in grids])
 
-    def column(name: str) -> pa.ChunkedArray:
-        found = [grid.column(name) for grid in grids]
-        if len({one.type for one in found}) > 1:
-            found = [as_text(one) for one in found]
-        return pa.chunked_array([chunk for one in found for chunk in one.chunks], found[0].type)
+    def arrays(name: str) -> Iterator[pa.Array]:
+        alike = len({grid.begin(name, 1).type for grid in grids}) == 1
+        for grid in grids:
+            for array in grid.arrays(name):
+                yield from [array] if alike else as_text(pa.chunked_array([array])).chunks
 
     def where(row: int) -> str:
         place = int(np.searchsorted(ends, row, side="right"))
@@ -53,7 +59,8 @@ def joined(folder: Path, grids: Sequence[Grid]) -> Grid:
         path=folder,
         names=first.names,
         rows=int(ends[-1]),
-        column=column,
+        arrays=arrays,
+        work=first.work,
         where=where,
         head=first.head,
         malformed=sum(grid.malformed for grid in grids),

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from engine.data.readers.base import ROW_CHOICES, Head, Raw, Reader, Roles, Wanted
 from engine.data.readers.columns import ids_of, repeats
-from engine.data.readers.grid import Grid, grid_of
+from engine.data.readers.delimited import grid_of
+from engine.data.readers.grid import Grid
 from engine.data.readers.packed import is_packed
 from engine.data.readers.selection import read_rows
-from engine.data.readers.text import HEAD_BYTES, first_line, read_text, suffix_of
+from engine.data.readers.text import HEAD_BYTES, Blocks, Mapped, first_line, read_text, suffix_of
 from engine.data.readers.times import times_of
 from engine.errors import DataError
 
@@ -27,7 +28,7 @@ _RATING = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 class Ratings(Reader):
-    """Reads bare lines of ratings; each is an interaction, whatever its rating."""
+    """Reads bare lines of ratings; each is an interaction, whatever its rating, and a third cell may be the time."""
 
     name = "ratings"
     suffixes: tuple[str, ...] = ()
@@ -35,7 +36,7 @@ class Ratings(Reader):
 
     def recognizes(self, path: Path, wanted: Wanted) -> bool:
         """Whether a table without names begins with a user, an item, a rating from 0 to 10, and a Unix time."""
-        if suffix_of(path) not in (".csv", ".tsv", ".dat", ".data") or wanted.delimiter is not None:
+        if suffix_of(path) in (".txt", ".inter", ".parquet") or wanted.delimiter is not None:
             return False
         cells = _tabs(first_line(path).encode()).decode().split("\t")
         return len(cells) == 4 and _STARS.fullmatch(cells[2]) is not None and _TIME.fullmatch(cells[3]) is not None
@@ -49,8 +50,8 @@ class Ratings(Reader):
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
         names = _names(path)
-        data = _tabs(read_text(path))
-        grid: Grid = grid_of(path, data, names, "\t", quoting=False, first=1, drop_bad=wanted.drop_bad)
+        lines = Mapped(Blocks(path, wanted.work), _tabs)
+        grid = grid_of(path, lines, names, "\t", quoting=False, first=1, drop_bad=wanted.drop_bad, work=wanted.work)
 
         def take(grid: Grid) -> Raw:
             users, items = ids_of(grid, "user", "user"), ids_of(grid, "item", "item")
@@ -82,6 +83,8 @@ def _names(path: Path) -> list[str]:
             hint="A line of column names makes it a table: --format csv or tsv.",
         )
     names: list[str] = list(NAMES[: len(cells)])
+    if len(cells) == 3 and _TIME.fullmatch(cells[2]):
+        names[2] = "timestamp"
     if _ASIN.fullmatch(cells[0]) and _REVIEWER.fullmatch(cells[1]):  # Amazon's ratings of 2018 begin with the item
         names[:2] = "item", "user"
     return names

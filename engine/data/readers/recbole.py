@@ -7,12 +7,14 @@ from pathlib import Path
 
 from engine.data.readers.base import ROW_CHOICES, USUAL_ITEM, USUAL_TITLE, Catalog, Head, Raw, Reader, Wanted
 from engine.data.readers.catalog import item_file
-from engine.data.readers.columns import ids_of, repeats
-from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
-from engine.data.readers.ownership import refuse_headers, refuse_histories
+from engine.data.readers.columns import repeats
+from engine.data.readers.delimited import head_of, read_delimited
+from engine.data.readers.grid import Grid, names_only
+from engine.data.readers.ownership import checked_ids
 from engine.data.readers.selection import read_rows
 from engine.data.readers.text import first_line, stem_of, suffix_of
 from engine.data.readers.times import times_of
+from engine.data.scratch import TEMPORARY, Workspace
 from engine.errors import DataError
 
 TYPES = ("token", "token_seq", "float", "float_seq")
@@ -37,17 +39,13 @@ class RecBole(Reader):
         return replace(head, names=names, roles=replace(roles, title=None), items=items)
 
     def read(self, path: Path, wanted: Wanted) -> Raw:
-        grid = untyped_columns(path, wanted.delimiter or "\t", drop_bad=wanted.drop_bad)
+        grid = untyped_columns(path, wanted.delimiter or "\t", drop_bad=wanted.drop_bad, work=wanted.work)
         wanted = _untyped(wanted)
         return read_rows(grid, wanted, lambda grid: self._read(path, grid, wanted))
 
     def _read(self, path: Path, grid: Grid, wanted: Wanted) -> Raw:
         roles = grid.roles(wanted)
-        users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
-        refuse_headers(grid, roles, users, items)
-        for name in grid.names:
-            if name not in (roles.user, roles.item, roles.time):
-                refuse_histories(grid, name, items)
+        users, items = checked_ids(grid, roles, wanted)
         times, warnings = times_of(grid, roles.time, wanted.time_format)
         items_file = None if wanted.items is not None else _items_file(path)
         return Raw(
@@ -67,11 +65,11 @@ class RecBole(Reader):
         return replace(head, names=_typed(names_only(path, head.names)).names)
 
     def read_items(self, path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
-        grid = untyped_columns(path)
+        grid = untyped_columns(path, drop_bad=wanted.drop_bad, work=wanted.work)
         named = _plain(wanted.item)
         item = grid.need(named if named in grid.names else None, USUAL_ITEM, "--item-column")
         title = grid.pick(_plain(wanted.title), USUAL_TITLE, "--title-column")
-        return item_file(grid, item, title)
+        return item_file(grid, item, title, drop_bad=wanted.drop_bad)
 
 
 def is_atomic(path: Path, delimiter: str = "\t") -> bool:
@@ -80,13 +78,13 @@ def is_atomic(path: Path, delimiter: str = "\t") -> bool:
     return all(name and kind in TYPES for name, _, kind in cells)
 
 
-def untyped_columns(path: Path, delimiter: str = "\t", *, drop_bad: bool = False) -> Grid:
+def untyped_columns(path: Path, delimiter: str = "\t", *, drop_bad: bool = False, work: Workspace = TEMPORARY) -> Grid:
     """The columns of an atomic file by name alone; `drop_bad` as for `read_delimited`.
 
     Raises:
         DataError: it cannot be read, or a header cell is not `name:type`.
     """
-    return _typed(read_delimited(path, delimiter, quoting=False, drop_bad=drop_bad))
+    return _typed(read_delimited(path, delimiter, quoting=False, drop_bad=drop_bad, work=work))
 
 
 def _untyped(wanted: Wanted) -> Wanted:
@@ -120,4 +118,4 @@ def _typed(grid: Grid) -> Grid:
                 f"the header cell {cell!r} is not name:type", where=grid.head, hint=f"Types: {', '.join(TYPES)}."
             )
     names = [cell.rpartition(":")[0] for cell in grid.names]
-    return replace(grid, names=names, column=lambda name: grid.column(grid.names[names.index(name)]))
+    return replace(grid, names=names, arrays=lambda name: grid.arrays(grid.names[names.index(name)]))

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.readers.base import Raw, Wanted
-from engine.data.readers.columns import as_text, coded
-from engine.data.readers.grid import BadRows, Grid
+from engine.data.readers.columns import NO_TEXT, as_text, coded
+from engine.data.readers.grid import BadRows, Grid, plain_name
 from engine.errors import DataError
 
-USUAL_RATING = ("rating", "overall", "stars", "score", "ratings", "review_score", "user_rating")
+USUAL_RATING = (
+    "rating", "overall", "stars", "score", "ratings", "review_score", "user_rating", "star_rating", "book_rating",
+)  # fmt: skip
 USUAL_EVENT = ("event", "event_type", "action", "action_type", "behavior", "behavior_type", "interaction_type")
 """Columns that tell a view from a purchase."""
 BAD = "bad rows"
 LOW = "rows below the minimum rating"
 OTHERS = "rows without the values asked for"
 """Reasons of rows that were left out."""
+_TRUTH = {"true": "1", "false": "0"}
 SHOWN = 4
 """Values of an event column that a warning names."""
 
@@ -51,7 +55,7 @@ def read_rows(grid: Grid, wanted: Wanted, take: Callable[[Grid], Raw]) -> Raw:
     if count:
         dropped[BAD] = count
         warnings.append(f"{count:,} bad rows are left out, the first for {first}")
-    return replace(raw, dropped=dropped, warnings=[*warnings, *_ignored(grid, wanted)])
+    return replace(raw, dropped=dropped, warnings=[*warnings, *ignored(grid, wanted)])
 
 
 def _kept(grid: Grid, mask: NDArray[np.bool_]) -> Grid:
@@ -68,8 +72,8 @@ def needed_columns(names: list[str], wanted: Wanted) -> list[str]:
 
 
 def _usual(names: list[str], usual: tuple[str, ...]) -> str | None:
-    low = {name.lower(): name for name in reversed(names)}
-    return next((low[name] for name in usual if name in low), None)
+    low = {plain_name(name): name for name in reversed(names)}
+    return next((low[plain_name(name)] for name in usual if plain_name(name) in low), None)
 
 
 def _selected(grid: Grid, wanted: Wanted) -> tuple[Grid, dict[str, int], NDArray[np.bool_]]:
@@ -79,14 +83,13 @@ def _selected(grid: Grid, wanted: Wanted) -> tuple[Grid, dict[str, int], NDArray
     for column, value in wanted.only:
         asked.setdefault(grid.need(column, (), "--only"), []).append(value)
     for column, values in asked.items():
-        cells = coded(as_text(grid.column(column)))
-        keep = np.array([any(_same(cell, value) for value in values) for cell in cells.values], bool)[cells.codes]
+        keep = by_value(grid, column, lambda cell, values=values: any(_same(cell, value) for value in values), bool)
         if not keep.any():
-            some = ", ".join(repr(cell) for cell in cells.values[:SHOWN])
+            some = [cell.removeprefix(NO_TEXT) for cell in _some(grid, column)]
             raise DataError(
                 f"no row has {' or '.join(map(repr, values))} in the column {column!r}",
                 where=grid.head,
-                hint=f"Correct --only; the column has {some}{' and others' * (len(cells.values) > SHOWN)}.",
+                hint=f"Correct --only; the column has {', '.join(map(repr, some[:SHOWN]))}{' and others' * (len(some) > SHOWN)}.",
             )
         grid = _counted(grid, keep, OTHERS, dropped)
     if wanted.min_rating is None:
@@ -96,8 +99,7 @@ def _selected(grid: Grid, wanted: Wanted) -> tuple[Grid, dict[str, int], NDArray
         raise DataError(
             f"there is no column of ratings; {grid.listing}", where=grid.head, hint="Leave --min-rating out."
         )
-    cells = coded(as_text(grid.column(name)))
-    numbers = np.array([_number(cell) for cell in cells.values])[cells.codes]
+    numbers = by_value(grid, name, _number, np.float64)
     bad = ~np.isfinite(numbers)
     if bad.any() and not wanted.drop_bad:
         raise _rated(grid, bad)
@@ -109,10 +111,42 @@ def _selected(grid: Grid, wanted: Wanted) -> tuple[Grid, dict[str, int], NDArray
     return _counted(grid, keep, LOW, dropped), dropped, bad[keep]
 
 
+def by_value(grid: Grid, name: str, value: Callable[[str], Any], dtype: Any) -> NDArray[Any]:
+    """(N,) what a function makes of the texts of a column; it is called once for each different one of a part."""
+
+    def parts() -> Iterator[NDArray[Any]]:
+        for part in grid.parts(name):
+            cells = coded(as_text(part))
+            yield np.array([value(cell) for cell in cells.values], dtype)[cells.codes]
+
+    return grid.work.gathered(parts(), dtype)
+
+
+def _some(grid: Grid, name: str) -> list[str]:
+    """The first different texts of a column, one more of them than are shown."""
+    found: dict[str, None] = {}
+    for part in grid.parts(name):
+        found |= dict.fromkeys(coded(as_text(part)).values)
+        if len(found) > SHOWN:
+            break
+    return list(found)[: SHOWN + 1]
+
+
+def _range(grid: Grid, name: str) -> tuple[float, float] | None:
+    """The lowest and the highest number of a column; none where a cell is no finite number."""
+    low, high = np.inf, -np.inf
+    for part in grid.parts(name):
+        numbers = [_number(cell) for cell in coded(as_text(part)).values]
+        if not np.isfinite(numbers).all():
+            return None
+        low, high = min(low, *numbers), max(high, *numbers)
+    return low, high
+
+
 def _rated(grid: Grid, bad: NDArray[np.bool_]) -> BadRows:
     name = _usual(grid.names, USUAL_RATING) or ""
     return grid.bad_rows(
-        bad, lambda row: f"the rating ({name}) {as_text(grid.column(name))[row].as_py()!r} is no number"
+        bad, lambda row: f"the rating ({name}) {as_text(grid.cell(name, row))[0].as_py()!r} is no number"
     )
 
 
@@ -124,6 +158,7 @@ def _counted(grid: Grid, keep: NDArray[np.bool_], reason: str, dropped: dict[str
 
 
 def _same(cell: str, value: str) -> bool:
+    cell, value = (_TRUTH.get(text.removeprefix(NO_TEXT).lower(), text) for text in (cell, value))
     return cell == value or (np.isfinite(_number(cell)) and _number(cell) == _number(value))
 
 
@@ -134,20 +169,20 @@ def _number(text: str) -> float:
         return np.nan
 
 
-def _ignored(grid: Grid, wanted: Wanted) -> list[str]:
+def ignored(grid: Grid, wanted: Wanted) -> list[str]:
     """Warnings about a column that tells rows apart and that nothing chooses by: of ratings, or of kinds of events."""
     warnings: list[str] = []
     chosen = {column for column, _ in wanted.only}
     rating, event = _usual(grid.names, USUAL_RATING), _usual(grid.names, USUAL_EVENT)
     if rating is not None and wanted.min_rating is None and rating not in chosen:
-        numbers = [_number(cell) for cell in coded(as_text(grid.column(rating))).values]
-        if len(numbers) > 1 and np.isfinite(numbers).all():
-            low, high = min(numbers), max(numbers)
+        ends = _range(grid, rating)
+        if ends is not None and len(_some(grid, rating)) > 1:
+            low, high = ends
             warnings.append(
                 f"{rating} ({low:g} to {high:g}) is not read: every row is an interaction; --min-rating N takes those of N and more"
             )
     if event is not None and event not in chosen:
-        values = coded(as_text(grid.column(event))).values
+        values = _some(grid, event)
         if len(values) > 1:
             some = ", ".join(values[:SHOWN]) + ", ..." * (len(values) > SHOWN)
             warnings.append(

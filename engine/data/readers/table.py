@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import re
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,17 +25,18 @@ from engine.data.readers.base import (
     Wanted,
 )
 from engine.data.readers.catalog import ITEM_FIELDS, catalog_of, item_file
-from engine.data.readers.columns import as_text, ids_of, repeats
-from engine.data.readers.grid import Grid, head_of, names_only, read_delimited
-from engine.data.readers.ownership import refuse_headers, refuse_histories, variation, why_not_of_items
+from engine.data.readers.columns import as_text, repeats
+from engine.data.readers.delimited import head_of, read_delimited
+from engine.data.readers.grid import Grid, names_only, plain_name
+from engine.data.readers.ownership import checked_ids, why_not_of_items
 from engine.data.readers.parts import joined, parts_of
 from engine.data.readers.selection import read_rows
 from engine.data.readers.text import first_line, suffix_of
-from engine.data.readers.times import looks_like_times, times_of
+from engine.data.readers.times import times_of
+from engine.data.scratch import PART
 from engine.errors import DataError
 
 _MAGIC = b"PAR1"
-_TIME_NAME = re.compile(r"time|date|(^|_)(ts|dt|at|when)(_|$)", re.IGNORECASE)
 
 
 class Table(Reader):
@@ -90,13 +91,7 @@ class Table(Reader):
 
     def _read(self, path: Path, grid: Grid, wanted: Wanted) -> Raw:
         roles = grid.roles(wanted)
-        users, items = ids_of(grid, roles.user, "user"), ids_of(grid, roles.item, "item")
-        refuse_headers(grid, roles, users, items)
-        for name in dict.fromkeys(grid.names):
-            if name not in (roles.user, roles.item, roles.time):
-                refuse_histories(grid, name, items)
-        if roles.time is None:
-            _refuse_unseen_times(grid, roles, items)
+        users, items = checked_ids(grid, roles, wanted)
         times, warnings = times_of(grid, roles.time, wanted.time_format)
         catalog, told = _described(grid, roles, wanted, users, items)
         warnings = [*warnings, *told, *repeats(path, users, items, times)]
@@ -109,9 +104,9 @@ class Table(Reader):
         return self.begin(path, count)
 
     def read_items(self, path: Path, wanted: Wanted, *, only: set[str] | None = None) -> Catalog:
-        grid = self.grid(path)
+        grid = self.grid(path, Wanted(drop_bad=wanted.drop_bad, work=wanted.work))
         item = grid.need(wanted.item if wanted.item in grid.names else None, USUAL_ITEM, "--item-column")
-        return item_file(grid, item, grid.pick(wanted.title, USUAL_TITLE, "--title-column"))
+        return item_file(grid, item, grid.pick(wanted.title, USUAL_TITLE, "--title-column"), drop_bad=wanted.drop_bad)
 
 
 def _described(
@@ -129,24 +124,7 @@ def _described(
         warnings[0] += f"; --title-column {roles.title} takes it all the same"
         return None, warnings
     chosen = set(texts) - set(reasons)
-    return catalog_of(grid, roles.item, roles.title, lambda name: name in chosen), warnings
-
-
-def _refuse_unseen_times(grid: Grid, roles: Roles, items: Coded) -> None:
-    """Refuse a table whose times have an unusual name; a date that is the same in all rows of an item is the item's.
-
-    Raises:
-        DataError: a column looks like times.
-    """
-    for name in dict.fromkeys(grid.names):
-        if name in (roles.user, roles.item) or _TIME_NAME.search(name) is None:
-            continue
-        if looks_like_times(grid.column(name)) and variation(grid, name, items):
-            raise DataError(
-                f"no column has a usual name for the times, but {name!r} looks like them",
-                where=grid.head,
-                hint=f"Name the column of the times: --time-column {name}.",
-            )
+    return catalog_of(grid, items, own, roles.title, lambda name: name in chosen), warnings
 
 
 class Delimited(Table):
@@ -160,7 +138,9 @@ class Delimited(Table):
         return [cell.strip() for cell in cells]
 
     def grid(self, path: Path, wanted: Wanted = Wanted()) -> Grid:
-        return read_delimited(path, wanted.delimiter or self.delimiter, quoting=True, drop_bad=wanted.drop_bad)
+        return read_delimited(
+            path, wanted.delimiter or self.delimiter, quoting=True, drop_bad=wanted.drop_bad, work=wanted.work
+        )
 
     def begin(self, path: Path, count: int, delimiter: str | None = None) -> Head:
         return head_of(path, delimiter or self.delimiter, quoting=True, count=count)
@@ -211,9 +191,10 @@ class Parquet(Table):
         file = _opened(path)
         names, rows = file.schema_arrow.names, file.metadata.num_rows
 
-        def column(name: str) -> pa.ChunkedArray:
+        def arrays(name: str) -> Iterator[pa.Array]:
             try:
-                return file.read(columns=[name]).column(name)
+                for batch in file.iter_batches(batch_size=PART, columns=[name], use_threads=False):
+                    yield batch.column(name)
             except (OSError, pa.ArrowException) as error:
                 raise DataError(f"the column {name!r} is not readable: {error}", where=str(path)) from None
 
@@ -221,7 +202,8 @@ class Parquet(Table):
             path=path,
             names=names,
             rows=rows,
-            column=column,
+            arrays=arrays,
+            work=wanted.work,
             where=lambda row: f"{path}, row {row + 1}",
             head=str(path),
         )
@@ -250,7 +232,7 @@ def _opened(path: Path) -> Any:
 def _has(names: list[str], named: str | None, usual: tuple[str, ...]) -> bool:
     if named is not None:
         return named in names
-    return not {name.lower() for name in names}.isdisjoint(name.lower() for name in usual)
+    return not set(map(plain_name, names)).isdisjoint(map(plain_name, usual))
 
 
 TABLES: dict[str, Table] = {table.name: table for table in (Csv(), Tsv(), Parquet())}

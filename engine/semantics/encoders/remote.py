@@ -6,6 +6,7 @@ Legend: N texts, S size of a vector.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,8 +29,8 @@ from engine.semantics.llm.attempts import AttemptResult, PromptRequest, RequestS
 from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.client import Client
 from engine.semantics.llm.endpoints import Endpoint, find_endpoint, find_key
-from engine.semantics.llm.refusals import OF_THE_PROMPT, error_of
-from engine.semantics.llm.token_counts import count
+from engine.semantics.llm.refusals import OF_THE_PROMPT, error_of, told_in
+from engine.semantics.llm.token_counts import count, tokens_read
 
 if TYPE_CHECKING:
     import httpx2 as http
@@ -246,32 +247,46 @@ class _Client(Client):
 
     def _read(self, tree: Any, result: AttemptResult) -> None:
         """Fill a result with vectors, in the order of their `index`, if any has one; raises ValueError if they are invalid."""
-        used = tree.get("usage")
-        tokens = count(used.get("prompt_tokens", used.get("total_tokens"))) if isinstance(used, dict) else None
-        if tokens:
+        if tokens := tokens_read(tree):
             result.usage = Usage(tokens, 0, 0)
         if said := error_of(tree):
             refuse(result, *said)
             return
-        data = tree["data"]
+        data = tree.get("data") if isinstance(tree, dict) else None
+        if not isinstance(data, list) or not data or not all(isinstance(one, dict) for one in data):
+            raise ValueError(f"the answer holds no vectors: {told_in(tree)}".rstrip(": "))
         if any(one.get("index") is not None for one in data):
-            data = sorted(data, key=lambda one: one["index"])
-        else:
-            data = [one | {"index": place} for place, one in enumerate(data)]
-        if [one["index"] for one in data] != list(range(len(data))):
-            raise ValueError("an index is missing or repeated")
-        vectors = np.stack([_numbers(one["embedding"]) for one in data])
-        if not np.isfinite(vectors).all() or not vectors.shape[1]:
+            places = [count(one.get("index")) for one in data]
+            if sorted(-1 if place is None else place for place in places) != list(range(len(data))):
+                raise ValueError(f"an index of a vector is missing or repeated: {places}")
+            data = [data[places.index(place)] for place in range(len(data))]
+        vectors = [_numbers(one.get("embedding")) for one in data]
+        if len(sizes := sorted({len(vector) for vector in vectors})) > 1:
+            raise ValueError(f"vectors of {' and of '.join(map(str, sizes[:3]))} numbers in one answer")
+        if not all(np.isfinite(vector).all() for vector in vectors):
             raise ValueError("a vector contains a value that is not a number")
-        result.vectors = vectors
+        result.vectors = np.stack(vectors)
 
-    def _validate(self, state: RequestState, result: AttemptResult) -> Validation:
+    def _validate(self, state: RequestState, result: AttemptResult, prompt: PromptRequest | None) -> Validation:
         assert result.vectors is not None
         return Validation("", None if len(result.vectors) == self._spans[state.key][1] else "wrong count")
 
 
 def _numbers(embedding: Any) -> NDArray[np.float32]:
-    """A vector from base64, as requested, or from a list, which some servers send instead."""
-    if isinstance(embedding, str):
-        return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4").astype(np.float32)
-    return np.asarray(embedding, np.float32)
+    """A vector from base64, as requested, or from a list, which some servers send instead, or from a list of that list.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        if isinstance(embedding, str):
+            embedding = np.frombuffer(base64.b64decode(embedding, validate=True), "<f4").tolist()
+        if isinstance(embedding, list) and len(embedding) == 1 and isinstance(embedding[0], list):
+            embedding = embedding[0]
+        with np.errstate(over="ignore"):  # infinite, which is told with other values that are none
+            vector = np.asarray(embedding, np.float32)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"a vector cannot be read: {error}") from None
+    if vector.ndim != 1 or not len(vector):
+        raise ValueError(f"a vector is no list of numbers: {json.dumps(embedding)[:80]}")
+    return vector

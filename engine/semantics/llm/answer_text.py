@@ -6,32 +6,49 @@ Servers differ in how they mark thinking (`<think>`, `[THINK]`, `◁think▷`, c
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Literal
 
 MOST_LETTERS = 200_000
 """An answer above this length is judged by its beginning; none that was asked for comes near it."""
+MOST_NESTED = 5
+"""Depth of parts inside parts of a message's content."""
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _ESCAPES = re.compile(r"\x1b\][^\x07\x1b]{0,500}(?:\x07|\x1b\\)|(?:\x1b\[|\x9b)[0-?]{0,100}[ -/]{0,20}[@-~]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff]")
-_TAG = r"(?:[\w.-]{1,20}:)?(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad)"
+_WORD = r"(?:think|thought|reason|reflection|scratchpad|monologue|rationale|deliberation)"
+_TAG = rf"(?:[\w.:-]{{0,30}}?{_WORD}[\w-]{{0,20}}|analysis)"
+_THINK = r"(?:think(?:ing)?|thoughts?|reasoning)"
 _OPENED = re.compile(
-    rf"<\s?{_TAG}\s?>|\[THINK(?:ING)?\]|◁think▷|<\|begin_of_thought\|>|<\|think\|>|<\|channel\|?>\s*(?:analysis|commentary|thought)",
+    rf"(?:<|&lt;)\s?{_TAG}(?:\s[^<>]{{0,200}})?(?:>|&gt;)|<details\b[^<>]{{0,200}}\breasoning\b[^<>]{{0,200}}>"
+    rf"|\[THINK(?:ING)?\]|◁think▷|<\|(?:(?:begin|start)_(?:of_)?)?{_THINK}(?:_(?:begin|start))?\|>|<\|inner_prefix\|>"
+    r"|<\|channel\|?>\s*(?:analysis|commentary|thought)",
     re.IGNORECASE,
 )
 _CLOSED = re.compile(
-    rf"<\s?/\s?{_TAG}\s?>|\[/THINK(?:ING)?\]|◁/think▷|<\|end_of_thought\|>|<\|/think\|>|<channel\|>"
-    r"|<\|channel\|>\s*final[^<]{0,60}<\|message\|>",
+    rf"(?:<|&lt;)\s?/\s?{_TAG}\s?(?:>|&gt;)|</details>|\[/THINK(?:ING)?\]|◁/think▷|<\|(?:/|end_(?:of_)?){_THINK}\|>|<\|{_THINK}_end\|>"
+    r"|<\|inner_suffix\|>|<channel\|>|<\|channel\|>\s*final[^<]{0,60}<\|message\|>",
     re.IGNORECASE,
 )
+_SAID = re.compile(
+    r"\A\W{0,9}(?:here is my thought process|thinking|thoughts?|thought process|reasoning|chain of thought)\W{0,4}:"
+    r".*\n\W{0,9}(?:here is my response|(?:final )?(?:answer|response|summary))\W{0,4}:[\s*_]{0,6}",
+    re.IGNORECASE | re.DOTALL,
+)
+_WRAPPED = re.compile(
+    r"<(answer|response|final|final_answer|output|result|summary)>(.*?)(?:</\1>|\Z)", re.IGNORECASE | re.DOTALL
+)
 _ROLE = re.compile(
-    r"<\|start_header_id\|>\s*\w*\s*<\|end_header_id\|>|(?:<\|im_start\|>|<\|start\|>|<start_of_turn>)\s*(?:assistant|model)?"
+    r"<\|start_header_id\|>\s*\w*\s*<\|end_header_id\|>|<\|start_of_role\|>\s*\w*\s*<\|end_of_role\|>|(?:<\|im_start\|>|<\|start\|>|<start_of_turn>)\s*(?:assistant|model)?"
 )
 _END = re.compile(
-    r"<\|(?:im_end|eot_id|eom_id|end_of_text|endoftext|end|return|eot|end_of_turn)\|>|</s>|<end_of_turn>|<eos>|<turn\|>"
+    r"<\|(?:im_end|eot_id|eom_id|end_of_text|endoftext|end|return|eot|end_of_turn|user)\|>|</s>|<end_of_turn>|<eos>|<turn\|>"
     r"|<｜end▁of▁sentence｜>|\[EOS\]"
 )
-_TOKEN = re.compile(r"<\|[\w/-]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</?s>|<(?:bos|eos|pad|unk)>|\[/?INST\]")
+_TOKEN = re.compile(
+    r"<\|[\w/-]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</?s>|<(?:bos|eos|pad|unk|SPECIAL_\d{1,4}|0x[0-9A-F]{2})>|\[/?INST\]"
+)
 
 Ending = Literal["good", "truncated", "refused", "failed"]
 _ENDINGS: tuple[tuple[Ending, re.Pattern[str]], ...] = (
@@ -51,26 +68,24 @@ def clean(text: str) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", _SURROGATES.sub("\ufffd", text)))
 
 
-def join_parts(content: Any) -> str | None:
-    """The text of a message's content: a string, or a list of parts, of which those of thinking are left out.
+def join_parts(content: Any, depth: int = 0) -> str | None:
+    """The text of a message's content: a string, or parts, of which those of thinking and those that are no text are left out.
 
-    Raises:
-        ValueError: it is of another type.
+    An object that is no part is the JSON that was asked for, parsed already.
     """
-    if content is None or isinstance(content, str):
+    if isinstance(content, str):
         return content
-    parts: list[Any] = content if isinstance(content, list) else [content]
-    texts: list[str] = []
-    for part in parts:
-        if isinstance(part, str):
-            texts.append(part)
-        elif not isinstance(part, dict):
-            raise ValueError("the answer is not text")
-        elif not any(word in str(part.get("type", "text")).lower() for word in ("think", "reason", "redacted")):
-            text = part.get("text", part.get("content"))
-            text = text.get("value") if isinstance(text, dict) else text  # as in OpenAI's threads
-            texts += [text] if isinstance(text, str) else []
-    return "".join(texts)
+    if isinstance(content, list):
+        texts = [join_parts(part, depth + 1) for part in content] if depth < MOST_NESTED else []
+        return "".join(text for text in texts if text)
+    if not isinstance(content, dict):
+        return None
+    if any(word in str(content.get("type", "text")).lower() for word in ("think", "reason", "redacted")):
+        return None
+    inner = next((content[name] for name in ("text", "content", "value") if content.get(name) is not None), None)
+    if inner is not None and depth < MOST_NESTED:
+        return join_parts(inner, depth + 1)
+    return None if depth or "type" in content else json.dumps(content, ensure_ascii=False)
 
 
 def cut_thinking(text: str) -> tuple[str, bool]:
@@ -82,8 +97,10 @@ def cut_thinking(text: str) -> tuple[str, bool]:
     closed = (
         text.lower().rfind("assistantfinal") + 14 if words.startswith("analysis") and "assistantfinal" in words else 0
     )
+    if said := _SAID.match(text):
+        closed = said.end()
     for found in _CLOSED.finditer(text):
-        closed = found.end()
+        closed = max(closed, found.end())
     text = text[closed:]
     opened = _OPENED.search(text)
     if opened is not None:
@@ -92,7 +109,9 @@ def cut_thinking(text: str) -> tuple[str, bool]:
     ended = _END.search(text)
     if ended is not None and text[: ended.start()].strip():
         text = text[: ended.start()]  # what follows is a turn of someone else
-    return _TOKEN.sub("", text).strip(), False
+    text = _TOKEN.sub("", text).strip()
+    wrapped = _WRAPPED.match(text)
+    return wrapped[2].strip() if wrapped else text, False
 
 
 def ending(finish_reason: str | None) -> Ending:

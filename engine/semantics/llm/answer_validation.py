@@ -1,27 +1,46 @@
-"""Checks the form of a model's answer, extracts the text to keep, and asks for a repair of an unusable one."""
+"""Checks a model's answer, extracts the text to keep, and asks for a repair of an unusable one."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.semantics.kinds import Kind
 from engine.semantics.llm.answer_format import ANALYSIS, SUMMARY, WORDS, Message
+from engine.semantics.llm.answer_repetition import copies_prompt, repeats_itself
 from engine.semantics.llm.answer_text import MOST_LETTERS, clean, cut_thinking, ending
+from engine.semantics.llm.choices import Choices
+from engine.semantics.llm.json_objects import objects_in
 
-Problem = Literal["empty", "refused", "truncated", "failed", "too long", "wrong JSON", "wrong count"]
+Problem = Literal[
+    "empty",
+    "refused",
+    "truncated",
+    "failed",
+    "too long",
+    "wrong JSON",
+    "no choice",
+    "repeats itself",
+    "copies the prompt",
+    "wrong count",
+]
 TOLERANCE = 1.5
 """An answer is too long above this multiple of the words that the prompt asks for."""
-MOST_BRACES = 200
-"""Opening braces of an answer at which an object is looked for."""
 _REFUSAL = re.compile(
     r"^\W*(i['’]?m (very )?sorry|sorry,|i (can ?not|can['’]t|won['’]t|am unable|am not able)|as an ai\b)", re.IGNORECASE
 )
+_FENCE = re.compile(r"^```\w*\s(.*?)\s*(?:```)?$")
+_QUOTED = frozenset(['""', "''", "“”", "«»", "„“"])
 _ADVICE: dict[Problem, str] = {
     "truncated": "That answer was cut off because it was too long. Answer again, much shorter, and finish.",
     "too long": "That answer was too long. Answer again with at most half the words.",
+    "no choice": "That named something else than the choices. Answer again with one JSON object and nothing else: for each field one of its choices, word for word.",
+    "repeats itself": "That answer repeated itself. Answer again in few words, and say each thing once.",
+    "copies the prompt": "That answer copied what it was given. Answer again in your own words: what do the items have in common?",
     "wrong JSON": f'That was not the JSON that was asked for. Answer again with one JSON object and nothing else, with exactly the two string fields "{SUMMARY}" and "{ANALYSIS}".',
 }
 
@@ -35,10 +54,21 @@ class Validation:
     problem: Problem | None
 
 
-def validate(kind: Kind, text: str | None, finish_reason: str | None, refusal: str | None) -> Validation:
-    """Check one answer: not empty, refused, truncated or too long, and in JSON for an item.
+def validate(
+    kind: Kind,
+    text: str | None,
+    finish_reason: str | None,
+    refusal: str | None,
+    messages: Sequence[Message] | None = None,
+    choices: Choices | None = None,
+) -> Validation:
+    """Check one answer: not empty, refused, truncated, too long, repetitive or copied, and in JSON for an item.
 
-    Only the form is checked, not whether the text is true. Thinking and control tokens are removed.
+    Whether the text is true is not checked. Thinking and control tokens are removed.
+
+    Args:
+        messages: of the prompt; None if they are not known, which leaves out whether the answer copies them.
+        choices: what may be answered, where the prompt offers choices; the text is then made of them.
     """
     text, endless = cut_thinking(clean(text or ""))
     text = text[:MOST_LETTERS]
@@ -53,10 +83,41 @@ def validate(kind: Kind, text: str | None, finish_reason: str | None, refusal: s
         return Validation("", "empty")
     if _REFUSAL.match(text):
         return Validation("", "refused")
-    if kind == "item":
-        return _validate_item(text)
-    text = " ".join(text.split())
+    if choices is not None:
+        made = choices.text(text)
+        return Validation("", "no choice") if made is None else Validation(made, None)
+    found = _validate_item(text) if kind == "item" else _validate_user(text)
+    if found.problem is None and repeats_itself(found.text, messages):
+        return Validation("", "repeats itself")
+    if found.problem is None and messages is not None and copies_prompt(found.text, messages):
+        return Validation("", "copies the prompt")
+    return found
+
+
+def _validate_user(text: str) -> Validation:
+    text = _bare(" ".join(text.split()))
+    if not text:
+        return Validation("", "empty")
     return Validation("", "too long") if len(text.split()) > WORDS["user"] * TOLERANCE else Validation(text, None)
+
+
+def _bare(text: str) -> str:
+    """A summary without the code fence, the quotation marks or the JSON around all of it; empty where that holds no text."""
+    text = _FENCE.sub(r"\1", text).strip()
+    if text[:1] in ("{", "[") and text[-1:] in ("}", "]"):
+        with suppress(ValueError, RecursionError):
+            text = " ".join(_strings(json.loads(text)))
+    return (
+        text[1:-1].strip() if len(text) > 2 and (text[0] + text[-1]) in _QUOTED and text[0] not in text[1:-1] else text
+    )
+
+
+def _strings(tree: Any) -> list[str]:
+    """The texts in a JSON document, in order."""
+    if isinstance(tree, str):
+        return [tree]
+    inner = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    return [text for value in inner for text in _strings(value)]
 
 
 def _validate_item(text: str) -> Validation:
@@ -73,19 +134,7 @@ def _fields(text: str) -> dict[str, str] | None:
 
     Models write it twice, between other words or braces, inside another object or a list, and with other names of its keys.
     """
-    decoder = json.JSONDecoder(strict=False)
-    place, tried = text.find("{"), 0
-    while place >= 0 and tried < MOST_BRACES:
-        tried += 1
-        try:
-            tree, after = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            after = place + 1
-        else:
-            if (found := _inside(tree)) is not None:
-                return found
-        place = text.find("{", after)
-    return None
+    return next((found for tree in objects_in(text) if (found := _inside(tree)) is not None), None)
 
 
 def _inside(tree: Any) -> dict[str, str] | None:

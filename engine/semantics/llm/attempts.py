@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,21 +20,32 @@ from engine.semantics.llm.answer_format import Message
 from engine.semantics.llm.answer_text import clean, join_parts
 from engine.semantics.llm.answer_validation import Validation, repair_prompt, validate
 from engine.semantics.llm.budget import Budget, Call, Usage
-from engine.semantics.llm.connection import forms_of
+from engine.semantics.llm.choices import Choices
+from engine.semantics.llm.connection import LONG_KEY, forms_of
 from engine.semantics.llm.endpoints import Endpoint, Limits
 from engine.semantics.llm.refusals import OF_THE_PROMPT, account_spent, concerns_prompt, error_of, words_of
+from engine.semantics.llm.response_body import choices_of, document_of, message_of, unwrapped
 from engine.semantics.llm.token_counts import usage_of
 
-RETRIED = frozenset({408, 409, 424, 425, 429, 498, 499})
+RETRIED = frozenset({408, 409, 420, 423, 424, 425, 429, 430, 460, 498, 499})
 """HTTP statuses below 500 that are worth another attempt."""
 MALFORMED = "malformed answer"
+MOST_LETTERS = 300
+"""Letters of a server's words that are kept."""
+_FINISH = ("finish_reason", "stop_reason", "finishReason", "done_reason")
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "reasoning_text", "thinking", "thinking_blocks")
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 20.0
 NO_USAGE = Usage(0, 0, 0)
 UNUSABLE_IN_ROW = 20
 """Unusable answers in a row, of any prompts, that end a job: each is paid for."""
+_KEY = re.compile(r"api.?key|credential|unauthorized", re.IGNORECASE)
 _THINKING = (
     'Raise max_tokens in providers.toml or switch thinking off, such as extra_body = {reasoning_effort = "low"}, '
     '{thinking = {type = "disabled"}} or {chat_template_kwargs = {enable_thinking = false}}.'
+)
+_TOO_SMALL = (
+    "The model is too small for this prompt: let it choose among phrases (--set prompt=choices-1), or name another model. "
+    "With llama.cpp, extra_body = {repeat_penalty = 1.15} in providers.toml helps against loops."
 )
 HINTS: dict[str, str] = {
     "thinking": _THINKING,
@@ -43,6 +55,9 @@ HINTS: dict[str, str] = {
     "failed": "The server breaks its answers off: see its log.",
     "too long": "The model writes too much: name another prompt (--set prompt=NAME) or model.",
     "wrong JSON": 'Set structured in providers.toml to what the server can do: "schema", "object" or "off".',
+    "no choice": 'Set structured = "schema" in providers.toml if the server can do it, or name another prompt (--set prompt=NAME).',
+    "repeats itself": _TOO_SMALL,
+    "copies the prompt": _TOO_SMALL,
     "wrong count": "The server returns another number of vectors than texts.",
 }
 
@@ -56,6 +71,8 @@ class PromptRequest:
     """`text`: texts to encode, not a prompt to answer."""
     body: dict[str, Any]
     """Arguments of the chat completion call, `messages` among them."""
+    choices: Choices | None = None
+    """What may be answered, where the prompt offers choices."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +127,9 @@ class AttemptResult:
 
     @property
     def spent(self) -> bool:
-        """Whether the account has nothing left."""
-        return account_spent(self.status, self.message, self.headers)
+        """Whether the account has nothing left; some say so in a document of success without a code."""
+        status = 402 if self.error == MALFORMED else self.status
+        return account_spent(status, self.message, self.headers)
 
     @property
     def answered(self) -> bool:
@@ -175,7 +193,8 @@ class EndpointClient:
 
     def __init__(self, name: str, endpoint: Endpoint, key: SecretStr | None, budget: Budget) -> None:
         self._name, self._endpoint, self._key, self._budget = name, endpoint, key, budget
-        self._forms = forms_of(key.get_secret_value()) if key else []
+        own = key.get_secret_value() if key else ""
+        self._forms, self._secret = forms_of(own), len(own) >= LONG_KEY
         self._unusable: list[str] = []
         self._thought = self._ever_usable = False
         self.worked_before = False
@@ -187,45 +206,62 @@ class EndpointClient:
         if said := error_of(tree):
             refuse(result, *said)
             return
-        choices = tree["choices"]
+        choices = choices_of(tree)
         choice = next((one for one in choices if one.get("index") == 0), choices[0])
         if said := error_of(choice):
             refuse(result, *said)
             return
-        finish, message = choice.get("finish_reason"), choice["message"]
-        result.finish_reason = None if finish is None else clean(str(finish))[:60]
-        refusal = message.get("refusal")
-        result.refusal = clean(str(refusal)) if refusal else None
-        text = join_parts(message.get("content"))
-        result.thinking = any(message.get(name) for name in ("reasoning_content", "reasoning", "reasoning_details"))
-        result.text = None if text is None else clean(text)
+        message = message_of(choice)
+        content = message.get("content")
+        parts = [part for part in (content if isinstance(content, list) else []) if isinstance(part, dict)]
+        refusal = next((one["refusal"] for one in (message, *parts) if one.get("refusal")), None)
+        finish = next((choice[name] for name in _FINISH if choice.get(name) is not None), None)
+        result.finish_reason = None if finish is None else self._scrub(str(finish))[:60]
+        result.refusal = self._scrub(str(refusal)) if refusal else None
+        text = join_parts(content)
+        result.thinking = any(message.get(name) for name in _THOUGHTS)
+        result.text = None if text is None else self._redact(text) if self._secret else clean(text)
+        if result.usage is not None and not result.usage.tokens_out and (result.text or result.thinking):
+            result.usage = None  # an answer of no tokens: the server counts nothing
 
-    def _validate(self, state: RequestState, result: AttemptResult) -> Validation:
+    def _validate(self, state: RequestState, result: AttemptResult, prompt: PromptRequest | None) -> Validation:
         """Check the answer of a successful attempt."""
         assert state.kind != "text"
-        return validate(state.kind, result.text, result.finish_reason, result.refusal)
+        messages = None if prompt is None else prompt.body["messages"]
+        choices = None if prompt is None else prompt.choices
+        return validate(state.kind, result.text, result.finish_reason, result.refusal, messages, choices)
 
-    def _judge(self, state: RequestState, result: AttemptResult) -> Validation | None:
+    def _judge(
+        self, state: RequestState, result: AttemptResult, prompt: PromptRequest | None = None
+    ) -> Validation | None:
         """Check an answer, and note its problem in the result; None if there is no answer to check.
+
+        Args:
+            prompt: that was answered; None where another job has sent it.
 
         Whatever an answer holds, this raises nothing: the call is paid for and has to be recorded.
         """
         if not result.answered or result.error is not None:
             return None
         try:
-            validation = self._validate(state, result)
+            validation = self._validate(state, result, prompt)
         except Exception as error:
-            result.message = self._scrub(f"{type(error).__name__}: {error}"[:200])
+            result.message = self._scrub(f"{type(error).__name__}: {error}")
             validation = Validation("", "failed")
         result.error = validation.problem
         return validation
 
     def _parse(self, content: bytes | dict[str, Any], result: AttemptResult) -> None:
         """Fill a result from a response body, as bytes or parsed JSON; a wrong format becomes the error `MALFORMED`."""
+        tree: Any = None
         try:
-            self._read(json.loads(content) if isinstance(content, bytes) else content, result)
-        except Exception as error:  # a server may send anything: half a document, no choices, a page of HTML
-            result.error, result.message = MALFORMED, str(error)[:200]
+            tree = document_of(content, result.headers) if isinstance(content, bytes) else content
+            self._read(unwrapped(tree), result)
+        except ValueError as error:  # half a document, no choices, a page of HTML
+            result.error, result.message = MALFORMED, str(error)
+        except Exception:  # a server may send anything
+            result.error = MALFORMED
+            result.message = f"the answer has another form: {json.dumps(tree, default=str)}"
         result.message = self._scrub(result.message)
 
     def _count_usable(self, state: RequestState, result: AttemptResult, validation: Validation) -> None:
@@ -260,16 +296,26 @@ class EndpointClient:
     def _endpoint_error(self, result: AttemptResult) -> SemanticsError:
         """The error that ends the job, with a hint for its HTTP status."""
         hints = {
-            400: "The request was rejected: check model, max_tokens, tokens_field and structured in providers.toml.",
+            400: "The request was rejected: check model, temperature, max_tokens, tokens_field and structured in providers.toml.",
             401: f"The key was rejected: check {self._endpoint.key_env or 'key_env in providers.toml'}.",
             402: "The account has no credit left.",
             403: "The key has no permission for this.",
             404: "There is no such model or address: check model and base_url.",
+            405: "There is no such model or address: check model and base_url.",
+            407: "The proxy wants a user and password: HTTPS_PROXY in the shell takes them (http://USER:PASSWORD@HOST), proxy in providers.toml does not.",
+            410: "There is no such model or address any more: check model and base_url.",
             429: "The server let no call through for a long time. Lower requests_per_minute in limits, or run it again later.",
         }
-        hint = hints.get(
-            result.status or 0, "All recent attempts failed. Run it again: the answers received so far are kept."
-        )
+        again = "All recent attempts failed. Run it again: the answers received so far are kept."
+        passing = result.status is None or result.status in RETRIED or not 400 <= result.status < 500
+        refused = "The server refuses such requests: check base_url, headers, query and extra_body in providers.toml."
+        hint = hints.get(result.status or 0, again if passing else refused)
+        if result.error == MALFORMED:
+            hint = f"Is this the address of chat completions and embeddings? Check base_url in providers.toml. {again}"
+        if result.status in (400, 403) and _KEY.search(result.message):
+            hint = hints[401]
+        if result.error == "connection" and self._endpoint.local:
+            hint = "Is the server running? `sracl llm serve` starts the one of llamacpp. The answers received so far are kept."
         if result.spent:
             hint = "The account's quota is used up, or 0 for this model: check plan and billing at the provider."
         if result.status is not None and 300 <= result.status < 400:
@@ -281,7 +327,7 @@ class EndpointClient:
         )
 
     def _result_of_error(self, error: Exception) -> AttemptResult:
-        """The result that an exception of the OpenAI client stands for; other exceptions are raised again."""
+        """The result that an exception of the OpenAI client stands for, or any other one that an odd answer brings about in it."""
         import openai
 
         if isinstance(error, openai.APIStatusError):
@@ -292,13 +338,17 @@ class EndpointClient:
             return AttemptResult(None, "timeout", f"no whole answer within {self._endpoint.limits.timeout:g} s")
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
-            return AttemptResult(None, "connection", self._scrub(f"{type(cause).__name__}: {cause}"))
-        raise error
+            return AttemptResult(None, "connection", self._scrub(f"{type(cause).__name__}: {cause}".rstrip(": ")))
+        return AttemptResult(None, "failed", self._scrub(f"{type(error).__name__}: {error}"))
 
     def _scrub(self, text: str) -> str:
-        """A message of the server without the API key, which some servers repeat, in any of its forms."""
+        """The first words of a server without the API key, which some repeat; cut only then, as half a key is one, too."""
+        return self._redact(text)[:MOST_LETTERS]
+
+    def _redact(self, text: str) -> str:
+        """A text without the API key in any of its forms."""
         for form in self._forms:
-            text = text.replace(form, "***")
+            text = form.sub("***", text)
         return clean(text)
 
 

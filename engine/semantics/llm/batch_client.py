@@ -62,6 +62,7 @@ class BatchClient(BatchHttpClient):
         self._elsewhere: set[str] = set()
         self._queue: deque[RequestState] = deque()
         self._wanted: set[str] = set()
+        self._render: Render | None = None
         self._ever_worked = False
         self._max_requests = self._own.requests
 
@@ -81,7 +82,7 @@ class BatchClient(BatchHttpClient):
             BudgetReached: the next request could exceed the cap, and no batch is at the provider.
             SemanticsError: the endpoint rejects the requests, or another process has some of them at the provider.
         """
-        self._wanted = set(keys)
+        self._wanted, self._render = set(keys), render
         with self._connected():
             self._adopt(lambda batch: not self._wanted.isdisjoint(batch.requests) or self._is_left_over(batch))
             if not self._wanted.isdisjoint(self._elsewhere):
@@ -319,7 +320,7 @@ class BatchClient(BatchHttpClient):
             Whether its attempts are used up and no request has ever succeeded.
         """
         state, budget = sent.state, self._budget
-        validation = self._judge(state, result)
+        validation = self._judge(state, result, self._prompt_of(state.key) if result.answered else None)
         unknown = result.answered or result.error in ("lost", "no answer")
         billed = None if result.usage or unknown else False
         own = batch.run_id == self._run_id
@@ -351,6 +352,10 @@ class BatchClient(BatchHttpClient):
         else:
             results.answers.append(answer)
         return False
+
+    def _prompt_of(self, key: str) -> PromptRequest | None:
+        """The prompt of a request of this job, rendered again; None for one of another job."""
+        return None if self._render is None or key not in self._wanted else next(self._render([key]))
 
     def _release(self, reserve: float, batch: ProviderBatch) -> None:
         if batch.run_id == self._run_id:

@@ -18,6 +18,8 @@ from engine.semantics.llm.batch_files import BatchLogs, ProviderBatch
 from engine.semantics.llm.budget import Budget
 from engine.semantics.llm.connection import client_options, forget_shell, http_options, no_connection
 from engine.semantics.llm.endpoints import BatchApi, Endpoint
+from engine.semantics.llm.refusals import error_of, told_in, words_of
+from engine.semantics.llm.token_counts import count
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -26,8 +28,43 @@ T = TypeVar("T")
 PATH = "/v1/chat/completions"
 METADATA_KEY = "sracl"
 """Metadata field that holds our name of a batch at the provider."""
+STATUSES = {
+    "succeeded": "completed", "success": "completed", "done": "completed", "ended": "completed", "canceled": "cancelled",
+    "error": "failed", "errored": "failed",
+}  # fmt: skip
+"""Final statuses of other providers, in OpenAI's words: one that nobody knows would be waited for without end."""
 STOP_CHECK_SECONDS = 0.5
 """Interval at which a wait checks whether the job should stop."""
+
+
+def _id_of(made: Any) -> str:
+    """The id of what a provider has made; raises ValueError, with its words, if it names none."""
+    found = made.get("id") if isinstance(made, dict) else getattr(made, "id", None)
+    if not isinstance(found, str) or not found:
+        raise ValueError(f"the answer names no id: {made}")
+    return found
+
+
+def _status_of(made: Any) -> str:
+    """The status of a batch in OpenAI's words; raises ValueError, with the provider's words, if there is none."""
+    status = getattr(made, "status", None)
+    if not isinstance(status, str) or not status:
+        raise ValueError(f"the answer names no status: {made}")
+    word = status.strip().lower()
+    return STATUSES.get(word, word)
+
+
+def _check_lines(path: Path, start: int) -> None:
+    """Raise ValueError if a file from a place on is no list of answers but, say, a page: asked again, all of it would be paid for twice."""
+    with path.open("rb") as file:
+        file.seek(start)
+        first = next((line for line in file if line.strip()), b"{}")
+        try:
+            known = isinstance(json.loads(first), dict | list)
+        except (ValueError, RecursionError):
+            known = len(first) < 10_000 and first.lstrip().startswith(b"{")  # a line that broke off: others follow
+    if not known:
+        raise ValueError(f"the file holds no answers: {words_of(first, {})}")
 
 
 class BatchHttpClient(EndpointClient):
@@ -81,8 +118,9 @@ class BatchHttpClient(EndpointClient):
     def _find(self, batch: ProviderBatch) -> bool:
         """Find a batch at the provider by its name or its file, and note its ids; False if it is not there."""
         for made in self._with_retries(lambda: self._newest(batch.sent_at - 3600)):
-            if (made.metadata or {}).get(METADATA_KEY) == batch.name or made.input_file_id == batch.file_id:
-                batch.batch_id, batch.file_id = made.id, made.input_file_id
+            own = made.metadata if isinstance(made.metadata, dict) else {}
+            if own.get(METADATA_KEY) == batch.name or (batch.file_id and made.input_file_id == batch.file_id):
+                batch.batch_id, batch.file_id = _id_of(made), made.input_file_id
                 self._files.note(batch.name, batch_id=batch.batch_id, file_id=batch.file_id)
                 return True
         return False
@@ -98,9 +136,8 @@ class BatchHttpClient(EndpointClient):
 
     def _send(self, batch: ProviderBatch, path: Path) -> None:
         """Upload the file of requests and create the batch; the log is written to disk after each step."""
-        made = self._with_retries(lambda: self._client.files.create(file=path, purpose="batch"))
-        batch.file_id = made.id
-        self._files.note(batch.name, file_id=made.id)
+        batch.file_id = self._with_retries(lambda: _id_of(self._client.files.create(file=path, purpose="batch")))
+        self._files.note(batch.name, file_id=batch.file_id)
         self._with_retries(lambda: self._start(batch), otherwise=lambda: self._find(batch))
         batch.status = "validating"
 
@@ -113,7 +150,7 @@ class BatchHttpClient(EndpointClient):
             },
             cast_to=dict[str, Any],
         )  # fmt: skip
-        batch.batch_id = made["id"]
+        batch.batch_id = _id_of(made)
         self._files.note(batch.name, batch_id=batch.batch_id)
         return True
 
@@ -121,21 +158,25 @@ class BatchHttpClient(EndpointClient):
         """Update a batch from the provider; the status is `lost` if the provider does not know it."""
         import openai
 
-        def retrieve() -> Any:
-            with suppress(openai.NotFoundError):
-                return self._client.batches.retrieve(batch.batch_id or "")
+        def retrieve() -> tuple[str, Any]:
+            try:
+                made = self._client.batches.retrieve(batch.batch_id or "")
+            except openai.NotFoundError:
+                return "lost", None
+            return _status_of(made), made
 
-        made = self._with_retries(retrieve)
+        batch.status, made = self._with_retries(retrieve)
         if made is None:
-            batch.status = "lost"
             return
-        batch.status = made.status
-        counts = made.request_counts
-        batch.answered = (counts.completed or 0) + (counts.failed or 0) if counts else batch.answered
-        batch.output_ids = [name for name in (made.output_file_id, made.error_file_id) if name]
+        counts = getattr(made, "request_counts", None)
+        done = [count(getattr(counts, name, None)) for name in ("completed", "failed")]
+        batch.answered = sum(number or 0 for number in done) or batch.answered
+        names = [getattr(made, name, None) for name in ("output_file_id", "error_file_id")]
+        batch.output_ids = [name for name in names if isinstance(name, str) and name]
+        errors = getattr(getattr(made, "errors", None), "data", None)
         batch.message = "; ".join(
-            ": ".join(filter(None, (error.code, error.message)))
-            for error in (made.errors.data if made.errors else []) or []
+            ": ".join(str(part) for part in (getattr(error, "code", None), getattr(error, "message", None)) if part)
+            for error in (errors if isinstance(errors, list) else [])
         )
 
     def _forget(self, batch: ProviderBatch, why: str) -> None:
@@ -156,8 +197,11 @@ class BatchHttpClient(EndpointClient):
             self._with_retries(lambda name=name: self._fetch(name, path))
         with path.open("rb") as file:
             for raw in file:
-                with suppress(ValueError, KeyError, TypeError, AttributeError):  # an unreadable line counts as missing
-                    yield self._result_of_line(json.loads(raw))
+                with suppress(ValueError, RecursionError):  # an unreadable line counts as missing
+                    tree = json.loads(raw)
+                    for line in tree if isinstance(tree, list) else [tree]:
+                        if found := self._result_of_line(line):
+                            yield found
         path.unlink(missing_ok=True)
 
     def _fetch(self, name: str, path: Path) -> None:
@@ -170,24 +214,33 @@ class BatchHttpClient(EndpointClient):
                 for part in response.iter_bytes():
                     file.write(part)
                 file.write(b"\n")
+            _check_lines(path, size)
         except BaseException as error:
             with path.open("rb+") as file:
                 file.truncate(size)
             if not isinstance(error, openai.NotFoundError):
                 raise
 
-    def _result_of_line(self, line: dict[str, Any]) -> tuple[str, AttemptResult]:
-        response, error = line.get("response") or {}, line.get("error") or {}
-        status, body = response.get("status_code"), response.get("body") or {}
-        if status is not None and 200 <= int(status) < 300:
-            result = AttemptResult(int(status))
-            self._parse(body, result)
+    def _result_of_line(self, line: Any) -> tuple[str, AttemptResult] | None:
+        """Key and result of a line; None if it names no request. What the rest holds is judged as any answer is: it may be paid for."""
+        if not isinstance(line, dict) or not isinstance(line.get("custom_id"), str):
+            return None
+        response, error = line.get("response"), line.get("error")
+        given = response if isinstance(response, dict) else {}
+        body, status = given.get("body", response), count(given.get("status_code"))
+        if status is None and (body or not error):
+            status = 200
+        if status is not None and 200 <= status < 300:
+            result = AttemptResult(status)
+            self._parse(body.encode() if isinstance(body, str) else body, result)
         elif status is not None:
-            detail = body.get("error") or error
-            result = AttemptResult(int(status), f"HTTP {status}", self._scrub(str(detail.get("message") or "")[:300]))
+            said = error_of(body) or error_of(line)
+            words = said[1] if said else told_in(body)
+            result = AttemptResult(status, f"HTTP {status}", self._scrub(words))
         else:
-            code = str(error.get("code") or "error").removeprefix("batch_")
-            result = AttemptResult(None, code, self._scrub(str(error.get("message") or "")[:300]))
+            code = error.get("code") if isinstance(error, dict) else None
+            words = told_in(error if isinstance(error, dict | list) else {"message": error})
+            result = AttemptResult(None, self._scrub(str(code or "error")).removeprefix("batch_"), self._scrub(words))
         return line["custom_id"], result
 
     def _with_retries(self, call: Callable[[], T], *, otherwise: Callable[[], T] | None = None) -> T:

@@ -35,7 +35,7 @@ from engine.semantics.llm.attempts import (
     wire,
 )
 from engine.semantics.llm.budget import Budget, Call
-from engine.semantics.llm.connection import client_options, forget_shell, http_options, no_connection
+from engine.semantics.llm.connection import bound, client_options, forget_shell, http_options, no_connection
 from engine.semantics.llm.endpoints import Endpoint
 from engine.semantics.llm.refusals import OF_THE_PROMPT
 
@@ -50,6 +50,10 @@ IDLE_SECONDS = 0.5
 
 REFUSED_BEFORE_END = 3
 """Prompts refused with 400, 413 or 422 that end a job in which none has worked."""
+REFUSED_IN_ROW = 20
+"""Refusals in a row, none of which names a prompt, that end a job: the model may be gone."""
+MOST_LAST = 3
+"""Prompts at the end of a job that are given up alone where the server answers others, but not these."""
 MOST_EXCEPTIONS = 20
 """Prompts that may end in an exception before the job does, where no call has ever succeeded."""
 
@@ -74,7 +78,8 @@ class Client(EndpointClient):
         self._stopping = threading.Event()
         self._limiter = rate_limiter.RateLimiter(endpoint.limits, stopping=self._stopping.is_set)
         self._started, self._calls_before = time.monotonic(), budget.calls
-        self._retries = self._exceptions = self._sending = 0
+        self._retries = self._exceptions = self._sending = self._open = self._refused = 0
+        self._all_begun = False
         self._trouble = ""
         self._aside: list[tuple[Answer, AttemptResult]] = []
 
@@ -138,7 +143,11 @@ class Client(EndpointClient):
         options = client_options(self._endpoint, self._key)
         try:
             plain = http.AsyncClient(
-                limits=pool, timeout=timeout, follow_redirects=False, **http_options(self._endpoint)
+                limits=pool,
+                timeout=timeout,
+                follow_redirects=False,
+                event_hooks={"response": [bound]},
+                **http_options(self._endpoint),
             )
         except Exception as error:  # a proxy or certificate file of the shell that is none
             raise no_connection(self._scrub(str(error)), self._endpoint) from error
@@ -158,7 +167,10 @@ class Client(EndpointClient):
                 for prompt in prompts:
                     if self._stopping.is_set():
                         return
+                    self._open += 1
                     await self._ask_apart(client, prompt)
+                    self._open -= 1
+                self._all_begun = True
             except SemanticsError as error:
                 errors.append(error)
                 self._stopping.set()
@@ -207,11 +219,15 @@ class Client(EndpointClient):
                 self._end_if_unusable()
             if answer is not None:
                 refused = result.status in OF_THE_PROMPT or result.of_the_prompt
+                self._refused += refused and not result.of_the_prompt
+                if self._refused >= REFUSED_IN_ROW:
+                    raise self._endpoint_error(result)
                 if refused and not result.of_the_prompt and not self._works:
                     await self._set_aside(answer, result)
                     return
                 worn_out = state.failed >= limits.attempts and not refused
-                if worn_out and answer.text is None and self._limiter.nothing_works(limits.attempts):
+                stuck = worn_out and answer.text is None and self._limiter.nothing_works(limits.attempts)
+                if stuck and not self._is_last(result):
                     raise self._endpoint_error(result)
                 await self._answer(answer)
                 await self._deliver_aside()
@@ -220,6 +236,11 @@ class Client(EndpointClient):
                 return
             if validation is None:
                 await self._limiter.sleep(backoff(state.failed, result))
+
+    def _is_last(self, result: AttemptResult) -> bool:
+        """Whether a prompt that a working server cannot answer is one of the last few: no other can show whether it is to blame."""
+        answers = result.error in ("timeout", MALFORMED) or (result.status or 0) >= 500
+        return answers and self._works and self._all_begun and self._open <= MOST_LAST
 
     async def _refit(self, client: AsyncOpenAI, prompt: PromptRequest, result: AttemptResult) -> bool:
         """Ask a refused request again in a form that fits the server; False if there is none."""
@@ -275,7 +296,7 @@ class Client(EndpointClient):
             try:
                 result = await self._send(client, prompt.body, messages)
             finally:  # even if the job is cancelled: the attempt may have been billed
-                validation = self._judge(state, result)
+                validation = self._judge(state, result, prompt)
                 billed = None if result.usage or result.status is None or result.answered else False
                 cost = await budget.record_cost_and_wake(reserve, result.usage, sent_at, billed=billed)
                 state.attempt += 1
@@ -326,18 +347,21 @@ class Client(EndpointClient):
         if result.headers is not None:
             limiter.learn(result.headers)
         self._trouble = "" if result.answered else f"{result.error}: {result.message}"[:100].rstrip(": ")
+        if result.spent:
+            raise self._endpoint_error(result)
         if status == 429:
             limiter.on_rate_limited(rate_limiter.retry_after(result.headers or {}), sent=sent)
-            if result.spent or limiter.never_let_in:
+            if limiter.never_let_in:
                 raise self._endpoint_error(result)
         elif status is None or status >= 500 or status in RETRIED or result.error == MALFORMED:
             wait = rate_limiter.retry_after(result.headers) if result.headers is not None else None
             if status == 503 and wait is not None:
                 limiter.pause(wait)
             limiter.on_failure()
-            if limiter.gave_up:
+            if limiter.gave_up and not self._is_last(result):
                 raise self._endpoint_error(result)
         elif result.answered:
+            self._refused = 0
             limiter.on_success()
         elif status not in OF_THE_PROMPT and not result.of_the_prompt:
             raise self._endpoint_error(result)
@@ -355,7 +379,9 @@ class Client(EndpointClient):
         dollars = f"${self._budget.paid:.4f}" if self._budget.known else "price unknown"
         rate = (self._budget.calls - self._calls_before) / max(1e-9, time.monotonic() - self._started)
         delivery.note = f"{rate:.1f} calls/s, {self._limiter.in_flight} in flight, {self._retries} retries, {dollars}"
-        if trouble := self._trouble:
-            wait = self._limiter.paused_seconds
-            delivery.note += f"; waits {wait:.0f} s after {trouble}" if wait >= 1 else f"; {trouble}"
+        trouble, wait = self._trouble, self._limiter.paused_seconds
+        if wait >= 1:
+            delivery.note += f"; waits {wait:.0f} s after {trouble or 'the limit in the headers of an answer'}"
+        elif trouble:
+            delivery.note += f"; {trouble}"
         return delivery

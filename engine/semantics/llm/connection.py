@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import base64
+import html
 import ipaddress
 import json
+import re
+import socket
+from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -13,19 +18,29 @@ from pydantic import SecretStr
 from engine.errors import SemanticsError
 from engine.semantics.llm.endpoints import Endpoint
 
+LONG_KEY = 12
+"""Letters from which on a key is no word that answers have of themselves (`none`, `EMPTY`)."""
+_EITHER = {"+": "[+-]", "/": "[/_]"}
+"""Letters of base64 that are others in URLs."""
+MOST_BYTES = 64_000_000
+"""Of the body of a response; 2,048 vectors of 4,096 numbers have 45 million as base64."""
 KEY_PLACE = "{key}"
 """In a header or query of an entry: where the key stands."""
 
 
 def is_loopback(url: str) -> bool:
     """Whether a URL names this machine, to which no proxy leads."""
-    host = (urlsplit(url).hostname or "").lower()
-    if host == "localhost" or host.endswith(".localhost"):
+    host = (urlsplit(url).hostname or "").lower().rstrip(".").partition("%")[0]
+    if host in ("localhost", "localhost.localdomain") or host.endswith(".localhost"):
         return True
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(host))  # 127.1, 0x7f000001, 0
+        except (OSError, UnicodeError):
+            return False
+    address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
 
 
@@ -52,6 +67,34 @@ def client_options(endpoint: Endpoint, key: SecretStr | None) -> dict[str, Any]:
     }
 
 
+@cache
+def _bounded_stream() -> type[Any]:
+    """The class of a body that ends with an error once it is too large; httpx2 is imported when the first call is sent."""
+    import httpx2
+
+    class Bounded(httpx2.AsyncByteStream):
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for part in self._stream:
+                size += len(part)
+                if size > MOST_BYTES:
+                    raise ValueError(f"the answer is larger than {MOST_BYTES // 10**6} MB")
+                yield part
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    return Bounded
+
+
+async def bound(response: Any) -> None:
+    """A hook of the HTTP client: an answer without an end is broken off before it fills the memory."""
+    response.stream = _bounded_stream()(response.stream)
+
+
 def no_connection(words: str, endpoint: Endpoint) -> SemanticsError:
     """The error of an HTTP client that cannot be made."""
     return SemanticsError(
@@ -66,9 +109,32 @@ def forget_shell(client: Any) -> None:
     client.organization = client.project = None
 
 
-def forms_of(key: str) -> list[str]:
-    """A key as servers and exceptions may repeat it: plain, and as Python, JSON, URLs and base64 write it; longest first."""
+def forms_of(key: str) -> list[re.Pattern[str]]:
+    """Patterns of a key as servers and exceptions may repeat it, longest first.
+
+    Plain, and as Python, JSON (also twice), HTML, URLs and base64 write it; that of a longer text which holds the key, too.
+    """
     raw = key.encode("utf-8", "replace")
-    basic = [base64.b64encode(part).decode().rstrip("=") for part in (raw, b":" + raw, raw + b":")]
-    forms = {key, repr(key)[1:-1], json.dumps(key)[1:-1], quote(key, safe=""), quote(key), *basic}
-    return sorted((form for form in forms if form), key=len, reverse=True)
+    inside = [base64.b64encode(b"\0" * before + raw).decode() for before in range(3)]
+    packed = (
+        {form[-(-before * 4 // 3) : len(form) - 4] for before, form in enumerate(inside)} if len(raw) > 6 else set()
+    )
+    twice = json.dumps(json.dumps(key)[1:-1])[1:-1]
+    escaped = ["".join(form % letter for letter in raw) for form in ("\\u%04x", "%02x", "&#%d;")]
+    plain = {
+        quote(quote(key, safe="")),
+        *escaped,
+        key,
+        repr(key)[1:-1],
+        json.dumps(key)[1:-1],
+        twice,
+        html.escape(key),
+        quote(key),
+        quote(key, safe=""),
+    }
+    flags = re.IGNORECASE if len(key) >= LONG_KEY else re.NOFLAG
+    patterns = {re.escape(form): len(form) for form in plain if form}
+    patterns |= {
+        "".join(_EITHER.get(letter, letter) for letter in form) + "[A-Za-z0-9+/_=-]{0,4}": len(form) for form in packed
+    }
+    return [re.compile(form, flags) for form in sorted(patterns, key=lambda form: patterns[form], reverse=True)]

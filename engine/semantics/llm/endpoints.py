@@ -6,6 +6,7 @@ Keys are never in that file: they come from an environment variable, from `.env`
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +18,13 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from engine.config_files import merge
 from engine.errors import ConfigError
 from engine.extension_points import PROVIDERS
+from engine.files import read_regular
 from engine.sections import Section
 
 FILE = "providers.toml"
+_QUOTES = frozenset(" \"'`")
+NO_KEY = "No key? A small model on this machine needs none: `sracl llm install`, `sracl llm serve`, then provider=llamacpp llm=smollm2."
+"""What to do without a key, for hints."""
 
 
 class PriceTable(Section):
@@ -72,6 +77,9 @@ class Endpoint(Section):
     """Such as `https://api.example.com/v1`."""
     model: str | None = None
     """Default model, if `semantics.llm` names none."""
+    prompt: str | dict[str, str] | None = None
+    """Prompt where `semantics.prompt` is `auto`: of all models, or by model (`{smollm2 = "choices-1"}`); None leaves it to the
+    dataset's domain."""
     key_env: str | None = None
     """Environment variable with the API key; None for a server that needs no key."""
     temperature: float | None = Field(default=0.0, ge=0, le=2)
@@ -105,7 +113,7 @@ class Endpoint(Section):
     @field_validator("base_url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
-        return _checked_url(value, {"http", "https"}).rstrip("/")
+        return _PATHS.sub("", _checked_url(value, {"http", "https"}).rstrip("/"))
 
     @field_validator("proxy")
     @classmethod
@@ -126,6 +134,14 @@ class Endpoint(Section):
             raise ValueError("local = true means that calls cost nothing: remove prices")
         return self
 
+    def prompt_of(self, model: str) -> str | None:
+        """The prompt that this entry names for a model; None if it names none."""
+        return self.prompt.get(model) if isinstance(self.prompt, dict) else self.prompt
+
+
+_PATHS = re.compile(r"(?:/+(?:chat/completions|completions|embeddings|responses|models))?/*$", re.IGNORECASE)
+"""Ends of a URL that are added for each request: what a documentation shows is often the whole address."""
+
 
 def _checked_url(value: str, schemes: set[str]) -> str:
     """A URL without blanks around it, with its scheme in lower case; raises ValueError if nothing can be reached by it."""
@@ -142,11 +158,13 @@ def _checked_url(value: str, schemes: set[str]) -> str:
         raise ValueError("must not contain blanks")
     try:
         parts = urlsplit(value)
-        host, _port = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError(f"is no URL: {error}") from None
     if not host:
         raise ValueError("names no server")
+    if port == 0:
+        raise ValueError("is no URL: there is no port 0")
     return value
 
 
@@ -168,6 +186,7 @@ READY: dict[str, dict[str, Any]] = {
     "vllm": {"base_url": "http://127.0.0.1:8000/v1", "structured": "schema", "local": True},
     "llamacpp": {
         "base_url": "http://127.0.0.1:8080/v1",
+        "prompt": {"smollm2": "choices-1"},
         "structured": "schema",
         "local": True,
         "limits": {"concurrency": 4, "timeout": 300.0},
@@ -203,8 +222,8 @@ def read_endpoints(home: Path | None) -> dict[str, Endpoint]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        return tomllib.loads(read_regular(path))
+    except (ValueError, OSError, RecursionError) as error:
         raise ConfigError(f"not readable as TOML: {error}", where=str(path)) from None
 
 
@@ -243,19 +262,20 @@ def find_key(name: str, endpoint: Endpoint, home: Path | None) -> SecretStr | No
     """
     if endpoint.key_env is None:
         return None
-    value = os.environ.get(endpoint.key_env) or read_dotenv(home).get(endpoint.key_env) or _keyring(name)
-    if not value:
+    own = endpoint.key_env
+    places = (lambda: os.environ.get(own), lambda: read_dotenv(home).get(own), lambda: _keyring(name))
+    value = next((found for place in places if (found := (place() or "").strip())), None)
+    if value is None:
         raise ConfigError(
             f"no key for {name!r}: {endpoint.key_env} is not set",
             where=f"{name}.key_env",
-            hint=f"Set {endpoint.key_env} in the environment or in .env in the home, or run: keyring set sracl {name}",
+            hint=f"Set {endpoint.key_env} in the environment or in .env in the home, or run: keyring set sracl {name}. {NO_KEY}",
         )
-    value = value.strip()
-    if not value.isascii() or not value.isprintable() or " " in value:  # never repeat the value
+    if not value.isascii() or not value.isprintable() or not _QUOTES.isdisjoint(value):  # never repeat the value
         raise ConfigError(
             f"the key of {name!r} has a line break, a blank or a letter that no key has (a quotation mark, copied along?)",
             where=endpoint.key_env,
-            hint="Copy the key anew, as one word, without quotation marks.",
+            hint="Copy the key anew, as one word, without quotation marks and without `Bearer`.",
         )
     return SecretStr(value)
 

@@ -32,9 +32,13 @@ LIMITED_SECONDS, LIMITED_SECONDS_ASKED = 600.0, 90_000.0
 """Seconds of nothing but 429 that end a job: of our own waiting, and where the server has said how long (a day's limit)."""
 GIVE_UP_AFTER, GIVE_UP_AFTER_SUCCESS = 5, 8
 """Consecutive failed probes that end the job: if no call ever succeeded, and if one did."""
+SOON = 1.0
+"""Seconds; a wait that a server asks for below this, again and again, is none: our own pauses grow."""
 UNIX_TIME = 1e9
 """A number of seconds from here on is a time, not a wait."""
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+LEAST_REQUESTS, LEAST_TOKENS = 1.0, 1000.0
+"""A minute; fewer in a server's headers are of another unit, or would hold a single call for hours."""
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s?(ms|s|m|h)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -167,7 +171,7 @@ class RateLimiter:
         if sent > self._shrunk_at:
             self.allowed, self._shrunk_at = max(1.0, self.allowed * DECREASE), time.monotonic()
             self._limited += 1
-            if retry_after is None and self._limited > LIMITED_ROUNDS:
+            if (retry_after is None or retry_after < SOON) and self._limited > LIMITED_ROUNDS:
                 self.pause(min(LONGEST_LIMITED_PAUSE, 0.5 * 2 ** min(10, self._limited - LIMITED_ROUNDS - 1)))
         self._limited_since = self._limited_since or time.monotonic()
         if retry_after is not None:
@@ -181,12 +185,12 @@ class RateLimiter:
 
     def learn(self, headers: Mapping[str, str]) -> None:
         """Take rate limits from the headers of a response, unless the user has set them."""
-        for unit, bucket, own in (
-            ("requests", self._requests, self._own_requests),
-            ("tokens", self._tokens, self._own_tokens),
+        for unit, bucket, own, least in (
+            ("requests", self._requests, self._own_requests, LEAST_REQUESTS),
+            ("tokens", self._tokens, self._own_tokens, LEAST_TOKENS),
         ):
             limit, left = headers.get(f"x-ratelimit-limit-{unit}"), headers.get(f"x-ratelimit-remaining-{unit}")
-            if own is None and limit is not None and _number(limit) > 0:
+            if own is None and limit is not None and _number(limit) >= least:
                 bucket.limit(_number(limit))
             if left is not None and _number(left) == 0:
                 reset = duration(headers.get(f"x-ratelimit-reset-{unit}"))
@@ -195,7 +199,7 @@ class RateLimiter:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: `retry-after-ms`, or `retry-after` in seconds, as a Unix time or a date; None without them."""
+    """Seconds that the server asks to wait: `retry-after-ms`, or `retry-after` in seconds, as a Unix time, a date or a duration; None without them."""
     if (value := headers.get("retry-after-ms")) is not None and _number(value) >= 0:
         return _number(value) / 1000
     value = headers.get("retry-after")
@@ -205,8 +209,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return _from_now(_number(value))
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return _until(value)
+    except (ValueError, TypeError, OverflowError):
+        until = _until(value)
+        return until if until is not None else duration(value) or None
 
 
 def duration(text: str | None) -> float:
@@ -217,7 +222,7 @@ def duration(text: str | None) -> float:
         return _from_now(_number(text))
     if (seconds := _until(text)) is not None:
         return seconds
-    return sum(float(value) * _SECONDS[unit] for value, unit in _DURATION.findall(text))
+    return sum(float(value) * _SECONDS[unit.lower()] for value, unit in _DURATION.findall(text[:100]))
 
 
 def _from_now(value: float) -> float:

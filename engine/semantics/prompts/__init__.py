@@ -1,6 +1,7 @@
 """Versions of the prompts: text files that never change once used; a new wording is a new version.
 
-A file `NAME-N.toml` has `domain` and the fixed instructions of both kinds, `user` and `item`. The home's folder `prompts`
+A file `NAME-N.toml` has `domain` and the fixed instructions of both kinds, `user` and `item`, and with `task = "choices"` asks to
+choose among phrases of the items (engine/semantics/llm/choices.py) rather than to write. The home's folder `prompts`
 may contain further files; their version includes a hash of the text, so that an edited file is a new version.
 """
 
@@ -17,7 +18,10 @@ from typing import Any
 from engine.config import content_hash
 from engine.data.dataset import Dataset
 from engine.errors import ConfigError
+from engine.files import read_regular
 
+TASKS = ("text", "choices")
+"""What a prompt asks for: a text, or choices of which sentences are made."""
 FOLDER = "prompts"
 """Name of the folder in the home."""
 DOMAINS = {
@@ -39,10 +43,18 @@ class Prompt:
     item: str
     source: str
     """`built in`, or the path of the file."""
+    task: str = "text"
+    """One of `TASKS`."""
 
     @property
     def template(self) -> str:
         """Both kinds with their placeholders, as stored in the database."""
+        if self.task == "choices":
+            listed = "<choices>\n{field}: {phrase} | {phrase}\n...\n</choices>"
+            return (
+                f"[user]\n{self.user}\n\n<history>\n{{name of an item}}\n...\n</history>\n{listed}\n\n"
+                f"[item]\n{self.item}\n\n<item>\n{{title and fields}}\n</item>\n{listed}"
+            )
         return (
             f"[user]\n{self.user}\n\n<history>\n1. {{oldest item}}\n...\n</history>\n\n"
             f"[item]\n{self.item}\n\n<item>\n{{title and fields}}\n</item>\n<histories>\n{{titles; titles}}\n</histories>"
@@ -60,7 +72,7 @@ def read_prompts(home: Path | None) -> dict[str, Prompt]:
     problems: list[str] = []
     for path in sorted(folder.glob("*.toml")) if folder is not None and folder.is_dir() else ():
         try:
-            found[path.stem] = _prompt(path.stem, path.read_text("utf-8"), source=str(path))
+            found[path.stem] = _prompt(path.stem, read_regular(path), source=str(path))
         except (ValueError, OSError) as error:  # TOML and UTF-8 errors are ValueErrors
             problems.append(f"{path.name}: {error}")
     if problems:
@@ -80,16 +92,23 @@ def _prompt(name: str, text: str, *, source: str) -> Prompt:
     if not _NAME.fullmatch(name):
         raise ValueError("the name must be NAME-NUMBER, such as products-2")
     wrong = [field for field in ("user", "item") if not isinstance(tree.get(field), str) or not tree[field].strip()]
-    wrong += sorted(set(tree) - {"domain", "user", "item"})
+    wrong += sorted(set(tree) - {"domain", "user", "item", "task"})
     if wrong:
         raise ValueError(f"missing, empty or unknown fields: {', '.join(wrong)}")
+    task = tree.get("task", "text")
+    if task not in TASKS:
+        raise ValueError(f"task = {task!r} is not one of {', '.join(TASKS)}")
     user, item = tree["user"].strip(), tree["item"].strip()
-    own = "" if source == "built in" else f"@{content_hash([user, item], length=6)}"
-    return Prompt(f"{name}{own}", str(tree.get("domain", "generic")), user, item, source)
+    hashed = [user, item] if task == "text" else [user, item, task]  # as in versions before there were tasks
+    own = "" if source == "built in" else f"@{content_hash(hashed, length=6)}"
+    return Prompt(f"{name}{own}", str(tree.get("domain", "generic")), user, item, source, task)
 
 
-def choose_prompt(name: str, dataset: Dataset, home: Path | None) -> Prompt:
+def choose_prompt(name: str, dataset: Dataset, home: Path | None, *, where: str = "semantics.prompt") -> Prompt:
     """The prompt of a name or version; for `auto`, the newest of the dataset's domain.
+
+    Args:
+        where: the setting that names it.
 
     Raises:
         ConfigError: there is no such prompt.
@@ -102,9 +121,7 @@ def choose_prompt(name: str, dataset: Dataset, home: Path | None) -> Prompt:
     for key, prompt in prompts.items():
         if name in (key, prompt.version):
             return prompt
-    raise ConfigError(
-        f"there is no prompt {name!r}", where="semantics.prompt", hint=f"Prompts: auto, {', '.join(prompts)}."
-    )
+    raise ConfigError(f"there is no prompt {name!r}", where=where, hint=f"Prompts: auto, {', '.join(prompts)}.")
 
 
 def _number(name: str) -> tuple[int, str]:

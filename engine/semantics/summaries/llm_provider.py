@@ -65,7 +65,7 @@ class EndpointProvider:
         budget: Budget,
     ) -> None:
         self.name, self.model, self.prompt_version, self.template = name, model, prompt.version, prompt.template
-        self.endpoint, self.budget = endpoint, budget
+        self.endpoint, self.budget, self._task = endpoint, budget, prompt.task
         self.requests = Requests(dataset, prompt, endpoint, model, max_length=max_length)
         self._dataset, self._max_length, self._home = dataset, max_length, home
         self._client: Any = None
@@ -87,7 +87,7 @@ class EndpointProvider:
             raise ConfigError(
                 f"provider {config.provider!r} has no default model",
                 where="semantics.llm",
-                hint="Name one: --set llm=NAME, or model in providers.toml. `sracl llm test NAME` lists its models.",
+                hint="Name one: --set llm=NAME, or model in providers.toml. The model of `sracl llm serve` is smollm2.",
             )
         budget = Budget(endpoint, model, cap=config.budget)
         if config.budget is not None and not budget.known:
@@ -96,7 +96,9 @@ class EndpointProvider:
                 where="semantics.budget",
                 hint=f"Give its prices in providers.toml, [{config.provider}.prices], or remove the budget.",
             )
-        prompt = choose_prompt(config.prompt, dataset, home)
+        own = endpoint.prompt_of(model) if config.prompt == "auto" else None
+        where = "semantics.prompt" if own is None else f"{config.provider}.prompt"
+        prompt = choose_prompt(own or config.prompt, dataset, home, where=where)
         return cls(
             config.provider, endpoint, prompt, dataset, model=model, max_length=max_length, home=home, budget=budget
         )
@@ -109,7 +111,7 @@ class EndpointProvider:
 
     def request_keys(self, kind: Kind, owner_ids: NDArray[np.int64]) -> list[str]:
         """Hashes of messages, model, parameters and prompt version; the endpoint's URL is no part of them."""
-        return [self.requests.key(kind, messages) for messages in self.requests.messages(kind, owner_ids)]
+        return [self.requests.key(kind, *rendered) for rendered in self.requests.rendered(kind, owner_ids)]
 
     def count_spent(self, usd: float) -> None:
         """Count dollars that earlier starts of the job spent against its cap."""
@@ -123,9 +125,15 @@ class EndpointProvider:
         """Send prompts in batches, or collect open batches first, as the plan says.
 
         Raises:
-            ConfigError: the provider has no Batch API.
+            ConfigError: the provider has no Batch API, or the prompt offers choices, which a batch does not keep.
         """
         self._plan = plan
+        if plan.send and self._task == "choices":
+            raise ConfigError(
+                f"prompt {self.prompt_version} offers choices, which the Batch API is not used for",
+                where="--batch",
+                hint="Leave --batch out, or name a prompt that asks for a text (`sracl prompts list`).",
+            )
         if plan.send:
             self.budget.factor = self.batch_factor()
 
@@ -175,8 +183,8 @@ class EndpointProvider:
             for start in range(0, len(keys), RENDERED_AT_ONCE):
                 part = keys[start : start + RENDERED_AT_ONCE]
                 ids = np.array([owners[own] for own in part], np.int64)
-                for own, messages in zip(part, self.requests.messages(kind, ids), strict=True):
-                    yield PromptRequest(own, kind, self.requests.body(kind, messages))
+                for own, (messages, choices) in zip(part, self.requests.rendered(kind, ids), strict=True):
+                    yield PromptRequest(own, kind, self.requests.body(kind, messages, choices), choices)
 
         left, plan = list(owners), self._plan
         if plan is not None and plan.send:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ _UNITS = frozenset(
         "x",
     ]
 )
-_OPEN = frozenset(
+OPEN = frozenset(
     [
         "a",
         "an",
@@ -103,7 +103,7 @@ _OPEN = frozenset(
     ]
 )
 """Words with which no phrase begins or ends."""
-_SILENT = (STOP_WORDS | _OPEN) - {"can", "set", "sets"}
+_SILENT = (STOP_WORDS | OPEN) - {"can", "set", "sets"}
 """Words that no shared phrase contains."""
 
 
@@ -152,6 +152,33 @@ class Phrases:
         count = self._counts[key]
         return 0.0 if count > COMMON_SHARE * self._documents else math.log((1 + self._documents) / (1 + count))
 
+    def best(
+        self, keys: Sequence[Iterable[str]], limit: int, shown: dict[str, str], said: Sequence[str], *, least: int = 2
+    ) -> list[str]:
+        """Phrases or labels of `least` items at least, none with a word of another: what recurs first, the most telling first.
+
+        Args:
+            keys: of each item, newest first; what is named first wins among equals.
+            shown: how a folded phrase is written; a label is written as it is.
+            said: texts that share no word with what is returned.
+        """
+        counts = Counter(key for some in keys for key in some)
+        scores = {key: count * self.weight(key) for key, count in counts.items() if count >= least}
+        ranked = sorted(
+            (key for key in scores if scores[key] > 0), key=lambda key: (counts[key] < 2, -scores[key], -len(key))
+        )
+        found: list[str] = []
+        for key in ranked:
+            text = shown.get(key) or key
+            if len(found) < limit and not any(overlaps(text, other) for other in (*found, *said)):
+                found.append(text)
+        return found
+
+
+def overlaps(text: str, other: str) -> bool:
+    """Whether two phrases share a word."""
+    return not {word.lower() for word in text.split()}.isdisjoint(word.lower() for word in other.split())
+
 
 class _Run(NamedTuple):
     """Neighboring words of a part of a title."""
@@ -182,7 +209,7 @@ def _runs(segments: list[list[str]], names: frozenset[str]) -> list[_Run]:
         plain = [bool(_WORD.match(word)) and word.lower() not in _SILENT for word in words]
         folded = [fold(word) for word in words]
         for start in range(len(words) - 1):
-            if not plain[start] or (start and words[start - 1].lower() in _OPEN):
+            if not plain[start] or (start and words[start - 1].lower() in OPEN):
                 continue
             for end in range(start + 2, min(start + SHARED_WORDS, len(words)) + 1):
                 if not plain[end - 1] or folded[end - 1] in names:
@@ -267,6 +294,6 @@ def _head(words: list[str], room: int) -> list[str]:
             end = at
             break
     head = words[: max(0, min(end, room))]
-    while head and (head[-1].lower() in _OPEN or (len(head) > 1 and head[-1].isdigit())):
+    while head and (head[-1].lower() in OPEN or (len(head) > 1 and head[-1].isdigit())):
         head.pop()
     return head

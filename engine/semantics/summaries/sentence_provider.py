@@ -7,8 +7,7 @@ items (engine/semantics/summaries/phrases.py).
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from engine.config import content_hash
 from engine.data.dataset import Dataset
 from engine.data.histories import item_histories, window_items
 from engine.semantics.kinds import KEY_LENGTH, Kind
-from engine.semantics.summaries.phrases import ItemPhrases, Phrases
+from engine.semantics.summaries.phrases import ItemPhrases, Phrases, overlaps
 from engine.semantics.summaries.provider import RuleProvider
 
 MAX_WORDS = 40
@@ -103,9 +102,9 @@ class SentenceProvider(RuleProvider):
         """A summary of an item, the first of `items`; the others precede it in training histories."""
         own, before = items[0], items[1:]
         clauses = [f"is {own.call}"] if own.call else []
-        if categories := [label for label in own.categories if not _overlaps(label, own.call)][-LABELS:]:
+        if categories := [label for label in own.categories if not overlaps(label, own.call)][-LABELS:]:
             clauses.append(f"belongs to {_listed(categories)}")
-        if brands := [label for label in own.brands if not _overlaps(label, own.call)][:1]:
+        if brands := [label for label in own.brands if not overlaps(label, own.call)][:1]:
             clauses.append(f"comes from {brands[0]}")
         first = f"This item {_listed(clauses)}." if clauses else ""
         room = MAX_WORDS - _count(first)
@@ -135,24 +134,11 @@ class SentenceProvider(RuleProvider):
         for item in items:
             for phrase, written in item.shared.items():
                 shown.setdefault(phrase, written)
-        phrases = self._best([item.shared.keys() for item in items], SHARED, shown, [])
-        categories = self._best([item.categories for item in items], LABELS, shown, phrases)
-        return phrases, categories + self._best([item.brands for item in items], LABELS, shown, phrases + categories)
-
-    def _best(self, keys: Sequence[Iterable[str]], limit: int, shown: dict[str, str], said: list[str]) -> list[str]:
-        counts = Counter(key for some in keys for key in some)  # in order of the first mention: newest first
-        scores = {key: count * self._phrases.weight(key) for key, count in counts.items() if count > 1}
-        found: list[str] = []
-        for key in sorted((key for key in scores if scores[key] > 0), key=lambda key: (-scores[key], -len(key))):
-            text = shown.get(key) or key
-            if len(found) < limit and not any(_overlaps(text, other) for other in (*found, *said)):
-                found.append(text)
-        return found
-
-
-def _overlaps(text: str, other: str) -> bool:
-    """Whether two phrases share a word."""
-    return not {word.lower() for word in text.split()}.isdisjoint(word.lower() for word in other.split())
+        phrases = self._phrases.best([item.shared.keys() for item in items], SHARED, shown, [])
+        categories = self._phrases.best([item.categories for item in items], LABELS, shown, phrases)
+        return phrases, categories + self._phrases.best(
+            [item.brands for item in items], LABELS, shown, phrases + categories
+        )
 
 
 def _labels(items: Sequence[ItemPhrases], said: Sequence[str]) -> list[str]:
@@ -160,7 +146,7 @@ def _labels(items: Sequence[ItemPhrases], said: Sequence[str]) -> list[str]:
     categories = dict.fromkeys(label for item in items for label in item.categories)
     brands = dict.fromkeys(label for item in items for label in item.brands)
     new = [
-        [label for label in some if not any(_overlaps(label, other) for other in said)] for some in (categories, brands)
+        [label for label in some if not any(overlaps(label, other) for other in said)] for some in (categories, brands)
     ]
     return [*new[0][:LABELS], *new[1][:1]]
 
