@@ -11,6 +11,7 @@ import typer
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption
+from sracl_tui.tui.screens import DEEPER, PAGES
 from sracl_tui.version import __version__
 
 cli = typer.Typer(name="sracl-tui", cls=Commands, pretty_exceptions_enable=False, add_completion=False)
@@ -32,7 +33,7 @@ def start(
     ] = False,
     screenshot: Annotated[
         str | None,
-        typer.Option(metavar="SCREEN", help="Save a screen (runs, run, inspector or launch) as SVG and exit."),
+        typer.Option(metavar="SCREEN", help=f"Save a screen ({', '.join(PAGES | DEEPER)}) as SVG and exit."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Path of the SVG file.")] = Path("sracl.svg"),
     size: Annotated[

@@ -30,6 +30,8 @@ STATE_STYLES = {
     "killed": "bad",
     "lost": "warn",
 }
+SPLITS = {"train": "training", "valid": "validation", "test": "test"}
+"""What the splits of a data set are called."""
 _LINE = HARMLESS | {9: " ", 10: " ", 13: " ", 0x2028: " ", 0x2029: " "}
 _TEXT = HARMLESS | {9: "    ", 10: "\n", 13: None, 0x2028: "\n", 0x2029: "\n"}
 
@@ -70,6 +72,11 @@ def state(name: str, warnings: int | None = None) -> str:
     return f"{GLYPHS.get(name, '?')} {name}{' !' if warnings else ''}"
 
 
+def item_title(title: str | None, item_id: int) -> str:
+    """The title of an item, or its number where the source has none."""
+    return title or f"(item {item_id} has no title)"
+
+
 def decimal(value: float | None, digits: int = 4) -> str:
     """A number with a fixed number of decimals; a dash for none."""
     return "-" if value is None else f"{value:.{digits}f}"
@@ -85,6 +92,18 @@ def dollars(value: float | None) -> str:
     if value is None:
         return "price unknown"
     return f"${value:.2f}" if value >= 0.01 or value == 0 else f"${value:.4f}"
+
+
+def bytes_text(size: int) -> str:
+    """A size in decimal units: `812 B`, `1.3 MB`."""
+    if size < 1_000:
+        return f"{size} B"
+    value, units = size / 1_000, ("kB", "MB", "GB", "TB")
+    for unit in units:
+        if value < 999.5 or unit == units[-1]:
+            return f"{value:.1f} {unit}" if value < 9.95 else f"{value:,.0f} {unit}"
+        value /= 1_000
+    raise AssertionError(size)
 
 
 def clock(seconds: float | None, *, tenths: bool = False) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sracl_tui.redaction import redact
+from store.errors import StoreError
 from store.home import Home
 from store.locks import FileLock
 from store.untrusted_text import json_text
@@ -49,7 +50,7 @@ class SharedFileHandler(RotatingFileHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line to the file that has the name now: another process may have rotated it."""
-        with suppress(OSError):
+        with suppress(OSError, StoreError):
             if self._alone:
                 super().emit(record)
                 return
@@ -72,7 +73,7 @@ class SharedFileHandler(RotatingFileHandler):
 
     def _open(self) -> Any:
         return os.fdopen(
-            os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600),
+            os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600),
             "a",
             encoding="utf-8",
         )

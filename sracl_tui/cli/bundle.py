@@ -11,7 +11,7 @@ from engine.config import Config
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
-from sracl_tui.runs.foreign_code import named_code
+from sracl_tui.runs import own_code
 from sracl_tui.runs.request import RunRequest
 from store.run_row import StoredRun
 from store.run_states import OPEN
@@ -57,16 +57,17 @@ def import_bundle(
     code: list[str] = []
 
     def check(row: dict[str, Any], request: bytes) -> None:
-        code.extend(named_code(_checked(row, request, file)))
+        code.extend(own_code.named_code(_checked(row, request, file)))
 
-    manifest = bundle.import_bundle(options_and_output.home_of(home), file, check=check)
+    resolved = options_and_output.home_of(home)
+    manifest = bundle.import_bundle(resolved, file, check=check)
     if code:
-        text = f"Its settings name code, which is not imported: {', '.join(dict.fromkeys(code))} (`sracl reproduce --allow-code FILE`)"
-        options_and_output.talk().print(text, highlight=False)
+        told = [f"{name} ({own_code.standing(resolved, name)})" for name in dict.fromkeys(code)]
+        text = f"Its settings name code: {', '.join(told)}. `--allow-code FILE` of the command that needs it allows it."
+        options_and_output.talk().print(text, markup=False, highlight=False)
     if json_:
-        options_and_output.print_json(
-            {name: manifest[name] for name in ("run_id", "dataset_name", "dataset_sha256", "rows")}
-        )
+        document = {name: manifest[name] for name in ("run_id", "dataset_name", "dataset_sha256", "rows")}
+        options_and_output.print_json(document | {"code": list(dict.fromkeys(code))})
     else:
         options_and_output.out().print(f"{manifest['run_id']} is here.", markup=False, highlight=False)
 
@@ -75,11 +76,15 @@ def _checked(row: dict[str, Any], request: bytes, file: Path) -> list[Any]:
     """The settings of a bundle's run as its row and its request have them.
 
     Raises:
-        ConfigError: they are none that this version knows.
+        ConfigError: they are none that this version knows, or the request is not of this run.
     """
     try:
         config = Config.model_validate(row["config"])
     except ValueError as error:
         raise ConfigError(f"its settings are refused: {str(error).splitlines()[0]}", where=str(file)) from None
     asked = RunRequest.parse(request, where=str(file))
+    if asked.run_id != row["run_id"] or asked.config != config:
+        raise ConfigError(
+            "its request is refused: it is of another run, or of other settings than its row", where=str(file)
+        )
     return [config.model_dump(mode="json"), asked.config.model_dump(mode="json")]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def compare(
     names: Annotated[
-        list[str], typer.Argument(help="Runs or groups; a group is folded by config.", metavar="RUN|GROUP...")
+        list[str], typer.Argument(help="Runs or groups; a group is folded by config.", metavar="RUN|GROUP")
     ],
     split: Annotated[
         Literal["valid", "test"],
@@ -80,7 +80,7 @@ def compare(
       sracl compare office-ablations --split test
       sracl compare office-backbone office-sracl --split test --subgroup untied
       sracl compare office-ablations --split test --format latex > table.tex
-      sracl compare released candidate --fail-if-worse ndcg@20 --fail-if-worse hr@20
+      sracl compare released candidate --fail-if-worse ndcg@20
     """
     from sracl_tui.services.comparison import compare_runs
 

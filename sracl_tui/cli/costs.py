@@ -19,7 +19,7 @@ def costs(
 ) -> None:
     """Costs of model calls. An unknown price is printed as unknown, never as $0.
 
-    `by rule` counts rule-based texts in place of an answer; `saved` is what the providers' prompt caches saved. `--by gain` is
+    `rule-based` counts texts that rules wrote in place of an answer; `saved` is what the providers' prompt caches saved. `--by gain` is
     the cost of a run's summaries per 0.01 of NDCG@20 gained over the backbone.
 
     \b

@@ -14,11 +14,9 @@ from engine.events import Event, StageProgress
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.fetch import fetch
 from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
-from sracl_tui.services.dataset_import import BY_KEY, first_rows
+from sracl_tui.services.dataset_import import BY_KEY, ROWS, first_rows
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, help="Import, fetch, list, show and remove datasets.")
-ROWS = 5
-"""Rows that a dry run prints."""
 NameArgument = Annotated[str, typer.Argument(help="Name or id of a dataset.", metavar="NAME")]
 
 
@@ -61,13 +59,15 @@ def import_(
     \b
     Examples:
       sracl data import data/amazon-office-2014 --name office
-      sracl data import reviews_Beauty_5.json.gz --name beauty      takes meta_Beauty.json.gz beside it
+      sracl data import reviews_Beauty_5.json.gz --name beauty
       sracl data import ml-1m --name ml --k-core 5
       sracl data import ratings.csv --name ml --k-core 10 --dry-run
       sracl data import Beauty.txt --name beauty --format sequences
-      sracl data import events.csv --name shop --only event=transaction --bad-rows drop
-      sracl data import ratings.csv --name ml --min-rating 4 --delimiter ";" --time-format "%d/%m/%Y %H:%M"
-      sracl data import log.parquet --name shop --user-column customer --item-column sku --time-column bought_at
+      sracl data import events.csv --name shop --only event=buy --bad-rows drop
+      sracl data import ratings.csv --name ml --min-rating 4 --delimiter ";"
+      sracl data import ratings.csv --name ml --time-format "%d/%m/%Y %H:%M"
+      sracl data import log.parquet --name shop --user-column customer \\
+        --item-column sku --time-column bought_at
     """
     from engine.data.importing import ImportOptions
     from sracl_tui.services.dataset_import import import_into

@@ -35,7 +35,8 @@ def check(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
         waits = f"; {health.waiting} journals wait to be taken in (sracl db sync)" if health.waiting else ""
         unguarded = health.unguarded
         waits += f"; {unguarded} journals of earlier versions carry no checksums" if unguarded else ""
-        end = f"{len(health.problems)} problems: sracl db repair" if health.problems else "all is well"
+        way_out = "`chmod u+rw` first" if health.forbidden else "sracl db repair"
+        end = f"{len(health.problems)} problems: {way_out}" if health.problems else "all is well"
         options_and_output.talk().print(f"{text}{waits}; {end}.", markup=False, highlight=False)
     raise typer.Exit(4 if health.problems else 0)
 

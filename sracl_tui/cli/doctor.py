@@ -52,6 +52,7 @@ def doctor(
             ("annoy", _annoy),
             ("keys", lambda: _keys(resolved)),
             ("privacy", lambda: _privacy(resolved)),
+            ("own code", lambda: _own_code(resolved)),
         )
     ]
     good = all(check["ok"] for check in checks)
@@ -124,6 +125,20 @@ def _privacy(home: Any) -> str:
     if mode & 0o077:
         return f"{home.path} can be read by others (mode {mode:o}); to change that: chmod 700 {home.path}"
     return "the home can be read by nobody else"
+
+
+def _own_code(home: Any) -> str:
+    """Files of code that this home allows, and which of them are not as they were then."""
+    from sracl_tui.runs import own_code
+
+    files = {line.path for line in own_code.allowed(home)}
+    changed = [path for path in sorted(files) if own_code.why_not(home, f"{path}:x") is not None]
+    count = (
+        f"{len(files):,} files of code by path are allowed ({home.path / own_code.FILE})"
+        if files
+        else "none is allowed"
+    )
+    return f"{count}{'; changed or gone since: ' if changed else ''}{', '.join(changed)}"
 
 
 def _torch() -> str:

@@ -11,7 +11,7 @@ import typer
 from engine.errors import ConfigError
 from engine.metric_registry import parse_field, title, value_text
 from sracl_tui.cli import options_and_output
-from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
+from sracl_tui.cli.options_and_output import AllowCodeOption, DebugOption, HomeOption, JsonOption
 from sracl_tui.services.figures.options import FigureOptions
 from store.run_row import StoredRun
 
@@ -26,7 +26,7 @@ def export(
         list[str],
         typer.Argument(
             help="Runs or groups; all but results and figures take one run. A figure also takes one study.",
-            metavar="RUN|GROUP|STUDY...",
+            metavar="RUN|GROUP|STUDY",
         ),
     ],
     out: Annotated[
@@ -73,6 +73,7 @@ def export(
         Literal["seconds", "step", "memory", "usd"] | None,
         typer.Option(help="Of the figure cost: seconds to the best epoch [default], per step, peak memory, dollars."),
     ] = None,
+    allow_code: AllowCodeOption = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -85,10 +86,10 @@ def export(
       sracl export office-ablations --out table.tex
       sracl export last --what neighbors --out neighbors.parquet
       sracl export last --what weights --out weights.parquet
-      sracl export last --what model --out my-model     then: python examples/load_model.py my-model
+      sracl export last --what model --out my-model
       sracl export last --bundle --out night.zip
-      sracl export office-ablations --figure forest --split test --out forest.pdf
-      sracl export office-sracl --figure epochs --metric ndcg@20 --out epochs.svg
+      sracl export office --figure forest --split test --out forest.pdf
+      sracl export office --figure epochs --metric ndcg@20 --out epochs.svg
       sracl export last --figure user --user 7 --out user-7.png
       sracl export quick --figure forest --out claims.svg
     """

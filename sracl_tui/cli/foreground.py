@@ -7,9 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from engine.data.synthetic import GENERATED
-from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
-from sracl_tui.runs.foreign_code import is_imported, named_code
 from sracl_tui.runs.request import RunRequest, new_run_id
 from store.errors import LookupFailed
 
@@ -86,7 +84,7 @@ def resumed_request(home: Home, text: str, *, budget: float | None, force: bool)
         LookupFailed: there is no such run, or its dataset is gone.
         ConfigError: settings or code have changed since it began.
     """
-    from sracl_tui.runs import resume_check
+    from sracl_tui.runs import own_code, resume_check
 
     request = _launched(home, text)
     if request is not None:
@@ -96,12 +94,7 @@ def resumed_request(home: Home, text: str, *, budget: float | None, force: bool)
         if isinstance(found, str):
             return found
         request = found
-    if is_imported(home, request.run_id) and (code := named_code(request.config.model_dump(mode="json"))):
-        raise ConfigError(
-            f"this run was imported, and its settings name code: {', '.join(code)}",
-            where=request.run_id,
-            hint="Read it; `sracl reproduce RUN --allow-code FILE` runs it, as does a run with settings of your own.",
-        )
+    own_code.require(request.config)
     if budget is not None:
         semantics = request.config.semantics.model_copy(update={"budget": budget})
         request = replace(request, config=request.config.model_copy(update={"semantics": semantics}))

@@ -48,9 +48,9 @@ def import_ranks(
 
     \b
     Examples:
-      sracl import-ranks ranks.csv --dataset office --name recbole-sasrec --seed 2020
-      sracl import-ranks top100.tsv --dataset office --name recbole-sasrec --set max_length=50
-      sracl import-ranks ranks.parquet --dataset office --name ours --rank-column r --set mask_seen=true
+      sracl import-ranks ranks.csv --dataset office --name recbole --seed 2020
+      sracl import-ranks top.tsv --dataset office --name gru --set max_length=50
+      sracl import-ranks r.parquet --dataset office --name ours --rank-column r
       sracl compare office-backbone recbole-sasrec --split test
     """
     from sracl_tui.runs.execute import execute

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from sracl_tui import formatting
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
 
@@ -64,7 +65,7 @@ def _print(console: Console, found: Inspection) -> None:
         console.print(s["text"], markup=False, highlight=False)
         price = "price unknown" if s["usd"] is None else f"${s['usd']:.4f}"
         model = f"{s['provider']}{' / ' + s['model'] if s['model'] else ''}"
-        fallback = "; written by rule: the model failed" if s["fallback"] else ""
+        fallback = "; rule-based: the model failed" if s["fallback"] else ""
         console.print(
             f"{model}, {s['prompt_version']}, {s['tokens_in']} + {s['tokens_out']} tokens, {price}{fallback}",
             style="dim",
@@ -89,7 +90,7 @@ def _item(item: dict[str, Any], anchor: dict[str, Any] | None) -> tuple[str, ...
     return (
         mark,
         str(item["position"]),
-        item["title"] or f"(item {item['item_id']} has no title)",
+        formatting.item_title(item["title"], item["item_id"]),
         when,
         item["role"] or "",
     )

@@ -60,10 +60,10 @@ def summarize(
 
     \b
     Examples:
-      sracl summarize --dataset office --provider deepseek --dry-run      estimate the cost; needs no key
-      sracl summarize --dataset office --provider deepseek --budget 5     stops before the budget is exceeded
-      sracl summarize --dataset office --provider openai --batch          half the price, within a day
-      sracl summarize --provider llamacpp --model any --unit user --set max_users=300
+      sracl summarize --dataset office --provider deepseek --dry-run
+      sracl summarize --dataset office --provider deepseek --budget 5
+      sracl summarize --dataset office --provider openai --batch
+      sracl summarize --provider llamacpp --model smollm2 --unit user
     """
     from sracl_tui.runs.jobs import summarize as summarize_job
 
@@ -143,7 +143,7 @@ def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: De
     """
     from datetime import UTC, datetime
 
-    from engine.semantics.llm.endpoints import find_key, read_endpoints
+    from engine.semantics.llm.endpoints import NO_KEY, find_key, read_endpoints
     from engine.semantics.llm.prices import prices_of
 
     resolved = options_and_output.home_of(home)
@@ -168,25 +168,28 @@ def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: De
         shown = ["unknown"] * 3 if price is None else [f"{price[name]:g}" for name in ("in", "cached", "out")]
         rows.append((entry["name"], entry["base_url"], entry["model"] or "-", entry["key"], *shown))
     options_and_output.out().print(options_and_output.table(heads, rows))
+    if any(entry["key"].endswith("is not set") for entry in documents):
+        options_and_output.talk().print(NO_KEY, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("test")
 def try_endpoint(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Endpoint, as in `sracl llm list`.")],
     model: Annotated[str | None, typer.Option(help="Model. Default: that of the endpoint.")] = None,
+    prompt: Annotated[str, typer.Option(help="Prompt: see `sracl prompts list`.")] = "auto",
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Send one small prompt of each kind to an endpoint, and show the answers. The cost, a fraction of a cent, is
-    included in `sracl costs`.
+    """Send one prompt of each kind to an endpoint, as a run on the demo set would, and show the answers. The cost, a
+    fraction of a cent, is included in `sracl costs`.
 
     \b
     Examples:
       sracl llm test deepseek
       sracl llm test vllm --model Qwen/Qwen2.5-32B-Instruct
     """
-    from engine.config import SemanticsConfig
+    from engine.config import DataConfig, SemanticsConfig
     from engine.data.demo import make_demo
     from engine.semantics.summaries.llm_provider import EndpointProvider
     from sracl_tui.runs.stages.cost_estimate import dollars
@@ -194,8 +197,8 @@ def try_endpoint(
 
     resolved = options_and_output.home_of(home)
     dataset = make_demo()
-    config = SemanticsConfig(provider=name, llm=model)
-    provider = EndpointProvider.build(config, dataset, max_length=10, home=resolved.path)
+    config = SemanticsConfig(provider=name, llm=model, prompt=prompt)
+    provider = EndpointProvider.build(config, dataset, max_length=DataConfig().max_length, home=resolved.path)
     test_limits = provider.endpoint.limits.model_copy(update={"attempts": 2})
     provider.endpoint = provider.endpoint.model_copy(update={"limits": test_limits})
     found: list[dict[str, Any]] = []
@@ -223,7 +226,13 @@ def try_endpoint(
     all_usable = all(not answer["fallback"] for answer in found)
     if json_:
         options_and_output.print_json(
-            {"endpoint": name, "model": provider.model, "works": all_usable, "answers": found}
+            {
+                "endpoint": name,
+                "model": provider.model,
+                "prompt": provider.prompt_version,
+                "works": all_usable,
+                "answers": found,
+            }
         )
     else:
         console = options_and_output.out()
@@ -267,7 +276,7 @@ def serve(
     parallel: Annotated[int, typer.Option(min=1, max=64, help="Number of answers generated in parallel.")] = 4,
     context: Annotated[int, typer.Option(min=512, help="Context length: tokens of a prompt and its answer.")] = 2048,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; choose fewer than the cores on a shared machine.")
+        int | None, typer.Option(min=1, help="CPU threads. Default: as many as cores are idle at the start.")
     ] = None,
     file: Annotated[Path | None, typer.Option("--file", help="Another model, in GGUF format.")] = None,
     home: HomeOption = None,
@@ -285,6 +294,7 @@ def serve(
 
     path = local_llm.model_file(file)
     model = local_llm.MODEL if file is None else path.stem
+    small = "" if file is None else "    (of less than a billion parameters: and --set prompt=choices-1)"
     server, url = local_llm.serve(path, port=port, parallel=parallel, context=context, threads=threads)
     if json_:
         options_and_output.print_json({"url": url, "model": model, "file": str(path)})
@@ -292,7 +302,7 @@ def serve(
         options_and_output.out().print(
             f"{model} is served at {url} until ctrl+c. In another shell, for example:\n"
             f"  sracl llm test llamacpp --model {model}\n"
-            f"  sracl run --set provider=llamacpp --set llm={model} --set unit=user --set prompt=small-1",
+            f"  sracl run --set provider=llamacpp --set llm={model} --set unit=user{small}",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -363,14 +373,19 @@ def show_prompt(
     endpoint = Endpoint(base_url="http://127.0.0.1/v1")
     requests = Requests(data, prompt, endpoint, "model", max_length=DataConfig().max_length)
     shown = {
-        "user": next(requests.messages("user", np.array(user_anchors))),
-        "item": next(requests.messages("item", np.array([item]))),
+        "user": next(requests.rendered("user", np.array(user_anchors))),
+        "item": next(requests.rendered("item", np.array([item]))),
     }
     if json_:
-        options_and_output.print_json({"version": prompt.version, "domain": prompt.domain, "messages": shown})
+        messages = {kind: messages for kind, (messages, _) in shown.items()}
+        schemas = {kind: choices.schema for kind, (_, choices) in shown.items() if choices is not None}
+        options_and_output.print_json(
+            {"version": prompt.version, "domain": prompt.domain, "messages": messages}
+            | ({"schemas": schemas} if schemas else {})
+        )
         return
     console = options_and_output.out()
-    for kind, messages in shown.items():
+    for kind, (messages, _) in shown.items():
         for message in messages:
             console.print(f"[{prompt.version}, {kind}, {message['role']}]", style="bold", markup=False, highlight=False)
             console.print(message["content"] + "\n", markup=False, highlight=False, soft_wrap=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import inspect
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.main import get_command, get_group
 
+from sracl_tui.cli.completion import offer
 from sracl_tui.cli.id_arguments import WithIds
 from sracl_tui.cli.options_and_output import Commands, begin
 from sracl_tui.version import __version__
@@ -31,6 +33,7 @@ COMMANDS = {
     "study": "study.app",
     "leaks": "leaks.leaks",
     "compare": "compare.compare",
+    "slices": "slices.slices",
     "import-ranks": "import_ranks.import_ranks",
     "reproduce": "reproduce.reproduce",
     "export": "export.export",
@@ -38,6 +41,9 @@ COMMANDS = {
     "tag": "runs.tag",
     "note": "runs.note",
     "rename": "runs.rename",
+    "findings": "findings.app",
+    "remove": "remove.remove",
+    "restore": "remove.restore",
     "sql": "sql.sql",
     "import-bundle": "bundle.import_bundle",
     "db": "db.app",
@@ -49,6 +55,12 @@ SETTINGS: dict[str, dict[str, Any]] = {"sql": {"ignore_unknown_options": True}}
 """A query may begin with a comment, which looks like an option."""
 OF_IDS = ("inspect", "recommend", "export")
 """Commands that name users by ids, which may begin with a dash."""
+
+
+def reflowed(text: str) -> str:
+    """A help text whose paragraphs are one line each, to be wrapped at the terminal's width; examples keep their lines."""
+    parts = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(part if part.startswith("\b") else " ".join(part.split()) for part in parts)
 
 
 class LazyCommands(Commands):
@@ -64,6 +76,7 @@ class LazyCommands(Commands):
             return super().get_command(ctx, cmd_name)
         module, _, attribute = COMMANDS[cmd_name].partition(".")
         found = getattr(import_module(f"{__package__}.{module}"), attribute)
+        offer(cmd_name, found)
         if isinstance(found, typer.Typer):
             command = get_group(found)
         else:
@@ -72,6 +85,8 @@ class LazyCommands(Commands):
             alone.command(cmd_name, cls=kind, context_settings=SETTINGS.get(cmd_name))(found)
             command = get_command(alone)
         command.name = cmd_name
+        for one in (command, *getattr(command, "commands", {}).values()):
+            one.help = reflowed(one.help or "")
         return command
 
 

@@ -7,6 +7,9 @@ stdout is for data, stderr for messages. Exit codes: 0 done; 1 the run failed, o
 from __future__ import annotations
 
 import json
+import math
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -17,26 +20,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from engine.errors import BudgetReached, ConfigError, DataError, EngineError
+from engine.errors import BudgetReached, ConfigError, DataError, EngineError, ScratchFull
+from sracl_tui.runs import own_code
 from sracl_tui.runs.execution.answers import with_executors
-from store.errors import LookupFailed, NameRefused, QueryFailed, StoreError
+from store.errors import LookupFailed, NameRefused, QueryFailed, RunsOpen, StoreError
 from store.home import Home
 from store.untrusted_text import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+NARROWEST, WIDEST = 20, 10_000
+"""Columns of a terminal that are believed where COLUMNS names them."""
 WIDE = 4096
 """Columns of a table in a pipe, so that no cell is wrapped."""
 
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _debug = False
 _home: Home | None = None
 """The home of the command, whose log takes the traceback of a bug."""
 
 
+_words: list[str] = []
+"""The words of the command line."""
+_allow: list[Path] = []
+"""The files of `--allow-code` that no home was told of yet."""
+
+
 def _set_debug(value: bool) -> bool:
     global _debug
     _debug = _debug or value
+    return value
+
+
+def _set_allowed(value: list[Path] | None) -> list[Path] | None:
+    _allow[:] = value or []
     return value
 
 
@@ -49,11 +67,28 @@ DebugOption = Annotated[
     bool,
     typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug, rich_help_panel="Trouble"),
 ]
+AllowCodeOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--allow-code",
+        metavar="FILE",
+        help="Allow this file of code, as it is now, in this home; repeatable.",
+        callback=_set_allowed,
+    ),
+]
+"""Of commands that import what stored settings, or those of a file, name; `home_of` tells the home."""
 RunArgument = Annotated[str, typer.Argument(help="Run id, the beginning of one, a name, or `last`.", metavar="RUN")]
 
 
 class Commands(TyperGroup):
     """A group of commands that report an error as a message and an exit code instead of a traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words of the command line, which may name code."""
+        if ctx.parent is None:
+            _words[:] = args
+            _allow.clear()
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
@@ -74,7 +109,8 @@ class Commands(TyperGroup):
             if _debug:
                 raise
             where = error.filename if isinstance(error.filename, str) else None
-            hint = "Nothing that was written is lost. --debug shows the traceback."
+            rights = "`ls -ld` shows whose it is, and who may read it. " if isinstance(error, PermissionError) else ""
+            hint = f"{rights}Nothing that was written is lost. --debug shows the traceback."
             print_error(StoreError(error.strerror or str(error), where=where, hint=hint))
             raise typer.Exit(4) from None
         except Exception as error:  # a bug: a sentence here, the traceback in the log
@@ -91,9 +127,9 @@ def exit_code(error: BaseException) -> int:
     """The exit code of an error, as listed at the top of this module."""
     if isinstance(error, BudgetReached):
         return 3
-    if isinstance(error, ConfigError | DataError | LookupFailed | NameRefused | QueryFailed):
+    if isinstance(error, ConfigError | DataError | LookupFailed | NameRefused | QueryFailed | RunsOpen):
         return 2
-    return 4 if isinstance(error, StoreError) else 1
+    return 4 if isinstance(error, StoreError | ScratchFull) else 1
 
 
 def print_error(error: EngineError | StoreError) -> None:
@@ -108,16 +144,40 @@ def print_error(error: EngineError | StoreError) -> None:
 def begin(app: Callable[[], object]) -> None:
     """Start a command so that ctrl+c is exit code 130 from the first moment, and stdout and stderr take every text.
 
-    What their encoding lacks (ASCII on nodes of a cluster) becomes a question mark.
+    What their encoding lacks (ASCII on nodes of a cluster) becomes a question mark. One that is closed is the null device, also
+    by its number: the next file that is opened, such as the database, would take that.
     """
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)
+    os.close(number)
+    width = os.environ.get("COLUMNS")
+    if width is not None and not (width.isdecimal() and NARROWEST <= int(width[:9]) <= WIDEST):
+        del os.environ["COLUMNS"]  # nothing can be laid out in it, or no memory holds it
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+    from sracl_tui.cli.completion import ASKED
+
     try:
+        if not _folder_is_there() and ASKED not in os.environ:
+            sys.stderr.write("the current folder was removed: change to one that exists, such as `cd ~`\n")
+            raise SystemExit(2)
         app()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None
+
+
+def _folder_is_there() -> bool:
+    """Whether the current folder exists: without it no path can be named, and libraries end the process in riddles."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def talk() -> Console:
@@ -142,12 +202,19 @@ def print_json(document: Any) -> None:
 def json_of(document: Any) -> str:
     """The text that `print_json` prints, without the line break at its end."""
     indent = 2 if sys.stdout.isatty() else None  # indenting costs ten times as much
-    plain = not (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
     try:
-        text = json.dumps(document, indent=indent, ensure_ascii=plain, default=_number, allow_nan=False)
+        text = json.dumps(document, indent=indent, ensure_ascii=False, default=_number, allow_nan=False)
     except (ValueError, TypeError):
-        text = json.dumps(_plain(document), indent=indent, ensure_ascii=plain, default=str)
-    return json_text(text)
+        text = json.dumps(_plain(document), indent=indent, ensure_ascii=False, default=str)
+    return printable_json(text)
+
+
+def printable_json(text: str) -> str:
+    """A JSON document as stdout can be given it: what a terminal obeys, or its encoding may lack, is escaped."""
+    text = json_text(text)
+    if text.isascii() or (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf"):
+        return text
+    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def print_done(document: dict[str, Any], text: str, *, json_: bool) -> None:
@@ -171,18 +238,23 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Decimal):
         return _number(value)
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def home_of(path: Path | None) -> Home:
-    """The home that `--home` or the environment names; a new one is created.
+    """The home that `--home` or the environment names; a new one is created. It allows the code that the command line names.
 
     Raises:
         StoreError: it cannot be created.
+        ConfigError: a file of `--allow-code` cannot be read.
     """
     global _home
     _home = home = with_executors(Home.resolve(path))
     home.create()
+    own_code.guard(home)
+    own_code.allow_words(home, _words)
+    while _allow:
+        own_code.allow(home, _allow.pop(0), by=own_code.OPTION)
     if trouble := _open_keys(home):
         talk().print(f"warning: {trouble}", style="yellow", markup=False, highlight=False)
     return home
@@ -225,13 +297,13 @@ def warn_behind(behind: StoreError | None) -> None:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
-    """A table without borders; a head that ends in `:r` is aligned to the right. No cell is cut."""
+    """A table without borders; a head that ends in `:r` is aligned to the right, `:l` to the left as others. No cell is cut."""
     from rich.table import Table
     from rich.text import Text
 
     made = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        name, _, side = head.partition(":")
+        name, _, side = head.rpartition(":") if head.endswith((":r", ":l")) else (head, "", "")
         made.add_column(Text(name), justify="right" if side == "r" else "left", no_wrap=side == "r", overflow="fold")
     for cells in rows:
         made.add_row(*map(Text, cells))

@@ -8,7 +8,7 @@ from engine.config import Config
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.foreground import resumed_request
-from sracl_tui.runs.request import FILE, RunRequest, taken
+from sracl_tui.runs.request import RunRequest, check_new
 
 if TYPE_CHECKING:
     from store.home import Home
@@ -21,7 +21,8 @@ def runs(home: Home, requests: list[RunRequest], *, several: bool, force: bool, 
         several: they are variants of a config; the document of seeds has the keys of a single run's too.
 
     Raises:
-        ConfigError: a run has the id already, and no equal one of the group stands in for it.
+        ConfigError: a run has the id already, and no equal one of the group stands in for it; or its backbone, mode and parts do
+            not go together.
     """
     from sracl_tui.runs.result import finished_equal
 
@@ -29,8 +30,9 @@ def runs(home: Home, requests: list[RunRequest], *, several: bool, force: bool, 
     reused = {run_id: earlier.request.run_id for run_id, earlier in found.items() if earlier is not None}
     for request in requests:
         request.check_words()
-        if request.run_id not in reused and (home.run_folder(request.run_id) / FILE).exists():
-            raise taken(request.run_id)
+        if request.run_id not in reused:
+            _check_parts(request.config)
+            check_new(home, request.run_id)
     if len(requests) == 1 and not several:
         _one(
             home,
@@ -48,8 +50,18 @@ def queued(home: Home, requests: list[RunRequest], *, force: bool, json_: bool) 
     from sracl_tui.runs.execution.queue import sorted_out
 
     new, known = sorted_out(home, requests, force=force)
+    for request in new:
+        _check_parts(request.config)
     reused = {request.run_id: run_id for request, run_id in known}
     _several(home, requests, reused, json_=json_, more={"would_add": len(new)})
+
+
+def _check_parts(config: Config) -> None:
+    """Refuse what the run would refuse; plain runs of whole prefixes go with every backbone and need no import of torch."""
+    if not config.is_plain or config.train.mode == "sequence":
+        from engine.methods.combination import check_combination
+
+        check_combination(config)
 
 
 def resumed(home: Home, text: str, *, budget: float | None, force: bool, json_: bool) -> None:

@@ -11,7 +11,7 @@ import typer
 from engine.errors import ConfigError
 from sracl_tui import formatting
 from sracl_tui.cli import options_and_output
-from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.cli.options_and_output import AllowCodeOption, Commands, DebugOption, HomeOption, JsonOption
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.runs.sweeps.run_options import RunOptions
 from store.home import Home
@@ -19,7 +19,7 @@ from store.home import Home
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode="rich", help="Runs that are executed one after the other."
 )
-RunsArgument = Annotated[list[str], typer.Argument(help="Run ids, beginnings of them, or names.", metavar="RUN...")]
+RunsArgument = Annotated[list[str], typer.Argument(help="Run ids, beginnings of them, or names.", metavar="RUN")]
 COLUMNS = ("place:r", "run", "name", "state", "data", "seed:r", "group", "worker", "since")
 
 
@@ -59,6 +59,7 @@ def add(
     ] = False,
     first: Annotated[bool, typer.Option("--first", help="Before all waiting runs.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Add a run even if its group has an equal one.")] = False,
+    allow_code: AllowCodeOption = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -78,7 +79,9 @@ def add(
         variants=variants, vary=vary, grid=tuple(grid or ()), trials=trials,
         allow_degraded=allow_degraded,
     )  # fmt: skip
-    enqueue(options_and_output.home_of(home), asked, first=first, force=force, json_=json_)
+    resolved = options_and_output.home_of(home)
+    asked.allow_code(resolved)
+    enqueue(resolved, asked, first=first, force=force, json_=json_)
 
 
 def enqueue(home: Home, asked: RunOptions, *, first: bool, force: bool, json_: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
-from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
+from sracl_tui.cli.options_and_output import AllowCodeOption, DebugOption, HomeOption, JsonOption, RunArgument
 from sracl_tui.services.recommendations import At
 from store.run_row import StoredRun
 
@@ -32,6 +32,7 @@ def recommend(
     new_only: Annotated[bool, typer.Option("--new-only", help="Exclude items that are in the user's history.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Recommend to every user; needs --out.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="With --all: a .parquet, .csv or .json file.")] = None,
+    allow_code: AllowCodeOption = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,

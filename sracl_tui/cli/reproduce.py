@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +12,7 @@ import typer
 
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
-from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
-from sracl_tui.runs.foreign_code import trusted
+from sracl_tui.cli.options_and_output import AllowCodeOption, DebugOption, HomeOption, JsonOption, RunArgument
 from store.home import Home
 from store.journal.processes import is_abandoned, owned_name
 from store.run_row import StoredRun
@@ -40,10 +39,7 @@ def reproduce(
     tolerance: Annotated[
         float | None, typer.Option(min=0, help="Maximum difference of a metric. Default: depends on the device.")
     ] = None,
-    allow_code: Annotated[
-        list[Path] | None,
-        typer.Option("--allow-code", metavar="FILE", help="Trust this file, which an imported run names; repeatable."),
-    ] = None,
+    allow_code: AllowCodeOption = None,
     headless: Annotated[bool, typer.Option("--headless", help="Lines instead of bars.")] = False,
     home: HomeOption = None,
     json_: JsonOption = False,
@@ -59,16 +55,15 @@ def reproduce(
     \b
     Examples:
       sracl reproduce last
-      sracl reproduce night --keep /tmp/again       then: sracl runs --home /tmp/again
-      sracl reproduce night --threads 1             another number of threads: passes within a tolerance
+      sracl reproduce night --keep again   # then: sracl runs --home again
+      sracl reproduce night --threads 1    # passes within a tolerance
       sracl reproduce night --encode --json
     """
     from sracl_tui.services import reproduction
 
     resolved = options_and_output.home_of(home)
-    with ExitStack() as trust, options_and_output.open_store(resolved) as store:
+    with options_and_output.open_store(resolved) as store:
         row = reproduction.chosen(store, run)
-        trust.enter_context(trusted(resolved, row["run_id"], allow_code or ()))
         request = reproduction.request_of(row, resolved.run_folder(str(row["run_id"])), device=device, threads=threads)
         with _scratch_home(resolved, row["run_id"], keep) as scratch:
             console = options_and_output.talk()

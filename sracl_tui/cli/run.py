@@ -11,7 +11,7 @@ from engine.config_files import preset_description, preset_names
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output, preview
 from sracl_tui.cli.foreground import check_dataset, resume_run, run_all
-from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption, RunArgument
+from sracl_tui.cli.options_and_output import AllowCodeOption, DebugOption, HomeOption, JsonOption, RunArgument
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.runs.sweeps.run_options import RunOptions
 
@@ -95,6 +95,7 @@ def run(
         bool,
         typer.Option("--presets", callback=_list_presets, is_eager=True, help="List the presets and leave."),
     ] = False,
+    allow_code: AllowCodeOption = None,
     json_: JsonOption = False,
     home: HomeOption = None,
     debug: DebugOption = False,
@@ -105,15 +106,15 @@ def run(
 
     \b
     Examples:
-      sracl run                                     SRA-CL on the synthetic demo set
-      sracl run --preset backbone --seeds 5         the plain backbone, five seeds, as a group
+      sracl run                                # SRA-CL on the demo set
+      sracl run --preset backbone --seeds 5    # the plain backbone, five seeds
       sracl run --dataset office --set alpha=0.05 --set pool=train
-      sracl run examples/office.toml --headless     settings from a file, lines instead of bars
-      sracl run --ablations --seeds 5               every ablation, five seeds; then: sracl compare GROUP
-      sracl run --vary k=1,5,10,20 --seeds 3        one setting over several values
+      sracl run examples/office.toml --headless
+      sracl run --ablations --seeds 5          # then: sracl compare GROUP
+      sracl run --vary k=1,5,10,20 --seeds 3   # one setting, several values
       sracl run --grid alpha=0.05,0.1 --grid k=5,10 --queue
-      sracl run --dataset office --dry-run          what is cached, and how long the rest may take
-      sracl run --resume last                       continue where it was stopped
+      sracl run --dataset office --dry-run     # what is cached, how long
+      sracl run --resume last                  # continue where it was stopped
     """
     own = (
         configs,
@@ -149,6 +150,7 @@ def run(
             budget=budget, ablations=ablations, variants=variants, vary=vary, grid=tuple(grid or ()), trials=trials,
             allow_degraded=allow_degraded,
         )  # fmt: skip
+        asked.allow_code(resolved)
         if queue:
             from sracl_tui.cli.queue import enqueue, requests_to_enqueue
 

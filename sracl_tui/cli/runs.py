@@ -137,7 +137,8 @@ def show(
     from sracl_tui.runs.execution.process_exit import log_lines
     from store.queries import runs as stored
 
-    with options_and_output.open_store(options_and_output.home_of(home)) as store:
+    resolved = options_and_output.home_of(home)
+    with options_and_output.open_store(resolved) as store:
         row = stored.find_run(store, run)
         final = stored.final_metrics(store, row["run_id"])
         curves = stored.curves(store, row["run_id"])
@@ -160,7 +161,7 @@ def show(
         options_and_output.print_json(_plain(row) | document)
         return
     console = options_and_output.out()
-    options_and_output.print_pairs(console, _facts(row) | {"folder": str(folder)})
+    options_and_output.print_pairs(console, _facts(resolved, row) | {"folder": str(folder)})
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     groups = list(dict.fromkeys(m["subgroup"] for m in final if m["split"] == "test"))
@@ -169,7 +170,8 @@ def show(
             name: {m["name"]: m["value"] for m in final if (m["split"], m["subgroup"]) == ("test", name)}
             for name in groups
         }
-        labeled = {f"{name} ({values[name]['n']:,.0f})": values[name] for name in groups}
+        counts = {name: values[name].get("n") for name in groups}  # of a damaged database, it may be lost
+        labeled = {name if n is None else f"{name} ({n:,.0f})": values[name] for name, n in counts.items()}
         console.print()
         console.print(options_and_output.metric_table("Test, by subgroup (users)", labeled))
     if analysis:
@@ -180,8 +182,9 @@ def show(
         console.print(_curve_table(curves, row["config"].get("train", {}).get("select", "ndcg@20")))
 
 
-def _facts(row: StoredRun) -> dict[str, str]:
+def _facts(home: Home, row: StoredRun) -> dict[str, str]:
     from engine.config import Config
+    from sracl_tui.runs import own_code
 
     try:
         changed = Config.model_validate(row["config"]).differences(Config())
@@ -202,6 +205,9 @@ def _facts(row: StoredRun) -> dict[str, str]:
         "epochs": f"{row['epoch']}, best {row['best_epoch'] or '-'}; started {row['segments']} times",
         "time": ", ".join(f"{name} {formatting.clock(value, tenths=True)}" for name, value in timings.items()),
         "memory": f"{row['peak_memory_bytes'] / 2**30:.2f} GiB at most" if row["peak_memory_bytes"] else "",
+        "own code": "; ".join(
+            f"{name}: {own_code.standing(home, name)}" for name in own_code.named_code(row["config"])
+        ),
         "machine": f"{row['machine']}; {row['device']}, {row['threads']} threads" if row["machine"] else "",
         "code": f"sracl {row['code_version']}, commit {row['git_sha'] or 'unknown'}{', with changes' if row['git_patch'] else ''}",
     }

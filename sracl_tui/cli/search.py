@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sracl_tui.cli import options_and_output
-from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
+from sracl_tui.cli.options_and_output import AllowCodeOption, DebugOption, HomeOption, JsonOption
 
 if TYPE_CHECKING:
     from sracl_tui.services.semantic_search import SearchResult
@@ -33,6 +33,7 @@ def search(
         typer.Option(metavar="NAME", help="Search backend that keeps the index of many texts. Default: annoy."),
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Number of results.")] = 10,
+    allow_code: AllowCodeOption = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,

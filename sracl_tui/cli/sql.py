@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,10 +14,10 @@ from sracl_tui.cli import options_and_output
 from sracl_tui.cli.interruptible import interruptible
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 from store.home import Home
-from store.untrusted_text import csv_cell
 
 if TYPE_CHECKING:
     from store.database.person_sql import Cancel
+    from store.database.result_texts import Form
 
 
 def sql(
@@ -50,7 +49,7 @@ def sql(
 
     \b
     Examples:
-      sracl sql "SELECT run_id, preset, test_ndcg_20, seconds FROM run_results ORDER BY test_ndcg_20 DESC"
+      sracl sql "SELECT run_id, test_ndcg_20, seconds FROM run_results"
       sracl sql "SHOW TABLES"
       sracl sql -f examples/queries.sql --format csv
       sracl sql "FROM neighbor_weights" --out weights.parquet
@@ -63,8 +62,12 @@ def sql(
     if allow_files and not write:
         raise ConfigError("this option needs --write", where="--allow-files")
     text = file.read_text("utf-8") if file is not None else query if query is not None else sys.stdin.read()
+    text = text.encode("utf-8", "surrogateescape").decode(
+        "utf-8", "replace"
+    )  # bytes that the locale has no letters for
     resolved = options_and_output.home_of(home)
     shown = "json" if json_ else format_
+    form: Form = "json" if shown == "json" else "texts"
 
     def work(started: Callable[[Cancel], None]) -> None:
         if out is not None:
@@ -72,12 +75,12 @@ def sql(
         elif write:
             from store.publishing.publish import write_sql
 
-            table = write_sql(resolved, text, files=allow_files, started=started)
+            table = write_sql(resolved, text, files=allow_files, started=started, form=form)
             options_and_output.talk().print("published", highlight=False)
             _print([] if table is None else [table], shown)
         else:
             with options_and_output.open_store(resolved) as store:
-                _print(store.stream_sql(text, started=started), shown)
+                _print(store.stream_sql(text, started=started, form=form), shown)
 
     interruptible(work, timeout=timeout)
 
@@ -93,56 +96,23 @@ def _save(home: Home, text: str, out: Path, started: Callable[[Cancel], None], *
 
 def _print(tables: Iterable[Any], format_: str) -> None:
     """Print rows as they come; a JSON document is an empty list for a statement without rows."""
-    from store.database.person_sql import python_values
-    from store.database.result_files import unique_names
+    from store.database.result_texts import csv_head, csv_lines, json_objects, kind_of
 
-    objects, writer, number, count = _Objects(), csv.writer(sys.stdout), -1, 0
+    write, number, count = sys.stdout.write, -1, 0
     for number, table in enumerate(tables):
-        columns = [python_values(column) for column in table.columns]
-        rows = list(zip(*columns, strict=True)) if columns else []  # by position: two columns may have one name
-        count += len(rows)
-        if format_ == "json":
-            names = unique_names(table.column_names)
-            objects.write([dict(zip(names, row, strict=True)) for row in rows])
+        if format_ == "json" and table.num_rows:
+            write(",\n" if count else "[")
+            write(",\n".join(options_and_output.printable_json(one) for one in json_objects(table)))
         elif format_ == "csv":
             if number == 0:
-                writer.writerow(map(csv_cell, table.column_names))
-            for row in rows:
-                writer.writerow([csv_cell(value) if isinstance(value, str) else value for value in row])
-        else:
-            heads = [f"{field.name}:r" if _is_number(field.type) else field.name for field in table.schema]
-            options_and_output.out().print(options_and_output.table(heads, [[*map(_cell, row)] for row in rows]))
+                write(csv_head(table.schema))
+            sys.stdout.writelines(csv_lines(table))
+        elif format_ == "table":
+            heads = [f"{field.name}:{'r' if kind_of(field) == 'number' else 'l'}" for field in table.schema]
+            columns = [["NULL" if text is None else text for text in column.to_pylist()] for column in table.columns]
+            options_and_output.out().print(options_and_output.table(heads, zip(*columns, strict=True)))
+        count += table.num_rows
     if format_ == "json":
-        objects.end()
+        write("]\n" if count else "[]\n")
     elif format_ == "table" and number >= 0:
         options_and_output.talk().print(f"{count:,} rows", highlight=False)
-
-
-class _Objects:
-    """One JSON list on stdout, written some objects at a time, as `print_json` would write all of them."""
-
-    def __init__(self) -> None:
-        self._first = True
-        self._edge, self._between = ("\n", ",\n") if sys.stdout.isatty() else ("", ", ")
-
-    def write(self, objects: list[dict[str, Any]]) -> None:
-        if objects:
-            text = options_and_output.json_of(objects)
-            around = 1 + len(self._edge)
-            sys.stdout.write(("[" + self._edge if self._first else self._between) + text[around:-around])
-            self._first = False
-
-    def end(self) -> None:
-        sys.stdout.write("[]\n" if self._first else f"{self._edge}]\n")
-
-
-def _is_number(kind: Any) -> bool:
-    import pyarrow.types as types
-
-    return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

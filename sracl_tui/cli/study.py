@@ -9,7 +9,7 @@ import typer
 
 from engine.errors import ConfigError
 from sracl_tui.cli import options_and_output
-from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
+from sracl_tui.cli.options_and_output import AllowCodeOption, Commands, DebugOption, HomeOption, JsonOption
 from sracl_tui.cli.study_output import outcome_document, print_plan, print_verdicts, progress
 from store.untrusted_text import shown
 
@@ -80,6 +80,7 @@ def show(
     study: StudyArgument,
     toml: Annotated[bool, typer.Option("--toml", help="Print the file itself, to copy and change.")] = False,
     dataset: DatasetOption = None,
+    allow_code: AllowCodeOption = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -130,6 +131,7 @@ def plan(
     dataset: DatasetOption = None,
     claim: ClaimOption = None,
     seeds: SeedsOption = None,
+    allow_code: AllowCodeOption = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -198,6 +200,7 @@ def run(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Put the runs into the queue and return; run it again for the verdicts.")
     ] = False,
+    allow_code: AllowCodeOption = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -210,7 +213,7 @@ def run(
     \b
     Examples:
       sracl study run quick
-      sracl study run quick --headless --require gain=supported --require placebo=supported
+      sracl study run quick --headless --require gain=supported
       sracl study run sracl-paper --dataset office --claim gain --seeds 2
       sracl study run baselines --until-decided
     """
@@ -254,6 +257,7 @@ def report(
         Path | None, typer.Option("--out", "-o", help="File: .html (one file, all inside), .md or .tex.")
     ] = None,
     dataset: DatasetOption = None,
+    allow_code: AllowCodeOption = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def print_plan(made: Plan, estimated: Any, power: list[Any], most: dict[str, Any] | None) -> None:
     """Print what a plan takes, and what so many seeds can show."""
     from sracl_tui.runs.stages.cost_estimate import cost_line
-    from sracl_tui.studies.planning import plan_document
+    from sracl_tui.studies.planning import plan_document, removed_text
     from sracl_tui.studies.show import seeds_text
     from sracl_tui.studies.tables import POWER_HEADS, power_cells
 
@@ -35,6 +35,8 @@ def print_plan(made: Plan, estimated: Any, power: list[Any], most: dict[str, Any
         f"{counts['interrupted']} to be continued, {counts['missing']} to be run"
     )
     out.print(text, markup=False, highlight=False)
+    if text := removed_text(made):
+        out.print(text, markup=False, highlight=False)
     workers = f"{estimated.wall_hours:.1f} with {estimated.workers} workers" if estimated.workers > 1 else "one worker"
     out.print(f"time: about {estimated.hours:.1f} hours, {workers}", markup=False, highlight=False)
     if most is not None:

@@ -12,7 +12,7 @@ from store.queries import datasets as stored
 from store.queries.datasets import DatasetRecord
 
 if TYPE_CHECKING:
-    from engine.data.dataset import Dataset
+    from engine.data.dataset import Anchors, Dataset
     from engine.data.importing import ImportReport
 
 
@@ -20,13 +20,8 @@ def to_record(
     dataset: Dataset, report: ImportReport | None = None, *, source: str = "", synthetic: bool = False
 ) -> DatasetRecord:
     """Convert a dataset to the record that the store saves; `report` adds source and counts of an import."""
-    import numpy as np
+    from engine.data.dataset import TRAIN
 
-    from engine.data.dataset import ROLES
-
-    anchors = dataset.anchors
-    represents = np.zeros(len(anchors), bool)
-    represents[anchors.representing - 1] = True
     return DatasetRecord(
         dataset_id=dataset.dataset_id,
         name=dataset.name,
@@ -42,20 +37,32 @@ def to_record(
         tied=dataset.tied,
         item_raw_ids=dataset.items.raw_ids,
         titles=dataset.items.titles,
-        texts=dataset.items.texts,
+        texts=dataset.items.each_text,
         attributes=dataset.items.attributes,
         sequence=dataset.sequence,
         offsets=dataset.offsets,
         timestamps=dataset.timestamps,
         microseconds=dataset.microseconds,
-        anchors={
-            "user_id": anchors.user_ids,
-            "position": anchors.positions,
-            "item_id": anchors.targets,
-            "role": np.array(ROLES)[anchors.roles],
-            "represents": represents,
-        },
+        train_prefixes=sum(int((part.roles == TRAIN).sum()) for part in dataset.anchor_parts()),
+        anchors=lambda: map(_columns_of, dataset.anchor_parts()),
     )
+
+
+def _columns_of(anchors: Anchors) -> dict[str, Any]:
+    """The columns of some users' anchors as the store saves them."""
+    import numpy as np
+
+    from engine.data.dataset import ROLES
+
+    represents = np.zeros(len(anchors), bool)
+    represents[anchors.representing - 1] = True
+    return {
+        "user_id": anchors.user_ids,
+        "position": anchors.positions,
+        "item_id": anchors.targets,
+        "role": np.array(ROLES)[anchors.roles],
+        "represents": represents,
+    }
 
 
 def from_record(record: DatasetRecord) -> Dataset:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from engine.errors import BatchPending, BudgetReached, ConfigError, DataError, EngineError, StopRequested
 from engine.events import Report, ignore
-from sracl_tui.runs import environment, failure_messages
+from sracl_tui.runs import environment, failure_messages, own_code
 from sracl_tui.runs.jobs.base import JobContext
 from sracl_tui.runs.jobs.registry import find_job
 from sracl_tui.runs.recorder import Recorder, StopSwitch
-from sracl_tui.runs.request import FILE, RunRequest, taken
+from sracl_tui.runs.request import RunRequest, check_new
 from sracl_tui.runs.result import RunResult
 from store.errors import LookupFailed, StoreError
 from store.home import Home
@@ -31,14 +31,21 @@ def execute(
         quiet: send no alerts: the run is a part of another one.
 
     Raises:
-        ConfigError: the run id is taken.
+        ConfigError: the run id is taken, or its settings name code that is not allowed.
+        LookupFailed: the run to continue has been removed meanwhile.
         StoreError: another process executes this run, or the folder cannot be written.
     """
     folder = home.run_folder(request.run_id)
+    own_code.require(request.config)
     home.create()
     if not resume:
         request.check_words()
-        _make_folder(folder, request)
+        check_new(home, request.run_id)
+        folder.mkdir(exist_ok=True)
+    elif not folder.is_dir():
+        raise LookupFailed(
+            f"run {request.run_id} was removed", hint=f"`sracl restore {request.run_id}` brings it back."
+        )
     begins = not resume or not segments(folder)
     recorder = Recorder(home, request, listener=listener, quiet=quiet)
     result = RunResult(request)
@@ -72,12 +79,6 @@ def execute(
         recorder.close()
         result.warnings += recorder.publisher.warnings
     return result
-
-
-def _make_folder(folder: Path, request: RunRequest) -> None:
-    if (folder / FILE).exists():
-        raise taken(request.run_id)
-    folder.mkdir(exist_ok=True)
 
 
 def _guarded(context: JobContext, switch: StopSwitch) -> None:

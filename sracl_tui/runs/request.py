@@ -13,6 +13,7 @@ from typing import Any
 from engine.config import Config
 from engine.errors import ConfigError
 from store.atomic_write import atomic_write
+from store.home import Home
 from store.regular_file import read_regular
 from store.untrusted_text import check_name
 
@@ -120,8 +121,24 @@ def new_run_id() -> str:
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(2)
 
 
-def taken(run_id: str) -> ConfigError:
-    """The error of a run id that a run has already."""
+def check_new(home: Home, run_id: str) -> None:
+    """Refuse the id of a run that there is, or that is in the trash.
+
+    Raises:
+        ConfigError: it is taken.
+        LookupFailed: it cannot be an id.
+    """
+    if (home.run_folder(run_id) / FILE).exists():
+        raise _taken(run_id)
+    if (home.trash / run_id).exists():
+        raise ConfigError(
+            f"run {run_id!r} was removed and is in the trash",
+            where="--run-id",
+            hint=f"`sracl restore {run_id}` brings it back, `sracl remove --empty {run_id}` deletes it for good.",
+        )
+
+
+def _taken(run_id: str) -> ConfigError:
     return ConfigError(
         f"there is a run {run_id!r} already",
         where="--run-id",

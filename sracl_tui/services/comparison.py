@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.config import flatten
 from engine.errors import ConfigError
 from engine.metric_registry import DEFAULT, definition_of, ordered, split_name
+from sracl_tui import formatting
 from sracl_tui.services.paired_tests import (
     EqualPair,
     SeedSet,
@@ -30,6 +31,8 @@ from store.queries.pace import pace
 from store.run_row import StoredRun
 
 PROTOCOL = ("data.max_length", "evaluate.mask_seen", "evaluate.ties", "evaluate.ks")
+LEFT_OUT = "left out: "
+"""How the note on runs begins that have no ranks."""
 RANKED = ("train", "ranks")
 """Kinds of runs that have ranks: trained here, and imported from elsewhere."""
 RESOURCES = ("seconds_per_step", "seconds_to_best", "peak_memory", "usd_texts")
@@ -54,6 +57,11 @@ class Comparison:
     """Pairs between which there is nothing to test, and why; the notes tell them, too."""
     untested: list[str]
     """Sets whose users differ from those of the set that they would be tested against."""
+
+    @property
+    def excluded(self) -> list[str]:
+        """The notes on runs that are left out."""
+        return [note for note in self.notes if note.startswith(LEFT_OUT)]
 
     def document(self) -> dict[str, Any]:
         """The comparison as JSON-compatible values, with means, deviations and verdicts."""
@@ -100,7 +108,8 @@ def compare_runs(
     loaded = {row["run_id"]: runs.ranks(store, row["run_id"], split) for row in training_rows}
     without_ranks = [row["run_id"] for row in training_rows if not len(loaded[row["run_id"]][0])]
     if without_ranks:
-        notes.append(f"excluded, as they have no {split} ranks (not finished): {', '.join(without_ranks)}")
+        named = ", ".join(f"{row['name']} ({row['state']})" for row in training_rows if row["run_id"] in without_ranks)
+        notes.append(f"{LEFT_OUT}{named}: no {formatting.SPLITS[split]} ranks yet")
     training_rows = [row for row in training_rows if row["run_id"] not in without_ranks]
     groups = group_by_config(training_rows)
     if not groups:
@@ -152,10 +161,13 @@ def _dataset_id(rows: list[StoredRun], run_id: str) -> str | None:
 
 
 def group_by_config(rows: Sequence[StoredRun]) -> list[list[StoredRun]]:
-    """Runs of equal config hash and data set together, in the order in which the first of each comes."""
-    groups: dict[tuple[str, str | None], list[StoredRun]] = {}
+    """Runs of equal config hash, data set and version of the prompts together, in the order in which the first of each comes.
+
+    `semantics.prompt = auto` has one hash for each version that was the newest once, and their texts differ.
+    """
+    groups: dict[tuple[str, str | None, str | None], list[StoredRun]] = {}
     for row in rows:
-        groups.setdefault((row["config_hash"], row["dataset_id"]), []).append(row)
+        groups.setdefault((row["config_hash"], row["dataset_id"], row["prompts"]), []).append(row)
     return list(groups.values())
 
 
@@ -165,6 +177,16 @@ def _check_comparable(groups: list[list[StoredRun]], notes: list[str], *, force:
     Raises:
         ConfigError: they do not; with `force`, the reasons are appended to `notes` instead.
     """
+    problems = comparability_problems(groups)
+    if problems and not force:
+        raise ConfigError(
+            "\n".join(problems), where="compare", hint="Choose other runs, or compare anyway with --force."
+        )
+    notes += [f"forced: {problem}" for problem in problems]
+
+
+def comparability_problems(groups: Sequence[Sequence[StoredRun]]) -> list[str]:
+    """Why sets of runs cannot be compared: other data, another protocol, or a seed twice in one set; empty if they can."""
     problems: list[str] = []
     firsts = [rows[0] for rows in groups]
     if len({row["dataset_id"] for row in firsts}) > 1:
@@ -180,11 +202,7 @@ def _check_comparable(groups: list[list[StoredRun]], notes: list[str], *, force:
         if repeated_seeds:
             ids = ", ".join(row["run_id"] for row in rows if row["seed"] in repeated_seeds)
             problems.append(f"seed {', '.join(map(str, repeated_seeds))} occurs more than once in one config: {ids}")
-    if problems and not force:
-        raise ConfigError(
-            "\n".join(problems), where="compare", hint="Choose other runs, or compare anyway with --force."
-        )
-    notes += [f"forced: {problem}" for problem in problems]
+    return problems
 
 
 def subgroup_mask(store: Store, row: StoredRun, subgroup: str, split: str) -> NDArray[np.bool_] | None:
@@ -226,9 +244,11 @@ def labels_of(groups: list[list[StoredRun]], settings: dict[str, list[Any]]) -> 
         else:
             differing = ", ".join(f"{path.partition('.')[2]}={values[i]}" for path, values in settings.items())
             labels.append(f"{presets[i]} {differing}".strip())
+    hashes = [rows[0]["config_hash"][:6] for rows in groups]
+    told = [f"{label} ({hashes[i]})" if labels.count(label) > 1 else label for i, label in enumerate(labels)]
     return [
-        f"{label} ({rows[0]['config_hash'][:6]})" if labels.count(label) > 1 else label
-        for label, rows in zip(labels, groups, strict=True)
+        f"{label[:-1]}, {rows[0]['prompts']})" if told.count(label) > 1 else label
+        for label, rows in zip(told, groups, strict=True)
     ]
 
 

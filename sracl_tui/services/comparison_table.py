@@ -92,13 +92,14 @@ def test_cells(test: Any, found: Comparison) -> tuple[str, ...]:
         f"{test.difference:+.4f}",
         f"{100 * test.difference / base:+.1f} %" if base else "-",
         f"{test.ci_low:+.4f} to {test.ci_high:+.4f}",
-        _p(test.p_value) + (" †" if test.scope == "borrowed" else ""),
-        _p(test.p_holm),
+        p_text(test.p_value) + (" †" if test.scope == "borrowed" else ""),
+        p_text(test.p_holm),
         CONCLUSIONS[test.verdict] + (f", {test.scope}" if test.scope and test.verdict != "not shown" else ""),
     )
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """A p-value with four decimals."""
     return "<.0001" if value < 0.0001 else f"{value:.4f}"
 
 

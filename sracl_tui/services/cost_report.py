@@ -18,7 +18,7 @@ COUNTS = {
 }
 DAYS = 60
 """Days that a plot shows at most."""
-GAIN_HEADS = ("run", "data", "unit", "NDCG@20:r", "backbone:r", "gain:r", "summaries cost:r", "$ per 0.01:r")
+GAIN_HEADS = ("run", "data", "unit", "test NDCG@20:r", "backbone:r", "gain:r", "summaries cost:r", "$ per 0.01:r")
 GAIN_NOTE = (
     "NDCG@20 on test against the mean of the data set's finished runs without a contrast; the cost is that of the run's "
     "summaries, whichever run paid for them."

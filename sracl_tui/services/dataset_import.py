@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.data.readers import endings
-from engine.errors import ConfigError, DataError, EngineError
+from engine.errors import ConfigError, DataError, EngineError, ScratchFull
 from engine.events import Event, Report, StageProgress, ignore
 from store.errors import LookupFailed, StoreError
 from store.home import Home
@@ -78,6 +78,8 @@ FIELDS = (
     Field("delimiter", "Character between the cells of a text table, or tab.", none=True),
     Field("format", "Format of the file, if it is not recognized.", none=True),
 )
+ROWS = 5
+"""Rows that are shown as they were read."""
 BY_KEY = {field.key: field for field in FIELDS}
 _KINDS: dict[str, type[DataError] | type[StoreError]] = {
     "LookupFailed": LookupFailed,
@@ -172,17 +174,37 @@ def import_into(
         DataError: what is wrong with a file or an option, and where.
         StoreError: the name is taken, the same content is there, or the store cannot be written.
     """
-    from engine.data.importing import STAGE, STEPS, import_dataset
+    from engine.data.importing import STAGE, STEPS, Teller, import_dataset
 
     check_name("the name", name)
-    dataset, text = import_dataset(path, name=name, options=options, report=report)
+    try:
+        dataset, text = import_dataset(
+            path, name=name, options=options, report=report, scratch=lambda: _scratch_of(home)
+        )
+    except ScratchFull as error:
+        raise StoreError(error.message, where=error.where, hint=error.hint) from None
     if home is not None:
+        from engine.data.scratch import give_back
         from sracl_tui.runs.dataset_access import to_record
         from store.queries import datasets
 
         report(StageProgress(stage=STAGE, done=STEPS - 1, total=STEPS, detail="storing"))
-        datasets.add(home, to_record(dataset, text))
+        teller = Teller(report, STEPS - 1)
+
+        def told(detail: str) -> None:
+            give_back(dataset.sequence, dataset.timestamps, dataset.microseconds)
+            teller(detail)
+
+        datasets.add(home, to_record(dataset, text), told=told)
     return dataset, text
+
+
+def _scratch_of(home: Home | None) -> Path | None:
+    """Folder for what an import cannot hold in memory: that of the home, whose database needs as much room."""
+    if home is None:
+        return None
+    home.create()
+    return home.cache
 
 
 def first_rows(dataset: Dataset, count: int) -> list[dict[str, str | None]]:
@@ -231,6 +253,8 @@ class Imported:
     dropped: dict[str, int]
     warnings: list[str]
     seconds: float
+    first: list[dict[str, str | None]]
+    """The first interactions as they were read, see `first_rows`."""
 
 
 class ImportProcess:
@@ -318,11 +342,12 @@ def main() -> None:
         items=len(dataset.items),
         interactions=len(dataset.sequence),
         tied=int(dataset.tied.sum()),
-        with_text=sum(map(bool, dataset.items.texts)),
+        with_text=sum(map(bool, dataset.items.each_text())),
         rows_read=text.rows_read,
         dropped=text.dropped,
         warnings=text.warnings,
         seconds=text.seconds,
+        first=first_rows(dataset, ROWS),
     )
     _write_line({"imported": asdict(kept)})
 

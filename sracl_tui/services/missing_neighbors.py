@@ -26,4 +26,8 @@ def why_none(config: Mapping[str, Any], part: str, *, without: str, found: bool)
         combined = [name_of(part) for part in METHODS.load(name).all_parts]
     if combined is None or part not in combined:
         return "" if found else f"{called} {without}."
-    return f"This run has no {contrast} contrast ({weight} = 0): it {without}." if config["loss"][weight] == 0 else ""
+    return (
+        f"This run has no {contrast} contrast ({weight} = 0): it {without}."
+        if config.get("loss", {}).get(weight) == 0
+        else ""
+    )

@@ -5,7 +5,7 @@ Legend: U users, R users with a prefix that represents them and whose weights ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +57,20 @@ class NeighborWeights:
         """(R,) number of neighbors of each user."""
         return self.mask.sum(axis=1)
 
+    def only(self, chosen: NDArray[np.bool_]) -> NeighborWeights:
+        """Those of the chosen (U,) users, numbered among them."""
+        kept = chosen[self.rows]
+        rows = (np.cumsum(chosen) - 1)[self.rows[kept]]
+        return NeighborWeights(rows, self.similarity[kept], self.weights[kept], self.mask[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class UserSelection:
+    """Some of the users, and what they have in common."""
+
+    label: str
+    user_ids: NDArray[np.int32]
+
 
 @dataclass(frozen=True)
 class Population:
@@ -77,10 +91,22 @@ class Population:
     neighbor_weights: NeighborWeights
     changed: Floats | None = None
     """(U,) how much 1 / log2(1 + rank) differs from that of a second run."""
+    partial: bool = False
+    """Whether these are only some of the run's users."""
     _orders: dict[str, RowIndices] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def only(self, user_ids: NDArray[np.int32]) -> Population:
+        """Those of the users who have one of these ids."""
+        chosen = np.isin(self.ids, user_ids)
+        columns = {
+            name: None if (values := getattr(self, name)) is None else values[chosen]
+            for name in ("ids", "anchors", "lengths", "ranks", "spearman", "entropy", "changed")
+        }
+        raw_ids, weights = self.raw_ids.filter(pa.array(chosen)), self.neighbor_weights.only(chosen)
+        return replace(self, **columns, raw_ids=raw_ids, neighbor_weights=weights, partial=True, _orders={})
 
     def order(self, name: str) -> RowIndices:
         """(U,) places in one of ORDERS; those without the measure come last, by number."""

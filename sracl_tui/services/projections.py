@@ -30,6 +30,8 @@ ITERATIONS = 500
 MEASURED = 2_000
 """Vectors at most over whose pairs uniformity is taken where the run did not measure it."""
 SEED = 1
+DIGITS = 9
+"""Decimals of values and bounds that tell buckets apart."""
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -74,7 +76,9 @@ def histogram(values: Floats, bounds: Floats, *, missing: str, marks: dict[str, 
 
 
 def _bucket(values: Floats, bounds: Floats) -> RowIndices:
-    return np.clip(np.searchsorted(bounds, values, side="right") - 1, 0, len(bounds) - 2)
+    """The bucket of each value; rounded, as 0.3 is below three times 0.1 in binary."""
+    places = np.searchsorted(np.round(bounds, DIGITS), np.round(values, DIGITS), side="right") - 1
+    return np.clip(places, 0, len(bounds) - 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,18 +184,19 @@ def vectors(store: Store, run: StoredRun, population: Population, *, second_run:
     if a is None:
         gone = "This run keeps no vectors (user_vectors.parquet is not in its folder): there is nothing to map."
         return Vectors(indices, None, None, names, ({}, {}), gone)
-    first = _measures(store, run["run_id"], "h", a)
+    measured = None if population.partial else store
+    first = _measures(measured, run["run_id"], "h", a)
     if second_run is None:
         if plus is None:
             why = why_none(run["config"], "inter", without="makes no h+", found=False) or "This run keeps no h+."
             note = f"{why} o sets a second run beside it."
             return Vectors(indices, a, None, names, (first, {}), note)
-        return Vectors(indices, a, plus, names, (first, _measures(store, run["run_id"], "h_plus", plus)))
+        return Vectors(indices, a, plus, names, (first, _measures(measured, run["run_id"], "h_plus", plus)))
     theirs, second, _ = _stored(store.home.run_folder(second_run["run_id"]), population)
     if second is None or second.shape[1] != a.shape[1]:
         why = "keeps no vectors" if second is None else f"has vectors of {second.shape[1]} numbers, not {a.shape[1]}"
         return Vectors(indices, a, None, names, (first, {}), f"The second run {why}.")
-    measures = first, _measures(store, second_run["run_id"], "h", second)
+    measures = first, _measures(measured, second_run["run_id"], "h", second)
     shared, here, mask = np.intersect1d(indices, theirs, return_indices=True)
     a, second = a[here], second[mask]
     note = "Two trainings have axes of their own: the second run's vectors were turned to fit the first's best."
@@ -222,9 +227,9 @@ def _stored(
     return at[known], found[0], found[1]
 
 
-def _measures(store: Store, run_id: str, subgroup: str, matrix: NDArray[np.float32]) -> dict[str, float]:
-    """What the run measured of them; where it did not, measured now (uniformity over a sample)."""
-    known = runs.analysis_metrics(store, run_id).get(subgroup)
+def _measures(store: Store | None, run_id: str, subgroup: str, matrix: NDArray[np.float32]) -> dict[str, float]:
+    """What the run measured of them; where it did not, and without a store, measured now (uniformity over a sample)."""
+    known = None if store is None else runs.analysis_metrics(store, run_id).get(subgroup)
     if known:
         return known
     return {

@@ -47,6 +47,8 @@ def add(home: Home, query: str, *, rows: int = 0, seconds: float = 0.0, failed: 
     past = Past(query, time.time(), rows, seconds, failed)
     path = home.path / FILE
     with suppress(OSError):
+        if path.exists() and not path.is_file():  # a pipe in its place would block for ever
+            return
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(past)) + "\n")
         if path.stat().st_size > 2_000 * MOST:

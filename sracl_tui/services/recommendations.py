@@ -54,7 +54,7 @@ def recommender_of(store: Store, run: StoredRun) -> tuple[Recommender, Dataset]:
     from engine.extension_points import BACKBONES
     from engine.recommend import Recommender, build
     from engine.training import checkpoint
-    from engine.training.trainer import BEST
+    from engine.training.checkpoint_files import BEST
     from sracl_tui.runs.dataset_access import open_dataset
 
     folder = store.home.run_folder(run["run_id"])

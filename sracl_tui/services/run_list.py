@@ -112,9 +112,11 @@ class Choice:
 _SUCH_AS = "a metric such as ndcg@20, valid.mrr@10 or train.loss_rec"
 
 
-def further_metrics(predicates: Iterable[run_filter.Predicate], sort: str) -> list[MetricName]:
-    """Metrics of a filter and of a column to sort by, beyond those that the list always shows."""
-    named = dict.fromkeys([*run_filter.metrics_of(predicates), *filter(None, [sort_metric(sort)])])
+def further_metrics(
+    predicates: Iterable[run_filter.Predicate], sort: str, columns: Iterable[str] = ()
+) -> list[MetricName]:
+    """Metrics of a filter, of a column to sort by and of chosen columns, beyond those that the list always has."""
+    named = dict.fromkeys([*run_filter.metrics_of(predicates), *filter(None, map(sort_metric, [sort, *columns]))])
     return [metric for metric in named if metric_column(*metric) not in METRICS.values()]
 
 

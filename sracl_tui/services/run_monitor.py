@@ -154,7 +154,7 @@ class RunMonitor:
             run.live.take(run.tail.read())
         run.live.log.clear()
         published = self._by_id.get(run_id)
-        if self._is_over(run, published):
+        if self._is_over(run_id, run, published):
             del self._followed[run_id]
             self._ignored.add(run_id)
             return True
@@ -165,13 +165,14 @@ class RunMonitor:
         run.row = _changed(published or self._unpublished_row(run_id, run.live), changes) if changes else published
         return True
 
-    def _is_over(self, run: _FollowedRun, published: ListedRun | None) -> bool:
-        """Whether the database knows all that the journal says, or nothing was ever written."""
+    def _is_over(self, run_id: str, run: _FollowedRun, published: ListedRun | None) -> bool:
+        """Whether the database knows all that the journal says, nothing was ever written, or the run was removed."""
         live = run.live
         if isinstance(run.process, Alive) or time.monotonic() - run.since < EXPECTED_SECONDS:
             return False
         if published is None:
-            return not live.lines and isinstance(run.process, Exited)
+            removed = not self._home.run_folder(run_id).exists()
+            return (not live.lines or removed) and isinstance(run.process, Exited)
         return published["state"] not in OPEN and (not live.lines or live.state in (*ACTIVE, published["state"]))
 
     def _changes(self, run_id: str, run: _FollowedRun, published: ListedRun | None) -> dict[str, Any]:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from pydantic import ValidationError
+
 from engine.config import Config
+from engine.data.dataset import TRAIN, Dataset
+from engine.errors import ConfigError
 from engine.extension_points import ENCODERS
-from engine.method_table import Step, name_of
+from engine.method_table import Stage
+from engine.training_cost import multiply_adds
 from sracl_tui.runs.dataset_access import is_generated, preview_dataset
 from sracl_tui.runs.stages import factories
 from sracl_tui.runs.stages.cost_estimate import quote
@@ -21,10 +27,10 @@ if TYPE_CHECKING:
 
 TYPICAL_EPOCHS = 35
 """Epochs until early stopping, assumed if no run of the config has finished."""
-BACKBONE_SECONDS, CONTRAST_SECONDS, OTHER_SECONDS, PRETRAINING_SECONDS = 0.22e-3, 1.3e-3, 0.7e-3, 0.75e-3
-"""Per training prefix and epoch on two cores, assumed if no run of the config has finished."""
-CONTRAST_PASSES = 14
-"""Encoder passes for each prefix behind CONTRAST_SECONDS: SRA-CL with ten neighbors; other methods have about three."""
+MULTIPLY_ADDS_PER_SECOND = 10e9
+"""On two cores, of trainings, assumed on a data set that no run has finished on."""
+PACED_CONFIGS = 20
+"""The newest configs with finished runs by whose speed others are estimated."""
 TEXTS_PER_SECOND = 80.0
 """Titles that MiniLM encodes in a second on two cores."""
 SEARCH_SECONDS = 0.4e-3
@@ -113,17 +119,34 @@ def _encoded(store: Store, encoder: str, texts: list[str]) -> int:
     return len(caches.known_vectors(store, encoder, [text_sha256(text) for text in set(texts)])[0]) if texts else 0
 
 
-def prefix_seconds(config: Config) -> float:
-    """Rule of thumb for a prefix and epoch of the main training: the plain backbone's, SRA-CL's by its encoder passes, or three passes."""
-    if config.own_method:
-        return CONTRAST_SECONDS
-    main = [name_of(part) for part in config.definition.parts if config.weight(part) > 0]
-    if main == ["rec"] and config.definition.steps == (Step(),):
-        return BACKBONE_SECONDS
-    if not config.contrasts:
-        return OTHER_SECONDS
-    inter = 1 + config.retrieval.k if "inter" in config.active else 0
-    return CONTRAST_SECONDS * (1 + inter + 2 * ("intra" in config.active)) / CONTRAST_PASSES
+class RuleOfThumb:
+    """Seconds of an epoch on a data set, by the multiply-adds of its encoder passes."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._lengths = np.bincount(dataset.anchors.positions[dataset.anchors.ids(TRAIN) - 1])  # prefixes by length
+        self._items = len(dataset.items)
+
+    def seconds(self, config: Config, stage: Stage | None = None) -> float:
+        """Of an epoch of a stage, or of the main training."""
+        prefixes = int(self._lengths.sum())
+        windows = np.minimum(np.arange(len(self._lengths)), config.data.max_length)
+        tokens = float(windows @ self._lengths) / max(prefixes, 1)
+        work = multiply_adds(config, tokens=tokens, items=self._items, stage=stage)
+        return prefixes * work / MULTIPLY_ADDS_PER_SECOND
+
+
+def pace(store: Store, dataset: Dataset, rule: RuleOfThumb, config: Config) -> tuple[float, int]:
+    """How much slower epochs on a data set were than the rule of thumb says, and of how many configs with finished runs that is the median."""
+    ratios: list[float] = []
+    for row in runs.config_speeds(store, dataset.name, limit=PACED_CONFIGS):
+        try:
+            other = Config.model_validate(row["config"])
+            expected = rule.seconds(other)
+        except (ValidationError, ConfigError):
+            continue  # of another version, or with code that is gone
+        if expected and other.data.max_users == config.data.max_users:
+            ratios.append(row["seconds"] / expected)
+    return (float(np.median(ratios)), len(ratios)) if ratios else (1.0, 0)
 
 
 def training_estimate(needs: Needs, store: Store) -> tuple[float, str]:
@@ -135,29 +158,32 @@ def training_estimate(needs: Needs, store: Store) -> tuple[float, str]:
 def training_stages(needs: Needs, store: Store) -> tuple[list[dict[str, Any]], str]:
     """Rows of the trainings before the main one, where there are any, and of that, and what their seconds rest on."""
     config = needs.config
-    each = prefix_seconds(config)
     typical = min(TYPICAL_EPOCHS, config.train.epochs)
+    rule = RuleOfThumb(needs.dataset)
+    factor, measured = pace(store, needs.dataset, rule, config)
     rows, before, assumed = [], 0, f"{typical} epochs"
     for stage, epochs in config.stages:
         if epochs:
-            seconds, _ = _epochs(needs, store, PRETRAINING_SECONDS, epochs, after=before, until=before + epochs)
+            each = factor * rule.seconds(config, stage)
+            seconds, _ = _epochs(needs, store, each, epochs, after=before, until=before + epochs)
             detail = f"{epochs} epochs before the training, without validation"
             rows.append({"stage": stage.name, "cached": False, "detail": detail, "seconds": seconds})
             before, assumed = before + epochs, f"{assumed} after {epochs} of {stage.name}"
-    seconds, seen = _epochs(needs, store, each, typical, after=before)
+    seconds, seen = _epochs(needs, store, factor * rule.seconds(config), typical, after=before)
     detail = f"at most {config.train.epochs} epochs"
     rows.append({"stage": "train", "cached": False, "detail": detail, "seconds": seconds})
     if seen:
         return rows, f"from {seen} finished runs of this config"
-    return rows, f"a rule of thumb for two cores and {assumed}: no run of this config has finished yet"
+    speed = f"at the speed of {measured} other configs that finished on this data set" if measured else "for two cores"
+    return rows, f"a rule of thumb {speed} and {assumed}: no run of this config has finished yet"
 
 
 def _epochs(
     needs: Needs, store: Store, each: float, epochs: int, *, after: int, until: int | None = None
 ) -> tuple[float, int]:
-    """Seconds of some epochs, by those of finished runs of the config and their number; by a prefix's seconds where there is none."""
+    """Seconds of some epochs, by those of finished runs of the config and their number; by `each` of an epoch where there is none."""
     name, key = needs.dataset.name, needs.config.config_hash()
     seen = runs.epoch_seconds(store, dataset_name=name, config_hash=key, after=after, until=until)
     if seen is None:
-        return len(needs.dataset.anchors.ids(0)) * each * epochs, 0
+        return each * epochs, 0
     return seen["seconds"] * seen["epochs"], int(seen["runs"])

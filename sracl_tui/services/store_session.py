@@ -16,7 +16,7 @@ from store.database.database import Store, signature
 from store.errors import StoreError
 from store.home import Home
 from store.opening import open_store
-from store.queries import runs
+from store.queries import removed, runs
 from store.run_row import ListedRun, MetricName
 
 CATCH_UP_SECONDS = 30.0
@@ -35,6 +35,8 @@ class Snapshot:
     """Whether the store was ever read."""
     alerts: tuple[Alert, ...] = ()
     """Alerts since the last snapshot."""
+    removed_usd: float = 0.0
+    """Known dollars that runs have spent which were removed."""
 
 
 class StoreSession:
@@ -46,6 +48,8 @@ class StoreSession:
         self._lock = threading.Lock()
         self._watching, self._reading = threading.Lock(), threading.Lock()
         self._store: Store | None = None
+        self._former: Store | None = None
+        """The one before, which threads may still be reading."""
         self._opened = 0.0
         self._signature: tuple[int, ...] | None = None
         self._metrics: tuple[MetricName, ...] = ()
@@ -53,6 +57,7 @@ class StoreSession:
         self._prints: dict[str, int] = {}
         self._rows: dict[str, ListedRun] = {}
         self._list: list[ListedRun] = []
+        self._removed_usd = 0.0
         self._trouble, self._retry_at = "", 0.0
 
     def store(self) -> Store:
@@ -69,9 +74,10 @@ class StoreSession:
     def close(self) -> None:
         """Close the store."""
         with self._lock:
-            if self._store is not None:
-                self._store.close()
-                self._store = None
+            for store in (self._store, self._former):
+                if store is not None:
+                    store.close()
+            self._store = self._former = None
 
     def poll(self) -> Snapshot:
         """Rows of all runs: the database as last read, live runs as their journals have them. Takes milliseconds."""
@@ -80,7 +86,7 @@ class StoreSession:
             text, deaths = self.watch.news()
             for alert in deaths:
                 self._pass_on(alert)
-            return Snapshot(rows, self._trouble, self._signature is not None, tuple(text))
+            return Snapshot(rows, self._trouble, self._signature is not None, tuple(text), self._removed_usd)
 
     def _pass_on(self, alert: Alert) -> None:
         """Post the alert of a run that died before it could post it itself."""
@@ -125,6 +131,7 @@ class StoreSession:
                 if found != self._signature or metrics != self._read_metrics:
                     known = self._prints if metrics == self._read_metrics else {}
                     self._prints, self._rows = runs.list_changed(self.store(), known, self._rows, metrics=metrics)
+                    self._removed_usd = removed.spent_by_removed(self.store())
                     self._list, self._signature, self._read_metrics = list(self._rows.values()), found, metrics
             except StoreError as error:
                 self._trouble, self._retry_at = str(error), time.monotonic() + RETRY_SECONDS
@@ -132,13 +139,13 @@ class StoreSession:
                 self._trouble = ""
 
     def _catch_up(self) -> None:
-        """Reopen the store at intervals; threads that use the old one finish with it."""
+        """Reopen the store at intervals; threads that use the old one have until the next time to finish with it."""
         if self._store is None or (time.monotonic() - self._opened < CATCH_UP_SECONDS and not self.watch.deaths):
             return
         self.watch.deaths = 0
         self._opened = time.monotonic()
         fresh = open_store(self.home)
         with self._lock:
-            before, self._store = self._store, fresh
-        if before is not None:
-            before.close()
+            older, self._former, self._store = self._former, self._store, fresh
+        if older is not None:
+            older.close()

@@ -1,4 +1,4 @@
-"""Charts made of characters, for a terminal and for a screen: bars to the right, columns over time."""
+"""Charts made of characters, for a terminal and for a screen: bars to the right, columns over time, intervals on an axis."""
 
 from __future__ import annotations
 
@@ -162,3 +162,33 @@ def period(unit: str, each: int) -> str:
     if unit == "month" and each > 12:
         return f"{each // 12} years"
     return known.get((unit, each), unit if each == 1 else f"{each} {unit}s")
+
+
+def interval_line(
+    middle: float, ends: tuple[float, float], *, reach: float, width: int, marks: Sequence[float] = ()
+) -> str:
+    """An estimate with its interval on an axis from -reach to reach.
+
+    `|` is zero, `:` a mark, `●` the estimate, `─` the interval, `<` and `>` where it goes on beyond the axis.
+
+    Args:
+        width: characters; odd, so that 0 is in the middle of one.
+    """
+    cells = [" "] * width
+
+    def at(value: float) -> int:
+        share = (min(max(value, -reach), reach) + reach) / (2 * reach)
+        return min(width - 1, int(share * width))
+
+    for value, sign in (*((mark, ":") for mark in marks), (0.0, "|")):
+        cells[at(value)] = sign
+    low, high = ends
+    for place in range(at(low), at(high) + 1):
+        cells[place] = "─" if cells[place] == " " else "┼"
+    if low < -reach:
+        cells[0] = "<"
+    if high > reach:
+        cells[-1] = ">"
+    if abs(middle) <= reach:
+        cells[at(middle)] = "●"
+    return "".join(cells)

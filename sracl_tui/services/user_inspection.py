@@ -149,10 +149,11 @@ def _note(run: StoredRun, anchor: dict[str, Any] | None, found: list[dict[str, A
         return "This user has no training prefix: nothing is retrieved for them."
     if why := why_none(config, "inter", without="weighs no neighbors", found=bool(found)):
         return why
-    if config["semantics"]["vector"] == "item-mean":
+    semantics = config.get("semantics", {})
+    if semantics.get("vector") == "item-mean":
         return "Neighbors were found by the mean of the items' vectors; the summary is for reading only."
-    if config["semantics"]["unit"] == "user":
+    if semantics.get("unit") == "user":
         return "One summary per user: it contains later training targets of the same user."
-    if config["semantics"]["unit"].startswith("every-"):
+    if str(semantics.get("unit")).startswith("every-"):
         return "Prefixes share summaries: this one is of the latest prefix that has one of its own, here or before."
     return "" if found else "No neighbors are stored for this prefix."

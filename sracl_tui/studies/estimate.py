@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from engine.config import Config, content_hash
 from sracl_tui.runs.dataset_access import preview_dataset
 from sracl_tui.runs.execution.queue import default_workers
 from sracl_tui.runs.stages.needs import Needs
-from sracl_tui.services.run_plan import prefix_seconds, semantic_stages, training_estimate
+from sracl_tui.services.run_plan import semantic_stages, training_estimate
 from sracl_tui.studies.planning import Plan
 from store.database.database import Store
-from store.queries import runs
 from store.queue import Queue
 
 
@@ -84,7 +81,6 @@ def estimate(plan: Plan, store: Store) -> Estimate:
         counts.setdefault((run.variant, run.dataset), []).append(run.config)
     loaded: dict[tuple[str, int | None], Any] = {}
     found: list[VariantEstimate] = []
-    paces: dict[str, tuple[float, int]] = {}
     stages: set[str] = set()
     stage_seconds, prompts, low, high = 0.0, 0, 0.0, 0.0
     priced = True
@@ -95,14 +91,6 @@ def estimate(plan: Plan, store: Store) -> Estimate:
             loaded[key] = preview_dataset(store, name, max_users=key[1])
         needs = Needs.of(config, loaded[key])
         seconds, basis = training_estimate(needs, store)
-        if name not in paces:
-            paces[name] = _pace(plan, store, needs.dataset, name)
-        factor, measured = paces[name]
-        if measured and basis.startswith("a rule"):
-            seconds, basis = (
-                seconds * factor,
-                f"{basis.partition(':')[0]}, at the speed of {measured} variants measured here",
-            )
         found.append(VariantEstimate(variant, name, len(configs), seconds, basis))
         semantic = content_hash(
             [config.data.model_dump(), config.semantics.model_dump(), config.retrieval.model_dump()]
@@ -117,15 +105,3 @@ def estimate(plan: Plan, store: Store) -> Estimate:
             high += quote["usd"]["high"] or 0.0
     workers = Queue(store.home).wanted or default_workers(store.home)
     return Estimate(found, stage_seconds, prompts, low if priced else None, high if priced else None, workers)
-
-
-def _pace(plan: Plan, store: Store, dataset: Any, name: str) -> tuple[float, int]:
-    """How much slower epochs are here than the rule of thumb says, and of how many variants that is the median."""
-    prefixes, ratios = len(dataset.anchors.ids(0)), []
-    configs = {run.config_hash: run.config for run in plan.runs if run.dataset == name}
-    for key, config in configs.items():
-        before = sum(epochs for _, epochs in config.stages)
-        seen = runs.epoch_seconds(store, dataset_name=dataset.name, config_hash=key, after=before)
-        if seen is not None:
-            ratios.append(seen["seconds"] / (prefix_seconds(config) * prefixes))
-    return (float(np.median(ratios)), len(ratios)) if ratios else (1.0, 0)

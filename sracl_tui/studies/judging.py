@@ -15,7 +15,7 @@ from engine.evaluation.verdicts import Verdict, judge
 from engine.metric_registry import split_name
 from sracl_tui.studies.definition import Claim, Study
 from sracl_tui.studies.measures import PACE, Numbers, Side, command, rows_document
-from sracl_tui.studies.planning import Plan, PlannedClaim
+from sracl_tui.studies.planning import Plan, PlannedClaim, code_of
 from store.database.database import Store
 from store.queries import studies
 from store.queries.studies import DeclaredClaim
@@ -208,8 +208,13 @@ def _differing_conditions(plan: Plan, planned: PlannedClaim) -> list[str]:
     sides = [plan.finished(name, planned.dataset) for name in planned.claim.variants]
     if not all(sides):
         return []
-    codes = [{f"{row['code_version']} {(row['git_sha'] or '')[:12]}".strip() for row in side} for side in sides]
-    notes = ["the two sides were run by different versions of the code"] if codes[0] != codes[1] else []
+    codes = [{code_of(row) for row in side} for side in sides]
+    if codes[0] == codes[1]:
+        notes = []
+    elif {""} in codes:
+        notes = ["ranks of one side were imported: the code that made them is not known"]
+    else:
+        notes = ["the two sides were run by different versions of the code"]
     machines = [{row["machine"] for row in side} for side in sides]
     if planned.claim.metric in PACE and machines[0] != machines[1]:
         notes.append("the two sides were measured on different machines")

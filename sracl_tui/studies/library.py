@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from engine.errors import ConfigError
+from sracl_tui.runs import own_code
 from sracl_tui.studies.definition import Study
 from sracl_tui.studies.parsing import read_study
 from store.home import Home
@@ -37,12 +38,13 @@ def study_files(home: Home) -> list[StudyFile]:
 
 
 def find_study(home: Home, name: str) -> Study:
-    """The study of a name, or of a path that ends in `.toml`.
+    """The study of a name, or of a path that ends in `.toml`, with the code that it names where the file is one's own.
 
     Raises:
         ConfigError: there is no such study, two files have the name, or the file is not valid.
     """
     if name.endswith(".toml"):
+        own_code.allow_settings(home, Path(name))
         study = read_study(Path(name).expanduser())
         other = [file for file in study_files(home) if file.name == study.name and not file.path.samefile(study.path)]
         if other:
@@ -58,6 +60,7 @@ def find_study(home: Home, name: str) -> Study:
         raise ConfigError(f"there is no study {name!r}", where="STUDY", hint=hint)
     if len(found) > 1:
         raise _two(name, found[1].path, found[0].path)
+    own_code.allow_settings(home, found[0].path)
     return read_study(found[0].path)
 
 

@@ -16,6 +16,7 @@ from engine.config import Config, flatten
 from engine.errors import ConfigError
 from sracl_tui.services.comparison import PROTOCOL
 from sracl_tui.studies.definition import MEASURES, Claim, Direction, SeedRule, Study, Variant, place
+from store.regular_file import read_regular
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 USERS = ("all", "tied", "untied", "short", "medium", "long", "head", "tail")
@@ -37,12 +38,12 @@ def read_study(path: Path) -> Study:
         ConfigError: with every problem at once.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
         text = data.decode("utf-8")
         tree = tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigError("no such file", where=str(path), hint="`sracl study list` shows the studies.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         line = re.search(r"at line (\d+)", str(error))
         where = f"{path}:{line[1]}" if line else str(path)
         raise ConfigError(f"not readable as TOML: {error}", where=where) from None

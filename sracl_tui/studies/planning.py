@@ -15,6 +15,7 @@ from sracl_tui.studies.definition import Claim, Study
 from store.database.database import Store
 from store.errors import LookupFailed
 from store.queries import runs, studies
+from store.queries.removed import RemovedRun, removed_of_configs
 from store.run_row import StoredRun
 from store.run_states import OPEN
 
@@ -35,6 +36,8 @@ class PlannedRun:
     config_hash: str
     row: StoredRun | None
     """The finished one, else one that is queued or running, else the newest that was interrupted; none where there is none."""
+    removed: RemovedRun | None = None
+    """A finished run with these settings that was removed, where no other one is finished; the study runs them again."""
 
     @property
     def status(self) -> RunStatus:
@@ -131,19 +134,31 @@ def make_plan(
     built = {key: study.config(*key) for key in needed if key not in given}
     hashes = {key: config.config_hash() for key, (config, _) in built.items()}
     rows = _best_rows(store, list(hashes.values()))
+    removed = removed_of_configs(store, list(hashes.values()))
     counts = dict.fromkeys(needed, seeds or study.seeds.first)
     added = _added(study, claims, hashes, rows) if seeds is None else {}
     for key in needed:
         counts[key] = max(counts[key], added.get(key, 0), (more_seeds or {}).get(key, 0))
     planned = [
-        PlannedRun(
-            *key, seed, with_seed(built[key][0], seed), built[key][1], hashes[key], rows.get((hashes[key], seed))
-        )
+        _planned(key, seed, *built[key], hashes[key], rows.get((hashes[key], seed)), removed.get((hashes[key], seed)))
         for key in built
         for seed in range(1, counts[key] + 1)
     ]
     planned.sort(key=lambda run: run.seed)
     return Plan(study, chosen, counts, planned, claims, selected, given)
+
+
+def _planned(
+    key: tuple[str, str],
+    seed: int,
+    config: Config,
+    preset: str,
+    config_hash: str,
+    row: StoredRun | None,
+    removed: RemovedRun | None,
+) -> PlannedRun:
+    finished = row is not None and row["state"] == "finished"
+    return PlannedRun(*key, seed, with_seed(config, seed), preset, config_hash, row, None if finished else removed)
 
 
 def _added(
@@ -193,15 +208,29 @@ def _given(study: Study, store: Store, variant: str, dataset: str) -> list[Store
     return sorted((row for row in rows if row["state"] == "finished"), key=lambda row: row["seed"])
 
 
+def code_of(row: StoredRun) -> str:
+    """Version and commit of the code that made a run; empty for imported ranks, whose model other code has trained."""
+    if row["kind"] == "ranks":
+        return ""
+    return f"{row['code_version'] or ''}{' (' + row['git_sha'][:12] + ')' if row['git_sha'] else ''}"
+
+
 def named_dataset(row: StoredRun) -> str:
     """The data set that a run's settings name, of which it may have used the first users alone."""
     return str(row["config"].get("data", {}).get("dataset", ""))
 
 
 def _best_rows(store: Store, hashes: Sequence[str]) -> dict[tuple[str, int], StoredRun]:
-    """The best run of each config and seed: a finished one, the oldest of these; else an open one; else the newest."""
+    """The best run of each config and seed: a finished one, the oldest of these; else an open one; else the newest.
+
+    Of runs whose texts an earlier version of the prompt wrote (`semantics.prompt = auto`) none, where a newer one did for another.
+    """
     found: dict[tuple[str, int], StoredRun] = {}
-    for row in studies.runs_of_configs(store, hashes):
+    rows = studies.runs_of_configs(store, hashes)
+    newest = {row["config_hash"]: row["prompts"] for row in rows if row["prompts"]}
+    for row in rows:
+        if row["prompts"] and row["prompts"] != newest[row["config_hash"]]:
+            continue
         key = (row["config_hash"], row["seed"])
         if key not in found or _worth(row) > _worth(found[key]) or _worth(row) == _worth(found[key]) < 3:
             found[key] = row
@@ -256,6 +285,18 @@ def _no_endpoint(config: Config, store: Store) -> str:
     return ""
 
 
+def removed_text(plan: Plan) -> str:
+    """Which runs of a plan were removed, in a sentence; empty where none was."""
+    gone = [(run, run.removed) for run in plan.runs if run.removed is not None]
+    if not gone:
+        return ""
+    named = ", ".join(f"{run.variant}, seed {run.seed} ({row['run_id']})" for run, row in gone[:5])
+    more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
+    back = any(row["emptied_at"] is None for _, row in gone)
+    ways = ", unless `sracl restore RUN` brings them back" if back else "; they were deleted for good"
+    return f"removed: {named}{more}: run again{ways}"
+
+
 def plan_document(plan: Plan) -> dict[str, Any]:
     """Counts and rows of a plan as JSON values."""
     counts = dict.fromkeys(("finished", "open", "interrupted", "missing"), 0)
@@ -264,7 +305,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     rows = [
         {
             "variant": run.variant, "dataset": run.dataset, "seed": run.seed, "status": run.status,
-            "run_id": run.run_id, "config_hash": run.config_hash,
+            "run_id": run.run_id, "config_hash": run.config_hash, "removed": run.removed["run_id"] if run.removed else None,
         }
         for run in plan.runs
     ]  # fmt: skip

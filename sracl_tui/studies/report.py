@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sracl_tui.studies.definition import Study
 from sracl_tui.studies.judging import Judgement, Power, judge_study, power_of
-from sracl_tui.studies.planning import Plan, make_plan
+from sracl_tui.studies.planning import Plan, code_of, make_plan
 from sracl_tui.studies.tables import NumberRow, counts_text, number_rows, settings_rows
 from sracl_tui.version import __version__
 from store.database.database import Store
@@ -101,7 +101,7 @@ def _versions(study: Study, plan: Plan, store: Store) -> dict[str, str]:
     for title, values in (
         (
             "code of the runs",
-            {str(row["code_version"]) + (f" ({row['git_sha'][:12]})" if row["git_sha"] else "") for row in rows},
+            {code_of(row) for row in rows},
         ),
         ("machines", {str(row["machine"]) for row in rows if row["machine"]}),
         ("packages", {", ".join(f"{n} {v}" for n, v in sorted((row["packages"] or {}).items())) for row in rows}),
@@ -139,13 +139,13 @@ def _runs(plan: Plan) -> list[tuple[str, ...]]:
         (
             run.variant, run.dataset, str(run.seed), run.run_id or "", run.config_hash[:12],
             str(run.row["code_version"] or "") if run.row is not None else "",
-            run.row["state"] if run.row is not None else "to be run",
+            run.row["state"] if run.row is not None else f"to be run ({run.removed['run_id']} was removed)" if run.removed else "to be run",
         )
         for run in sorted(plan.runs, key=lambda run: (run.dataset, list(plan.study.variants).index(run.variant), run.seed))
     ]  # fmt: skip
     for (variant, dataset), given in plan.given.items():
         for row in given:
-            code = str(row["code_version"] or "")
+            code = str(row["code_version"] or "") if code_of(row) else "imported"
             rows.append(
                 (variant, dataset, str(row["seed"]), row["run_id"], row["config_hash"][:12], code, row["state"])
             )

@@ -14,7 +14,7 @@ from sracl_tui.runs.execution import queue as run_queue
 from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.studies.definition import Study
 from sracl_tui.studies.judging import Judgement, judge_study
-from sracl_tui.studies.planning import Plan, PlannedRun, make_plan
+from sracl_tui.studies.planning import Plan, PlannedRun, make_plan, removed_text
 from store.database.database import Store
 from store.errors import StoreError
 from store.home import Home
@@ -199,6 +199,8 @@ def _start(home: Home, plan: Plan, options: StudyOptions, report: Report) -> dic
         f"{len(plan.runs)} runs: {finished} finished, {len(waited) - len(fresh) - len(again)} running or queued, "
         f"{len(again)} continued, {len(fresh)} new"
     )
+    if text := removed_text(plan):
+        report(text)
     if waited:
         queue = Queue(home)
         if queue.paused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from sracl_tui.studies.definition import Study
@@ -40,8 +41,10 @@ def _claim(plan: Plan, planned: PlannedClaim) -> dict[str, Any]:
     keys = [(name, planned.dataset) for name in claim.variants]
     finished = [len(plan.finished(*key)) for key in keys] if not planned.reason else []
     needed = [plan.seeds.get(key, 0) for key in keys]
+    removed = Counter((run.variant, run.dataset) for run in plan.runs if run.removed is not None)
     runs = ", ".join(
         f"{name} on {planned.dataset}, {done} of {count} seeds finished"
+        + (f" ({removed[name, planned.dataset]} removed)" if removed[name, planned.dataset] else "")
         for (name, _), done, count in zip(keys, finished, needed, strict=False)
     )
     return {

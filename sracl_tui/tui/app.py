@@ -6,14 +6,14 @@ import asyncio
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import events, on, work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
@@ -22,21 +22,28 @@ from textual.worker import WorkerError
 
 from sracl_tui import formatting
 from sracl_tui.logs import crash
+from sracl_tui.runs import own_code
+from sracl_tui.services.scoring import ScoringProcess
 from sracl_tui.services.store_session import Snapshot, StoreSession
 from sracl_tui.tui import keymap, notifications
 from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.finding_actions import FindingActions
 from sracl_tui.tui.gc_scheduler import GcScheduler
+from sracl_tui.tui.global_actions import system_commands
 from sracl_tui.tui.navigation import Unavailable
 from sracl_tui.tui.preferences import Preferences
-from sracl_tui.tui.screens import PAGES, PALETTE, page_class, page_title
+from sracl_tui.tui.rendering.run_list import shown_name
+from sracl_tui.tui.screens import PAGES, page_class, page_title
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.runs import RunsScreen
-from sracl_tui.tui.textual_internals import AppInternalsMixin
-from sracl_tui.tui.themes import THEMES
+from sracl_tui.tui.themes import THEMES, theme_name, without_palette
 from sracl_tui.tui.widgets.status_line import StoreStatus
 from store.home import Home
 from store.run_row import ListedRun
 from store.run_states import ACTIVE
+
+if TYPE_CHECKING:
+    from sracl_tui.services.population import UserSelection
 
 STYLES: list[str | PurePath] = [
     Path("styles", path.name) for path in sorted(Path(__file__).with_name("styles").glob("*.tcss"))
@@ -47,7 +54,7 @@ LEAVE_SECONDS = 2.0
 MOUNT_SECONDS, MOUNT_TURNS = 0.005, 1_000
 
 
-class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
+class SraclApp(NamedBindings, FindingActions):
     """The app: screens over the runs, data sets and costs of one home."""
 
     TITLE = "sracl"
@@ -59,7 +66,8 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
             for number, name in enumerate(PAGES, start=1)
         ),
         Binding("0", "go('study')", "Study", show=False),
-        Binding("ctrl+p", "command_palette", "Palette", show=False, priority=True),
+        *FindingActions.GLOBAL_BINDINGS,
+        *FindingActions.FINDING_BINDINGS,
         Binding("ctrl+t", "turn_theme", "Light or dark", show=False),
         Binding("q", "leave", "Quit", show=False),
         Binding("ctrl+q", "quit", "Quit at once", show=False, priority=True),
@@ -73,14 +81,16 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
 
     def __init__(self, home: Home, *, theme: str | None = None) -> None:
         super().__init__()
+        own_code.guard(home)
         self.home = home
         self.library = StoreSession(home)
+        self.scoring = ScoringProcess(home)
         self.collector = GcScheduler()
         self.preferences = Preferences.read(home)
         self.status = StoreStatus(place=str(home.database))
         self.runs: list[ListedRun] = []
         self.runs_known = False
-        self._kept = replace(self.preferences)
+        self._kept = deepcopy(self.preferences)
         self.shows_tracebacks = False
         """Whether the traceback of an unexpected error is printed as well as logged."""
         self.keeps = True
@@ -89,7 +99,9 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         """The run that screens open with where none is named."""
         for made in THEMES:
             self.register_theme(made)
-        self.theme = theme or self.preferences.theme
+        self._theme = self.preferences.theme
+        """The theme that was preferred when preferences were applied last."""
+        self.theme = theme or theme_name(self._theme, self.preferences.palette)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """A gray that is legible on any background, for themes without one of their own."""
@@ -119,12 +131,15 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         """Tell the garbage collector's schedule that someone uses the app."""
         if isinstance(event, events.InputEvent):
             self.collector.touch()
+            if isinstance(event, events.Key) and not event.is_forwarded:
+                self.key_was_pressed(event.key)
         await super().on_event(event)
 
     async def on_unmount(self) -> None:
         """Write the preferences and close the store, unless a long query still reads it."""
         self._keep()
         self.collector.stop()
+        self.scoring.close()
         with suppress(TimeoutError, WorkerError):
             await asyncio.wait_for(self.workers.wait_for_complete(), LEAVE_SECONDS)
             self.library.close()
@@ -133,7 +148,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         """Write the preferences if they have changed, so that they survive a closed terminal."""
         self.preferences.run = self.run_id or ""
         if self.keeps and self.preferences != self._kept:
-            self._kept = replace(self.preferences)
+            self._kept = deepcopy(self.preferences)
             self.preferences.write(self.home)
 
     def refresh_runs(self, *, now: bool = False) -> None:
@@ -166,7 +181,7 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         self.runs, self.runs_known = snapshot.rows, snapshot.known
         if changed or snapshot.trouble != self.status.trouble:
             live = sum(row["state"] in ACTIVE for row in snapshot.rows)
-            spent = sum(row["usd_known"] for row in snapshot.rows)
+            spent = snapshot.removed_usd + sum(row["usd_known"] for row in snapshot.rows)
             self._show_status(StoreStatus(str(self.home.database), len(snapshot.rows), live, spent, snapshot.trouble))
             for screen in self.screen_stack:
                 if isinstance(screen, BaseScreen) and screen.is_mounted:
@@ -199,6 +214,11 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
     def row_of(self, run_id: str | None) -> ListedRun | None:
         """The row of a run in the list; none if it is not listed."""
         return next((row for row in self.runs if row["run_id"] == run_id), None)
+
+    def name_of(self, run_id: str) -> str:
+        """What a run is called: its name, else what differs in it; empty where it is not listed."""
+        row, home = self.row_of(run_id), self.screen_stack[0]
+        return shown_name(row, home.differences) if row is not None and isinstance(home, RunsScreen) else ""
 
     def action_go(self, where: str) -> None:
         """Open a screen by name."""
@@ -246,27 +266,41 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
         self.run_id = run_id
         self._show(RunScreen(run_id, others, then_inspect=then_inspect))
 
+    def open_charts(self, run_id: str) -> None:
+        """Show every metric of a run by epoch."""
+        from sracl_tui.tui.screens.charts import ChartsScreen
+
+        self.run_id = run_id
+        self._show(ChartsScreen(run_id))
+
     def open_inspector(
-        self, run_id: str, user: str | None = None, *, second_run: str | None = None, on_top: bool = False
+        self,
+        run_id: str,
+        user: str | None = None,
+        *,
+        second_run: str | None = None,
+        position: int | None = None,
+        on_top: bool = False,
     ) -> None:
-        """Inspect a user of a run; `beside` names a second run, `on_top` keeps an Inspector that is already open."""
+        """Inspect a user of a run, at a prefix; `second_run` stands beside, `on_top` keeps an Inspector that is already open."""
         from sracl_tui.tui.screens.inspector import InspectorScreen
 
-        page = InspectorScreen(run_id, user, second_run=second_run)
+        page = InspectorScreen(run_id, user, second_run=second_run, position=position)
         if on_top:
             self.push_screen(page)
             return
         self.run_id = run_id
         self._show(page)
 
-    def open_everyone(self, run_id: str, user_id: int | None = None) -> None:
-        """Show all users of a run, one of them marked; an open screen of that run is reused."""
+    def open_everyone(self, run_id: str, user_id: int | None = None, *, only: UserSelection | None = None) -> None:
+        """Show all users of a run, one of them marked, or some; the newest open screen of that run is reused for all."""
         from sracl_tui.tui.screens.population import EveryoneScreen
 
         self.run_id = run_id
-        open_ = next((s for s in self.screen_stack if isinstance(s, EveryoneScreen) and s.run_id == run_id), None)
+        every = (s for s in reversed(self.screen_stack) if isinstance(s, EveryoneScreen) and s.run_id == run_id)
+        open_ = next(every, None) if only is None else None
         if open_ is None:
-            self.push_screen(EveryoneScreen(run_id, user_id))
+            self.push_screen(EveryoneScreen(run_id, user_id, only=only))
             return
         while self.screen is not open_:
             self.pop_screen()
@@ -296,11 +330,28 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
 
         self._show(CompareScreen(run_ids, split=split))
 
+    def open_slices(self, run_ids: Sequence[str], baseline_ids: Sequence[str] = (), *, split: str = "test") -> None:
+        """Show whom a run helps against a baseline; without one it is looked for."""
+        from sracl_tui.tui.screens.slices import SlicesScreen
+
+        self._show(SlicesScreen(run_ids, baseline_ids, split=split))
+
     def open_data(self, dataset_id: str) -> None:
         """Open the list of data sets with the cursor on one of them."""
         from sracl_tui.tui.screens.data import DataScreen
 
         self._show(DataScreen(dataset_id))
+
+    def open_sql(self, query: str) -> None:
+        """Open the SQL screen with a query."""
+        self.preferences.query = query
+        self.action_go("sql")
+
+    def open_study(self, name: str) -> None:
+        """Open a study."""
+        from sracl_tui.tui.screens.study import StudyScreen
+
+        self._show(StudyScreen(name))
 
     def open_runs(self, text: str) -> None:
         """Go to the list of runs and filter it."""
@@ -311,13 +362,26 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
 
     def action_turn_theme(self) -> None:
         """Switch between the light and the dark theme, and remember it."""
-        self.theme = "sracl-light" if self.current_theme.dark else "sracl-dark"
-        self.preferences.theme = self.theme
+        self._theme = self.preferences.theme = "sracl-light" if self.current_theme.dark else "sracl-dark"
+        self.theme = theme_name(self._theme, self.preferences.palette)
+
+    def apply_preferences(self) -> None:
+        """Show everything by the preferences as they are now."""
+        home, preferences = self.screen_stack[0], self.preferences
+        chosen = preferences.theme != self._theme  # else the one that this start was given stays
+        self._theme = preferences.theme
+        self.theme = theme_name(self._theme if chosen else without_palette(self.theme), preferences.palette)
+        if isinstance(home, RunsScreen):
+            home.apply_preferences()
 
     def on_click(self, event: events.Click) -> None:
         """A click outside a dialog closes it, as `esc` does."""
         if isinstance(self.screen, ModalScreen) and event.widget is self.screen:
             self.simulate_key("escape")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The key that copies a command is another screen's while none is shown."""
+        return self.can_copy_command() if action == "copy_command" else super().check_action(action, parameters)
 
     def action_leave(self) -> None:
         """Quit, unless a field has the focus: there `q` is a letter."""
@@ -326,23 +390,10 @@ class SraclApp(NamedBindings, AppInternalsMixin, App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Palette entries: actions of the screen, all screens, and runs."""
-        disabled_reason = screen.disabled_reason if isinstance(screen, BaseScreen) else lambda action: ""
-        seen: set[str] = set()
-        for node, binding, _, _ in screen.active_bindings.values():
-            if binding.description and binding.action not in seen and node in (screen, self):
-                seen.add(binding.action)
-                why = disabled_reason(binding.action.partition("(")[0])
-                text = f"not now: {why}" if why else f"key {self.get_key_display(binding)}"
-                yield SystemCommand(binding.description, text, partial(self._act, node, binding.action, why))
-        for name, what in PALETTE.items():
-            if f"go('{name}')" not in seen:
-                yield SystemCommand(name.title(), what, partial(self.action_go, name))
-        yield SystemCommand("Theme", "choose one of all themes", self.action_change_theme)
-        for row in self.runs[:500]:
-            text = f"{formatting.state(row['state'])}, {row['dataset_name'] or ''}, seed {row['seed']}"
-            yield SystemCommand(f"Run {formatting.line(row['name'])}", text, partial(self.open_run, row["run_id"]))
+        yield from system_commands(self, screen)
 
-    async def _act(self, node: Any, action: str, why: str) -> None:
+    async def act(self, node: Any, action: str, why: str) -> None:
+        """Run an action of a node, or say why it is not possible."""
         if why:
             self.notify(why, severity="warning", markup=False)
         else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
+import string
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,11 +20,12 @@ from textual.keys import Keys
 from sracl_tui.tui.bindings import EVERYWHERE, NamedBindings
 from sracl_tui.tui.textual_internals import key_name
 from store.home import Home
+from store.regular_file import read_regular
 
 FILE = "keys.toml"
 DECLARED_IN = ("sracl_tui.tui.app", "sracl_tui.tui.screens", "sracl_tui.tui.widgets")
 """The module and the packages whose classes have key bindings."""
-_KNOWN = frozenset(str(key.value) for key in Keys)
+_KNOWN = frozenset(str(key.value) for key in Keys) | frozenset(map(key_name, string.punctuation))
 _MODIFIED = re.compile(r"(?:(?:ctrl|shift|alt|super)\+)+(.+)")
 
 
@@ -51,7 +53,7 @@ def read(home: Home) -> Keymap:
     for folder in folders(home):
         path = folder / FILE
         try:
-            text = path.read_text("utf-8")
+            text = read_regular(path).decode("utf-8")
         except FileNotFoundError:
             continue
         except (OSError, UnicodeError) as error:
@@ -59,7 +61,7 @@ def read(home: Home) -> Keymap:
             continue
         try:
             tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             found.problems.append(f"{path} is no TOML: {error}")
             continue
         wanted |= _checked(tables, found.problems)
@@ -100,7 +102,7 @@ def _key(text: str) -> str | None:
     plain = match[1] if match else text
     if len(plain) == 1 and plain.isprintable():
         return f"{text[: -len(plain)]}{key_name(plain)}"
-    return text if plain in _KNOWN or re.fullmatch(r"[a-z]+(_[a-z]+)+|comma|minus|plus|slash|tilde", plain) else None
+    return text if plain in _KNOWN or re.fullmatch(r"[a-z]+(_[a-z]+)+", plain) else None
 
 
 def bindings() -> dict[str, tuple[str, str]]:

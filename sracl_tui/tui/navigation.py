@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from textual.message_pump import MessagePump
     from textual.notifications import SeverityLevel
 
+    from sracl_tui.services.population import UserSelection
+    from sracl_tui.services.run_edits import EditHistory
+    from sracl_tui.services.scoring import ScoringProcess
     from sracl_tui.services.store_session import StoreSession
     from sracl_tui.tui.preferences import Preferences
     from sracl_tui.tui.widgets.status_line import StoreStatus
@@ -30,6 +33,8 @@ class Navigation(Protocol):
     home: Home
     library: StoreSession
     """The store, for worker threads."""
+    scoring: ScoringProcess
+    """Trained models, for worker threads."""
     preferences: Preferences
     status: StoreStatus
     runs: list[ListedRun]
@@ -38,6 +43,15 @@ class Navigation(Protocol):
     """Whether the store has been read at least once."""
     run_id: str | None
     """The run that a screen opens with when none is named."""
+
+    edits: EditHistory
+    """Edits of runs that `ctrl+z` takes back; who makes one adds it."""
+
+    def did(self, words: Sequence[str]) -> None:
+        """Log the command of what was just done, by its words after `sracl`, and show it in the status line."""
+
+    def screen_has_changed(self) -> None:
+        """Called by a screen that is on top now."""
 
     def notify(
         self,
@@ -59,6 +73,13 @@ class Navigation(Protocol):
     def row_of(self, run_id: str | None) -> ListedRun | None:
         """The row of a run; none if it is not listed."""
 
+    def apply_preferences(self) -> None:
+        """Show everything by the preferences as they are now."""
+
+    def name_of(self, run_id: str) -> str:
+        """What a run is called: its name, else what differs in it; empty where it is not listed."""
+        ...
+
     def current_run(self) -> str:
         """Id of the run that was viewed last, else of the newest.
 
@@ -77,18 +98,28 @@ class Navigation(Protocol):
     def open_run(self, run_id: str, others: tuple[str, ...] = (), *, then_inspect: bool = False) -> None:
         """Follow a run, with the curves of others; `then_inspect` opens the Inspector when it has finished."""
 
+    def open_charts(self, run_id: str) -> None:
+        """Every metric of a run by epoch."""
+
     def open_inspector(
-        self, run_id: str, user: str | None = None, *, second_run: str | None = None, on_top: bool = False
+        self,
+        run_id: str,
+        user: str | None = None,
+        *,
+        second_run: str | None = None,
+        position: int | None = None,
+        on_top: bool = False,
     ) -> None:
         """Inspect a user of a run.
 
         Args:
-            beside: a second run of the same data, whose neighbors are shown next to those of the first.
+            second_run: a second run of the same data, whose neighbors are shown next to those of the first.
+            position: where the prefix ends; none for the one that represents the user.
             on_top: keep an Inspector that is already open, so that Back returns to it.
         """
 
-    def open_everyone(self, run_id: str, user_id: int | None = None) -> None:
-        """All users of a run, one of them marked."""
+    def open_everyone(self, run_id: str, user_id: int | None = None, *, only: UserSelection | None = None) -> None:
+        """All users of a run, one of them marked, or some of them."""
 
     def open_item(self, run_id: str, item_id: int | None = None) -> None:
         """An item and its substitutes; without an id the most frequent item."""
@@ -99,8 +130,17 @@ class Navigation(Protocol):
     def open_compare(self, run_ids: Sequence[str], *, split: str = "valid") -> None:
         """Compare runs, by their ranks of a split."""
 
+    def open_slices(self, run_ids: Sequence[str], baseline_ids: Sequence[str] = (), *, split: str = "test") -> None:
+        """Whom a run helps: the seeds of one configuration against those of a baseline, in slices of the users."""
+
     def open_data(self, dataset_id: str) -> None:
         """The list of data sets, with the cursor on one of them."""
+
+    def open_sql(self, query: str) -> None:
+        """A query in the SQL editor, which does not run by itself."""
+
+    def open_study(self, name: str) -> None:
+        """The claims of a study."""
 
     def open_runs(self, text: str) -> None:
         """The list of runs with a filter."""

@@ -14,7 +14,6 @@ from sracl_tui.runs.alerts import alerts, terminal_bell
 from sracl_tui.tui.navigation import Navigation
 
 SEVERITY: dict[str, SeverityLevel] = {"finished": "information", "failed": "error", "nan": "error"}
-SECONDS = 12.0
 AT_ONCE = 3
 """Notifications that are shown one by one; of more, only their number is."""
 
@@ -37,18 +36,22 @@ def show_alerts(app: Navigation, text: Sequence[alerts.Alert]) -> None:
     with suppress(ConfigError):
         settings = alerts.read(app.home)
     wanted = [alert for alert in text if alert.kind in settings.on]
+    shown = [alert for alert in wanted if _is_shown(alert, app.preferences.notices)] if settings.app else []
+    seconds = float(app.preferences.notice_seconds)
     if not wanted:
         return
-    if settings.app:
-        for alert in wanted[:AT_ONCE]:
-            severity = SEVERITY.get(alert.kind, "warning")
-            app.notify(
-                formatting.text(alert.text),
-                title=formatting.line(alert.title),
-                severity=severity,
-                timeout=SECONDS,
-                markup=False,
-            )
-        if len(wanted) > AT_ONCE:
-            app.notify(f"and {len(wanted) - AT_ONCE} more, in the list of runs", timeout=SECONDS, markup=False)
+    for alert in shown[:AT_ONCE]:
+        app.notify(
+            formatting.text(alert.text),
+            title=formatting.line(alert.title),
+            severity=SEVERITY.get(alert.kind, "warning"),
+            timeout=seconds,
+            markup=False,
+        )
+    if len(shown) > AT_ONCE:
+        app.notify(f"and {len(shown) - AT_ONCE} more, in the list of runs", timeout=seconds, markup=False)
     app.ring(terminal_bell.sequence(settings.bell, wanted[-1].title, wanted[-1].text))
+
+
+def _is_shown(alert: alerts.Alert, notices: str) -> bool:
+    return notices == "all" or (notices == "trouble" and alert.kind != "finished")

@@ -46,6 +46,7 @@ async def wait_until_quiet(app: App[Any], *, seconds: float = SECONDS) -> None:
             await _finish(workers)
             finished.update(_key(worker) for worker in workers if worker.state is WorkerState.SUCCESS)
             quiet = 0 if workers or _queues(app) else quiet + 1
+    _note_handled(app)
 
 
 async def wait_until_handled(app: App[Any], *, seconds: float = SECONDS) -> None:
@@ -59,6 +60,18 @@ async def wait_until_handled(app: App[Any], *, seconds: float = SECONDS) -> None
         while handled < ROUNDS and app.is_running:
             await _handle_messages(app)
             handled = 0 if _queues(app) else handled + 1
+    _note_handled(app)
+
+
+async def wait_until_key_is_handled(app: App[Any], *, seconds: float) -> None:
+    """Wait until what the last key has started is on the screen, without what is animated.
+
+    Raises:
+        TimeoutError: messages are still pending after `seconds`.
+    """
+    async with asyncio.timeout(seconds):
+        for _ in range(ROUNDS):
+            await _handle_messages(app, animations=False)
 
 
 @asynccontextmanager
@@ -69,6 +82,12 @@ async def _deadline(app: App[Any], seconds: float) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise TimeoutError(f"the app is not quiet after {seconds:g} s: {_pending(app)}") from None
+
+
+def _note_handled(app: App[Any]) -> None:
+    """Spare an app that hands on keys one by one to wait for the last one again."""
+    if (handled := getattr(app, "keys_are_handled", None)) is not None:
+        handled()
 
 
 def _key(worker: Worker[Any]) -> tuple[int, str, str]:
@@ -86,12 +105,14 @@ def _nodes(app: App[Any]) -> list[MessagePump]:
 
 
 def _queues(app: App[Any]) -> list[MessagePump]:
-    """Whose queues have messages."""
-    return [node for node in _nodes(app) if node.message_queue_size]
+    """Whose queues have messages; the app itself also where it holds back keys."""
+    return [
+        node for node in _nodes(app) if node.message_queue_size or (node is app and getattr(app, "keys_wait", False))
+    ]
 
 
-async def _handle_messages(app: App[Any]) -> None:
-    """Wait until all messages that are in queues now are handled, and what they changed is painted."""
+async def _handle_messages(app: App[Any], *, animations: bool = True) -> None:
+    """Wait until all messages that are in queues now are handled, and what they changed is painted and, if wanted, animated."""
     await _answers(app, _nodes(app))
     while resize_is_pending(app) and app.is_running:
         await asyncio.sleep(CHECK_SECONDS)
@@ -99,7 +120,8 @@ async def _handle_messages(app: App[Any]) -> None:
     for screen in app.screen_stack[-1:]:
         if screen.call_after_refresh(painted.set):
             await _event(app, painted, partial(_will_paint, app, screen))
-    await app.animator.wait_until_complete()
+    if animations:
+        await app.animator.wait_until_complete()
 
 
 def _will_paint(app: App[Any], screen: Screen[Any]) -> bool:

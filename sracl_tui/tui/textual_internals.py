@@ -11,10 +11,16 @@ from textual.keys import _character_to_key
 from textual.widgets._footer import FooterKey as FooterKey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import RenderableType
     from textual.app import App
+    from textual.binding import Binding
+    from textual.dom import DOMNode
     from textual.geometry import Size
+    from textual.notifications import Notification
     from textual.screen import Screen
+    from textual.strip import Strip
 
     _App = App[None]
     _Screen = Screen[Any]
@@ -27,6 +33,30 @@ TEXTUAL_VERSION = "8.2.8"
 def key_name(character: str) -> str:
     """Textual's name of the key that types a character: `slash` for `/`."""
     return _character_to_key(character)
+
+
+def own_binding(node: DOMNode, key: str) -> Binding | None:
+    """What a key does by the bindings of the node itself; none where it has none for it."""
+    return next((one for one in node._bindings.key_to_bindings.get(key, ()) if not one.priority), None)
+
+
+def keys_of(node: DOMNode, action: str) -> set[str]:
+    """The keys of an action of a node, also those of a person's own."""
+    return {key for key, binding in node._bindings if binding.action == action}
+
+
+def drop_notifications(app: App[Any], drop: Callable[[Notification], bool]) -> None:
+    """Take away those of the notifications on the screen for which `drop` is true."""
+    dropped = [one for one in app._notifications if drop(one)]
+    for one in dropped:
+        del app._notifications[one]
+    if dropped:
+        app._refresh_notifications()
+
+
+def shown_notifications(app: App[Any]) -> list[Notification]:
+    """The notifications on the screen, oldest first."""
+    return list(app._notifications)
 
 
 def resize_is_pending(app: App[Any]) -> bool:
@@ -52,9 +82,14 @@ def pending_parts(app: App[Any]) -> list[str]:
     return parts
 
 
+def screen_strips(screen: Screen[Any]) -> list[Strip]:
+    """Each line of a screen as it is painted."""
+    return list(screen._compositor.render_strips())
+
+
 def screen_lines(screen: Screen[Any]) -> list[str]:
     """The text of each line of a screen as it is painted, without colors."""
-    return [strip.text for strip in screen._compositor.render_strips()]
+    return [strip.text for strip in screen_strips(screen)]
 
 
 class SeparatePaintMixin(_Screen):

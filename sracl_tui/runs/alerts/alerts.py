@@ -110,11 +110,11 @@ def read(home: Home) -> Settings:
         return Settings.model_validate(tomllib.loads(read_regular(path).decode()))
     except FileNotFoundError:
         return Settings()
-    except (tomllib.TOMLDecodeError, UnicodeError, OSError) as error:
-        raise ConfigError(f"not readable as TOML: {error}", where=str(path)) from None
     except ValidationError as error:
         problems = "\n".join(map(_explain, error.errors()))
         raise ConfigError(problems, where=str(path), hint="`sracl alerts --help` shows an example.") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise ConfigError(f"not readable as TOML: {error}", where=str(path)) from None
 
 
 def _explain(error: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine.config_files import load_config
 from engine.errors import ConfigError
-from sracl_tui.runs import resume_check
+from sracl_tui.runs import own_code, resume_check
 from sracl_tui.runs.execution import registry
 from sracl_tui.runs.execution.base import LOG, Executor, Exited, Handle
 from sracl_tui.runs.request import FILE, RunRequest, new_run_id
@@ -55,11 +55,13 @@ def launch(home: Home, request: RunRequest) -> Handle:
     The request goes by a file in the run's folder, so neither its length nor its characters matter.
 
     Raises:
+        ConfigError: its settings name code that is not allowed.
         StoreError: the folder cannot be made.
         EngineError: there is no such executor, or it does not accept the run.
         OSError: the process cannot be started.
     """
     request.check_words()
+    own_code.require(request.config)
     executor = registry.default(home)
     home.create()
     while True:
@@ -102,6 +104,7 @@ def resume(home: Home, run_id: str) -> Handle:
     if not (folder / FILE).exists():
         raise ConfigError(f"run {run_id} has no {FILE} in its folder", where=str(folder), hint="Clone it instead.")
     request = RunRequest.read(folder)
+    own_code.require(request.config)
     resume_check.check(folder, request)
     return submit(home, registry.default(home), request)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError, EngineError
+from sracl_tui.runs import own_code
 from sracl_tui.runs.execution import process_exit, registry
 from sracl_tui.runs.execution.launch import submit
 from sracl_tui.runs.execution.local import FROM_QUEUE, spawn
@@ -71,6 +72,7 @@ def sorted_out(
 
     for request in requests:
         request.check_words()
+        own_code.require(request.config)
     with open_store(home) as store:
         groups = {request.group for request in requests if request.group and not force}
         equals = {group: runs.equal_runs(store, group) for group in groups}

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from engine.registry import Registry
+from sracl_tui.runs import own_code
 from store.home import Home
 from store.journal.submission import read_handle
 from store.process_state import LOCAL, Handle
@@ -45,7 +46,9 @@ def default(home: Home) -> Executor:
     Raises:
         ConfigError: there is none of this name.
     """
-    return find(home, EXECUTORS.absolute(os.environ.get(VARIABLE) or LOCAL))
+    name = EXECUTORS.absolute(os.environ.get(VARIABLE) or LOCAL)
+    own_code.allow_named(home, [name], by=VARIABLE)
+    return find(home, name)
 
 
 def of_run(home: Home, run_id: str) -> tuple[Executor, Handle]:

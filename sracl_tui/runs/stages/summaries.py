@@ -52,7 +52,7 @@ def make_summaries(
             made = stage.make(lock_key, batch=batch, wait=wait)
         counter = stage.counter
         distinct = sum(len(set(found.keys)) for found in made.values())
-        fallbacks = f", {counter.fallbacks:,} by rule instead" if counter.fallbacks else ""
+        fallbacks = f", {counter.fallbacks:,} rule-based instead" if counter.fallbacks else ""
         detail = f"{provider.name}: {distinct:,} texts, {counter.made:,} new{fallbacks}"
         outcome |= {"cached": counter.made == 0, "detail": detail}
     return made

@@ -89,7 +89,7 @@ def _axis(assignment: str) -> _Axis:
         return _Axis(key, (), (low, high), whole, log)
     try:
         values = tomllib.loads(f"values = [{text}]")["values"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         values = [part.strip() for part in text.split(",")]
     return _Axis(key, tuple(values))
 

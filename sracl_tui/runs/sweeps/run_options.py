@@ -9,9 +9,11 @@ from typing import Any
 from engine.config import Config
 from engine.config_files import load_config
 from engine.errors import ConfigError
+from sracl_tui.runs import own_code
 from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.runs.sweeps.grid import grid
 from sracl_tui.runs.sweeps.variants import ABLATIONS, Variant, expand, read_variants, seeds_of, vary, with_seed
+from store.home import Home
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,11 @@ class RunOptions:
     def several(self) -> bool:
         """Whether it means variants of a config."""
         return bool(self.ablations or self.variants or self.vary or self.grid)
+
+    def allow_code(self, home: Home) -> None:
+        """Allow the code that the files of settings name, where these are one's own."""
+        for path in (*self.configs, *filter(None, [self.variants])):
+            own_code.allow_settings(home, path)
 
     def config(self) -> tuple[Config, str]:
         """The common settings and the name of their preset.

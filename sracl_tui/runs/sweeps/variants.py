@@ -75,7 +75,7 @@ def vary(assignment: str) -> list[Variant]:
     key, _, text = assignment.partition("=")
     try:
         values = tomllib.loads(f"values = [{text}]")["values"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         values = [part.strip() for part in text.split(",")]
     if not key.strip() or not text.strip() or len(values) < 2:
         raise ConfigError(f"{assignment!r} is not KEY=VALUE,VALUE", where="--vary", hint="Example: --vary k=1,5,10,20")

@@ -11,7 +11,7 @@ import numpy as np
 from engine.errors import ConfigError
 from engine.metric_registry import title
 from sracl_tui.services.figures.forest import tested_runs
-from sracl_tui.services.figures.options import SPLITS, Cost, FigureOptions, chosen_metric, few_enough
+from sracl_tui.services.figures.options import SPLITS, Cost, FigureOptions, chosen_metric
 from sracl_tui.services.paired_tests import SeedSet, TestResult
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ def collect(store: Store, names: Sequence[str], options: FigureOptions) -> CostG
         LookupFailed: a name is neither a run nor a group.
     """
     found = tested_runs(store, names, options, "cost")
-    few_enough(len(found.sets))
     metric = chosen_metric(options.metric, list(dict.fromkeys(test.metric for test in found.tests)))
     tests = {test.b: test for test in found.tests if test.metric == metric}
     field, axis = AXES[options.cost or "seconds"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.errors import ConfigError
 from engine.metric_registry import by_cutoff, title, training_names
 from sracl_tui.services.comparison import group_by_config, labels_of
-from sracl_tui.services.figures.options import FigureOptions, few_enough
+from sracl_tui.services.figures.options import FigureOptions
 from sracl_tui.services.paired_tests import differing_settings
 from store.queries import runs
 
@@ -74,7 +74,6 @@ def collect(store: Store, names: Sequence[str], options: FigureOptions) -> Epoch
     known = {(point["split"], point["name"]) for row in rows for point in curves[row["run_id"]]}
     split, name = _chosen(options.metric or f"valid.{rows[0]['config']['train']['select']}", known)
     groups = group_by_config(rows)
-    few_enough(len(groups))
     labels = labels_of(groups, differing_settings(groups))
     sets = [_set(label, group, curves, split, name) for label, group in zip(labels, groups, strict=True)]
     where = ", ".join(dict.fromkeys(str(row["dataset_name"]) for row in rows))

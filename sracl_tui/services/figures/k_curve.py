@@ -11,7 +11,7 @@ import numpy as np
 from engine.errors import ConfigError
 from engine.metric_registry import ordered, title
 from sracl_tui.services.comparison import compare_runs
-from sracl_tui.services.figures.options import SPLITS, FigureOptions, chosen_metric, few_enough, seeds_text
+from sracl_tui.services.figures.options import SPLITS, FigureOptions, chosen_metric, seeds_text
 from sracl_tui.services.paired_tests import SeedSet
 
 if TYPE_CHECKING:
@@ -86,7 +86,6 @@ def collect(store: Store, names: Sequence[str], options: FigureOptions) -> KCurv
             where="--figure k-curve",
             hint="Make some: sracl run --vary k=1,5,10,20 --seeds 3 --group k-curve",
         )
-    few_enough(len(lines))
     made = [_line(_label(key, list(others), list(curves)), by_k, metric) for key, by_k in curves.items()]
     level = {
         one.label: seed_mean(one.metrics[metric])

@@ -12,8 +12,6 @@ from engine.metric_registry import title
 Split = Literal["valid", "test"]
 Cost = Literal["seconds", "step", "memory", "usd"]
 DEFAULT_METRIC = "ndcg@20"
-MOST_LINES = 8
-"""Lines or point sets in one figure: as many as there are colors and markers that print and color-blind readers keep apart."""
 SPLITS = {"valid": "validation", "test": "test"}
 
 
@@ -56,20 +54,6 @@ def chosen_metric(wanted: str | None, known: Sequence[str]) -> str:
 def also_tested(wanted: str | None) -> list[str]:
     """The metric that was asked for, as `compare_runs` takes it."""
     return [] if wanted is None else [wanted.lower()]
-
-
-def few_enough(count: int) -> None:
-    """Refuse more sets than a reader can keep apart.
-
-    Raises:
-        ConfigError: there are more than MOST_LINES.
-    """
-    if count > MOST_LINES:
-        raise ConfigError(
-            f"these runs have {count} configurations; a figure shows {MOST_LINES} at most",
-            where="--figure",
-            hint="Name fewer runs or groups.",
-        )
 
 
 def signed(value: float) -> str:

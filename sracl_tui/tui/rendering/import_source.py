@@ -9,7 +9,6 @@ from rich.text import Text
 
 from sracl_tui import formatting
 from sracl_tui.services.dataset_import import FIELDS, Imported, Step, text_of
-from sracl_tui.tui.widgets.file_picker import bytes_text
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def source_text(draft: Draft) -> Text:
         return Text(formatting.text(draft.trouble), "italic" if browsing else "bold")
     text = Text()
     text.append(formatting.line(found.file.name), "bold")
-    text.append(f"  {found.format}, {bytes_text(found.size)}{_rows(found)}\n")
+    text.append(f"  {found.format}, {formatting.bytes_text(found.size)}{_rows(found)}\n")
     roles = {name: getattr(found.head.roles, name) for name in ROLES}
     text.append(formatting.line("   ".join(f"{name}: {column}" for name, column in roles.items() if column)))
     if found.items is not None and found.items_head is not None:
@@ -78,6 +77,15 @@ def rows_table(head: Head | None) -> TableData:
         cells = [*cells, *[""] * len(columns)][: len(columns)]
         styles = tuple("" if name in roles or not head.roles else "dim" for name in head.names)
         rows.append(Row(number, tuple(formatting.line(cell) for cell in cells), styles))
+    return lay_out(columns, rows)
+
+
+def read_table(kept: Imported) -> TableData:
+    """The first interactions as they are read."""
+    columns = [Column(name, "time (UTC)" if name == "time" else name, most=WIDEST) for name in ROLES]
+    rows = [
+        Row(place, tuple(formatting.line(row[name] or "") for name in ROLES)) for place, row in enumerate(kept.first)
+    ]
     return lay_out(columns, rows)
 
 

@@ -89,4 +89,4 @@ def substitute_text(one: dict[str, Any] | None) -> Text:
 
 def title_of(row: dict[str, Any], item_id: int) -> str:
     """The title, or the number where there is none."""
-    return row["title"] or f"(item {item_id} has no title)"
+    return formatting.item_title(row["title"], item_id)

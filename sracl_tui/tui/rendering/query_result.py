@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sracl_tui import formatting
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
-from store.database.person_sql import python_values
+from store.database.result_texts import kind_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,20 +18,13 @@ _CELL = 200
 
 
 def table_of(table: pa.Table) -> TableData:
-    """The first MOST rows, numbers to the right, NULL dimmed; takes a second for 100,000 rows of ten cells."""
-    import pyarrow.types as types
-
+    """The first MOST rows of the form `texts`, numbers to the right, NULL dimmed."""
     table = table.slice(0, MOST)
     columns = [
-        Column(
-            f"{place}",
-            formatting.line(field.name),
-            right=types.is_integer(field.type) or types.is_floating(field.type) or types.is_decimal(field.type),
-            most=WIDEST,
-        )
+        Column(f"{place}", formatting.line(field.name), right=kind_of(field) == "number", most=WIDEST)
         for place, field in enumerate(table.schema)
     ]
-    texts = [[_cell(value) for value in python_values(column)] for column in table.columns]
+    texts = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
     absent = [column.is_null().to_pylist() if column.null_count else None for column in table.columns]
     plain = ("",) * len(columns)
     if any(absent):
@@ -50,7 +43,7 @@ def details(table: pa.Table, place: int) -> str:
     side = max(map(formatting.width, row.column_names), default=0)
     parts = []
     for name, column in zip(row.column_names, row.columns, strict=True):
-        value = formatting.text(_text(python_values(column)[0]))
+        value = formatting.text(_text(column[0].as_py()))
         lines = value.split("\n")
         head = f"{formatting.fit(formatting.line(name), side, right=True)}  "
         parts.append(head + f"\n{' ' * (side + 2)}".join(lines))
@@ -59,16 +52,12 @@ def details(table: pa.Table, place: int) -> str:
 
 def as_tsv(table: pa.Table, place: int) -> str:
     """A row for the clipboard: values with tabs between."""
-    return "\t".join(formatting.line(_text(python_values(column)[0])) for column in table.slice(place, 1).columns)
+    return "\t".join(formatting.line(_text(column[0].as_py())) for column in table.slice(place, 1).columns)
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return formatting.line(value if isinstance(value, str) and len(value) <= _CELL else str(value)[:_CELL])
+def _cell(value: str | None) -> str:
+    return "NULL" if value is None else formatting.line(value[:_CELL])
 
 
-def _text(value: Any) -> str:
-    return "NULL" if value is None else str(value)
+def _text(value: str | None) -> str:
+    return "NULL" if value is None else value

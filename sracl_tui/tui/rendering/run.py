@@ -42,7 +42,8 @@ def progress(live: RunState, state: str, reason: str | None, now: float) -> Text
     if live.test:
         names = [*SHOWN, *_further(live.test)]
         message = (f"{title(name)} {value_text(name, live.test[name])}" for name in names if name in live.test)
-        text.append(f"\n{'test':<10}{'  '.join(message)}", "bold")
+        best = f"  epoch {live.best_epoch}" if live.best_epoch else ""
+        text.append(f"\n{'test':<10}{'  '.join(message)}{best}", "bold")
     for warning in live.warnings:
         text.append(f"\n{'warning':<10}{formatting.line(warning)}", "bold")
     return text
@@ -58,21 +59,27 @@ def _further(test: Collection[str]) -> list[str]:
 def _stage(stage: Stage, now: float) -> str:
     share = stage.done / stage.total if stage.total else 0.0
     left = stage.remaining(now)
-    count = (
-        f"{stage.done:,} of {stage.total:,}" if stage.total else f"running for {formatting.clock(now - stage.started)}"
+    since = now - stage.started
+    count = f"{stage.done:,} of {stage.total:,}" if stage.total else ""
+    pace = (
+        f"{stage.done / since:,.1f} per second"
+        if stage.done and since > 0
+        else f"running for {formatting.clock(since)}"
     )
-    text = [count, f"{formatting.clock(left)} left" if left is not None else "", formatting.line(stage.detail)]
+    text = [count, pace, f"{formatting.clock(left)} left" if left is not None else "", formatting.line(stage.detail)]
     return f"{formatting.line(stage.name):<10}{formatting.bar(share, BAR):<{BAR}}  {', '.join(filter(None, text))}"
 
 
 def _training(live: RunState, state: str) -> str:
-    text = f"{'train':<10}{formatting.bar(live.share, BAR):<{BAR}}  epoch {live.epoch} of {live.epochs}"
+    early = state == "finished" and live.epoch < live.epochs
+    share, of = (1.0, f", stopped early (maximum {live.epochs})") if early else (live.share, f" of {live.epochs}")
+    text = f"{'train':<10}{formatting.bar(share, BAR):<{BAR}}  epoch {live.epoch}{of}"
     left = live.remaining() if state in ACTIVE else None
     text += f", up to {formatting.clock(left)} left" if left is not None else ""
     if state in ACTIVE and live.step[1]:
         text += f", step {live.step[0]:,} of {live.step[1]:,}"
         text += f", loss {live.step_loss:.4f}" if live.step_loss is not None else ""
-    text += f", best {live.best_epoch}" if live.best_epoch else ""
+    text += f", best epoch {live.best_epoch}" if live.best_epoch else ""
     return text + (f", {_epochs(live.bad_epochs)} without improvement" if live.bad_epochs else "")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from engine.metric_registry import oriented, title, value_text
@@ -12,17 +13,24 @@ from sracl_tui import formatting
 from sracl_tui.services.run_filter import Row as Run
 from sracl_tui.services.run_list import METRICS, RunGroup, differing_settings
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
-from store.run_row import SHORT_METRICS, MetricName, dataset_of, metric_column
+from store.run_row import HEADLINE_METRICS, SHORT_METRICS, MetricName, dataset_of, metric_column
 from store.run_states import ACTIVE
 
+UNNAMED = 20
+"""Columns for what differs, in place of a name."""
 WELCOME = (
-    "No runs here yet.\n\nd  makes the synthetic demo set, trains SRA-CL on it (2 minutes) and opens the Inspector\n"
-    "4  opens the form for a run with your own settings\n\nOr in a shell:  sracl run"
+    "No runs here yet.\n\n"
+    "SRA-CL recommends the next item: neighbors with a similar preference, which language models summarize, are contrasted\n"
+    "with each user while a sequence model is trained. This app shows what such runs learn, and starts them.\n\n"
+    "d  makes the synthetic demo set, trains SRA-CL on it (2 minutes) and opens the Inspector\n"
+    "6  lists data sets; n there imports a file of yours\n"
+    "4  opens the form for a run with your own settings\n\n"
+    "Or in a shell:  sracl run"
 )
 _BEFORE = (Column("name", "run", most=26), Column("state", "state"), Column("data", "data", most=18))
-_SHORT = tuple(Column(key, title(name), right=True) for key, name in zip(METRICS, SHORT_METRICS, strict=True))
+_SHORT = tuple(Column(key, f"test {title(name)}", right=True) for key, name in zip(METRICS, SHORT_METRICS, strict=True))
 _AFTER = (
-    Column("epoch", "epoch", right=True),
+    Column("epoch", "epochs", right=True),
     Column("time", "time", right=True),
     Column("usd", "cost", right=True),
     Column("seed", "seed", right=True),
@@ -39,13 +47,33 @@ COLUMNS = (*_BEFORE, *_SHORT, *_AFTER)
 """Those of a list that nobody asked for further metrics."""
 
 
+DEFAULT_KEYS = [column.key for column in COLUMNS]
+
+
+def _further(metrics: Iterable[MetricName]) -> tuple[Column, ...]:
+    return tuple(Column(f"{split}.{name}", f"{split} {title(name)}", right=True) for split, name in metrics)
+
+
+CHOICES = (
+    *COLUMNS,
+    *_further(metric for column, metric in HEADLINE_METRICS.items() if column not in METRICS.values()),
+)
+"""Columns to choose from."""
+
+
 def columns(metrics: Sequence[MetricName]) -> tuple[Column, ...]:
-    """The columns, with further metrics behind those that are always shown."""
-    further = (
-        Column(f"{split}.{name}", f"{'' if split == 'test' else f'{split} '}{title(name)}", right=True)
-        for split, name in metrics
-    )
-    return (*_BEFORE, *_SHORT, *further, *_AFTER)
+    """The columns, with further metrics behind those that are always there."""
+    return (*_BEFORE, *_SHORT, *_further(metrics), *_AFTER)
+
+
+def _places(every: Sequence[Column], chosen: Sequence[str]) -> list[int]:
+    """Places of the chosen columns, then of metrics that a filter or the order asks for; all where none is chosen."""
+    known = {column.key: place for place, column in enumerate(every)}
+    if not any(key in known for key in chosen):
+        return list(known.values())
+    asked = [key for key in known if key not in DEFAULT_KEYS]
+    first = [] if "name" in chosen else ["name"]
+    return [known[key] for key in dict.fromkeys([*first, *chosen, *asked]) if key in known]
 
 
 class RunTableBuilder:
@@ -54,14 +82,15 @@ class RunTableBuilder:
     def __init__(self) -> None:
         self._rows: dict[str, tuple[Any, ...]] = {}
         self._hashes: set[str] = set()
-        self._differences: dict[str, str] = {}
+        self.found_differences: dict[str, str] = {}
+        """Those of the last list."""
 
     def differences(self, rows: Sequence[Run]) -> dict[str, str]:
         """`differing_settings`, computed anew only when the set of configs changes."""
         hashes = {row["config_hash"] for row in rows}
         if hashes != self._hashes:
-            self._hashes, self._differences = hashes, differing_settings(rows)
-        return self._differences
+            self._hashes, self.found_differences = hashes, differing_settings(rows)
+        return self.found_differences
 
     def table(
         self,
@@ -71,20 +100,44 @@ class RunTableBuilder:
         baseline: RunGroup | None,
         differences: dict[str, str],
         metrics: Sequence[MetricName] = (),
+        chosen: Sequence[str] = (),
     ) -> TableData:
-        """The table of the list, with further metrics as columns; rows that have not changed are reused."""
+        """The table of the list; rows that have not changed are reused.
+
+        Args:
+            metrics: further ones, each a column.
+            chosen: keys of the columns to show, in their order; empty for all.
+        """
+        every = columns(metrics)
+        places = _places(every, chosen)
         named = [*(("test", name) for name in SHORT_METRICS), *metrics]
         kept, self._rows = self._rows, {}
         base = baseline.runs if baseline is not None else ()
         rows = []
         for group in groups:
-            looks = (group.key in marked, base, differences.get(group.first["config_hash"], ""), named)
+            looks = (group.key in marked, base, differences.get(group.first["config_hash"], ""), named, places)
             known = kept.get(group.key)
             if known is None or not _are_same(known[0], group.runs) or known[1] != looks:
-                known = group.runs, looks, _row(group, marked, baseline, differences, named)
+                row = _row(group, marked, baseline, differences, named)
+                known = group.runs, looks, row if places == [*range(len(every))] else _picked(row, places)
             self._rows[group.key] = known
             rows.append(known[2])
-        return lay_out(columns(metrics), rows)
+        return lay_out([every[place] for place in places], rows)
+
+
+def _picked(row: Row, places: Sequence[int]) -> Row:
+    """A row with some of its cells."""
+    return replace(
+        row, cells=tuple(row.cells[place] for place in places), styles=tuple(row.styles[place] for place in places)
+    )
+
+
+def shown_name(run: Run, differences: Mapping[str, str]) -> str:
+    """A run's name; of one that nobody named its preset, what differs in it, and the end of its ID."""
+    if run["name"] != run["run_id"]:
+        return run["name"]
+    what = differences.get(run["config_hash"]) or run["preset"] or "run"
+    return f"{formatting.fit(what, UNNAMED).rstrip()} ·{run['run_id'][-4:]}"
 
 
 def _are_same(some: tuple[Run, ...], others: tuple[Run, ...]) -> bool:
@@ -105,7 +158,7 @@ def _row(
     metrics, looks = zip(*(_metric(group, metric, None if pinned else baseline) for metric in named), strict=True)
     state, style = _state(group)
     cells = (
-        formatting.line(run["name"] + (f" x{len(group.runs)}" if group.folded else "")),
+        formatting.line(shown_name(run, differences) + (f" x{len(group.runs)}" if group.folded else "")),
         state,
         formatting.line(dataset_of(run)),
         *metrics,

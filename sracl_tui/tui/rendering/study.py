@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sracl_tui import formatting
+from sracl_tui.services.text_charts import interval_line
 from sracl_tui.studies.forest import reach_of, scaled
 from sracl_tui.studies.judging import Judgement
 from sracl_tui.studies.measures import text
@@ -15,15 +16,15 @@ from sracl_tui.tui.widgets.table import Column, Row
 STYLES = {
     "supported": "good", "contradicted": "bad", "equivalent": "accent", "undecided": "warn", "not run": "dim",
 }  # fmt: skip
-PLOT = 29
+PLOT = 21
 """Characters of a row of the forest plot; odd, so that 0 is in the middle of one."""
 COLUMNS = (
     Column("verdict", "verdict", most=34),
     Column("claim", "claim", most=28),
-    Column("plot", "not as claimed|as claimed"),
+    Column("seeds", "seeds", right=True),
+    Column("plot", "   against|as claimed"),
     Column("difference", "difference", right=True),
     Column("p", "p, Holm", right=True),
-    Column("seeds", "seeds", right=True),
     Column("sentence", "what is claimed", flex=True, least=20),
 )
 
@@ -46,35 +47,19 @@ def _row(place: int, one: Judgement, reach: float, *, several: bool) -> Row:
     cells = (
         f"{MARKS[one.outcome]} {one.text}",
         formatting.line(one.planned.name if several else one.claim.name),
+        seeds_text(one),
         plot_line(one, reach) if has_difference(one) else "",
         signed(one.claim.metric, found.difference) if found is not None else "",
         p_text(found.p_holm) if found is not None and one.primary else "",
-        seeds_text(one),
         formatting.line(one.claim.sentence),
     )
-    return Row(place, cells, (style, "strong", style, "", "dim", "", ""))
+    return Row(place, cells, (style, "strong", "", style, "", "dim", ""))
 
 
 def plot_line(one: Judgement, reach: float) -> str:
-    """A row of the forest plot: `:` the margins, `|` zero, `●` the difference, `<` and `>` where the interval goes on."""
+    """A row of the forest plot, in margins: `:` where the margins are."""
     middle, low, high = scaled(one)
-    cells = [" "] * PLOT
-
-    def at(value: float) -> int:
-        share = (min(max(value, -reach), reach) + reach) / (2 * reach)
-        return min(PLOT - 1, int(share * PLOT))
-
-    for value, sign in ((-1.0, ":"), (1.0, ":"), (0.0, "|")):
-        cells[at(value)] = sign
-    for place in range(at(low), at(high) + 1):
-        cells[place] = "─" if cells[place] == " " else "┼"
-    if low < -reach:
-        cells[0] = "<"
-    if high > reach:
-        cells[-1] = ">"
-    if abs(middle) <= reach:
-        cells[at(middle)] = "●"
-    return "".join(cells)
+    return interval_line(middle, (low, high), reach=reach, width=PLOT, marks=(-1.0, 1.0))
 
 
 def facts(plan: Plan) -> str:
@@ -91,6 +76,7 @@ def facts(plan: Plan) -> str:
         ] += 1
     words = {"interrupted": "to be continued", "missing": "to be run"}
     parts = [f"{count} {words.get(name, name)}" for name, count in counts.items() if count]
+    parts += [f"{gone} were removed"] if (gone := sum(run.removed is not None for run in plan.runs)) else []
     bar = formatting.bar(counts["finished"] / len(plan.runs), 20) if plan.runs else ""
     runs = f"{len(plan.runs)} runs: {', '.join(parts)}  {bar}" if plan.runs else "none of its claims can be run here"
     return f"{plan.study.title}\n{plan.study.name} on {', '.join(plan.datasets)}; {runs}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,15 +25,16 @@ NEIGHBORS = (
     Column("weights", "#w", right=True),
     Column("moved", "±"),
     Column("weight", "weight", right=True),
-    Column("bar", "", least=8),
+    Column("bar", "- 1/k +", least=7),
     Column("user", "user", right=True),
-    Column("target", "target"),
     Column("titles", "its last items", flex=True, least=20, most=60),
 )
-BAR = 8
+HOLDS = {"has": "●", "next": "→"}
+"""Signs of neighbors that have the target, and of those for whom it is next."""
+BAR = 7
 LONG_TITLES = {"weights": "weight rank", "moved": "change"}
-TITLES_FROM, LONG_FROM = 78, 86
-"""Columns of a terminal from which items' titles fit beside the numbers, and long names of the columns as well."""
+TITLES_FROM, MOVED_FROM, LONG_FROM = 64, 72, 86
+"""Columns of a terminal from which items' titles fit beside the numbers, the change of rank, and long names of the columns."""
 
 
 def items_table(found: Inspection, *, shared: Collection[int] = (), marked: str = "●") -> TableData:
@@ -46,7 +47,7 @@ def items_table(found: Inspection, *, shared: Collection[int] = (), marked: str 
         style = "accent" if target else "" if item["in_prefix"] else "dim"
         cells = (
             str(item["position"]),
-            formatting.line(item["title"] or f"(item {item['item_id']} has no title)"),
+            formatting.line(formatting.item_title(item["title"], item["item_id"])),
             f"{item['ts']:%y-%m-%d}" if item["ts"] else "",
             item["role"] or "",
         )
@@ -61,14 +62,44 @@ def neighbors_table(found: Inspection, holders: dict[int, str], *, room: int) ->
         holders: by neighbor, whether the user has the target or buys it next.
         room: width in columns; a narrow table is without titles of items and has short names of columns.
     """
-    most = max((n["weight"] or 0.0 for n in found.neighbors), default=0.0) or 1.0
+    even = even_weight(found.neighbors)
+    most = max((abs((n["weight"] or even) - even) for n in found.neighbors), default=0.0)
     columns = NEIGHBORS if room >= TITLES_FROM else NEIGHBORS[:-1]
+    left_out = {"moved"} if TITLES_FROM <= room < MOVED_FROM else set()
     if room >= LONG_FROM:
         columns = tuple(replace(column, title=LONG_TITLES.get(column.key, column.title)) for column in columns)
-    return lay_out(columns, [_neighbor(n, most, holders) for n in found.neighbors])
+    rows = [_neighbor(n, even, most, holders) for n in found.neighbors]
+    kept = [place for place, column in enumerate(columns) if column.key not in left_out]
+    return lay_out([columns[place] for place in kept], [_only(row, kept) for row in rows])
 
 
-def _neighbor(neighbor: dict[str, Any], most: float, holders: dict[int, str]) -> Row:
+def _only(row: Row, places: Sequence[int]) -> Row:
+    """The cells of some columns."""
+    return replace(row, cells=tuple(row.cells[p] for p in places), styles=tuple(row.styles[p] for p in places))
+
+
+def even_weight(neighbors: Sequence[dict[str, Any]]) -> float:
+    """The weight of each of k neighbors if all were equal: 1/k."""
+    return 1 / max(1, sum(n["weight"] is not None for n in neighbors))
+
+
+def deviation_bar(weight: float | None, even: float, most: float, columns: int = BAR) -> str:
+    """A weight as a bar on either side of an axis at 1/k: left of it what is below, as far as `most` from it at the edge."""
+    half = (columns - 1) // 2
+    by = 0.0 if weight is None or not most else (weight - even) / most
+    side = formatting.bar(abs(by), half)
+    left, right = (_mirrored(side), "") if by < 0 else ("", side)
+    return f"{left:>{half}}│{right:<{half}}"
+
+
+def _mirrored(bar: str) -> str:
+    """A bar that grows to the left; cells have no eighths from the right, so the last one is a whole or half one."""
+    full, rest = bar.count("█"), bar.strip("█")
+    tip = "" if not rest or formatting.BLOCKS.index(rest) < 3 else "▐" if formatting.BLOCKS.index(rest) < 7 else "█"
+    return tip + "█" * full
+
+
+def _neighbor(neighbor: dict[str, Any], even: float, most: float, holders: dict[int, str]) -> Row:
     weight, place = neighbor["weight"], neighbor["weight_rank"]
     moved, style = move(neighbor)
     cells = (
@@ -77,12 +108,12 @@ def _neighbor(neighbor: dict[str, Any], most: float, holders: dict[int, str]) ->
         "-" if place is None else str(place),
         moved,
         formatting.decimal(weight, 4),
-        formatting.bar((weight or 0.0) / most, BAR).ljust(BAR),
+        deviation_bar(weight, even, most),
         str(neighbor["neighbor_user_id"]),
-        holders.get(neighbor["neighbor_id"], ""),
         formatting.line("; ".join((neighbor["titles"] or [])[:3])),
     )
-    return Row(neighbor["neighbor_id"], cells, ("dim", "", "", style, style, "live", "", "accent", "dim"))
+    sign = HOLDS.get(holders.get(neighbor["neighbor_id"], ""), "")
+    return Row(neighbor["neighbor_id"], cells, ("dim", "", "", style, style, "live", "", "dim"), sign)
 
 
 def move(neighbor: dict[str, Any]) -> tuple[str, str]:
@@ -138,9 +169,20 @@ def _unit(unit: str) -> str:
     return f"one per {unit}" if every == unit else f"one per {every} prefixes"
 
 
-def agreement_text(found: Inspection) -> Text:
-    """How far the two orders agree, and how even the weights are."""
-    return orders_text(found.neighbors, found.spearman, found.entropy, found.note)
+def ranks_text(found: Inspection) -> str:
+    """The target's rank by split."""
+    ranks = sorted(found.ranks.items(), reverse=True)
+    return ", ".join(f"{formatting.SPLITS.get(split, split)} {rank:,}" for split, rank in ranks) or "not measured"
+
+
+def agreement_text(found: Inspection, holders: dict[int, str]) -> Text:
+    """How far the two orders agree, how even the weights are, and what signs beside neighbors mean."""
+    text = orders_text(found.neighbors, found.spearman, found.entropy, found.note)
+    counts = {word: sum(value == word for value in holders.values()) for word in HOLDS}
+    if found.neighbors and found.anchor is not None:
+        has, follows = (f"{HOLDS[word]} {counts[word]}" for word in ("has", "next"))
+        text.append(f"\ntarget of the prefix: {has} have it, {follows} buy it next", "dim")
+    return text
 
 
 def orders_text(neighbors: list[dict[str, Any]], spearman: float | None, entropy: float | None, note: str = "") -> Text:
@@ -158,19 +200,22 @@ def orders_text(neighbors: list[dict[str, Any]], spearman: float | None, entropy
     return text
 
 
-def neighbor_text(neighbor: dict[str, Any] | None, columns: int, epochs: dict[str, int]) -> Text:
-    """A neighbor's weights over the training as bars, and its items, newest first."""
+def neighbor_text(
+    neighbor: dict[str, Any] | None, columns: int, epochs: dict[str, int], neighbors: Sequence[dict[str, Any]]
+) -> Text:
+    """A neighbor's weights over the training as deviations from 1/k, and its items, newest first."""
     text = Text()
     if neighbor is None:
         return text
     values = {"initial": neighbor["weight_initial"], "best": neighbor["weight"], "last": neighbor["weight_last"]}
-    most = max((value or 0.0 for value in values.values()), default=0.0) or 1.0
+    even = even_weight(neighbors)
+    most = max((abs((value or even) - even) for value in values.values()), default=0.0)
     text.append(f"user {neighbor['neighbor_user_id']}", "bold")
     text.append(f", items 1 to {neighbor['neighbor_position']}\n")
     for phase in PHASES:
         value = values[phase]
         name = "epoch 0" if phase == "initial" else f"{phase} {epochs.get(phase, '')}"
-        drawn = formatting.bar((value or 0.0) / most, max(6, min(24, columns - 22)))
+        drawn = deviation_bar(value, even, most, max(7, min(25, columns - 22)))
         text.append(f"{name:<9}{formatting.decimal(value, 4):>7} ").append(f"{drawn}\n", "dim")
     text.append("next item (target): ", "bold").append(f"{formatting.line(neighbor['next_title'] or '-')}\n")
     for title in (neighbor["titles"] or [])[:6]:

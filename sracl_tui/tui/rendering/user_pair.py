@@ -8,6 +8,7 @@ from rich.text import Text
 
 from sracl_tui import formatting
 from sracl_tui.services.user_inspection import Inspection
+from sracl_tui.tui.rendering.user import deviation_bar, even_weight, ranks_text
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 
 BAR = 4
@@ -27,17 +28,21 @@ COLUMNS = (
 def pair_table(a: Inspection, b: Inspection, holders: dict[int, str]) -> TableData:
     """Neighbors in A's order, then those that only B has."""
     sides = [{n["neighbor_id"]: n for n in found.neighbors} for found in (a, b)]
-    most = max((n["weight"] or 0.0 for side in sides for n in side.values()), default=0.0) or 1.0
+    even = [even_weight(found.neighbors) for found in (a, b)]
+    most = max(
+        (abs((n["weight"] or one) - one) for side, one in zip(sides, even, strict=True) for n in side.values()),
+        default=0.0,
+    )
     rows = []
     for neighbor_id in dict.fromkeys([*sides[0], *sides[1]]):
         here, there = sides[0].get(neighbor_id), sides[1].get(neighbor_id)
         known: dict[str, Any] = here or there or {}
         sign = "" if here and there else "A" if here else "B"
         cells = (
-            *_side(here, most),
-            *_side(there, most),
+            *_side(here, even[0], most),
+            *_side(there, even[1], most),
             str(known["neighbor_user_id"]),
-            holders.get(neighbor_id, ""),
+            holders.get(neighbor_id, "-"),
             formatting.line("; ".join((known["titles"] or [])[:3])),
         )
         style = _style(here, there)
@@ -45,13 +50,13 @@ def pair_table(a: Inspection, b: Inspection, holders: dict[int, str]) -> TableDa
     return lay_out(COLUMNS, rows)
 
 
-def _side(neighbor: dict[str, Any] | None, most: float) -> tuple[str, str, str]:
-    """Rank by similarity and by weight, the weight, a bar."""
+def _side(neighbor: dict[str, Any] | None, even: float, most: float) -> tuple[str, str, str]:
+    """Rank by similarity and by weight, the weight, a bar of its deviation from 1/k."""
     if neighbor is None:
         return "-", "-", " " * BAR
     weight, place = neighbor["weight"], neighbor["weight_rank"]
     moved = f"{neighbor['cosine_rank']}→{'-' if place is None else place}"
-    return moved, formatting.decimal(weight, 4), formatting.bar((weight or 0.0) / most, BAR).ljust(BAR)
+    return moved, formatting.decimal(weight, 4), deviation_bar(weight, even, most, BAR)
 
 
 def _style(here: dict[str, Any] | None, there: dict[str, Any] | None) -> str:
@@ -66,14 +71,10 @@ def pair_text(a: Inspection, b: Inspection, names: tuple[str, str]) -> Text:
     text = Text()
     shared = {n["neighbor_id"] for n in a.neighbors} & {n["neighbor_id"] for n in b.neighbors}
     for letter, found, name in zip("AB", (a, b), names, strict=True):
-        ranks = (
-            ", ".join(f"{split} {rank:,}" for split, rank in sorted(found.ranks.items(), reverse=True))
-            or "not measured"
-        )
         agree = "-" if found.spearman is None else f"{found.spearman:+.2f}"
         spread = "-" if found.entropy is None else f"{found.entropy:.3f}"
         text.append(f"{letter} ", "bold").append(formatting.fit(formatting.line(name), 20))
-        text.append(f" target {ranks}  Spearman {agree}  entropy {spread}\n")
+        text.append(f" target {ranks_text(found)}  Spearman {agree}  entropy {spread}\n")
     text.append(f"{len(shared)} neighbors in both", "italic")
     notes = [
         f"{letter}: {formatting.line(found.note)}" for letter, found in zip("AB", (a, b), strict=True) if found.note

@@ -16,13 +16,13 @@ COLUMNS = (
     NUMBER,
     Column("raw", "id", most=24),
     Column("length", "items", right=True),
-    Column("rank", "rank", right=True),
+    Column("rank", "test rank", right=True),
     Column("spearman", "Spearman", right=True),
     Column("entropy", "entropy", right=True),
 )
 CHANGED = Column("changed", "change", right=True)
 FOUND = Column("found", "found", flex=True, least=16)
-_WIDTHS = {"length": 5, "rank": 7, "spearman": 8, "entropy": 7, "changed": 6, "found": 16}
+_WIDTHS = {"length": 5, "rank": 9, "spearman": 8, "entropy": 7, "changed": 6, "found": 16}
 _STYLES = {"number": "strong", "raw": "dim", "found": "dim"}
 
 

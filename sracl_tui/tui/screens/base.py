@@ -18,10 +18,12 @@ from textual.widgets import Static
 from sracl_tui import formatting
 from sracl_tui.tui.bindings import EVERYWHERE, NamedBindings
 from sracl_tui.tui.deferred_paint import PAUSE_SECONDS, DeferredPaintMixin
+from sracl_tui.tui.help import help_of
 from sracl_tui.tui.navigation import Navigation, navigation_of
-from sracl_tui.tui.widgets.dialogs import HelpDialog
+from sracl_tui.tui.screens import KEYS, page_name, page_title
 from sracl_tui.tui.widgets.key_bar import KeyBar
 from sracl_tui.tui.widgets.link import Link
+from sracl_tui.tui.widgets.screen_bar import ScreenBar
 from sracl_tui.tui.widgets.status_line import StatusLine, StoreStatus
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ WIDTHS = ((0, "-narrow"), (100, "-wide"))
 HEIGHTS = ((0, "-short"), (30, "-tall"))
 """From how many columns and rows on a screen has which class."""
 HEAR_SECONDS = 1.0
+PRODUCT = "sracl"
 
 
 class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
@@ -47,6 +50,7 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", show=False),
         Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("f1", "help", "Help", show=False, id="app.help"),
     ]
 
     @classmethod
@@ -71,9 +75,12 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
     def compose(self) -> ComposeResult:
         """Title bar, body, status line and key bar."""
         self._fit()
+        yield ScreenBar({name: page_title(name) for name in KEYS}, KEYS, current=page_name(self))
         with Horizontal(id="head"):
+            yield Static(PRODUCT, id="head-product", markup=False)
             yield Link("‹", "screen.back", id="head-back")
             yield Static(self.NAME, id="title", markup=False)
+            yield Link("F8 Screens", "app.go_to", id="head-screens")
             yield Link("≡", "app.command_palette", id="head-palette")
         yield from self.body()
         yield StatusLine()
@@ -108,6 +115,10 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
         """Give the event loop to other tasks between the steps in which Textual draws a screen."""
         await asyncio.sleep(PAUSE_SECONDS)
 
+    def on_screen_resume(self) -> None:
+        """Leave behind what was notified on the screen before."""
+        self.sracl.screen_has_changed()
+
     def body(self) -> ComposeResult:
         """The widgets between title bar and status line."""
         yield from ()
@@ -125,8 +136,16 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
         for found in self.query(StatusLine):
             found.show_status(status)
 
+    def show_command(self, command: str) -> None:
+        """Show the command of what was just done in the status line; empty for none."""
+        for found in self.query(StatusLine):
+            found.show_command(command)
+
     def runs_read(self) -> None:
         """Called when the app has new rows in `self.sracl.runs`."""
+
+    def edited(self) -> None:
+        """Called when edits were taken back."""
 
     def disabled_reason(self, action: str) -> str:
         """Why an action is not possible now; empty if it is."""
@@ -152,16 +171,7 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
 
     def action_help(self) -> None:
         """Show the keys of this screen, with the reason why one is disabled."""
-        found: dict[str, tuple[str, str, str]] = {}
-        for node, binding, enabled, _ in self.active_bindings.values():
-            if binding.description and not binding.system:
-                keys = self.app.get_key_display(binding)
-                name = f"{binding.action}/{binding.description}"
-                if name in found:
-                    keys = f"{found[name][0]} {keys}"
-                why = "" if enabled or node is not self else self.disabled_reason(binding.action.partition("(")[0])
-                found[name] = (keys, binding.description, why)
-        self.app.push_screen(HelpDialog(f"{self.NAME}: keys", self.ABOUT, list(found.values())))
+        self.app.push_screen(help_of(self))
 
     def copy(self, text: str, what: str) -> None:
         """Copy a text to the clipboard; `what` names it in the notification."""

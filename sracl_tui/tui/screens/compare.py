@@ -18,37 +18,27 @@ from engine.errors import EngineError
 from engine.metric_registry import by_cutoff, title, training_names
 from sracl_tui import formatting
 from sracl_tui.runs.run_state import smooth
+from sracl_tui.services.command_log import command_line
 from sracl_tui.services.comparison_table import (
     RESOURCES_NOTE,
-    TEST_HEADS,
     metric_rows,
     resource_rows,
-    setting_text,
-    test_cells,
 )
 from sracl_tui.tui.navigation import Navigation, Unavailable
+from sracl_tui.tui.rendering.comparison import change_text, sets_table, settings_table, tests_table, users_table
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.plot_page import PlottedPage
 from sracl_tui.tui.widgets.curves import Curve, Curves
-from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
+from sracl_tui.tui.widgets.table import Table, TableData
 from store.errors import StoreError
 from store.queries import runs
 
 if TYPE_CHECKING:
-    from sracl_tui.services.comparison import Comparison, RankChanges, SeedSet
+    from sracl_tui.services.comparison import Comparison, SeedSet
 
 TABS = {"figures": "#tests-table", "curves": "ContentTabs", "users": "#users-table", "costs": "#costs-table"}
 DEFAULT_CURVE = "mrr@10"
-SPLITS = {"valid": "validation", "test": "test"}
-VERDICTS = {"▲": "good", "▼": "bad", "=": "dim"}
-USERS = (
-    Column("user", "user", right=True),
-    Column("before", "rank in A", right=True),
-    Column("after", "rank in B", right=True),
-    Column("moved", "places", right=True),
-    Column("gain", "NDCG gain", right=True),
-    Column("verdict", "better in"),
-)
 ORDERS = {"change": "biggest change first", "won": "biggest winners first", "lost": "biggest losers first"}
 
 
@@ -67,6 +57,7 @@ class CompareScreen(PlottedPage):
         Binding("s", "order", "Order"),
         Binding("p", "pair", "Next B"),
         Binding("b", "baseline", "Next baseline"),
+        Binding("W", "slices", "Whom it helps"),
         Binding("F", "force", "Compare anyway", show=False),
         Binding("y", "copy", "Copy"),
         Binding("tab", "tab(1)", "Next tab", show=False, priority=True),
@@ -98,7 +89,7 @@ class CompareScreen(PlottedPage):
         self.run_ids = tuple(run_ids)
         self.found: Comparison | None = None
         self._curves: dict[str, list[dict[str, Any]]] = {}
-        self._split, self._order = split, "change"
+        self.split, self._order = split, "change"
         self._base, self._other = 0, 1
         self._forced = False
 
@@ -116,11 +107,11 @@ class CompareScreen(PlottedPage):
         with TabbedContent(id="compare-tabs"):
             with TabPane("Figures", id="figures"):
                 yield Static("Settings that differ", classes="heading")
-                yield Table(id="settings-table", empty="none: the runs differ only in their seeds")
-                yield Static("Metrics, mean ± standard deviation over seeds", classes="heading")
+                yield Table(id="settings-table", empty="comparing ...")
+                yield Static("Metrics", id="metrics-heading", classes="heading")
                 yield Table(id="metrics-table")
                 yield Static("Paired tests against the baseline", classes="heading")
-                yield Table(id="tests-table", empty="nothing to test")
+                yield Table(id="tests-table", empty="comparing ...")
                 yield Static("", id="notes", markup=False)
             with TabPane("Curves", id="curves"):
                 yield Curves(id="overlaid")
@@ -146,11 +137,10 @@ class CompareScreen(PlottedPage):
         try:
             store = self.library.store()
             baseline = self.found.sets[self._base].run_ids[0] if self.found else None
-            found = compare_runs(store, self.run_ids, split=self._split, baseline=baseline, force=self._forced)
+            found = compare_runs(store, self.run_ids, split=self.split, baseline=baseline, force=self._forced)
             curves = self._curves or {run: runs.curves(store, run) for one in found.sets for run in one.run_ids}
         except (StoreError, EngineError) as error:
-            hint = f"\n{error.hint}" if error.hint else ""
-            self.post_message(self.Failed(f"{error.message}{hint}"))
+            self.post_message(self.Failed(error_text(error)))
         else:
             self.post_message(self.Compared(found, curves))
 
@@ -167,24 +157,33 @@ class CompareScreen(PlottedPage):
     def _show(self, message: Compared) -> None:
         first = self.found is None
         found = self.found = message.found
+        if not first or self.app.screen is self:
+            self.sracl.did(self.command_words())
         self._curves = message.curves
         if first:
             self._base = next((n for n, one in enumerate(found.sets) if one.preset == "backbone"), 0)
             self._other = next((n for n in range(len(found.sets)) if n != self._base), self._base)
-        self.set_title(f"{found.dataset}, {SPLITS[found.split]} ranks of {found.users:,} users")
+        self.set_title(f"{found.dataset}, {formatting.SPLITS[found.split]} ranks of {found.users:,} users, best epochs")
         signs = [
             formatting.line(
                 f"{'A' if n == self._base else 'B' if n == self._other else ' '}  {one.label}  n {one.size}"
             )
             for n, one in enumerate(found.sets)
         ]
-        self.query_one("#facts", Static).update("\n".join(signs[:8]))
-        self.query_one("#settings-table", Table).show(_settings(found))
-        self.query_one("#metrics-table", Table).show(_sets(*metric_rows(found, signs=True)))
+        self.query_one("#facts", Static).update(formatting.text("\n".join([*signs[:8], *found.excluded])))
+        self.query_one("#settings-table", Table).set_empty_text("none: the runs differ only in their seeds")
+        self.query_one("#tests-table", Table).set_empty_text(
+            "nothing to test: only one set" if len(found.sets) < 2 else "nothing to test: see below"
+        )
+        heading = f"{formatting.SPLITS[found.split].capitalize()} metrics at the best epoch, mean ± standard deviation over seeds"
+        self.query_one("#metrics-heading", Static).update(heading)
+        self.query_one("#settings-table", Table).show(settings_table(found))
+        self.query_one("#metrics-table", Table).show(sets_table(*metric_rows(found, signs=True)))
         heads, rows = resource_rows(found)
-        self.query_one("#costs-table", Table).show(_sets(heads, rows if heads[2:] else []))
-        self.query_one("#tests-table", Table).show(_tests(found))
-        self.query_one("#notes", Static).update(formatting.text("\n".join(found.notes)))
+        self.query_one("#costs-table", Table).show(sets_table(heads, rows if heads[2:] else []))
+        self.query_one("#tests-table", Table).show(tests_table(found))
+        notes = [note for note in found.notes if note not in found.excluded]
+        self.query_one("#notes", Static).update(formatting.text("\n".join(notes)))
         self.draw_plots()
         self._rank()
         self.refresh_bindings()
@@ -237,18 +236,18 @@ class CompareScreen(PlottedPage):
         from sracl_tui.services.comparison import rank_changes
 
         if (pair := self.pair) is None:
-            self.post_message(self.Changes(TableData(), "one set only: there is nobody to win or lose"))
+            self.post_message(self.Changes(TableData(), "only one set: there is nobody to win or lose"))
             return
         a, b = pair
         try:
-            found = rank_changes(self.library.store(), a.run_ids, b.run_ids, split=self._split)
+            found = rank_changes(self.library.store(), a.run_ids, b.run_ids, split=self.split)
         except StoreError as error:
-            self.post_message(self.Failed(str(error)))
+            self.post_message(self.Failed(error_text(error)))
             return
         if found is None:
             self.post_message(self.Changes(TableData(), "A and B did not rank the same users"))
             return
-        self.post_message(self.Changes(_users(found, self._order), _change_text(found)))
+        self.post_message(self.Changes(users_table(found, self._order), change_text(found)))
 
     @on(Changes)
     def _show_users(self, message: Changes) -> None:
@@ -265,8 +264,10 @@ class CompareScreen(PlottedPage):
 
     def disabled_reason(self, action: str) -> str:
         """A choice of sets needs three of them; forcing needs a comparison that was refused."""
-        if action in ("split", "metric", "order", "pair", "baseline", "copy") and self.found is None:
+        if action in ("split", "metric", "order", "pair", "baseline", "slices", "copy") and self.found is None:
             return "Nothing is compared."
+        if action == "slices" and self.pair is None:
+            return "There is only one set."
         if action in ("pair", "baseline") and self.found is not None and len(self.found.sets) < 3:
             return "There are only two sets."
         if action == "force" and (self._forced or self.found is not None):
@@ -275,7 +276,7 @@ class CompareScreen(PlottedPage):
 
     def action_split(self) -> None:
         """Switch between validation and test ranks."""
-        self._split = "test" if self._split == "valid" else "valid"
+        self.split = "test" if self.split == "valid" else "valid"
         self._compare()
 
     def action_metric(self) -> None:
@@ -306,6 +307,11 @@ class CompareScreen(PlottedPage):
             self._other = self._next(self._other, self._base)
         self._compare()
 
+    def action_slices(self) -> None:
+        """Show in which slices of users B differs from A."""
+        if (pair := self.pair) is not None:
+            self.sracl.open_slices(pair[1].run_ids, pair[0].run_ids, split=self.split)
+
     def _next(self, place: int, barred: int) -> int:
         assert self.found is not None
         count = len(self.found.sets)
@@ -319,8 +325,11 @@ class CompareScreen(PlottedPage):
 
     def action_copy(self) -> None:
         """Copy the command that prints the same comparison."""
-        split = f" --split {self._split}"
-        self.copy(f"sracl compare {' '.join(self.run_ids)}{split}{' --force' if self._forced else ''}", "The command")
+        self.copy(command_line(self.command_words()), "The command")
+
+    def command_words(self) -> list[str]:
+        """The command, by its words after `sracl`."""
+        return ["compare", *self.run_ids, "--split", self.split, *(["--force"] if self._forced else [])]
 
     def figure_words(self) -> list[str]:
         """Tests as a forest plot, or the curve that is drawn."""
@@ -330,10 +339,10 @@ class CompareScreen(PlottedPage):
         if tab == "users":
             raise Unavailable("Users are a table: the other tabs are figures.")
         if tab == "costs":
-            return [*self.run_ids, "--figure", "cost", "--split", self._split, "--baseline", self._baseline_run()]
+            return [*self.run_ids, "--figure", "cost", "--split", self.split, "--baseline", self._baseline_run()]
         if tab == "curves":
             return [*self.run_ids, "--figure", "epochs", "--metric", ".".join(self._drawn())]
-        return [*self.run_ids, "--figure", "forest", "--split", self._split, "--baseline", self._baseline_run()]
+        return [*self.run_ids, "--figure", "forest", "--split", self.split, "--baseline", self._baseline_run()]
 
     def _baseline_run(self) -> str:
         assert self.found is not None
@@ -348,57 +357,3 @@ class CompareScreen(PlottedPage):
     @on(TabbedContent.TabActivated)
     def _focus_tab(self) -> None:
         self.query_one(TABS[self.query_one(TabbedContent).active or "figures"]).focus()
-
-
-def _settings(found: Comparison) -> TableData:
-    columns = [
-        Column("setting", "setting"),
-        *(Column(f"s{n}", formatting.line(one.label), most=24) for n, one in enumerate(found.sets)),
-    ]
-    rows = [
-        Row(path, (path, *(formatting.line(setting_text(v)) for v in values)), ("dim",))
-        for path, values in found.settings.items()
-    ]
-    return lay_out(columns, rows)
-
-
-def _sets(heads: list[str], rows: list[list[str]]) -> TableData:
-    columns = [Column("set", "", most=32), *(Column(head, head, right=True) for head in heads[1:])]
-    return lay_out(columns, [Row(n, tuple(map(formatting.line, row)), ("strong",)) for n, row in enumerate(rows)])
-
-
-def _tests(found: Comparison) -> TableData:
-    columns = [Column(head, head.removesuffix(":r"), right=head.endswith(":r"), most=40) for head in TEST_HEADS]
-    rows = []
-    for number, test in enumerate(found.tests):
-        cells = tuple(map(formatting.line, test_cells(test, found)))
-        style = VERDICTS[cells[-1][0]]
-        rows.append(Row(number, cells, ("", "strong", style, style, "", "", "", style)))
-    return lay_out(columns, rows)
-
-
-def _users(found: RankChanges, order: str) -> TableData:
-    keys = {"change": -np.abs(found.gain), "won": -found.gain, "lost": found.gain}[order]
-    rows = []
-    for place in np.argsort(keys, kind="stable").tolist():
-        gain, moved = float(found.gain[place]), float(found.before[place] - found.after[place])
-        style, side = ("good", "▲ B") if gain > 0 else ("bad", "▼ A") if gain < 0 else ("dim", "=")
-        cells = (
-            str(found.users[place]),
-            _rank_text(float(found.before[place])),
-            _rank_text(float(found.after[place])),
-            f"{moved:+,.0f}" if moved else "0",
-            formatting.signed(gain),
-            side,
-        )
-        rows.append(Row(int(found.users[place]), cells, ("", "", "strong", style, style, style)))
-    return lay_out(USERS, rows)
-
-
-def _rank_text(rank: float) -> str:
-    return f"{rank:,.0f}" if rank.is_integer() else f"{rank:,.1f}"
-
-
-def _change_text(found: RankChanges) -> str:
-    won, lost = int((found.gain > 0).sum()), int((found.gain < 0).sum())
-    return f"{won:,} better in B, {lost:,} in A, {len(found.gain) - won - lost:,} equal"

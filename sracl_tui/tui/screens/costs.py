@@ -13,8 +13,10 @@ from textual.widgets import Static, TabbedContent, TabPane
 
 from engine.errors import EngineError
 from sracl_tui import formatting
+from sracl_tui.runs import own_code
 from sracl_tui.runs.run_state import RunState
 from sracl_tui.services import cost_report
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.bar_chart import Chart
 from sracl_tui.tui.widgets.dialogs import PromptDialog
@@ -111,7 +113,7 @@ class CostsScreen(BaseScreen):
             rows = {by: costs.gains(store) if by == "gain" else costs.spending(store, by) for by in TABS}
             total = costs.totals(store)
         except StoreError as error:
-            self.post_message(self.Failed(str(error)))
+            self.post_message(self.Failed(error_text(error)))
             return
         tables = {by: _table(by, found) for by, found in rows.items()}
         capped = next((row for row in rows["run"] if row["cap"] is not None), None)
@@ -187,6 +189,8 @@ class CostsScreen(BaseScreen):
         def price(answer: str | None) -> None:
             if answer is not None and answer.strip():
                 self._next = answer.strip()
+                typed = [word.partition("=")[2] for word in self._next.split() if word not in before.split()]
+                own_code.allow_named(self.sracl.home, typed, by=own_code.APP)
                 self.query_one("#next", Static).update(
                     formatting.line(f"next run {self._next}: counting its prompts ...")
                 )
@@ -205,7 +209,7 @@ class CostsScreen(BaseScreen):
             kinds = tuple(kind for kind, on in (("user", config.needs.users), ("item", config.needs.items)) if on)
             found = quote_summaries(self.sracl.home, config, kinds, vectors=True)
         except (StoreError, EngineError, OSError) as error:
-            self.post_message(self.Priced(f"next run {settings}\n✗ {error}"))
+            self.post_message(self.Priced(f"next run {settings}\n✗ {error_text(error)}"))
             return
         lines = [f"next run {settings}: {cost_line(found['usd'])}, about {found['minutes']:.1f} minutes"]
         lines += [f"{kind}: {kind_line(part)}" for kind, part in found["kinds"].items()]
@@ -262,7 +266,7 @@ def _settings_of(run: ListedRun | None) -> str:
     if run is None:
         return "dataset=demo provider=deepseek"
     config = run["config"]
-    data, semantics = config["data"], config["semantics"]
-    given = {"dataset": data["dataset"], "max_users": data["max_users"], "provider": semantics["provider"]}
-    given |= {"llm": semantics["llm"], "unit": semantics["unit"]}
+    data, semantics = config.get("data", {}), config.get("semantics", {})
+    given = {name: data.get(name) for name in ("dataset", "max_users")}
+    given |= {name: semantics.get(name) for name in ("provider", "llm", "unit")}
     return " ".join(f"{name}={value}" for name, value in given.items() if value is not None)

@@ -13,14 +13,17 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Input, Static, Tab, Tabs
+from textual.widgets import Static, Tab, Tabs
 
 from sracl_tui import formatting
+from sracl_tui.services.run_edits import Words
 from sracl_tui.tui.rendering.dataset import COLUMNS, datasets_table, facts_table, source_name
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.bar_chart import Chart
 from sracl_tui.tui.widgets.dataset_table import DatasetTable
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog
+from sracl_tui.tui.widgets.field import Field
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries import datasets
@@ -93,6 +96,7 @@ class DataScreen(BaseScreen):
 
         text: str
         failed: bool = False
+        words: Words = ()
 
     def __init__(self, chosen: str | None = None) -> None:
         """Args: chosen: id of the data set that the cursor goes to."""
@@ -106,7 +110,7 @@ class DataScreen(BaseScreen):
 
     def body(self) -> ComposeResult:
         """Filter, list, then facts and plots: beside each other, or as tabs where it is narrow."""
-        yield Input(placeholder="filter: words of name or source", id="filter", compact=True)
+        yield Field(placeholder="filter: words of name or source", id="filter", compact=True)
         yield DatasetTable(id="sets", empty="reading ...")
         yield Tabs(*(Tab(title, id=f"tab-{name}") for name, (title, _) in PANES.items()))
         with Horizontal(id="panes"):
@@ -144,7 +148,7 @@ class DataScreen(BaseScreen):
         try:
             self.post_message(self.Listed(datasets.listed(self.library.store())))
         except StoreError as error:
-            self.post_message(self.Done(str(error), failed=True))
+            self.post_message(self.Done(error_text(error), failed=True))
 
     @on(Listed)
     def _take(self, message: Listed) -> None:
@@ -155,7 +159,7 @@ class DataScreen(BaseScreen):
 
     def _lay(self) -> None:
         """Filter and sort the list, and show it."""
-        wanted, preferences = self.query_one("#filter", Input).value.lower().split(), self.sracl.preferences
+        wanted, preferences = self.query_one("#filter", Field).value.lower().split(), self.sracl.preferences
         texts = {key: f"{row['name']} {source_name(row)}".lower() for key, row in self.sets.items()}
         rows = [row for key, row in self.sets.items() if all(word in texts[key] for word in wanted)]
         rows.sort(key=self._sort_value, reverse=preferences.data_descending)
@@ -219,7 +223,7 @@ class DataScreen(BaseScreen):
             found = statistics(self.library.store(), row, popular=POPULAR)
             self.post_message(self.Counted(row["dataset_id"], found))
         except StoreError as error:
-            self.post_message(self.Done(str(error), failed=True))
+            self.post_message(self.Done(error_text(error), failed=True))
 
     @on(Counted)
     def _keep(self, message: Counted) -> None:
@@ -335,15 +339,17 @@ class DataScreen(BaseScreen):
         try:
             datasets.remove(self.sracl.home, self.library.store(), name)
         except StoreError as error:
-            self.post_message(self.Done(str(error), failed=True))
+            self.post_message(self.Done(error_text(error), failed=True))
         else:
-            self.post_message(self.Done(f"{name} is removed"))
+            self.post_message(self.Done(f"{name} is removed", words=("data", "remove", name)))
 
     @on(Done)
     def _show_outcome(self, message: Done) -> None:
         if message.failed and not self.sets:
             self.query_one("#sets", Table).set_empty_text(formatting.line(message.text.splitlines()[0]))
         self.notify(formatting.text(message.text), severity="error" if message.failed else "information", markup=False)
+        if message.words:
+            self.sracl.did(message.words)
         if not message.failed:
             self._list()
 
@@ -352,19 +358,19 @@ class DataScreen(BaseScreen):
         self.query_one("#filter").display = True
         self.query_one("#filter").focus()
 
-    @on(Input.Changed, "#filter")
+    @on(Field.Changed, "#filter")
     def _filter(self) -> None:
         self._lay()
 
-    @on(Input.Submitted, "#filter")
+    @on(Field.Submitted, "#filter")
     def _to_table(self) -> None:
-        field = self.query_one("#filter", Input)
+        field = self.query_one("#filter", Field)
         field.display = bool(field.value)
         self.query_one("#sets").focus()
 
     def action_back(self) -> None:
         """From the facts to the list; the filter away; then to the screen before."""
-        field = self.query_one("#filter", Input)
+        field = self.query_one("#filter", Field)
         if self.query_one("#facts-scroll").has_focus:
             self.query_one("#sets").focus()
         elif field.value or field.has_focus:

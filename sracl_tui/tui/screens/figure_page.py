@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,6 +13,7 @@ from textual.message import Message
 from engine.errors import EngineError
 from sracl_tui.services.figures.process import export_in_process, figure_path
 from sracl_tui.tui.navigation import Unavailable
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.screens.base import BaseScreen
 
 
@@ -29,6 +29,7 @@ class FigurePage(BaseScreen):
 
         text: str
         failed: bool = False
+        words: tuple[str, ...] = ()
 
     def figure_words(self) -> list[str]:
         """The words after `sracl export`: runs, and the figure with its options.
@@ -43,7 +44,7 @@ class FigurePage(BaseScreen):
         try:
             words = self.figure_words()
         except Unavailable as error:
-            self.notify(str(error), title="Write the figure: not now", severity="warning", markup=False)
+            self.notify(error_text(error), title="Write the figure: not now", severity="warning", markup=False)
             return
         self.notify("drawing ...", title="Figure", markup=False)
         self._write_figure(words)
@@ -55,9 +56,9 @@ class FigurePage(BaseScreen):
         try:
             export_in_process(home, words, path)
         except (EngineError, OSError) as error:
-            self.post_message(self.FigureWritten(str(error), failed=True))
+            self.post_message(self.FigureWritten(error_text(error), failed=True))
         else:
-            self.post_message(self.FigureWritten(f"{path}\nsracl export {shlex.join(words)} --out FILE"))
+            self.post_message(self.FigureWritten(str(path), words=("export", *words, "--out", str(path))))
 
     def _figure_name(self, words: Sequence[str]) -> str:
         """The figure, the run by its name, and the options."""
@@ -70,3 +71,5 @@ class FigurePage(BaseScreen):
     def _show_figure(self, message: FigureWritten) -> None:
         severity = "error" if message.failed else "information"
         self.notify(message.text, title="Figure", severity=severity, timeout=12, markup=False)
+        if message.words:
+            self.sracl.did(message.words)

@@ -11,12 +11,14 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from sracl_tui import formatting
 from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from sracl_tui.tui.navigation import navigation_of
+from sracl_tui.tui.rendering.errors import error_text
+from sracl_tui.tui.widgets.field import Field
 from sracl_tui.tui.widgets.table import Table, TableData
 from store.database.database import Store
 from store.errors import StoreError
@@ -81,7 +83,7 @@ class FindDialog(DeferredPaintMixin, NamedBindings, ModalScreen[int | None], Gen
         """Field, list, a line about the list, and the keys."""
         with Vertical(classes="dialog tall"):
             yield Static(self.HEADING, classes="dialog-title")
-            yield Input(placeholder=self.PLACEHOLDER)
+            yield Field(placeholder=self.PLACEHOLDER)
             yield Table(empty="searching ...")
             yield Static("", id="found-told", markup=False)
             yield Static(self.HINT, classes="muted")
@@ -90,8 +92,8 @@ class FindDialog(DeferredPaintMixin, NamedBindings, ModalScreen[int | None], Gen
         """List everything first."""
         self.start_search()
 
-    @on(Input.Changed)
-    def _changed(self, event: Input.Changed) -> None:
+    @on(Field.Changed)
+    def _changed(self, event: Field.Changed) -> None:
         self._text = event.value.strip()
         self.start_search()
 
@@ -104,7 +106,7 @@ class FindDialog(DeferredPaintMixin, NamedBindings, ModalScreen[int | None], Gen
         try:
             data, description = self.search(navigation_of(self).library.store(), request)
         except StoreError as error:
-            self.post_message(self.Found(request, TableData(), "", str(error)))
+            self.post_message(self.Found(request, TableData(), "", error_text(error)))
         else:
             self.post_message(self.Found(request, data, description))
 
@@ -120,7 +122,7 @@ class FindDialog(DeferredPaintMixin, NamedBindings, ModalScreen[int | None], Gen
         if self._choose_when_found:
             self._choose()
 
-    @on(Input.Submitted)
+    @on(Field.Submitted)
     @on(Table.Chosen)
     def _choose(self) -> None:
         self._choose_when_found = self._answered != self.request()
@@ -134,7 +136,7 @@ class FindDialog(DeferredPaintMixin, NamedBindings, ModalScreen[int | None], Gen
 
     def action_to_input(self) -> None:
         """Move the focus to the field."""
-        self.query_one(Input).focus()
+        self.query_one(Field).focus()
 
     def action_leave(self) -> None:
         """Close without a choice."""

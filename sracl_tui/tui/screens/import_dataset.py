@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.message import Message
 from textual.timer import Timer
-from textual.widgets import Input, Static, Tab, Tabs
+from textual.widgets import Static, Tab, Tabs
 
 from engine.data.importing import ImportOptions
 from engine.data.preview import Preview, glance, preview
@@ -22,6 +23,7 @@ from engine.data.readers import endings
 from engine.data.readers.base import Head
 from engine.errors import EngineError
 from sracl_tui import formatting
+from sracl_tui.runs import own_code
 from sracl_tui.services.dataset_import import BY_KEY, Imported, ImportProcess, Step
 from sracl_tui.services.import_form import SOURCE, Draft
 from sracl_tui.tui.rendering import import_source
@@ -29,6 +31,7 @@ from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.import_progress import ImportProgress, Outcome
 from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.dialogs import PromptDialog
+from sracl_tui.tui.widgets.field import Field
 from sracl_tui.tui.widgets.file_picker import Files, Paths
 from sracl_tui.tui.widgets.table import Column, Row, Table
 from store.errors import StoreError
@@ -47,7 +50,7 @@ class ImportScreen(BaseScreen):
     AUTO_FOCUS = "#file-list"
     ABOUT = (
         "Only files that may be data are listed; a folder stands for the one file in it that looks like interactions. The first "
-        "rows are shown at once; enter on a file, or v, reads all of it and says what would be kept. Nothing is stored before "
+        "rows are shown at once; enter on a file, or v, reads all of it and says what would be kept; r then shows its first rows as they are read. Nothing is stored before "
         "ctrl+s, and then all of it or nothing."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -55,6 +58,7 @@ class ImportScreen(BaseScreen):
         Binding("v", "count", "Count"),
         Binding("slash", "path", "Path", key_display="/"),
         Binding("t", "texts", "Texts"),
+        Binding("r", "read", "As read"),
         Binding("z", "reset", "Reset", show=False),
         Binding("y", "copy", "Copy as command", show=False),
         Binding("tab", "pane(1)", "Next pane", key_display="tab", priority=True),
@@ -84,6 +88,8 @@ class ImportScreen(BaseScreen):
         self.draft = Draft(sets)
         self.kept: Imported | None = None
         self._texts = False
+        self._as_read = False
+        """The first rows are shown as they were read, where they have been counted."""
         self._pane = "files"
         self._picked_now = False
         """A file was chosen: it is counted as soon as it is seen that it can be read."""
@@ -92,7 +98,7 @@ class ImportScreen(BaseScreen):
 
     def body(self) -> ComposeResult:
         """Path, then files, preview and options: beside each other, or as tabs where it is narrow."""
-        yield Input(
+        yield Field(
             placeholder="path of a file or folder; right completes it",
             id="path",
             compact=True,
@@ -128,26 +134,26 @@ class ImportScreen(BaseScreen):
 
     @on(Files.PathHighlighted)
     def _show_file(self, message: Files.PathHighlighted) -> None:
-        files, field = self.query_one(Files), self.query_one("#path", Input)
+        files, field = self.query_one(Files), self.query_one("#path", Field)
         self.sracl.preferences.import_folder = str(files.folder)
         self.query_one("#files").border_subtitle = f"{files.others:,} other files" if files.others else ""
         if not field.has_focus:
-            with self.prevent(Input.Changed):
+            with self.prevent(Field.Changed):
                 field.value = formatting.line(message.path)
             self.show_source(message.path)
 
-    @on(Input.Changed, "#path")
+    @on(Field.Changed, "#path")
     def _typed(self) -> None:
         if self._pause is not None:
             self._pause.stop()
         self._pause = self.set_timer(PAUSE, self._show_typed)
 
     def _show_typed(self) -> None:
-        if self.query_one("#path", Input).has_focus:
-            self.show_source(_path(self.query_one("#path", Input).value))
+        if self.query_one("#path", Field).has_focus:
+            self.show_source(_path(self.query_one("#path", Field).value))
 
-    @on(Input.Submitted, "#path")
-    def _entered(self, event: Input.Submitted) -> None:
+    @on(Field.Submitted, "#path")
+    def _entered(self, event: Field.Submitted) -> None:
         path = _path(event.value)
         if path.is_dir():
             self._show_pane("files")
@@ -202,10 +208,14 @@ class ImportScreen(BaseScreen):
         what.update(import_source.source_text(draft))
         what.set_class(found is None, "trouble")
         rows, data = self.query_one("#rows", Table), import_source.rows_table(draft.head(texts=self._texts))
+        as_read = self._as_read and self.kept is not None
+        if self.kept is not None and as_read:
+            data = import_source.read_table(self.kept)
         rows.show(data, keep=False)
         rows.visible = bool(data.columns)
         shown = None if found is None else found.items if self._texts and found.items else found.file
-        self.query_one("#preview").border_subtitle = formatting.line(shown.name) if shown else ""
+        name = formatting.line(shown.name) if shown else ""
+        self.query_one("#preview").border_subtitle = f"{name} as it is read" if as_read else name
         self.query_one("#form", Table).show(import_source.form_table(draft))
         wrong = [key for key in draft.errors if key != SOURCE]
         self.query_one("#options").border_subtitle = f"✗ {', '.join(wrong)}" if wrong else ""
@@ -222,6 +232,8 @@ class ImportScreen(BaseScreen):
             return "Choose a file that can be read as interactions first."
         if action == "texts" and (draft.found is None or draft.found.items_head is None):
             return "No other file has the items' texts."
+        if action == "read" and self.kept is None:
+            return "Count first: v reads all of it."
         return ""
 
     def _process(self, *, store: bool) -> ImportProcess:
@@ -252,6 +264,8 @@ class ImportScreen(BaseScreen):
         if isinstance(text, Step | Imported):
             self.kept = text if isinstance(text, Imported) else None
             self.query_one("#kept", Static).update(import_source.kept_text(text, self.draft.sets))
+            if self.kept is not None:
+                self._draw()
             return
         self.draft.blame(text)
         self.query_one("#kept", Static).update(formatting.line(f"✗ {str(text).splitlines()[0]}"))
@@ -270,6 +284,7 @@ class ImportScreen(BaseScreen):
 
     def _set(self, key: str, text: Hashable | None) -> None:
         if text is not None:
+            own_code.allow_named(self.sracl.home, [str(text)], by=own_code.APP)
             self.draft.set(key, str(text))
             self._changed(key)
 
@@ -293,6 +308,12 @@ class ImportScreen(BaseScreen):
         self._texts = not self._texts
         self._draw()
 
+    def action_read(self) -> None:
+        """Show the first interactions as they are read, with times in UTC, or the rows of the file."""
+        self._as_read = not self._as_read
+        self._draw()
+        self._show_pane("preview")
+
     def action_path(self) -> None:
         """Move the focus to the path."""
         self.query_one("#path").focus()
@@ -314,6 +335,7 @@ class ImportScreen(BaseScreen):
             text = f"{outcome.name}: {outcome.users:,} users, {outcome.items:,} items, {outcome.interactions:,} interactions"
             self.notify(formatting.line(text), title="Imported", markup=False)
             self.sracl.open_data(outcome.dataset_id)
+            self.sracl.did(shlex.split(self.draft.command)[1:])
         else:
             self.draft.blame(outcome)
             self._draw()

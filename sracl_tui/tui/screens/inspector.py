@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Container, Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
@@ -19,11 +19,13 @@ from sracl_tui.services.population import ORDERS, Population, read_population
 from sracl_tui.services.user_inspection import Inspection, inspect_user
 from sracl_tui.tui.navigation import Navigation, Unavailable
 from sracl_tui.tui.rendering import user as shown
-from sracl_tui.tui.rendering.user_pair import pair_table, pair_text
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.choose_second_run import choose_second
 from sracl_tui.tui.screens.figure_page import FigurePage
+from sracl_tui.tui.screens.neighbors_pane import NeighborsPane
 from sracl_tui.tui.screens.panes import PanesPage
+from sracl_tui.tui.screens.recommended_pane import RecommendedPane
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries import runs, users
@@ -34,12 +36,18 @@ class InspectorScreen(PanesPage, FigurePage):
     """A user's items, the summary of a prefix, and its neighbors before and after learning."""
 
     NAME = "Inspector"
-    PANES: ClassVar = {"items": "items-table", "summary": "summary-scroll", "neighbors": "neighbors-table"}
+    PANES: ClassVar = {
+        "items": "items-table",
+        "recommended": "recommended-table",
+        "neighbors": "neighbors-table",
+        "summary": "summary-scroll",
+    }
     FIRST_PANE = "neighbors"
     ABOUT = (
-        "Left the user's items: a line marks the prefix that is shown, an arrow its target. In the middle the summary of "
-        "that prefix. Right its neighbors: rank by cosine similarity (#) and by learned weight (weight rank, #w), and by how many "
-        "ranks learning moved each (change, ±). `target` says whether a neighbor has the target (has) or buys it next (next). With a second run "
+        "Left the user's items: a line marks the prefix that is shown, an arrow its target. Below them what the model recommends "
+        "before the test item (t: before the validation item, after this prefix), an arrow at the target, and how many neighbors "
+        "have an item (●) or buy it next (→). Right the neighbors of the prefix: rank by cosine similarity (#) and by learned weight (weight rank, #w), and by how many "
+        "ranks learning moved each (change, ±). The bar is how far the weight is from 1/k, as if all were equal: left less, right more. A sign marks neighbors that have the prefix's target (●) or buy it next (→). Below them the summary of the prefix. With a second run "
         "(o) A is this run, B the second; A or B at the left marks a neighbor that only one has. e shows all users at once, I the "
         "item under the cursor with its substitutes."
     )
@@ -49,6 +57,8 @@ class InspectorScreen(PanesPage, FigurePage):
         Binding("right_square_bracket", "step(1)", "Next", key_display="]"),
         Binding("s", "order", "Order"),
         Binding("r", "surprise", "Surprise"),
+        Binding("t", "turn", "After which history", show=False),
+        Binding("w", "what_if", "What if"),
         Binding("p", "prefix(-1)", "Shorter prefix", show=False),
         Binding("P", "prefix(1)", "Longer prefix", show=False),
         Binding("o", "other_run", "Second run", show=False),
@@ -86,45 +96,42 @@ class InspectorScreen(PanesPage, FigurePage):
         """Opens on the run that was viewed last."""
         return cls(app.current_run())
 
-    def __init__(self, run_id: str, user: str | None = None, *, second_run: str | None = None) -> None:
+    def __init__(
+        self, run_id: str, user: str | None = None, *, second_run: str | None = None, position: int | None = None
+    ) -> None:
+        """Args: position: where the prefix of the user ends; none for the one that represents the user."""
         super().__init__()
         self.run_id = run_id
         self.second_run = second_run
         """A second run, whose neighbors of the same prefix stand beside."""
         self.second: Inspection | None = None
         self.found: Inspection | None = None
-        self._shown: InspectorScreen.UserRead | None = None
-        self._laid_out_for = 0
         self.run: StoredRun | None = None
         self.population: Population | None = None
-        self._wanted = user
+        self._wanted, self._position = user, position
         self._asked: tuple[str, int | None, str | None] | None = None
 
     def body(self) -> ComposeResult:
-        """Facts, then three panes: beside each other, or as tabs where it is narrow."""
+        """Facts, then four panes: two beside two, or as tabs where it is narrow."""
         yield Static("", id="facts", markup=False)
         yield self.pane_tabs()
-        with Horizontal(id="panes"):
+        with Container(id="panes"):
             with Vertical(id="items", classes="pane") as items:
                 items.border_title = "Items, oldest first"
                 yield Table(id="items-table", empty="reading ...")
+            yield NeighborsPane(id="neighbors")
+            yield RecommendedPane(id="recommended")
             with Vertical(id="summary", classes="pane") as summary:
                 summary.border_title = "Summary"
                 with VerticalScroll(id="summary-scroll"):
                     yield Static("", id="summary-text", markup=False)
-            with Vertical(id="neighbors", classes="pane") as neighbors:
-                neighbors.border_title = "Neighbors, most similar first"
-                yield Table(id="neighbors-table", empty="reading ...")
-                yield Static("", id="agreement", markup=False)
-                with VerticalScroll(id="neighbor-scroll", can_focus=False):
-                    yield Static("", id="neighbor-text", markup=False)
 
     def on_mount(self) -> None:
         """Read the first user at once, and all of them for the order in which one walks."""
         if self._wanted is None and self.order == "number":
             self._wanted = "1"
         if self._wanted is not None:
-            self.show_user(self._wanted)
+            self.show_user(self._wanted, self._position)
         self._measure(self.run_id, self.second_run)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="measure")
@@ -140,7 +147,7 @@ class InspectorScreen(PanesPage, FigurePage):
                 population.order(order)
             self.post_message(self.Measured(run, second_run, population))
         except (StoreError, EngineError) as error:
-            self.post_message(self.Failed(str(error)))
+            self.post_message(self.Failed(error_text(error)))
 
     @on(Measured)
     def _take_users(self, message: Measured) -> None:
@@ -181,7 +188,7 @@ class InspectorScreen(PanesPage, FigurePage):
             if found.anchor is not None and ids:
                 holders = users.anchors_with_item(store, run["dataset_id"], found.anchor["item_id"], ids)
         except (StoreError, EngineError) as error:
-            self.post_message(self.Failed(str(error)))
+            self.post_message(self.Failed(error_text(error)))
         else:
             self.post_message(self.UserRead(asked, found, second, holders))
 
@@ -198,7 +205,6 @@ class InspectorScreen(PanesPage, FigurePage):
             return  # the reader has walked on
         before, found = self.found, message.found
         self.found, self.second, self._wanted = found, message.second, str(found.user_id)
-        self._shown = message
         same = before is not None and before.user_id == found.user_id
         self._show_facts(found)
         items = self.query_one("#items-table", Table)
@@ -208,76 +214,28 @@ class InspectorScreen(PanesPage, FigurePage):
         self.query_one("#summary-text", Static).update(shown.summary_text(found.summary))
         if not same:
             self.query_one("#summary-scroll").scroll_home(animate=False)
-        table = self.query_one("#neighbors-table", Table)
-        table.set_empty_text(formatting.line(found.note or "No neighbors are stored for this prefix."))
-        self._show_neighbors(message)
-        self._show_neighbor()
+        self.query_one(NeighborsPane).show(found, message.second, message.holders)
+        self.query_one(RecommendedPane).ask(found, self.second_run)
         self.refresh_bindings()
-
-    def _show_neighbors(self, message: UserRead) -> None:
-        """Of one run, or of two beside each other."""
-        found, second = message.found, message.second
-        table, agreement = self.query_one("#neighbors-table", Table), self.query_one("#agreement", Static)
-        self._laid_out_for = self._room
-        self.query_one("#neighbors").border_title = (
-            "Neighbors in A and B" if second else "Neighbors, most similar first"
-        )
-        if second is None:
-            table.show(shown.neighbors_table(found, message.holders, room=self._room), keep=False)
-            agreement.update(shown.agreement_text(found))
-        else:
-            table.show(pair_table(found, second, message.holders), keep=False)
-            rows = [self.sracl.row_of(run_id) for run_id in (self.run_id, self.second_run)]
-            names = [str(row["name"]) if row else "" for row in rows]
-            agreement.update(pair_text(found, second, (names[0], names[1])))
-
-    @property
-    def _room(self) -> int:
-        """Approximate width of the neighbors' pane in columns."""
-        width = self.app.size.width
-        return width if width < 100 else width * 14 // 32
-
-    def on_resize(self) -> None:
-        """Lay the neighbors out anew: titles may fit now, or no longer."""
-        if self._shown is not None and self.second is None and self._room != self._laid_out_for:
-            self._show_neighbors(self._shown)
 
     def _show_facts(self, found: Inspection) -> None:
         self.set_title(f"{self.run['name'] if self.run else self.run_id} on {found.dataset}")
         place = None if self.population is None else self.population.place_in(self.order, found.user_id)
         where = "" if place is None else f"{place + 1:,} of {len(self.population or ()):,} {ORDERS[self.order]}"
-        rank = (
-            ", ".join(f"{split} {rank:,}" for split, rank in sorted(found.ranks.items(), reverse=True))
-            or "not measured"
-        )
         tied = "   validation and test at the same time" if found.tied else ""
         anchor = found.anchor
-        prefix = f"first {anchor['length']} items ({anchor['role']})" if anchor else "no training prefix"
+        prefix = f"{anchor['length']} items ({anchor['role']})" if anchor else "no training prefix"
         raw = "" if found.raw_id == str(found.user_id) else f" ({found.raw_id})"
         lines = (
             f"user {found.user_id}{raw}   {where}{tied}",
-            f"rank of target: {rank}   prefix: {prefix}",
+            f"target's rank (best epoch): {shown.ranks_text(found)}   prefix: {prefix}",
         )
         self.query_one("#facts", Static).update("\n".join(map(formatting.line, lines)))
 
     @property
-    def _epochs(self) -> dict[str, int]:
-        """Of the weights of the neighbor under the cursor."""
-        rows = self.found.neighbors if self.found else []
-        side = self.found if any(row is self.neighbor for row in rows) else self.second
-        return side.epochs if side else {}
-
-    @property
     def neighbor(self) -> dict[str, Any] | None:
         """The neighbor under the cursor; none in an empty table."""
-        key = self.query_one("#neighbors-table", Table).key
-        rows = [row for side in (self.found, self.second) if side for row in side.neighbors]
-        return next((row for row in rows if row["neighbor_id"] == key), None)
-
-    @on(Table.Highlighted, "#neighbors-table")
-    def _show_neighbor(self) -> None:
-        static = self.query_one("#neighbor-text", Static)
-        static.update(shown.neighbor_text(self.neighbor, static.size.width or 40, self._epochs))
+        return self.query_one(NeighborsPane).neighbor
 
     @on(Table.Chosen, "#neighbors-table")
     def _open_neighbor(self) -> None:
@@ -296,11 +254,28 @@ class InspectorScreen(PanesPage, FigurePage):
             last = len(self.found.items) - 1
             self.show_user(str(self.found.user_id), max(1, min(message.key, last)))
 
+    @on(Table.Chosen, "#recommended-table")
+    def _open_recommended(self, message: Table.Chosen) -> None:
+        if isinstance(message.key, int):
+            self.sracl.open_item(self.run_id, message.key)
+
+    def action_turn(self) -> None:
+        """Recommend after the next kind of history."""
+        self.query_one(RecommendedPane).turn()
+
+    def action_what_if(self) -> None:
+        """Change the history or the neighbors, and see what the model would rank."""
+        from sracl_tui.tui.screens.what_if import WhatIfScreen
+
+        assert self.run is not None
+        assert self.found is not None
+        self.app.push_screen(WhatIfScreen(self.run, self.found, self.query_one(RecommendedPane).at))
+
     def disabled_reason(self, action: str) -> str:
         """Steps need the list of users; prefixes and items need a user."""
-        if action in ("copy", "prefix", "item_summary", "item") and not self.found:
+        if action in ("copy", "prefix", "item_summary", "item", "turn") and not self.found:
             return "No user is shown."
-        if action in ("step", "surprise", "find", "order", "other_run", "everyone") and not self.population:
+        if action in ("step", "surprise", "find", "order", "other_run", "everyone", "what_if") and not self.population:
             return "The users are not read yet." if self.found else "No user is shown."
         if action == "item_summary" and self.run is not None and self.run["item_set_id"] is None:
             return "This run has no summaries of items."
@@ -386,19 +361,20 @@ class InspectorScreen(PanesPage, FigurePage):
         try:
             summary = users.summary(self.library.store(), self.run["item_set_id"], item_id)
         except StoreError as error:
-            self.post_message(self.Failed(str(error)))
+            self.post_message(self.Failed(error_text(error)))
         else:
             text = shown.summary_text(summary, of="item", brief=True).plain
             self.notify(text, title=formatting.line(title or f"item {item_id}"), timeout=12, markup=False)
 
     def action_copy(self) -> None:
-        """Copy the focused pane: neighbors or items as a table, or the summary."""
+        """Copy the focused pane: its table, or the summary."""
         assert self.found is not None
         focused = self.focused.id if self.focused else ""
         if focused == "summary-scroll":
             self.copy((self.found.summary or {}).get("text", ""), "Summary")
             return
-        table = self.query_one("#items-table" if focused == "items-table" else "#neighbors-table", Table)
+        name = focused if focused in ("items-table", "recommended-table") else "neighbors-table"
+        table = self.query_one(f"#{name}", Table)
         lines = ["\t".join(column.key for column in table.data.columns)]
         lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.data.rows]
         self.copy("\n".join(lines), f"{len(table.data.rows)} rows")

@@ -17,6 +17,7 @@ from sracl_tui import formatting
 from sracl_tui.services.item_inspection import ItemInspection, inspect_item
 from sracl_tui.tui.navigation import Navigation
 from sracl_tui.tui.rendering import item as shown
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.rendering.user import orders_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.panes import PanesPage
@@ -102,7 +103,7 @@ class ItemScreen(PanesPage):
         try:
             found = inspect_item(self.library.store(), self.run_id, item_id)
         except (StoreError, EngineError) as error:
-            self.post_message(self.Failed(str(error)))
+            self.post_message(self.Failed(error_text(error)))
         else:
             self.post_message(self.ItemRead(item_id, found, shown.substitutes_table(found), shown.holders_table(found)))
 

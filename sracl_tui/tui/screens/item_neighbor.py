@@ -19,6 +19,7 @@ from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from sracl_tui.tui.navigation import navigation_of
 from sracl_tui.tui.rendering import item as shown
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.rendering.user import summary_text
 from store.errors import StoreError
 from store.queries import users
@@ -77,7 +78,7 @@ class SubstituteScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None
             store = navigation_of(self).library.store()
             self.post_message(self.Read(users.summary(store, self._found.run["item_set_id"], self._one["neighbor_id"])))
         except StoreError as error:
-            self.post_message(self.Read(None, str(error)))
+            self.post_message(self.Read(None, error_text(error)))
 
     @on(Read)
     def _show(self, message: Read) -> None:

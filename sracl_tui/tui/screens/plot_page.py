@@ -7,13 +7,14 @@ from typing import ClassVar
 from textual import on
 from textual.binding import Binding, BindingType
 
+from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.figure_page import FigurePage
-from sracl_tui.tui.widgets.curves import Curves
+from sracl_tui.tui.widgets.curves import NAME, Curves
 
 SMOOTHINGS = (0.0, 0.5, 0.8, 0.95)
 
 
-class PlottedPage(FigurePage):
+class PlotKeysPage(BaseScreen):
     """A screen whose plots share one range of epochs."""
 
     SECTION = "plots"
@@ -22,7 +23,8 @@ class PlottedPage(FigurePage):
         Binding("minus", "zoom(2)", "Zoom out: more epochs", show=False),
         Binding("comma", "pan(-0.25)", "Earlier epochs", show=False),
         Binding("full_stop", "pan(0.25)", "Later epochs", show=False),
-        Binding("0", "whole", "All epochs", show=False),
+        Binding("left_curly_bracket", "cross(-1)", "Crosshair to the earlier epoch", show=False),
+        Binding("right_curly_bracket", "cross(1)", "Crosshair to the later epoch", show=False),
         Binding("w", "smooth", "Smooth", show=False),
         Binding("o", "log_scale", "Log scale", show=False),
     ]
@@ -54,22 +56,49 @@ class PlottedPage(FigurePage):
 
     def _plots(self) -> list[Curves]:
         """The plots; the one with the most epochs leads."""
-        return sorted(self.query(Curves), key=lambda plot: -(plot.extent or (0.0, -1.0))[1])
+        over_epochs = (plot for plot in self.query(Curves) if plot.unit == NAME)
+        return sorted(over_epochs, key=lambda plot: -(plot.extent or (0.0, -1.0))[1])
 
     def action_zoom(self, factor: float) -> None:
         """Multiply the number of visible epochs by a factor."""
-        self._plots()[0].zoom(factor)
+        if plots := self._plots():
+            plots[0].zoom(factor)
 
     def action_pan(self, share: float) -> None:
         """Move the visible epochs by a share of their number."""
-        self._plots()[0].pan(share)
+        if plots := self._plots():
+            plots[0].pan(share)
 
     def action_whole(self) -> None:
         """Show every epoch."""
         for plot in self._plots():
             plot.show_window(None)
 
+    @on(Curves.Pointed)
+    def _follow_pointer(self, message: Curves.Pointed) -> None:
+        self.show_cross(message.at)
+
+    def show_cross(self, at: float | None) -> None:
+        """Show the crosshair of all plots at an epoch."""
+        for plot in self._plots():
+            plot.show_cross(at)
+
+    def action_cross(self, by: int) -> None:
+        """Move the crosshair by epochs; it begins at the newest one."""
+        plots = self._plots()
+        if plots and plots[0].extent is not None:
+            first, last = plots[0].shown
+            before = plots[0].cross
+            self.show_cross(last if before is None else min(max(before + by, first), last))
+
     @on(Curves.Moved)
     def _follow_plot(self, message: Curves.Moved) -> None:
         for plot in self._plots():
             plot.show_window(message.window)
+
+
+class PlottedPage(PlotKeysPage, FigurePage):
+    """A screen that is about its plots, which can be written as a figure."""
+
+    SECTION = "plots"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("0", "whole", "All epochs", show=False)]

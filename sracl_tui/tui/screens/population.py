@@ -18,8 +18,9 @@ from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.services import projections
 from sracl_tui.services.missing_neighbors import why_none
-from sracl_tui.services.population import Population, RowIndices, read_population
+from sracl_tui.services.population import Population, RowIndices, UserSelection, read_population
 from sracl_tui.tui.navigation import Navigation, Unavailable
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.rendering.population import (
     PHASES,
     density_text,
@@ -63,6 +64,7 @@ class EveryoneScreen(FigurePage):
         Binding("z", "zoom", "Zoom"),
         Binding("m", "method", "Method"),
         Binding("o", "other_run", "Second run"),
+        Binding("a", "all", "All users", show=False),
         Binding("tab", "tab(1)", "Next tab", show=False, priority=True),
         Binding("shift+tab", "tab(-1)", "Previous tab", show=False, priority=True),
     ]
@@ -72,8 +74,7 @@ class EveryoneScreen(FigurePage):
         """All users of a run, with their weights in one phase."""
 
         run: StoredRun
-        phase: str
-        whole: bool
+        asked: tuple[str, bool, UserSelection | None]
         population: Population
         grid: projections.PointGrid
         epochs: dict[str, int]
@@ -97,9 +98,9 @@ class EveryoneScreen(FigurePage):
         """Opens on the run that was viewed last."""
         return cls(app.current_run())
 
-    def __init__(self, run_id: str, user_id: int | None = None) -> None:
+    def __init__(self, run_id: str, user_id: int | None = None, *, only: UserSelection | None = None) -> None:
         super().__init__()
-        self.run_id, self.user_id = run_id, user_id
+        self.run_id, self.user_id, self.only = run_id, user_id, only
         self.run: StoredRun | None = None
         self.population: Population | None = None
         self.phase = "best"
@@ -138,15 +139,20 @@ class EveryoneScreen(FigurePage):
 
     def on_mount(self) -> None:
         """Read the users."""
-        self._read(self.run_id, self.phase, self._whole)
+        self._read(self.run_id, self._reading)
 
     @property
     def tab(self) -> str:
         """ID of the visible tab."""
         return self.query_one(TabbedContent).active or "spearman"
 
+    @property
+    def _reading(self) -> tuple[str, bool, UserSelection | None]:
+        return self.phase, self._whole, self.only
+
     @work(thread=True, exclusive=True, exit_on_error=False, group="read")
-    def _read(self, run_id: str, phase: str, whole: bool) -> None:
+    def _read(self, run_id: str, asked: tuple[str, bool, UserSelection | None]) -> None:
+        phase, whole, only = asked
         try:
             store = self.library.store()
             run = runs.find_run(store, run_id)
@@ -154,12 +160,11 @@ class EveryoneScreen(FigurePage):
                 self.post_message(self.Failed("This run did not get as far as its data: there is no user to look at."))
                 return
             population = read_population(store, run, phase=phase)
+            population = population if only is None else population.only(only.user_ids)
             epochs = user_queries.weight_epochs(store, run["run_id"])
-            self.post_message(
-                self.Read(run, phase, whole, population, projections.density(population, whole=whole), epochs)
-            )
+            self.post_message(self.Read(run, asked, population, projections.density(population, whole=whole), epochs))
         except (StoreError, EngineError) as error:
-            self.post_message(self.Failed(str(error)))
+            self.post_message(self.Failed(error_text(error)))
 
     @on(Failed)
     def _show_failure(self, message: Failed) -> None:
@@ -171,11 +176,12 @@ class EveryoneScreen(FigurePage):
 
     @on(Read)
     def _take(self, message: Read) -> None:
-        if (message.phase, message.whole) != (self.phase, self._whole):
+        if message.asked != self._reading:
             return
         first = self.population is None
         self.run, self.population, self._epochs = message.run, message.population, message.epochs
-        self.set_title(f"{len(self.population):,} users of {self.run['name']} on {self.run['dataset_name']}")
+        some = f"{len(self.population):,} users of {self.run['name']} on {self.run['dataset_name']}"
+        self.set_title(some if self.only is None else f"{some}, {self.only.label} (a: all)")
         self._show_histograms()
         plot = self.query_one("#density-raster", DensityPlot)
         if len(self.population.neighbor_weights.rows):
@@ -323,7 +329,7 @@ class EveryoneScreen(FigurePage):
                 made = (projections.principal_map if method == "PCA" else projections.neighbor_map)(found)
             self.post_message(self.Mapped(asked, found, made))
         except (StoreError, EngineError, OSError) as error:
-            self.post_message(self.Failed(str(error)))
+            self.post_message(self.Failed(error_text(error)))
 
     @on(Mapped)
     def _show_map(self, message: Mapped) -> None:
@@ -343,6 +349,8 @@ class EveryoneScreen(FigurePage):
         """Maps need vectors, phases need weights."""
         if action in ("switch", "phase", "zoom", "method", "other_run") and self.population is None:
             return "The users are not read yet."
+        if action == "all" and self.only is None:
+            return "These are all users: enter on a slice (Slices) shows some."
         if action == "zoom" and self.is_mounted and self.tab not in ("entropy", "density"):
             return "Only entropy and weight have two ranges."
         if action == "phase" and self.population is not None and not self._epochs:
@@ -373,12 +381,17 @@ class EveryoneScreen(FigurePage):
         """Show the weights of the next phase: best epoch, last epoch, before training."""
         names = list(PHASES)
         self.phase = names[(names.index(self.phase) + 1) % len(names)]
-        self._read(self.run_id, self.phase, self._whole)
+        self._read(self.run_id, self._reading)
 
     def action_zoom(self) -> None:
         """Switch between the observed range and the whole range of entropy and weights."""
         self._whole = not self._whole
-        self._read(self.run_id, self.phase, self._whole)
+        self._read(self.run_id, self._reading)
+
+    def action_all(self) -> None:
+        """Show all users, not only those of a slice."""
+        self.only, self.population = None, None
+        self._read(self.run_id, self._reading)
 
     def action_method(self) -> None:
         """Switch the map between PCA and t-SNE."""

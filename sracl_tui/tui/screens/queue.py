@@ -15,6 +15,8 @@ from textual.widgets import Static
 
 from sracl_tui import formatting
 from sracl_tui.runs.execution import queue as run_queue
+from sracl_tui.services.run_edits import Words
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog, PromptDialog
 from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
@@ -70,6 +72,7 @@ class QueueScreen(BaseScreen):
 
         text: str
         failed: bool = False
+        words: Words = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +110,7 @@ class QueueScreen(BaseScreen):
         try:
             found = run_queue.listing(self.sracl.home, rows)
         except (StoreError, OSError) as error:
-            self.post_message(self.Done(str(error), failed=True))
+            self.post_message(self.Done(error_text(error), failed=True))
             return
         data = lay_out(COLUMNS, [_row(entry) for entry in found["entries"]])
         self.post_message(self.Read(found, data))
@@ -163,9 +166,9 @@ class QueueScreen(BaseScreen):
         """Pause or continue the queue; start the workers if there are none."""
         home = self.sracl.home
         if self.found["paused"] or not self.found["workers"]:
-            self._change(lambda: _started(run_queue.start(home)))
+            self._change(lambda: _started(run_queue.start(home)), ("queue", "start"))
         else:
-            self._change(lambda: _paused(Queue(home)))
+            self._change(lambda: _paused(Queue(home)), ("queue", "pause"))
 
     def action_workers(self) -> None:
         """Ask for the number of workers and start them."""
@@ -176,7 +179,10 @@ class QueueScreen(BaseScreen):
             if answer is None:
                 return
             if answer.strip().isdigit() and 1 <= int(answer) <= 64:
-                self._change(lambda: _started(run_queue.start(home, int(answer))))
+                self._change(
+                    lambda: _started(run_queue.start(home, int(answer))),
+                    ("queue", "start", "--workers", answer.strip()),
+                )
             else:
                 self.notify("A number from 1 to 64.", severity="warning", markup=False)
 
@@ -200,7 +206,7 @@ class QueueScreen(BaseScreen):
             run_queue.move(home, run_id, place)
             return ""
 
-        self._change(change)
+        self._change(change, ("queue", "move", run_id, str(place)))
 
     def action_remove(self) -> None:
         """Remove a queued run or stop a running one, after a confirmation."""
@@ -215,25 +221,28 @@ class QueueScreen(BaseScreen):
             return f"{run_id} was removed from the queue"
 
         def answer(yes: bool | None) -> None:
-            if yes:
-                self._change((lambda: stop(home, run_id)) if works else remove)
+            if yes and works:
+                self._change(lambda: stop(home, run_id), ("stop", run_id))
+            elif yes:
+                self._change(remove, ("queue", "remove", run_id))
 
         question = f"{'Stop' if works else 'Remove'} run {entry['name']}?"
         detail = STOP_DETAIL if works else "It stays in the list of runs, as stopped; it can be resumed or cloned."
         self.app.push_screen(ConfirmDialog(question, detail=detail, yes="Stop it" if works else "Remove it"), answer)
 
     @work(thread=True, exit_on_error=False, group="change")
-    def _change(self, change: Callable[[], str]) -> None:
+    def _change(self, change: Callable[[], str], words: Words) -> None:
         try:
-            self.post_message(self.Done(change()))
+            self.post_message(self.Done(change(), words=words))
         except (StoreError, OSError) as error:
-            self.post_message(self.Done(str(error), failed=True))
+            self.post_message(self.Done(error_text(error), failed=True))
 
     @on(Done)
     def _show_outcome(self, message: Done) -> None:
         if message.text:
             self.notify(message.text, severity="error" if message.failed else "information", markup=False)
         if not message.failed:
+            self.sracl.did(message.words)
             self.sracl.refresh_runs()
             self._read()
 

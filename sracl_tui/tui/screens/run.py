@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Input, Static, TabbedContent, TabPane
+from textual.widgets import Static, TabbedContent, TabPane
 
 from engine.errors import EngineError
-from engine.metric_registry import is_loss, title
+from engine.metric_registry import title
 from sracl_tui import formatting
-from sracl_tui.runs.run_state import RunState, smooth
+from sracl_tui.runs.run_state import RunState
+from sracl_tui.services.run_edits import Words
 from sracl_tui.services.run_follower import RunFollower
 from sracl_tui.tui.navigation import Navigation, Unavailable
 from sracl_tui.tui.rendering import run as run_text
+from sracl_tui.tui.rendering import run_curves
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.screens.base import BaseScreen
+from sracl_tui.tui.screens.charts import ChartsScreen
 from sracl_tui.tui.screens.plot_page import PlottedPage
 from sracl_tui.tui.screens.run_controls import STOP_DETAIL, resume, stop
-from sracl_tui.tui.widgets.curves import Curve, Curves
-from sracl_tui.tui.widgets.dialogs import ConfirmDialog, HelpDialog
+from sracl_tui.tui.widgets.curves import Curves
+from sracl_tui.tui.widgets.dialogs import ConfirmDialog, TextDialog
+from sracl_tui.tui.widgets.field import Field
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.run_states import ACTIVE, RESUMABLE
@@ -50,6 +54,7 @@ class RunScreen(PlottedPage):
         Binding("v", "metric", "Metric"),
         Binding("l", "loss", "Loss: its parts, or one of them", show=False),
         Binding("p", "plots", "Plots"),
+        Binding("a", "charts", "All charts"),
         Binding("slash", "search", "Search log", key_display="/"),
         Binding("tab", "tab(1)", "Next tab", show=False, priority=True),
         Binding("shift+tab", "tab(-1)", "Previous tab", show=False, priority=True),
@@ -74,6 +79,7 @@ class RunScreen(PlottedPage):
 
         text: str
         failed: bool = False
+        words: Words = ()
 
     @classmethod
     def opening(cls, app: Navigation) -> BaseScreen:
@@ -106,7 +112,7 @@ class RunScreen(PlottedPage):
                 yield Curves(id="losses")
                 yield Curves(id="metrics")
             with TabPane("Log", id="log"):
-                yield Input(placeholder="only lines with these words", id="log-search", compact=True)
+                yield Field(placeholder="only lines with these words", id="log-search", compact=True)
                 yield Table(id="log-table", empty="no line")
             with TabPane("Settings", id="settings"), VerticalScroll(id="settings-scroll"):
                 yield Static("", id="settings-text", markup=False)
@@ -142,14 +148,14 @@ class RunScreen(PlottedPage):
                 self._configured = True
                 self.post_message(self.Configured(run_text.settings(self.live.created)))
         except (OSError, StoreError) as error:
-            self.post_message(self.Reported(str(error), failed=True))
+            self.post_message(self.Reported(error_text(error), failed=True))
         finally:
             self._reading = False
 
     @on(Changed)
     def _show(self) -> None:
         assert self.follower is not None
-        self.set_title(f"{self.live.created.get('name') or self.run_id}  {formatting.state(self.state)}")
+        self.set_title(f"{self._called(self.run_id, self.live)}  {formatting.state(self.state)}")
         self._show_progress()
         self.draw_plots()
         self._show_log()
@@ -172,10 +178,6 @@ class RunScreen(PlottedPage):
                 text = run_text.progress(self.live, follower.state, follower.reason, time.time())
         self.query_one("#progress", Static).update(text)
 
-    def _points(self, live: RunState, split: str, name: str, label: str) -> Curve:
-        points = np.array(live.series.get((split, name), []), dtype=np.float64).reshape(-1, 2)
-        return Curve(label, points[:, 0], smooth(points[:, 1], self.smoothing))
-
     def _metric(self) -> str:
         """The validation metric that is drawn; the one that selects the best epoch where none is chosen."""
         name = self.sracl.preferences.metric
@@ -186,32 +188,29 @@ class RunScreen(PlottedPage):
         preferences, follower = self.sracl.preferences, self.follower
         assert follower is not None
         with follower.lock:
-            who = _names(follower.runs)
+            names = {run_id: self._called(run_id, live) for run_id, live in follower.runs.items()}
+            seeds = {run_id: live.created.get("seed") for run_id, live in follower.runs.items()}
+            labels = run_curves.unique_names(names, seeds)
+            series = {labels[run_id]: live.series for run_id, live in follower.runs.items()}
             loss = preferences.loss if preferences.loss in self.live.training_names else ""
-            if loss or len(who) > 1:
-                losses = [self._points(live, "train", loss or "loss", who[run]) for run, live in follower.runs.items()]
-            else:
-                losses = self._parts()
-            metrics = [self._points(live, "valid", self._metric(), who[run]) for run, live in follower.runs.items()]
+            losses = run_curves.losses(series, self.live.training_names, loss, self.smoothing)
+            metrics = [
+                run_curves.curve(found, "valid", self._metric(), label, self.smoothing)
+                for label, found in series.items()
+            ]
             best = self.live.best_epoch
-        how = self.smoothed()
-        which = f"loss {_loss_label(loss)}" if is_loss(loss) else loss or "loss"
-        scale = ", log" if preferences.logarithmic else ""
+        how, scale = self.smoothed(), ", log" if preferences.logarithmic else ""
         self.query_one("#losses", Curves).draw(
-            f"training {which}{how}{scale}", losses, log=preferences.logarithmic, mark=best
+            f"training {run_curves.loss_title(loss)}{how}{scale}", losses, log=preferences.logarithmic, mark=best
         )
         self.query_one("#metrics", Curves).draw(f"validation {title(self._metric())}{how}", metrics, mark=best)
 
-    def _parts(self) -> list[Curve]:
-        """The loss and its parts; those that are switched off are zero throughout."""
-        names = [name for name in self.live.training_names if is_loss(name)] or ["loss"]
-        parts = [self._points(self.live, "train", name, _loss_label(name)) for name in names]
-        text = [part for part in parts if np.any(part.values)]
-        return text if len(text) > 2 else parts[:1]
+    def _called(self, run_id: str, live: RunState) -> str:
+        return self.sracl.name_of(run_id) or formatting.line(live.created.get("name") or run_id)
 
     def _show_log(self) -> None:
         assert self.follower is not None
-        wanted = self.query_one("#log-search", Input).value
+        wanted = self.query_one("#log-search", Field).value
         table = self.query_one("#log-table", Table)
         at_end = table.cursor >= len(table.data.rows) - 1
         with self.follower.lock:
@@ -228,7 +227,7 @@ class RunScreen(PlottedPage):
     def _show_line(self, message: Table.Chosen) -> None:
         assert isinstance(message.key, int)
         at, text = self.live.log[message.key]
-        self.app.push_screen(HelpDialog(formatting.local_time(at), text, []))
+        self.app.push_screen(TextDialog(formatting.local_time(at), formatting.text(text)))
 
     def runs_read(self) -> None:
         """The database may know more of a dead run."""
@@ -247,6 +246,10 @@ class RunScreen(PlottedPage):
         """Open the Inspector on this run."""
         self.sracl.open_inspector(self.run_id)
 
+    def action_charts(self) -> None:
+        """Show every metric in a grid."""
+        self.app.push_screen(ChartsScreen(self.run_id))
+
     def action_clone(self) -> None:
         """Open the launch form with the settings of this run."""
         self.sracl.open_launch(self.run_id)
@@ -254,13 +257,13 @@ class RunScreen(PlottedPage):
     def action_metric(self) -> None:
         """Draw the next validation metric."""
         preferences = self.sracl.preferences
-        preferences.metric = _after(preferences.metric, self.live.validation_names)
+        preferences.metric = run_curves.after(preferences.metric, self.live.validation_names)
         self.draw_plots()
 
     def action_loss(self) -> None:
         """Draw the next curve of the training: all losses, their sum, one of them, or what else the method measures."""
         preferences = self.sracl.preferences
-        preferences.loss = _after(preferences.loss, self.live.training_names)
+        preferences.loss = run_curves.after(preferences.loss, self.live.training_names)
         self.draw_plots()
 
     def action_plots(self) -> None:
@@ -297,28 +300,28 @@ class RunScreen(PlottedPage):
         self._focus_tab()
 
     def _focus_tab(self) -> None:
-        field = self.query_one("#log-search", Input)
+        field = self.query_one("#log-search", Field)
         if not field.has_focus:
             self.query_one(TABS.get(self.query_one(TabbedContent).active, "ContentTabs")).focus()
 
     def action_search(self) -> None:
         """Show the search of the log and move the focus there."""
         self.query_one(TabbedContent).active = "log"
-        field = self.query_one("#log-search", Input)
+        field = self.query_one("#log-search", Field)
         field.display = True
         field.focus()
 
-    @on(Input.Changed, "#log-search")
+    @on(Field.Changed, "#log-search")
     def _searched(self) -> None:
         self._show_log()
 
-    @on(Input.Submitted, "#log-search")
+    @on(Field.Submitted, "#log-search")
     def _search_done(self) -> None:
         self.query_one("#log-table").focus()
 
     def action_back(self) -> None:
         """Close the search, or leave the screen."""
-        field = self.query_one("#log-search", Input)
+        field = self.query_one("#log-search", Field)
         if field.display:
             field.value, field.display = "", False
             self.query_one("#log-table").focus()
@@ -331,7 +334,7 @@ class RunScreen(PlottedPage):
 
     def action_stop(self) -> None:
         """Stop the run after a confirmation."""
-        name: Any = self.live.created.get("name") or self.run_id
+        name = self._called(self.run_id, self.live)
 
         def answer(yes: bool | None) -> None:
             if yes:
@@ -342,9 +345,9 @@ class RunScreen(PlottedPage):
     @work(thread=True, exit_on_error=False, group="stop")
     def _stop(self) -> None:
         try:
-            self.post_message(self.Reported(stop(self.sracl.home, self.run_id)))
+            self.post_message(self.Reported(stop(self.sracl.home, self.run_id), words=("stop", self.run_id)))
         except StoreError as error:
-            self.post_message(self.Reported(str(error), failed=True))
+            self.post_message(self.Reported(error_text(error), failed=True))
 
     def action_resume(self) -> None:
         """Resume the run in a process of its own."""
@@ -354,31 +357,14 @@ class RunScreen(PlottedPage):
     def _resume(self) -> None:
         try:
             self.library.expect(self.run_id)
-            self.post_message(self.Reported(resume(self.sracl.home, self.run_id)))
+            self.post_message(
+                self.Reported(resume(self.sracl.home, self.run_id), words=("run", "--resume", self.run_id))
+            )
         except (StoreError, EngineError, OSError) as error:
-            self.post_message(self.Reported(str(error), failed=True))
+            self.post_message(self.Reported(error_text(error), failed=True))
 
     @on(Reported)
     def _show_outcome(self, message: Reported) -> None:
         self.notify(message.text, severity="error" if message.failed else "information", markup=False)
-
-
-def _after(name: str, names: list[str]) -> str:
-    """The next name, beginning with none; unchanged while there are no names."""
-    choices = ["", *names]
-    place = choices.index(name) if name in choices else -1
-    return choices[(place + 1) % len(choices)] if names else name
-
-
-def _loss_label(name: str) -> str:
-    return "all" if name == "loss" else title(name)
-
-
-def _names(runs: dict[str, RunState]) -> dict[str, str]:
-    """A short name for each run; runs with the same name also have their seed."""
-    names = {run_id: str(live.created.get("name") or run_id) for run_id, live in runs.items()}
-    often = {name for name in names.values() if list(names.values()).count(name) > 1}
-    return {
-        run_id: f"{name[:20]} seed {runs[run_id].created.get('seed')}" if name in often else name[:24]
-        for run_id, name in names.items()
-    }
+        if message.words:
+            self.sracl.did(message.words)

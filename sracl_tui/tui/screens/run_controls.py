@@ -53,3 +53,16 @@ def resume(home: Home, run_id: str) -> str:
         if text and isinstance(executor.state(handle), Exited) and len(segments(folder)) == begun:
             raise EngineError(text.splitlines()[-1])
     return f"{run_id} resumed ({executor.describe(handle)})"
+
+
+def launch_demo(home: Home) -> str:
+    """Start the default run on the demo data in a process of its own; its id.
+
+    Raises:
+        StoreError: the home cannot be written.
+        OSError: the process cannot be started.
+    """
+    from engine.config import Config
+    from sracl_tui.runs.request import RunRequest, new_run_id
+
+    return launch.launch(home, RunRequest(run_id=new_run_id(), config=Config(), name="demo")).run_id

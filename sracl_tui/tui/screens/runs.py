@@ -3,45 +3,52 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from engine.errors import ConfigError, EngineError
 from sracl_tui import formatting
 from sracl_tui.services import run_filter, run_list
 from sracl_tui.tui.rendering import run_list as run_table
-from sracl_tui.tui.screens.base import BaseScreen
-from sracl_tui.tui.widgets.dialogs import ConfirmDialog, PromptDialog
+from sracl_tui.tui.rendering.errors import error_text
+from sracl_tui.tui.screens.run_panes import RunPanesPage
+from sracl_tui.tui.screens.run_removal import RunRemoval
+from sracl_tui.tui.widgets.dialogs import ConfirmDialog
+from sracl_tui.tui.widgets.field import Field
 from sracl_tui.tui.widgets.table import Table, TableData
 from store.errors import StoreError
-from store.queries import runs as stored
 from store.run_row import ListedRun
 from store.run_states import ACTIVE, RESUMABLE
 
+OPENS = ("open", "inspect", "charts", "slices", "clone", "stop", "resume", "copy")
+EDITS = ("mark", "baseline", "tag", "note", "rename", "remove")
+"""Actions that need a run under the cursor."""
 
-class RunsScreen(BaseScreen):
+
+class RunsScreen(RunPanesPage, RunRemoval):
     """All runs of a home as a table that can be filtered, sorted and folded."""
 
     NAME = "Runs"
     ABOUT = (
         "Filter: state:running tag:office ndcg@20>0.05 alpha=0.1 -preset:paper, or any word of name, data, group, tags, "
-        "note. `differs in` names the settings that are not the defaults and not shared by all. With a pinned baseline (=) "
+        "note. Metrics are those at the best epoch by validation, on test where nothing else is named. `differs in` names the settings that are not the defaults and not shared by all. With a pinned baseline (=) "
         "the metrics of the others are differences from it. Folded, the seeds of a group are a row: mean ± sd."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "inspect", "Inspect"),
+        Binding("a", "charts", "All charts of the run", show=False),
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("n", "launch", "New"),
         Binding("c", "clone", "Clone"),
         Binding("v", "versus", "Compare"),
+        Binding("W", "slices", "Whom it helps: slices of users", show=False),
         Binding("s", "sort", "Sort"),
         Binding("f", "fold", "Fold seeds", show=False),
         Binding("space", "mark", "Mark", show=False),
@@ -65,13 +72,6 @@ class RunsScreen(BaseScreen):
         groups: dict[str, run_list.RunGroup]
         trouble: str
 
-    @dataclass
-    class Done(Message):
-        """An edit or a command ended, or failed."""
-
-        text: str
-        failed: bool = False
-
     def __init__(self) -> None:
         super().__init__()
         self.groups: dict[str, run_list.RunGroup] = {}
@@ -81,16 +81,16 @@ class RunsScreen(BaseScreen):
     def body(self) -> ComposeResult:
         """Filter, table, and a welcome text for an empty home."""
         with Horizontal(id="filter-line"):
-            yield Input(
+            yield Field(
                 placeholder="filter, such as state:finished ndcg@20>0.05 -preset:backbone", id="filter", compact=True
             )
             yield Static("", id="filter-trouble", markup=False)
-        yield Table(id="runs-table", empty="reading ...")
+        yield self.pane_row(Table(id="runs-table", empty="reading ..."))
         yield Static(run_table.WELCOME, id="hint", markup=False)
 
     def on_mount(self) -> None:
         """Restore the filter of the last start."""
-        self.query_one("#filter", Input).value = self.sracl.preferences.filter
+        self.query_one("#filter", Field).value = self.sracl.preferences.filter
         self._show_filter(bool(self.sracl.preferences.filter))
         self.query_one(Table).focus()
 
@@ -124,7 +124,8 @@ class RunsScreen(BaseScreen):
             predicates = run_filter.parse(preferences.filter)
         except ConfigError as error:
             predicates, trouble = [], error.message
-        chosen, metrics = run_filter.select(rows, predicates), run_list.further_metrics(predicates, preferences.sort)
+        chosen = run_filter.select(rows, predicates)
+        metrics = run_list.further_metrics(predicates, preferences.sort, preferences.columns)
         self.library.want_metrics(metrics)
         groups = run_list.group_runs(chosen, folded=preferences.folded)
         groups = run_list.sort_groups(groups, preferences.sort, descending=preferences.descending)
@@ -132,7 +133,12 @@ class RunsScreen(BaseScreen):
         with self._building:
             differences = self._builder.differences(rows)
             data = self._builder.table(
-                groups, marked=self.marked, baseline=baseline, differences=differences, metrics=metrics
+                groups,
+                marked=self.marked,
+                baseline=baseline,
+                differences=differences,
+                metrics=metrics,
+                chosen=preferences.columns,
             )
         self.post_message(self.LaidOut(data, {group.key: group for group in groups}, trouble))
 
@@ -160,34 +166,49 @@ class RunsScreen(BaseScreen):
         empty = bool(self.sracl.runs_known or trouble) and not self.sracl.runs
         hint = self.query_one("#hint", Static)
         hint.update(formatting.text(trouble) or run_table.WELCOME)
-        hint.display, table.display = empty, not empty
-        shown = (
-            "" if len(message.groups) == len(self.sracl.runs) else f"{len(message.groups)} of {len(self.sracl.runs)}"
+        hint.display, self.query_one("#panes").display = empty, not empty
+        hidden = (
+            preferences.filter.strip()
+            and f"{len(message.groups)} of {len(self.sracl.runs)} fit the filter, esc removes it"
         )
+        shown = hidden or ("" if len(message.groups) == len(self.sracl.runs) else f"{len(message.groups)} rows")
         pinned = self.sracl.row_of(preferences.baseline)
         notes = [shown, "seeds folded" if preferences.folded else "", f"baseline {pinned['name']}" if pinned else ""]
         notes.append(f"{len(self.marked)} marked" if self.marked else "")
         self.set_title(", ".join(filter(None, notes)))
         self.query_one("#filter-trouble", Static).update(formatting.line(message.trouble))
         self._remember()
-        self.refresh_bindings()
 
     @on(Table.Highlighted)
     def _remember(self) -> None:
         if self.run is not None:
             self.sracl.run_id = self.run["run_id"]
+        self.show_beside()
         self.refresh_bindings()
+
+    @property
+    def differences(self) -> dict[str, str]:
+        """What differs in each config of the list."""
+        return self._builder.found_differences
+
+    def curve_runs(self) -> list[ListedRun]:
+        """The marked runs, else the one under the cursor."""
+        marked = [run for key in self.groups if key in self.marked for run in self.groups[key].runs]
+        return marked or ([self.run] if self.run is not None else [])
 
     def disabled_reason(self, action: str) -> str:
         """Most actions need a run; stopping a live one, resuming an ended one."""
-        needs = ("open", "inspect", "clone", "mark", "baseline", "tag", "note", "rename", "stop", "resume", "copy")
+        if action in ("size", "metric", "loss", "zoom", "pan", "whole", "smooth", "log_scale"):
+            return self.panes_reason()
         if action == "versus" and len(self.marked_runs()) < 2:
             return "Mark two to eight runs with space first."
-        if action not in needs:
+        if action not in OPENS + EDITS:
             return ""
         run = self.run
         if run is None:
             return "There is no run under the cursor."
+        if action == "remove":
+            return self.removal_reason()
         if action == "stop" and run["state"] not in ACTIVE:
             return f"Run {run['name']} is {run['state']}: only a live run can be stopped."
         if action == "resume" and run["state"] not in RESUMABLE:
@@ -206,9 +227,18 @@ class RunsScreen(BaseScreen):
         if self.run is not None:
             self.sracl.open_inspector(self.run["run_id"])
 
+    def action_charts(self) -> None:
+        """Show every metric of the run."""
+        if self.run is not None:
+            self.sracl.open_charts(self.run["run_id"])
+
     def action_versus(self) -> None:
         """Compare the marked runs."""
         self.sracl.action_go("compare")
+
+    def action_slices(self) -> None:
+        """Show whom the marked runs help, or the run under the cursor against its baseline."""
+        self.sracl.action_go("slices")
 
     def action_launch(self) -> None:
         """Open the launch form."""
@@ -226,22 +256,27 @@ class RunsScreen(BaseScreen):
 
     def narrow(self, text: str) -> None:
         """Filter the list."""
-        self.query_one("#filter", Input).value = text
+        self.query_one("#filter", Field).value = text
         self._to_table()
 
-    @on(Input.Changed, "#filter")
-    def _filter(self, event: Input.Changed) -> None:
+    @on(Field.Changed, "#filter")
+    def _filter(self, event: Field.Changed) -> None:
         self.sracl.preferences.filter = event.value
         self._lay_out()
 
-    @on(Input.Submitted, "#filter")
+    @on(Field.Submitted, "#filter")
+    def _filtered(self) -> None:
+        if self.sracl.preferences.filter.strip():
+            self.sracl.did(("runs", "--filter", self.sracl.preferences.filter.strip()))
+        self._to_table()
+
     def _to_table(self) -> None:
         self._show_filter(bool(self.sracl.preferences.filter))
         self.query_one(Table).focus()
 
     def action_back(self) -> None:
         """Clear the filter or, without one, the marks."""
-        field = self.query_one("#filter", Input)
+        field = self.query_one("#filter", Field)
         if field.value or field.has_focus:
             field.value = ""
             self._to_table()
@@ -281,6 +316,10 @@ class RunsScreen(BaseScreen):
             self.query_one(Table).action_move(1)
             self._lay_out()
 
+    def columns_chosen(self) -> None:
+        """Show the list with other columns."""
+        self._lay_out()
+
     def action_baseline(self) -> None:
         """Pin the run as baseline, or unpin it."""
         if self.run is not None:
@@ -305,59 +344,14 @@ class RunsScreen(BaseScreen):
         groups = [group for key, group in self.groups.items() if key in keys]
         return [run["run_id"] for group in reversed(groups) for run in group.runs]
 
-    def _chosen_runs(self) -> list[str]:
-        """Runs that an edit applies to: the marked ones, else those under the cursor."""
+    def chosen_runs(self) -> list[ListedRun]:
+        """Runs that tags are for: the marked ones, else those under the cursor."""
         groups = [self.groups[key] for key in self.marked if key in self.groups] or ([self.group] if self.group else [])
-        return [run["run_id"] for group in groups for run in group.runs]
+        return [run for group in groups for run in group.runs]
 
-    def action_tag(self) -> None:
-        """Ask for tags to add, or with a minus to remove."""
-        ids = self._chosen_runs()
-
-        def change(answer: str | None) -> None:
-            tags = (answer or "").split()
-            add = tuple(tag.removeprefix("+") for tag in tags if not tag.startswith("-"))
-            remove = tuple(tag[1:] for tag in tags if tag.startswith("-"))
-            if tags:
-                self._edit(lambda store, run_id: stored.tag(store, run_id, add=add, remove=remove), ids, "tagged")
-
-        names = [run["name"] for run in self.sracl.runs if run["run_id"] in ids]
-        text = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        self.app.push_screen(PromptDialog(f"Tags for {text}", hint="words to add; -word takes a tag away"), change)
-
-    def action_note(self) -> None:
-        """Edit the note of the run."""
-        run = self.run
-        assert run is not None
-
-        def change(answer: str | None) -> None:
-            if answer is not None and answer != run["note"]:
-                self._edit(lambda store, run_id: stored.note(store, run_id, answer), [run["run_id"]], "noted")
-
-        self.app.push_screen(PromptDialog(f"Note of {run['name']}", value=run["note"]), change)
-
-    def action_rename(self) -> None:
-        """Rename the run."""
-        run = self.run
-        assert run is not None
-
-        def change(answer: str | None) -> None:
-            if answer and answer.strip() and answer != run["name"]:
-                self._edit(
-                    lambda store, run_id: stored.rename(store, run_id, answer.strip()), [run["run_id"]], "renamed"
-                )
-
-        self.app.push_screen(PromptDialog(f"Name of {run['run_id']}", value=run["name"]), change)
-
-    @work(thread=True, exit_on_error=False, group="edit")
-    def _edit(self, change: Callable[[Any, str], Any], ids: list[str], done: str) -> None:
-        try:
-            for run_id in ids:
-                change(self.library.store(), run_id)
-        except (StoreError, OSError) as error:
-            self.post_message(self.Done(str(error), failed=True))
-        else:
-            self.post_message(self.Done(f"{len(ids)} runs {done}" if len(ids) > 1 else f"{ids[0]} {done}"))
+    def clear_marks(self) -> None:
+        """Unmark all runs."""
+        self.marked.clear()
 
     def action_stop(self) -> None:
         """Stop the run after a confirmation."""
@@ -377,9 +371,9 @@ class RunsScreen(BaseScreen):
         from sracl_tui.tui.screens.run_controls import stop
 
         try:
-            self.post_message(self.Done(stop(self.sracl.home, run_id)))
+            self.post_message(self.Done(stop(self.sracl.home, run_id), words=("stop", run_id)))
         except StoreError as error:
-            self.post_message(self.Done(str(error), failed=True))
+            self.post_message(self.Done(error_text(error), failed=True))
 
     def action_resume(self) -> None:
         """Resume the run in a process of its own."""
@@ -392,9 +386,9 @@ class RunsScreen(BaseScreen):
 
         try:
             self.library.expect(run_id)
-            self.post_message(self.Done(resume(self.sracl.home, run_id)))
+            self.post_message(self.Done(resume(self.sracl.home, run_id), words=("run", "--resume", run_id)))
         except (StoreError, EngineError, OSError) as error:
-            self.post_message(self.Done(str(error), failed=True))
+            self.post_message(self.Done(error_text(error), failed=True))
 
     def action_demo(self) -> None:
         """Start the default run on the demo data, follow it, and then open the Inspector."""
@@ -410,11 +404,7 @@ class RunsScreen(BaseScreen):
             request = RunRequest(run_id=new_run_id(), config=Config(), name="demo")
             run_id = launch(self.sracl.home, request).run_id
         except (StoreError, EngineError, OSError) as error:
-            self.post_message(self.Done(str(error), failed=True))
+            self.post_message(self.Done(error_text(error), failed=True))
         else:
             self.app.call_from_thread(self.sracl.open_run, run_id, then_inspect=True)
-
-    @on(Done)
-    def _show_outcome(self, message: Done) -> None:
-        self.notify(message.text, severity="error" if message.failed else "information", markup=False)
-        self.sracl.refresh_runs()
+            self.app.call_from_thread(self.sracl.did, ("run", "--name", "demo"))

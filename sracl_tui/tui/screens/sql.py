@@ -15,6 +15,9 @@ from textual.widgets import OptionList, Static
 
 from sracl_tui import formatting
 from sracl_tui.services import query_history
+from sracl_tui.tui.external_editor import edit_outside
+from sracl_tui.tui.navigation import Unavailable
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.rendering.query_result import MOST, as_tsv, details, table_of
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
@@ -22,6 +25,7 @@ from sracl_tui.tui.widgets.dialogs import PromptDialog, TextDialog
 from sracl_tui.tui.widgets.sql_editor import Candidates, SqlEditor
 from sracl_tui.tui.widgets.table import Column, Row, Table, TableData
 from store.errors import QueryFailed, StoreError
+from store.queries.sql_format import format_sql
 from store.queries.sql_words import SqlWords, sql_words
 
 if TYPE_CHECKING:
@@ -30,9 +34,10 @@ if TYPE_CHECKING:
     from store.database.person_sql import Cancel
 
 FIRST = """-- F5 runs it, tab completes names, F2 lists tables
-SELECT name, dataset_name, preset, seed, state, best_epoch, test_hr_20, test_ndcg_20, seconds
+SELECT name, preset, seed, state, best_epoch, round(test_hr_20, 4) AS hr_20,
+  round(test_ndcg_20, 4) AS ndcg_20, round(seconds) AS seconds
 FROM run_results
-ORDER BY test_ndcg_20 DESC NULLS LAST"""
+ORDER BY ndcg_20 DESC NULLS LAST"""
 TICK_SECONDS = 0.1
 
 
@@ -42,7 +47,7 @@ class SqlScreen(BaseScreen):
     NAME = "SQL"
     ABOUT = (
         "Ask the database: read-only, while runs write. Names complete as you type: tab takes one, ctrl+space shows all. "
-        "Only the first 100,000 rows are shown; ctrl+s saves all of them."
+        "Only the first 100,000 rows are shown; ctrl+s saves all of them. ctrl+l lays the query out, F10 opens it in the editor that EDITOR names. In the query digits are text: esc goes back, F8 to any screen."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f5,ctrl+j", "run", "Run", key_display="F5"),
@@ -50,7 +55,10 @@ class SqlScreen(BaseScreen):
         Binding("f3", "history", "History", key_display="F3"),
         Binding("ctrl+s", "save", "Save", key_display="^s"),
         Binding("f4", "switch", "Editor or rows", key_display="F4"),
+        Binding("ctrl+l", "format", "Format", key_display="^l"),
+        Binding("f10", "outside", "In your editor", key_display="F10", show=False),
         Binding("y", "copy", "Copy"),
+        Binding("escape", "back", "Back", id="app.back"),
     ]
 
     @dataclass
@@ -91,6 +99,8 @@ class SqlScreen(BaseScreen):
         self._since: float | None = None
         self._cancel: Cancel | None = None
         self._canceling = False
+        self._first = False
+        """Whether the next answer is that of the example, which nobody asked for."""
 
     def body(self) -> ComposeResult:
         """Editor, result of the last query, rows, and the list of completions."""
@@ -112,6 +122,7 @@ class SqlScreen(BaseScreen):
         self.set_interval(TICK_SECONDS, self._tick)
         self._read_names()
         if not self.sracl.preferences.query:
+            self._first = True
             self.action_run()
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="names")
@@ -120,7 +131,7 @@ class SqlScreen(BaseScreen):
             store = self.library.store()
             self.post_message(self.Named(store.vocabulary(), sql_words(store)))
         except StoreError as error:
-            self.post_message(self.Failed(str(error)))
+            self.post_message(self.Failed(error_text(error)))
 
     @on(Named)
     def _know(self, message: Named) -> None:
@@ -156,12 +167,12 @@ class SqlScreen(BaseScreen):
     def _run(self, query: str) -> None:
         started = time.monotonic()
         try:
-            table = self.library.store().user_sql(query, limit=MOST, started=self._keep)
+            table = self.library.store().user_sql(query, limit=MOST, started=self._keep, form="texts")
             seconds = time.monotonic() - started
             data = table_of(table) if table is not None else TableData()
         except StoreError as error:
             self.post_message(self.Failed(_reason(error), query))
-        except Exception as error:  # of any kind: the screen must not stay at work for ever
+        except Exception as error:  # of any kind: the screen must not stay busy for ever
             self.post_message(self.Failed(f"{type(error).__name__}: {error}", query))
         else:
             self.post_message(self.Answered(query, table, data, seconds))
@@ -194,6 +205,9 @@ class SqlScreen(BaseScreen):
         self.table, self.answered = message.table, message.query
         rows = 0 if message.table is None else message.table.num_rows
         query_history.add(self.sracl.home, message.query, rows=min(rows, MOST), seconds=message.seconds)
+        if not self._first:
+            self.sracl.did(["sql", message.query])
+        self._first = False
         count = f"the first {MOST:,} of more rows; ctrl+s saves all" if rows > MOST else f"{rows:,} rows"
         self._show_message(f"{count}, {message.seconds:.2f} s" if message.table is not None else "done, no rows")
         table = self.query_one("#rows", Table)
@@ -224,6 +238,27 @@ class SqlScreen(BaseScreen):
         else:
             self.sracl.preferences.query = self.query_one(SqlEditor).text
             super().action_back()
+
+    def action_format(self) -> None:
+        """Lay the query out: a line for each clause, keywords in upper case."""
+        editor = self.query_one(SqlEditor)
+        if (text := format_sql(editor.text)) != editor.text:
+            self._set_query(text)
+
+    def action_outside(self) -> None:
+        """Edit the query in the editor that EDITOR names."""
+        try:
+            self._set_query(edit_outside(self.app, self.query_one(SqlEditor).text, suffix=".sql"))
+        except Unavailable as reason:
+            self._show_message(str(reason), "trouble")
+
+    def _set_query(self, text: str) -> None:
+        """Put a query in the place of the one in the editor; `ctrl+z` there brings that back."""
+        editor = self.query_one(SqlEditor)
+        editor.replace(text, editor.document.start, editor.document.end)
+        editor.move_cursor(editor.document.end)
+        editor.focus()
+        self.call_after_refresh(editor.close)
 
     def action_switch(self) -> None:
         """Move the focus between the editor and the rows."""
@@ -287,11 +322,7 @@ class SqlScreen(BaseScreen):
 
     def _recall(self, query: object) -> None:
         if query is not None:
-            editor = self.query_one(SqlEditor)
-            editor.text = str(query)
-            editor.move_cursor(editor.document.end)
-            editor.focus()
-            self.call_after_refresh(editor.close)
+            self._set_query(str(query))
 
     def action_save(self) -> None:
         """Write all rows of the last query to a file."""

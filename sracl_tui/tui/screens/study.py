@@ -23,6 +23,7 @@ from sracl_tui.studies.report_html import html
 from sracl_tui.studies.running import StudyOptions, group_name, run_study
 from sracl_tui.studies.tables import counts_text
 from sracl_tui.tui.navigation import Navigation, Unavailable
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.rendering.study import COLUMNS, details, facts, rows_of
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.figure_page import FigurePage
@@ -131,7 +132,7 @@ class StudyScreen(FigurePage):
             plan = make_plan(find_study(self.sracl.home, self.study_name), store)
             judgements = judge_study(plan, store)
         except (StoreError, EngineError) as error:
-            self.post_message(self.Done(f"{error.message}\n{error.hint or ''}".strip(), failed=True))
+            self.post_message(self.Done(error_text(error), failed=True))
             return
         rows = rows_of(judgements, several=len(plan.datasets) > 1)
         self.post_message(self.Judged(plan, judgements, lay_out(COLUMNS, rows)))
@@ -258,7 +259,7 @@ class StudyScreen(FigurePage):
             study = find_study(self.sracl.home, self.study_name)
             run_study(self.sracl.home, study, StudyOptions(), report=said.append, wait=False)
         except (StoreError, EngineError, OSError) as error:
-            self.post_message(self.Done(str(error), failed=True))
+            self.post_message(self.Done(error_text(error), failed=True))
         else:
             self.post_message(self.Done("\n".join(said)))
 
@@ -275,7 +276,7 @@ class StudyScreen(FigurePage):
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, "utf-8")
         except (StoreError, EngineError, OSError) as error:
-            self.post_message(self.Done(str(error), failed=True))
+            self.post_message(self.Done(error_text(error), failed=True))
         else:
             self.post_message(self.Done(f"the report is in {path}"))
 

@@ -20,6 +20,7 @@ from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
 from sracl_tui.tui.navigation import navigation_of
 from sracl_tui.tui.rendering import user as shown
+from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 
@@ -73,7 +74,7 @@ class NeighborScreen(DeferredPaintMixin, NamedBindings, ModalScreen[int | None])
             store = navigation_of(self).library.store()
             self.post_message(self.Read(inspect_user(store, self._run_id, who, position=position)))
         except (StoreError, EngineError) as error:
-            self.post_message(self.Read(None, str(error)))
+            self.post_message(self.Read(None, error_text(error)))
 
     @on(Read)
     def _show(self, message: Read) -> None:

@@ -10,11 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from sracl_tui import formatting
 from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
+from sracl_tui.tui.widgets.field import Field
 from sracl_tui.tui.widgets.table import Column, Row, Table, lay_out
 
 
@@ -27,8 +28,18 @@ class ChoiceDialog(DeferredPaintMixin, NamedBindings, ModalScreen[Hashable | Non
         Binding("down", "to_table", "To the list", show=False),
     ]
 
-    def __init__(self, title: str, columns: Sequence[Column], rows: Sequence[Row], *, hint: str = "") -> None:
+    def __init__(
+        self,
+        title: str,
+        columns: Sequence[Column],
+        rows: Sequence[Row],
+        *,
+        hint: str = "",
+        current: Hashable | None = None,
+    ) -> None:
+        """Args: current: key of the row on which the cursor begins."""
         super().__init__()
+        self._current = current
         self._title, self._columns, self._rows = title, columns, rows
         self._hint = hint or "enter chooses   down: to the list   esc: back"
 
@@ -36,16 +47,18 @@ class ChoiceDialog(DeferredPaintMixin, NamedBindings, ModalScreen[Hashable | Non
         """Title, filter, table and hint."""
         with Vertical(classes="dialog tall"):
             yield Static(formatting.line(self._title), classes="dialog-title", markup=False)
-            yield Input(placeholder="words to narrow the list")
+            yield Field(placeholder="words to narrow the list")
             yield Table(empty="Nothing fits.")
             yield Static(self._hint, classes="muted", markup=False)
 
     def on_mount(self) -> None:
         """List all rows."""
         self._draw("")
+        if self._current is not None:
+            self.query_one(Table).move_to(self._current)
 
-    @on(Input.Changed)
-    def _narrow(self, event: Input.Changed) -> None:
+    @on(Field.Changed)
+    def _narrow(self, event: Field.Changed) -> None:
         self._draw(event.value)
 
     def _draw(self, text: str) -> None:
@@ -53,7 +66,7 @@ class ChoiceDialog(DeferredPaintMixin, NamedBindings, ModalScreen[Hashable | Non
         rows = [row for row in self._rows if all(word in " ".join(row.cells).lower() for word in wanted)]
         self.query_one(Table).show(lay_out(self._columns, rows), keep=False)
 
-    @on(Input.Submitted)
+    @on(Field.Submitted)
     @on(Table.Chosen)
     def _chosen(self) -> None:
         key = self.query_one(Table).key

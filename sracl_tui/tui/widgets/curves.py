@@ -4,63 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.app import App
 from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from sracl_tui import formatting
+from sracl_tui.tui.themes import CURVES, palette_of
 from sracl_tui.tui.widgets import axis_ticks, braille
+from sracl_tui.tui.widgets.curve_layout import LETTERS as LETTERS
+from sracl_tui.tui.widgets.curve_layout import NAME as NAME
+from sracl_tui.tui.widgets.curve_layout import Curve as Curve
+from sracl_tui.tui.widgets.curve_layout import Points, Window, bottom, inside, legend, letters_of, runs
 
-_COLORS = {
-    True: ("#7aa2f7", "#e0af68", "#9ece6a", "#bb9af7", "#7dcfff", "#f7768e", "#c0caf5", "#ff9e64"),
-    False: ("#2f55b5", "#9a5b00", "#2f6b1f", "#7b3fb0", "#006e8c", "#b3203c", "#22242e", "#a33b00"),
-}
-LETTERS = "abcdefgh"
 SPAN = 4.0
 """Epochs that a window shows at least."""
-NAME = "epoch"
 WHEEL = 0.8
 LEAST = Size(16, 3)
 """Columns and lines below which a plot says nothing."""
-Window = tuple[float, float]
-
-
-def colors_of(app: App[Any]) -> list[tuple[int, int, int]]:
-    """Distinguishable colors of lines on the background of the theme."""
-    return [tuple(bytes.fromhex(color[1:])) for color in _COLORS[app.current_theme.dark]]  # type: ignore[misc]
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A labeled line; `epochs` ascend."""
-
-    label: str
-    epochs: Sequence[float] | NDArray[np.float64] | NDArray[np.int64]
-    values: Sequence[float] | NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Points:
-    """A curve as arrays, without values that cannot be drawn."""
-
-    label: str
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, curve: Curve, *, positive: bool) -> _Points:
-        x, y = np.asarray(curve.epochs, dtype=np.float64), np.asarray(curve.values, dtype=np.float64)
-        good = np.isfinite(y) & (y > 0) if positive else np.isfinite(y)
-        return cls(curve.label, x, y) if good.all() else cls(curve.label, x[good], y[good])
 
 
 @dataclass
@@ -68,6 +35,9 @@ class _Frame:
     """What is laid out: lines of cells with the number of a style each, ready to become strips."""
 
     lines: list[list[tuple[str, str]]] = field(default_factory=list)
+    top: int = 0
+    """First line of the plot itself."""
+    rows: int = 0
     left: int = 0
     """Columns before the plot, for the mouse."""
     columns: int = 0
@@ -76,7 +46,7 @@ class _Frame:
 class Curves(Widget):
     """Line plots over epochs, with zoom and pan."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"curves--title", "curves--axis", "curves--best"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"curves--title", "curves--axis", "curves--best", "curves--cross"}
 
     @dataclass
     class Moved(Message):
@@ -89,26 +59,51 @@ class Curves(Widget):
         def control(self) -> Curves:
             return self.curves
 
+    @dataclass
+    class Pointed(Message):
+        """The pointer is over another whole epoch; none: it has left the plot."""
+
+        curves: Curves
+        at: int | None
+
+        @property
+        def control(self) -> Curves:
+            return self.curves
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self.unit = NAME
+        """What stands at the end of the lower axis."""
+        self.cross: float | None = None
+        """Epoch of the crosshair; none without one."""
         self.window: Window | None = None
         """Epochs on show; none: all of them."""
-        self._title, self._log, self._mark = "", False, None
-        self._curves: list[_Points] = []
-        self._frame: tuple[Size, bool, _Frame] | None = None
+        self._title, self._log, self._mark, self._empty = "", False, None, ""
+        self._curves: list[Points] = []
+        self._frame: tuple[Size, str, _Frame] | None = None
+        self._colors: tuple[str, ...] = ()
         self._styled: tuple[Style, dict[str, Style]] | None = None
         self._dragged: float | None = None
 
-    def draw(self, title: str, curves: Sequence[Curve], *, log: bool = False, mark: int | None = None) -> None:
+    def draw(
+        self,
+        title: str,
+        curves: Sequence[Curve],
+        *,
+        log: bool = False,
+        mark: int | None = None,
+        empty: str = "waiting for the first epoch",
+    ) -> None:
         """Show curves.
 
         Args:
+            empty: what stands there without any point.
             log: logarithmic values; those that are not positive are left out.
             mark: an epoch to mark with a vertical line.
         """
         before = self.extent
-        self._title, self._log, self._mark = title, log, mark
-        self._curves = [points for curve in curves[:8] if len((points := _Points.of(curve, positive=log)).x)]
+        self._title, self._log, self._mark, self._empty = title, log, mark, empty
+        self._curves = [points for curve in curves[:8] if len((points := Points.of(curve, positive=log)).x)]
         if self.window is not None and before is not None and (now := self.extent) is not None:
             new = now[1] - before[1]
             if new > 0 and self.window[1] >= before[1]:  # a window on the newest epochs keeps following them
@@ -133,6 +128,12 @@ class Curves(Widget):
         if window != self.window:
             self.window = window
             self._renew()
+
+    def show_cross(self, at: float | None) -> None:
+        """Show the crosshair at an epoch and the values there, or the newest values without one; posts no message."""
+        if at != self.cross:
+            self.cross = at
+            self.refresh()
 
     def zoom(self, factor: float, *, at: float | None = None) -> None:
         """Show `factor` times as many epochs, around one of them or the middle."""
@@ -165,27 +166,44 @@ class Curves(Widget):
 
     def render_line(self, y: int) -> Strip:
         """A line of the plot, laid out once for all lines."""
-        dark = self.app.current_theme.dark
-        if self._frame is None or self._frame[:2] != (self.size, dark):
-            self._frame, self._styled = (self.size, dark, self._lay_out(self.size)), None
+        theme = self.app.theme
+        if self._frame is None or self._frame[:2] != (self.size, theme):
+            self._frame, self._styled = (self.size, theme, self._lay_out(self.size)), None
+            self._colors = CURVES[palette_of(theme), self.app.current_theme.dark]
         frame = self._frame[2]
         if y == 0 or self._styled is None:  # a widget whose colors have changed is drawn from its first line on
             self._styled = self.rich_style, {}
         base, styles = self._styled
         if y >= len(frame.lines):
             return Strip.blank(self.size.width, base)
+        line, column = frame.lines[y], self._cross_column(frame)
+        if column is not None and 0 < y < frame.top:
+            most = frame.top - 1
+            found = legend(self._curves, None, self.size.width, most=most, at=self.cross, unit=self.unit)
+            line = found[y - 1] if y <= len(found) else []
         segments = []
-        for text, name in frame.lines[y]:
+        for text, name in line:
             if name not in styles:
-                styles[name] = base + self._style(name, dark)
+                styles[name] = base + self._style(name)
             segments.append(Segment(text, styles[name]))
-        return Strip(segments).adjust_cell_length(self.size.width, base)
+        strip = Strip(segments).adjust_cell_length(self.size.width, base)
+        if column is None or not frame.top <= y < frame.top + frame.rows:
+            return strip
+        cross = Segment("│", base + self._style("cross"))
+        return Strip.join([strip.crop(0, column), Strip([cross]), strip.crop(column + 1)])
 
-    def _style(self, name: str, dark: bool) -> Style:
+    def _cross_column(self, frame: _Frame) -> int | None:
+        """The column of the widget in which the crosshair stands; none without one in the window."""
+        low, high = self.shown
+        if self.cross is None or not frame.columns or not low <= self.cross <= high:
+            return None
+        return frame.left + round((self.cross - low) / (high - low) * (frame.columns * 2 - 1)) // 2
+
+    def _style(self, name: str) -> Style:
         if name.isdigit():
-            return Style(color=_COLORS[dark][int(name)])
+            return Style(color=self._colors[int(name)])
         if name.startswith("letter"):
-            return Style(color=_COLORS[dark][int(name[6:])], bold=True)
+            return Style(color=self._colors[int(name[6:])], bold=True)
         return self.get_component_rich_style(f"curves--{name}", partial=True) if name else Style()
 
     def _lay_out(self, size: Size) -> _Frame:
@@ -193,12 +211,12 @@ class Curves(Widget):
         text = f", {self.window[0]:,.0f}-{self.window[1]:,.0f}" if self.window else ""
         frame = _Frame([[(formatting.fit(self._title + text, width), "title")]])
         window = self.shown
-        curves = [part for curve in self._curves if len((part := _inside(curve, window)).x)]
+        curves = [part for curve in self._curves if len((part := inside(curve, window)).x)]
         if not curves:
-            text = "nothing to draw here" if self._curves or self._log else "waiting for the first epoch"
+            text = "nothing to draw here" if self._curves or self._log else self._empty
             frame.lines.append([(f"  {text}", "axis")])
             return frame
-        frame.lines += _legend(self._curves, self._mark, width, most=max(1, height // 4))
+        frame.lines += legend(self._curves, self._mark, width, most=max(1, height // 4), unit=self.unit)
         rows = height - len(frame.lines) - 2
         if width < LEAST.width or rows < LEAST.height:
             return frame
@@ -213,14 +231,15 @@ class Curves(Widget):
         frame.columns = max(2, width - frame.left)
         places = braille.row_of(np.log10(found) if self._log else np.array(found), limits=limits, rows=rows * 4) // 4
         sides = dict(zip(places.tolist(), named, strict=True))
+        frame.top, frame.rows = len(frame.lines), rows
         for row, cells in enumerate(self._body(window, limits, rows, frame.columns)):
             label = sides.get(row)
             edge = f"{label or '':>{frame.left - 1}}{'┤' if label is not None else '│'}"
             frame.lines.append([(edge, "axis"), *cells])
-        frame.lines += _bottom(window, frame.left, frame.columns)
+        frame.lines += bottom(window, frame.left, frame.columns, self.unit)
         return frame
 
-    def _limits(self, curves: Sequence[_Points], window: Window) -> Window:
+    def _limits(self, curves: Sequence[Points], window: Window) -> Window:
         """Least and greatest value on show, with a little room; as log10 on a logarithmic scale."""
         low, high = min(float(c.y.min()) for c in curves), max(float(c.y.max()) for c in curves)
         if self._log:
@@ -240,7 +259,7 @@ class Curves(Widget):
             patterns |= cells
             owner[cells > 0] = number
             if len(self._curves) > 1:
-                letters |= _letters(cells, number, len(self._curves))
+                letters |= letters_of(cells, number, len(self._curves))
         text = np.where(patterns > 0, patterns.astype(np.uint32) + 0x2800, ord(" "))
         mark = self._mark_column(window, columns)
         lines = []
@@ -252,7 +271,7 @@ class Curves(Widget):
             for column in range(columns):
                 if (number := letters.get((row, column))) is not None:
                     chars[column], names[column] = LETTERS[number], f"letter{number}"
-            lines.append(_runs(chars, names))
+            lines.append(runs(chars, names))
         return lines
 
     def _mark_column(self, window: Window, columns: int) -> int | None:
@@ -294,11 +313,18 @@ class Curves(Widget):
             self.capture_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Pan while dragging."""
+        """Pan while dragging; else move the crosshair."""
         if self._dragged is not None:
             low, high = self.shown
             by = self._dragged - self._epoch_at(event.x)
             self._go(low + by, high + by, keep=True)
+        elif self.extent is not None and (at := round(self._epoch_at(event.x))) != self.cross:
+            self.post_message(self.Pointed(self, at))
+
+    def on_leave(self) -> None:
+        """Without the pointer there is no crosshair."""
+        if self.cross is not None:
+            self.post_message(self.Pointed(self, None))
 
     def on_mouse_up(self) -> None:
         """End dragging."""
@@ -310,71 +336,3 @@ class Curves(Widget):
         if event.chain == 2 and self.window is not None:
             self.show_window(None)
             self.post_message(self.Moved(self, None))
-
-
-def _inside(curve: _Points, window: Window) -> _Points:
-    start, end = np.searchsorted(curve.x, window[0] - 1e-9), np.searchsorted(curve.x, window[1] + 1e-9, side="right")
-    return _Points(curve.label, curve.x[start:end], curve.y[start:end])
-
-
-def _legend(curves: Sequence[_Points], mark: int | None, width: int, *, most: int) -> list[list[tuple[str, str]]]:
-    """Letter, name and newest value of each curve, on at most `most` lines."""
-    parts = [
-        (f"{LETTERS[n]} " if len(curves) > 1 else "", f"{formatting.line(c.label)} {float(c.y[-1]):.4g}", n)
-        for n, c in enumerate(curves)
-    ]
-    lines: list[list[tuple[str, str]]] = [[]]
-    room = width
-    for sign, text, number in parts:
-        taken = formatting.width(sign + text) + 2
-        if taken > room and lines[-1]:
-            lines.append([])
-            room = width
-        text = formatting.fit(text, min(formatting.width(text), max(1, room - formatting.width(sign))))
-        lines[-1] += [(sign or "─ ", f"letter{number}"), (f"{text}  ", str(number))]
-        room -= taken
-    if mark is not None and room >= 14:
-        lines[-1].append((f"┊ best {mark}", "best"))
-    return lines[:most]
-
-
-def _letters(cells: NDArray[np.uint8], number: int, count: int) -> dict[tuple[int, int], int]:
-    """Cells where a curve's line shows its letter, spread so that the letters of other curves fit between."""
-    columns = cells.shape[1]
-    every = max(count * 3, columns // 5)
-    found = {}
-    for column in range(round(every * (number + 0.5) / count), columns, every):
-        drawn = np.flatnonzero(cells[:, column])
-        if len(drawn):
-            found[int(drawn[len(drawn) // 2]), column] = number
-    return found
-
-
-def _runs(chars: list[str], names: list[str]) -> list[tuple[str, str]]:
-    """Group adjacent cells of one style."""
-    runs: list[tuple[str, str]] = []
-    start = 0
-    for place in range(1, len(chars) + 1):
-        if place == len(chars) or names[place] != names[start]:
-            runs.append(("".join(chars[start:place]), names[start]))
-            start = place
-    return runs
-
-
-def _bottom(window: Window, left: int, columns: int) -> list[list[tuple[str, str]]]:
-    """The axis of epochs, with labels that keep off each other."""
-    low, high = window
-    wide = max(9, len(f"{high:,.0f}") + 3)
-    axis, labels = ["─"] * columns, [" "] * (columns + left)
-    end = 0
-    for epoch in axis_ticks.whole(low, high, max(1, columns // wide)):
-        column = round((epoch - low) / (high - low) * (columns * 2 - 1)) // 2
-        text = f"{epoch:,}"
-        start = min(max(end, left + column - len(text) // 2), left + columns - len(text))
-        if 0 <= column < columns and start >= end:
-            axis[column] = "┬"
-            labels[start : start + len(text)] = text
-            end = start + len(text) + 1
-    if len(labels) - end > len(NAME):
-        labels[-len(NAME) :] = NAME
-    return [[(" " * (left - 1) + "└" + "".join(axis), "axis")], [("".join(labels), "axis")]]

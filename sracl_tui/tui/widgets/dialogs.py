@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
@@ -9,11 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Static
 
 from sracl_tui import formatting
 from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.deferred_paint import DeferredPaintMixin
+from sracl_tui.tui.widgets.field import Field
 
 
 class ConfirmDialog(DeferredPaintMixin, NamedBindings, ModalScreen[bool]):
@@ -56,16 +59,20 @@ class PromptDialog(DeferredPaintMixin, NamedBindings, ModalScreen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel")]
 
-    def __init__(self, title: str, *, value: str = "", hint: str = "") -> None:
+    def __init__(
+        self, title: str, *, value: str = "", hint: str = "", check: Callable[[str], str] | None = None
+    ) -> None:
+        """Args: check: why a text cannot be taken, or empty; the dialog stays open with that sentence."""
         super().__init__()
-        self._title, self._value, self._hint = title, value, hint
+        self._title, self._value, self._hint, self._check = title, value, hint, check
         self._shown = formatting.line(value)
 
     def compose(self) -> ComposeResult:
         """Title, input, hint."""
         with Vertical(classes="dialog"):
             yield Static(formatting.line(self._title), classes="dialog-title", markup=False)
-            yield Input(self._shown)
+            yield Field(self._shown)
+            yield Static("", id="problem", markup=False)
             yield Static(self._hint or "enter keeps it, esc leaves it as it was", classes="muted", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("Keep (enter)", id="keep")
@@ -80,35 +87,56 @@ class PromptDialog(DeferredPaintMixin, NamedBindings, ModalScreen[str | None]):
         self.dismiss(None)
 
     @on(Button.Pressed, "#keep")
-    @on(Input.Submitted)
+    @on(Field.Submitted)
     def _done(self) -> None:
-        value = self.query_one(Input).value
+        value = self.query_one(Field).value
+        if self._check is not None and (problem := self._check(value)):
+            self.query_one("#problem", Static).update(formatting.line(f"✗ {problem}"))
+            return
         self.dismiss(self._value if value == self._shown else value)
+
+    @on(Field.Changed)
+    def _changed(self) -> None:
+        self.query_one("#problem", Static).update("")
+
+
+@dataclass(frozen=True)
+class HelpKey:
+    """Keys of an action, what it does, and why it does nothing now (or empty)."""
+
+    keys: str
+    what: str
+    why: str = ""
 
 
 class HelpDialog(DeferredPaintMixin, NamedBindings, ModalScreen[None]):
-    """What a screen is for, and all its keys."""
+    """What a screen is for, and its keys under headings."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "leave", "Close")]
 
-    def __init__(self, title: str, words_of_help: str, keys: list[tuple[str, str, str]]) -> None:
-        """Args: keys: key, what it does, why it is not possible now (or empty)."""
+    def __init__(self, title: str, words_of_help: str, groups: Mapping[str, Sequence[HelpKey]]) -> None:
+        """Args: groups: keys by heading, in order."""
         super().__init__()
-        self._title, self._help, self._keys = title, words_of_help, keys
+        self._title, self._help, self._groups = title, words_of_help, groups
 
     def compose(self) -> ComposeResult:
         """What the screen is for, then the keys."""
-        side = max((formatting.width(key) for key, _, _ in self._keys), default=0)
-        lines = [f"{key:>{side}}  {what}{f'  (not now: {why})' if why else ''}" for key, what, why in self._keys]
+        side = max((formatting.width(key.keys) for keys in self._groups.values() for key in keys), default=0)
         with VerticalScroll(classes="dialog wide") as scroll:
             scroll.can_focus = True
             yield Static(formatting.line(self._title), classes="dialog-title", markup=False)
             yield Static(formatting.text(self._help), classes="muted", markup=False)
-            yield Static("\n" + "\n".join(lines), markup=False)
+            for heading, keys in self._groups.items():
+                yield Static(f"\n{heading}", classes="help-heading", markup=False)
+                yield Static("\n".join(_key_line(key, side) for key in keys), classes="help-keys", markup=False)
 
     def action_leave(self) -> None:
         """Close."""
         self.dismiss(None)
+
+
+def _key_line(key: HelpKey, side: int) -> str:
+    return f"{key.keys:>{side}}  {key.what}{f'  (not now: {key.why})' if key.why else ''}"
 
 
 class TextDialog(DeferredPaintMixin, NamedBindings, ModalScreen[None]):

@@ -21,18 +21,6 @@ COLUMNS = (Column("name", "file", flex=True, least=16), Column("size", "size", r
 PARENT = ".."
 
 
-def bytes_text(size: int) -> str:
-    """A size in decimal units: `812 B`, `1.3 MB`."""
-    if size < 1_000:
-        return f"{size} B"
-    value, units = size / 1_000, ("kB", "MB", "GB", "TB")
-    for unit in units:
-        if value < 999.5 or unit == units[-1]:
-            return f"{value:.1f} {unit}" if value < 9.95 else f"{value:,.0f} {unit}"
-        value /= 1_000
-    raise AssertionError(size)
-
-
 @dataclass(frozen=True)
 class Entry:
     """A file or folder, and the size of a file."""
@@ -125,7 +113,10 @@ class Files(Table):
         self._entries = {entry.path.name: entry for entry in message.entries}
         rows = [Row(PARENT, (PARENT, ""), ("dim",))] if self.folder.parent != self.folder else []
         for name, entry in self._entries.items():
-            cells = (formatting.line(name) + "/" * entry.folder, "" if entry.folder else bytes_text(entry.size))
+            cells = (
+                formatting.line(name) + "/" * entry.folder,
+                "" if entry.folder else formatting.bytes_text(entry.size),
+            )
             rows.append(Row(name, cells, ("accent" if entry.folder else "strong", "dim")))
         self.set_empty_text(formatting.line(message.trouble) or "nothing here")
         self.show(lay_out(COLUMNS, rows), keep=False)

@@ -14,6 +14,7 @@ from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
 
 from sracl_tui.tui.bindings import NamedBindings
+from sracl_tui.tui.widgets.field import KeysInOrderMixin
 from store.queries.sql_words import SqlWords
 
 MOST = 60
@@ -85,7 +86,7 @@ class Candidates(OptionList, can_focus=False):
     """The list of completions below the cursor."""
 
 
-class SqlEditor(NamedBindings, TextArea):
+class SqlEditor(NamedBindings, KeysInOrderMixin, TextArea):  # pyright: ignore[reportIncompatibleMethodOverride]
     """A text area for SQL; completions open while typing, `tab` accepts one, `esc` closes them."""
 
     SECTION = "editor"

@@ -6,9 +6,10 @@ taken for markup.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, ClassVar
 
 from rich.segment import Segment
@@ -73,6 +74,24 @@ def lay_out(columns: Sequence[Column], rows: Sequence[Row]) -> TableData:
         widest = max(widest, formatting.width(column.title))
         widths.append(min(widest, column.most) if column.most else widest)
     return TableData(tuple(columns), tuple(rows), tuple(widths), {row.key: place for place, row in enumerate(rows)})
+
+
+def table_text(data: TableData) -> str:
+    """Titles and rows as text, each column as wide as its widest cell."""
+    if not data.rows:
+        return ""
+    cells = [[column.title for column in data.columns], *(list(row.cells) for row in data.rows)]
+    signs = [" ", *(row.sign or " " for row in data.rows)]
+    widths = [max(map(formatting.width, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        f"{sign} "
+        + "  ".join(
+            formatting.fit(cell, wide, right=column.right)
+            for cell, wide, column in zip(row, widths, data.columns, strict=True)
+        )
+        for sign, row in zip(signs, cells, strict=True)
+    ]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 class Table(NamedBindings, ScrollView, can_focus=True):
@@ -206,8 +225,7 @@ class Table(NamedBindings, ScrollView, can_focus=True):
     def _measure(self) -> None:
         data = self.data
         widths = list(data.widths)
-        room = self.scrollable_content_region.width
-        spare = room - GUTTER - sum(widths) - GAP * max(0, len(widths) - 1)
+        spare = self._room() - GUTTER - sum(widths) - GAP * max(0, len(widths) - 1)
         for place, column in enumerate(data.columns):
             if column.flex:
                 wanted = widths[place] + spare
@@ -217,6 +235,13 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         self._widths = tuple(widths)
         total = GUTTER + sum(widths) + GAP * max(0, len(widths) - 1)
         self.virtual_size = Size(max(total, 1), len(data.rows) + 1)
+
+    def _room(self) -> int:
+        """Columns for the rows beside a vertical scrollbar if they need one, whether it is there already or not."""
+        region = self.scrollable_content_region
+        height = region.height + self.scrollbar_size_horizontal  # that of a bar that is not shown is 0
+        needed = 0 < height <= len(self.data.rows)  # and a line for the titles
+        return region.width + self.scrollbar_size_vertical - needed * self.styles.scrollbar_size_vertical
 
     def on_resize(self) -> None:
         """Distribute the width among the columns again."""
@@ -240,12 +265,18 @@ class Table(NamedBindings, ScrollView, can_focus=True):
                 self.action_choose()
 
     def _click_header(self, x: int) -> None:
-        start = GUTTER
-        for column, wide in zip(self.data.columns, self._widths, strict=True):
+        for column, start, wide in zip(self.data.columns, self._lefts(), self._widths, strict=False):
             if start <= x < start + wide + GAP:
                 self.post_message(self.HeaderClicked(self, column.key))
                 return
-            start += wide + GAP
+
+    def _lefts(self) -> Iterator[int]:
+        """Where each column begins."""
+        return accumulate((wide + GAP for wide in self._widths[:-1]), initial=GUTTER)
+
+    def title_offsets(self) -> list[int]:
+        """Where each title begins on the screen, relative to the table."""
+        return [left - self.scroll_offset.x for left in self._lefts()] if self._widths else []
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the titles, or a row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sracl_tui.services.figures.drawing.style import COLORS, MARKERS, figure, legend_above
+from sracl_tui.services.figures.drawing.style import figure, legend_above, look
 from sracl_tui.services.figures.epochs import EpochCurves
 from sracl_tui.services.figures.options import seeds_text
 
@@ -19,7 +19,8 @@ def epochs(data: EpochCurves) -> Figure:
     ax = made.subplots()
     thin = 0.55 if len(data.sets) <= FEW else 0.25
     for place, one in enumerate(data.sets):
-        color, marker = COLORS[place], MARKERS[place]
+        style = look(place)
+        color, marker, line = style["color"], style["marker"], style["linestyle"]
         label = f"{one.label}, {seeds_text(len(one.curves))}"
         single = one.sd is None
         for curve in one.curves:
@@ -29,6 +30,7 @@ def epochs(data: EpochCurves) -> Figure:
                 color=color,
                 linewidth=1.4 if single else 0.6,
                 alpha=1.0 if single else thin,
+                linestyle=line if single else "-",
                 label=label if single else None,
             )
             kept = curve.epochs == curve.best_epoch
@@ -39,7 +41,7 @@ def epochs(data: EpochCurves) -> Figure:
             ax.fill_between(
                 one.epochs, one.mean - one.sd, one.mean + one.sd, color=color, alpha=0.3 * thin, linewidth=0
             )
-            ax.plot(one.epochs, one.mean, color=color, linewidth=1.8, label=label)
+            ax.plot(one.epochs, one.mean, color=color, linewidth=1.8, linestyle=line, label=label)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("epoch")
     ax.set_ylabel(data.axis)

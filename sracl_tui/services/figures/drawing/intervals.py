@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from sracl_tui.services.figures.cost import CostGain, CostPoint
-from sracl_tui.services.figures.drawing.style import BAND, COLORS, FAINT, INK, MARKERS, figure, legend_above, wrapped
+from sracl_tui.services.figures.drawing.style import BAND, COLORS, FAINT, INK, figure, legend_above, look, wrapped
 from sracl_tui.services.figures.forest import Forest, ForestPanel, ForestRow
 from sracl_tui.services.figures.k_curve import KCurve, SeedMean
 from sracl_tui.services.figures.options import seeds_text
@@ -28,6 +30,8 @@ LABEL = 30
 """Characters of a line of a label."""
 WIDE = 20
 """A range of k from which the axis is logarithmic."""
+SPREAD = 0.4
+"""How far apart the outer of several lines have their points for one k, as a share of the smallest distance between two k."""
 
 
 def forest(data: Forest) -> Figure:
@@ -110,18 +114,19 @@ def k_curve(data: KCurve) -> Figure:
     made = figure(data.title, data.note, 2.9)
     ax = made.subplots()
     ks = sorted({k for line in data.lines for k in line.ks})
-    if ks[0] > 0 and ks[-1] >= WIDE * ks[0]:
+    if _is_wide(ks):
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_locator(FixedLocator(ks))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     for place, line in enumerate(data.lines):
-        color, marker = COLORS[place], MARKERS[place]
+        style = look(place)
+        at = [_beside(k, place, len(data.lines), ks) for k in line.ks]
         bars = [_bar(point) for point in line.points]
         means = [point.mean for point in line.points]
         ends = [[low for low, _ in bars], [high for _, high in bars]]
-        ax.errorbar(line.ks, means, yerr=ends, fmt="none", color=color, capsize=2.5, elinewidth=0.9)
-        ax.plot(line.ks, means, color=color, marker=marker, label=line.label)
+        ax.errorbar(at, means, yerr=ends, fmt="none", color=style["color"], capsize=2.5, elinewidth=0.9)
+        ax.plot(at, means, label=line.label, **style)
     for place, (label, point) in enumerate(data.references.items()):
         color, dash = COLORS[(len(data.lines) + place) % len(COLORS)], ((0, (4, 2 + place)))
         ax.axhline(point.mean, color=color, linestyle=dash, linewidth=1.1, label=label)
@@ -132,6 +137,20 @@ def k_curve(data: KCurve) -> Figure:
     ax.grid(axis="y")
     legend_above(ax)
     return made
+
+
+def _is_wide(ks: Sequence[int]) -> bool:
+    """Whether the axis of k is logarithmic."""
+    return ks[0] > 0 and ks[-1] >= WIDE * ks[0]
+
+
+def _beside(k: int, place: int, count: int, ks: Sequence[int]) -> float:
+    """Where a line has its point for k: of several lines beside each other, so that intervals do not hide one another."""
+    share = 0.0 if count < 2 else SPREAD * (place / (count - 1) - 0.5)
+    if _is_wide(ks):
+        nearest = min(math.log(b / a) for a, b in pairwise(ks))
+        return k * math.exp(share * nearest)
+    return k + share * min(b - a for a, b in pairwise(ks))
 
 
 def _bar(point: SeedMean) -> tuple[float, float]:
@@ -148,7 +167,8 @@ def cost(data: CostGain) -> Figure:
     ax.axhline(0, color=FAINT, linewidth=0.8)
     _cost_point(ax, data.baseline, color=INK, marker="o", hollow=True, more=" (baseline)")
     for place, point in enumerate(data.points):
-        _cost_point(ax, point, color=COLORS[place], marker=MARKERS[place])
+        style = look(place)
+        _cost_point(ax, point, color=style["color"], marker=style["marker"])
     ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
     ax.yaxis.set_major_formatter(FuncFormatter(_signed))
     ax.set_xlabel(data.x_axis)

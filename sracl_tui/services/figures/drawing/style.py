@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 """Okabe and Ito 2008, without the yellow that vanishes on paper."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 INK, FAINT, BAND = "#222222", "#8a8a8a", "#ececec"
 WIDTH = 6.3
 """Inches: the text of an A4 or letter page."""
@@ -83,6 +84,16 @@ def render(draw: Callable[[Any], Figure], data: Any, format_: str) -> bytes:
         mpl.rcParams.update(_SETTINGS)  # pyright: ignore[reportCallIssue, reportArgumentType]
         draw(data).savefig(file, format=format_, metadata=_METADATA[format_])
     return file.getvalue()
+
+
+def look(place: int) -> dict[str, Any]:
+    """Color, marker and line of the n-th set, from 0: no pair of color and marker twice among 64, another line after each 8."""
+    turn = place // len(COLORS)
+    return {
+        "color": COLORS[place % len(COLORS)],
+        "marker": MARKERS[(place + turn) % len(MARKERS)],
+        "linestyle": DASHES[turn % len(DASHES)],
+    }
 
 
 def wrapped(text: str, columns: int, *, lines: int = 3) -> str:

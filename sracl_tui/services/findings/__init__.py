@@ -1,0 +1,1 @@
+"""Findings for both faces: edits that can be taken back, and files to pass on."""
