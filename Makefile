@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO_HOME ?= .demo
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench docs clean
+.PHONY: demo test check format bench docs site clean
 
 demo: $(STAMP)  ## train the backbone, SRA-CL, and SRA-CL with swapped texts on the synthetic demo set
 	$(BIN)/sracl demo --home $(DEMO_HOME)
@@ -32,10 +32,14 @@ docs: $(STAMP)  ## write docs/schema.md anew from the migrations
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@command -v $${CXX:-c++} >/dev/null || { echo "A C++ compiler is needed: annoy is built from source. Install g++ (Debian, Ubuntu: apt install g++), or the Xcode command line tools (macOS: xcode-select --install)."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet torch -c constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
+
+site: $(STAMP)  ## build the documentation as a site into build/site; a link that leads nowhere fails
+	$(BIN)/properdocs build
 
 clean:
 	rm -rf $(VENV) $(DEMO_HOME) build dist *.egg-info
