@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.many import make_runs
+from benchmarks import growth
+from benchmarks.many import make_journals, make_runs
 from engine.retrieval.neighbors import NeighborTable
 from store.database.connection import open_for_writing
 from store.database.database import reading
@@ -62,7 +65,7 @@ def lists() -> dict[str, np.ndarray]:
     random = np.random.default_rng(1)
     ids = random.integers(1, ANCHORS + 1, (ANCHORS, K))
     similarity = random.random((ANCHORS, K), dtype=np.float32)
-    return NeighborTable(np.arange(1, ANCHORS + 1), ids, similarity).columns()
+    return dict(NeighborTable(np.arange(1, ANCHORS + 1), ids, similarity).columns())
 
 
 def _journal(home: Home, lists: dict[str, np.ndarray]) -> None:
@@ -114,6 +117,45 @@ def test_read(benchmark, tmp_path_factory, lists, way, request):
             with reading(home) as cursor:
                 rows = benchmark.pedantic(lambda: cursor.execute(query).fetchall(), rounds=1)
             assert len(rows) == ANCHORS * K // 10
+
+
+@pytest.fixture(scope="session", params=[0.1, 1, 2], ids="{} GB".format)
+def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home of a size, as an earlier version left it: its next publish copies the file."""
+    home = Home(tmp_path_factory.mktemp("large"))
+    growth.make_home(home, request.param)
+    growth.measured(home, "tag")
+    yield home
+    shutil.rmtree(home.path)
+
+
+@pytest.mark.benchmark(group="a publish: what is written, and how long it takes")
+@pytest.mark.parametrize("what", growth.EVENTS)
+def test_publish(benchmark, large, what):
+    """In a process of its own, whose start is no part of `seconds`; the second one follows its like, as in a long run."""
+    growth.measured(large, what)
+    found = benchmark.pedantic(growth.measured, (large, what), rounds=1)
+    benchmark.extra_info.update(found, size=large.database.stat().st_size)
+    assert found["megabytes"] <= (50 if what in ("tag", "epoch") else 250)
+
+
+@pytest.mark.benchmark(group="journals into the store: memory and time")
+@pytest.mark.parametrize("megabytes", [50, 200, 1000])
+def test_ingest(benchmark, tmp_path, megabytes):
+    home = Home(tmp_path)
+    growth.make_journals(home, megabytes)
+    found = benchmark.pedantic(growth.ingest_peak, (home,), rounds=1)
+    benchmark.extra_info.update(found)
+    assert found["megabytes"] <= 500
+
+
+@pytest.mark.benchmark(group="a database made of the journals of many runs")
+@pytest.mark.parametrize("runs", [1250, 5000])
+def test_rebuild(benchmark, tmp_path, runs):
+    home = Home(tmp_path / "home")
+    make_journals(home, runs)
+    found = benchmark.pedantic(growth.ingest_peak, (home,), rounds=1)
+    benchmark.extra_info.update(found)
 
 
 _FILLED = pytest.StashKey[Home]()

@@ -28,6 +28,15 @@ START = 1_760_000_000.0
 
 def make_runs(home: Home, count: int, *, seed: int = 1) -> None:
     """Fill a home with runs of five epochs each, in groups of five seeds."""
+    make_journals(home, count, seed=seed)
+    with open_store(home) as store:
+        assert store.behind is None, store.behind
+        assert store.rows("SELECT count(*) AS n FROM runs")[0]["n"] == count
+
+
+def make_journals(home: Home, count: int, *, seed: int = 1) -> None:
+    """The journals of such runs, in a new home without a database."""
+    home.create()
     random = np.random.default_rng(seed)
     configs = [
         build_config({"dataset": dataset, "alpha": alpha, "k": k})
@@ -38,9 +47,6 @@ def make_runs(home: Home, count: int, *, seed: int = 1) -> None:
     for number in range(count):
         config = configs[number // 5 % len(configs)]
         _write(home, number, config, number % 5 + 1, random)
-    with open_store(home) as store:
-        assert store.behind is None, store.behind
-        assert store.rows("SELECT count(*) AS n FROM runs")[0]["n"] == count
 
 
 def _write(home: Home, number: int, config: Any, seed: int, random: np.random.Generator) -> None:

@@ -74,7 +74,9 @@ def in_packages(source: Path) -> set[str]:
 def wheel(source: Path, in_packages: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built with the setuptools of this environment, so that no network is needed."""
     folder = tmp_path_factory.mktemp("wheel")
-    pip("wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source, folder=folder)
+    code = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
+    said = run(sys.executable, "-c", f"import sys; sys.stderr = sys.stdout; {code}", folder=source)
+    (folder / "build.log").write_text(said, "utf-8")
     (built,) = folder.glob("*.whl")
     return built
 
@@ -111,6 +113,13 @@ def metadata(wheel: Path) -> tuple[Message, list[str]]:
         folder = path.removesuffix("METADATA")
         others = [name.removeprefix(folder) for name in archive.namelist() if name.startswith(folder)]
         return Parser().parsestr(archive.read(path).decode()), others
+
+
+def test_the_build_warns_of_nothing_in_the_packages(wheel: Path) -> None:
+    """Folders of SQL, settings and styles are packages to setuptools, which warns of those that it is not told of."""
+    said = (wheel.parent / "build.log").read_text("utf-8")
+    assert "creating" in said
+    assert "would be ignored" not in said
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path, in_packages: set[str]) -> None:

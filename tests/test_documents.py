@@ -8,12 +8,13 @@ import pytest
 
 from engine.config_files import load_config
 from engine.extension_points import BACKBONES
-from engine.method_table import METHODS
+from engine.method_table import METHODS, PARTS
 from engine.part_settings import SAMPLED
+from engine.setting_paths import leaf_paths
 from sracl_tui.runs.sweeps.variants import read_variants, seeds_of
 from tests.support.commands import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.toml"))
@@ -53,6 +54,18 @@ def test_the_example_of_methods_has_every_method_backbone_and_loss():
     assert {config.parts.rec.loss for config in configs.values()} == {"ce", *SAMPLED}
     hashes = {config.config_hash() for config in configs.values()}
     assert len(hashes) == len(variants), "no two of them are the same run"
+
+
+def test_the_page_of_methods_has_every_method_backbone_part_and_loss():
+    text = (ROOT / "docs" / "methods.md").read_text()
+    rows = re.findall(r"^\| (?:backbone )?`([^`]+)` \|", text, re.MULTILINE)
+    assert {*METHODS.ours, *BACKBONES.ours} - {*rows} <= {"sasrec", "dual"}, (
+        "these are described as `plain` and `llm-esr`"
+    )
+    missing = {*PARTS, *SAMPLED, *BACKBONES.ours} - {*re.findall(r"`(?:parts\.)?([\w-]+)(?:\.\w+)?`", text)}
+    assert not missing
+    settings = re.findall(r"`((?:parts|model|train|retrieval|semantics|loss|method)\.[\w.]+)(?: =[^`]*)?`", text)
+    assert set(settings) - {"parts.NAME.weight"} <= set(leaf_paths().values())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

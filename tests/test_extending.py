@@ -23,6 +23,7 @@ from sracl_tui.tui.app import SraclApp
 from store.home import Home
 from tests.support import installed_metrics
 from tests.support.commands import ROOT, sracl_inside
+from tests.support.steady_pilot import drive
 
 PAGE = (ROOT / "docs" / "extending.md").read_text("utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -134,13 +135,11 @@ async def test_the_screen_of_the_page_opens(written: Written, monkeypatch: pytes
     name = f"{screens.__name__}.counts"
     monkeypatch.setitem(sys.modules, name, imported(home / "counts.py", name))
     monkeypatch.setitem(screens.DEEPER, "counts", "CountsScreen")
-    monkeypatch.setitem(screens.PALETTE, "counts", "how many runs there are")
+    monkeypatch.setitem(screens.ABOUT, "counts", "how many runs there are")
     app = SraclApp(Home(home))
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with drive(app, size=(100, 30)) as pilot:
         assert "Counts" in [command.title for command in app.get_system_commands(app.screen)]
         app.action_go("counts")
-        await pilot.pause()
-        await app.workers.wait_for_complete()
-        await pilot.pause()
+        await pilot.quiet()
         text = str(app.screen.query_one("#count", Static).render())
     assert re.fullmatch(r"\d+ runs", text)

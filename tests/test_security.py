@@ -25,6 +25,7 @@ from store.errors import LookupFailed
 from store.home import Home
 from store.opening import open_store
 from store.queue import Queue
+from tests.support.steady_pilot import drive
 
 EVIL = [
     "../x", "../../etc/passwd", "/etc/passwd", "a/../../x", "..", ".", ".hidden", "a/b", "a\\b", "C:\\x", "nul\0byte", "\0",
@@ -161,9 +162,8 @@ async def test_a_run_and_the_app_open_no_port(house: Home, tmp_path: Path, socke
     config, preset = load_config(preset="backbone", settings=small)
     assert execute(house, RunRequest(run_id="one", config=config, preset=preset)).state == "finished"
     made = SraclApp(house)
-    async with made.run_test() as pilot:
-        await made.workers.wait_for_complete()
-        await pilot.pause()
+    async with drive(made, size=(80, 24)) as pilot:
+        await pilot.quiet()
     assert sockets.bound == []
 
 

@@ -19,6 +19,9 @@ from hypothesis import strategies as st
 
 from engine.config import Config
 from sracl_tui.runs.request import RunRequest
+from sracl_tui.services.missing_neighbors import why_none
+from sracl_tui.tui import keymap
+from sracl_tui.tui.preferences import Preferences
 from store.home import Home
 from store.journal.journal import Journal, read_lines
 from store.locks import FileLock
@@ -143,6 +146,41 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     assert read_regular(tmp_path / "link") == b"x"
 
 
+@pytest.mark.parametrize(
+    "name", ["providers.toml", "prompts/mine-1.toml", "studies/mine.toml", "keys.toml", "ui.json", ".env"]
+)
+def test_a_pipe_in_the_place_of_a_file_of_settings_is_not_waited_for(
+    sracl: Any, two: Path, tmp_path: Path, name: str
+) -> None:
+    home = Home(Path(shutil.copytree(two, tmp_path / "home")))
+    (home.path / name).parent.mkdir(exist_ok=True)
+    pipe(home.path / name)
+    refusing = {"providers.toml": ("llm", "list"), "prompts/mine-1.toml": ("prompts", "list")}
+    with limited():
+        if name in refusing:
+            assert "regular file" in sracl(*refusing[name], home=home.path, code=2).stderr
+        sracl("study", "list", home=home.path)
+        keymap.read(home)
+        Preferences.read(home)
+        sracl("runs", home=home.path)
+
+
+def test_a_run_whose_settings_were_lost_is_shown(sracl: Any, two: Path, tmp_path: Path) -> None:
+    """Its sections are gone, and of a group of users the number."""
+    home = Home(Path(shutil.copytree(two, tmp_path / "home")))
+    values = [{"split": "test", "subgroup": "all", "name": "hr@5", "value": 0.25}]
+    journal = Journal(home.run_folder("bad"))
+    journal.append("evaluated", {"split": "test", "epoch": 1, "step": 1, "metrics": values})
+    journal.close()
+    assert "0.25" in sracl("show", "bad", home=home.path).stdout
+    (home.run_folder("bad") / "request.json").unlink()
+    assert (
+        "request of the run cannot be read"
+        in sracl("export", "bad", "--bundle", "--out", tmp_path / "b.zip", home=home.path, code=4).stderr
+    )
+    assert why_none({}, "inter", without="weighs no neighbors", found=True) == ""
+
+
 def test_no_reader_waits_for_a_publisher_that_is_stuck(sracl: Any, two: Path, tmp_path: Path) -> None:
     home = Home(Path(shutil.copytree(two, tmp_path / "home")))
     make_run(home, "later")
@@ -190,4 +228,7 @@ def test_a_database_behind_a_link_is_published_where_it_is(two: Path, tmp_path: 
         assert store.rows("SELECT count(*) AS n FROM runs") == [{"n": 3}]
     assert home.database.is_symlink()
     assert home.vectors.is_symlink()
-    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["sracl.duckdb", "vectors.duckdb"]
+    there = sorted(path.name for path in (tmp_path / "elsewhere").iterdir())
+    standbys = [name for name in there if name.startswith("sracl.duckdb.standby-")]
+    assert len(standbys) <= 1
+    assert [name for name in there if name not in standbys] == ["sracl.duckdb", "vectors.duckdb"]

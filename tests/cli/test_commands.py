@@ -39,6 +39,26 @@ def test_help_has_examples_and_the_common_options(words, sracl, tmp_path):
     assert f"sracl {' '.join(words)}" in text
 
 
+def test_examples_fit_into_80_columns():
+    """Three columns are the margin of the help; a line that wraps can be copied only in part."""
+    group = typer.main.get_command(app)
+    for words in ALL:
+        command = group
+        for word in words:
+            command = command.get_command(group.make_context("sracl", [], resilient_parsing=True), word)
+        for line in command.help.partition("Examples:\n")[2].splitlines():
+            assert len(line) <= 77, f"sracl {' '.join(words)}: {line}"
+
+
+def test_paragraphs_of_a_help_are_wrapped_by_the_terminal_and_examples_are_not():
+    from sracl_tui.cli.main import reflowed
+
+    assert (
+        reflowed("One\n  sentence.\n\nTwo\nlines.\n\n\b\nExamples:\n  a\n  b")
+        == "One sentence.\n\nTwo lines.\n\n\b\nExamples:\n  a\n  b"
+    )
+
+
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_every_command_is_named_in_the_readme_or_the_changelog(words):
     text = (ROOT / "README.md").read_text() + (ROOT / "CHANGELOG.md").read_text()
@@ -123,7 +143,7 @@ def test_sql_saves_rows_to_a_file(sracl, home, tmp_path):
     out = tmp_path / "runs.csv"
     done = sracl("sql", "SELECT 1 AS one UNION ALL SELECT 2 ORDER BY one", "--out", str(out), home=home)
     assert "2 rows" in done.stderr
-    assert out.read_text().splitlines() == ['"one"', "1", "2"]
+    assert out.read_text().splitlines() == ["one", "1", "2"]
     sracl("sql", "SELECT 1", "--out", str(out), "--write", home=home, code=2)
 
 
@@ -144,6 +164,7 @@ def test_doctor_checks_everything(sracl, tmp_path):
         "annoy",
         "keys",
         "privacy",
+        "own code",
     ]
 
 

@@ -115,3 +115,21 @@ def test_several_runs_show_the_time_and_dollars_of_all(sracl: Any, tmp_path: Pat
     assert "2 runs, at most about" in free
     assert "$" not in free
     assert "downloaded" not in free
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "code"),
+    [
+        (("method=rlmrec-gen", "mode=sequence"), "part reconstruct: it masks items of a prefix", 2),
+        (("method=llm-esr", "mode=sequence"), "backbone dual is read at a sequence's last item only", 1),
+        (("backbone=bsarec", "mode=sequence"), "backbone bsarec is read at a sequence's last item only", 1),
+        (("method=s3rec", "backbone=gru4rec"), "cannot see a sequence both ways", 2),
+    ],
+)
+@pytest.mark.parametrize("queue", [(), ("--queue",)])
+def test_what_the_run_would_refuse_is_refused(
+    sracl: Any, home: Path, words: Any, said: str, code: int, queue: Any
+) -> None:
+    chosen = [part for word in words for part in ("--set", word)]
+    done = sracl("run", "--dry-run", *QUICK, *queue, *chosen, home=home, code=code)
+    assert said in done.stderr

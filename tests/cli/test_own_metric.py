@@ -160,10 +160,10 @@ async def test_the_app_shows_it(home):
         for _ in range(400):
             await pilot.pause(0.02)
             data = app.screen.query_one(Table).data
-            if len(data.rows) == 2 and "Distinct" in [column.title for column in data.columns]:
+            if len(data.rows) == 2 and "test Distinct" in [column.title for column in data.columns]:
                 break
         titles = [column.title for column in data.columns]
-        assert titles[3:7] == ["HR@20", "NDCG@20", "Near@20", "Distinct"]
+        assert titles[3:7] == ["test HR@20", "test NDCG@20", "test Near@20", "test Distinct"]
         assert all(float(row.cells[6]) >= 20 for row in data.rows)
         ids = [str(row.key) for row in data.rows]
     follower = RunFollower(place, (ids[0],))

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sracl_tui.cli.options_and_output import begin
 from store.errors import StoreError
 from store.home import Home
 from tests.support.commands import ROOT
@@ -109,3 +110,55 @@ def test_ctrl_c_in_the_first_second_is_exit_code_130(tmp_path: Path, module: str
     done = subprocess.run([sys.executable, "-c", EARLY, module], env=environment, capture_output=True, timeout=60)
     assert done.returncode in (130, -signal.SIGINT)
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_stream_that_is_closed_is_the_null_device(tmp_path: Path, closed: int) -> None:
+    """`sracl ... >&-`: the database must not be opened as stdout, and nothing fails for want of a stream."""
+    words = ["sql"] if closed == 0 else ["sql", "SELECT 7 AS n", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SRACL_HOME": str(tmp_path)}
+    pipes = {place: subprocess.PIPE if place != closed else None for place in (1, 2)}
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}{"<" if closed == 0 else ">"}&-', "sh", *SRACL, *words],
+        env=environment, stdout=pipes[1], stderr=pipes[2], timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert not done.stderr
+    assert done.stdout == {0: b"", 1: None, 2: b'[{"n":7}]\n'}[closed]
+
+
+def test_a_query_in_a_locale_without_its_letters_is_read_as_utf8(tmp_path: Path) -> None:
+    query = f"SELECT '{ODD}' AS x"
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = run("sql", query, "--json", home=tmp_path, **plain)
+    assert (done.returncode, json.loads(done.stdout)) == (0, [{"x": ODD}])
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "-5", "abc", "999999999999", "1e3", "", "٣"])
+def test_a_width_that_nothing_fits_in_is_not_believed(columns: str, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    begin(lambda: None)
+    assert "COLUMNS" not in os.environ
+    monkeypatch.setenv("COLUMNS", "80")
+    begin(lambda: None)
+    assert os.environ["COLUMNS"] == "80"
+
+
+def test_a_current_folder_that_was_removed_is_told(monkeypatch, capsys) -> None:
+    """A library of torch ends the process there without a word of its own."""
+
+    def gone() -> str:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    with pytest.raises(SystemExit) as caught:
+        begin(lambda: None)
+    assert caught.value.code == 2
+    assert "the current folder was removed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000, "file", "file/below"])
+def test_a_home_that_cannot_be_made_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="this home cannot be made"):
+        Home(tmp_path / name).create()

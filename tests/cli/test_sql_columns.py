@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store.database.result_files import unique_names
+from store.database.result_texts import unique_names
 from store.home import Home
 from store.opening import open_store
 

@@ -25,7 +25,7 @@ from engine.errors import ConfigError
 from engine.extension_points import BACKBONES, OWN_LOSS
 from engine.method_table import METHODS, PARTS
 from engine.sections import Hash
-from engine.setting_paths import choices, leaf_paths, setting_fields
+from engine.setting_paths import choices, described_fields, leaf_paths, setting_fields
 
 FIELDS = flatten(Config().model_dump(mode="json"))
 UNHASHED = {"train.seed", "train.device", "train.threads", "semantics.budget", "evaluate.metrics"}
@@ -89,6 +89,7 @@ def with_value(path: str, value) -> Config:
     also |= {f"model.loss_{name}": {"model.backbone": "alpharec"} for name in ("negatives", "temperature")}
     also |= {f"model.filter_{name}": {"model.backbone": "bsarec"} for name in ("mix", "bands")}
     also |= {"parts.rec.negatives": {"parts.rec.loss": "ss"}, "parts.rec.gbce_t": {"parts.rec.loss": "gbce"}}
+    also |= {"train.sparse_adam": {"parts.rec.loss": "ss"}}
     also |= {"parts.intent.representation": {"parts.intent.pair": "augmented"}}
     section, part, *_ = path.split(".")
     active = {"method.parts": ["rec"] if part == "rec" else ["rec", part]} if section == "parts" else {}
@@ -138,14 +139,25 @@ def test_settings_of_sampled_losses_are_in_the_hash_where_they_are_read():
         ce = build_config({"method": method}).config_hash()
         for unread in ({"parts.rec.negatives": 3}, {"parts.rec.gbce_t": 0.1}, {"parts.rec.loss": "ce"}):
             assert build_config({"method": method} | unread).config_hash() == ce, unread
-    losses = ("ce", "bce", "ss", "gbce")
+    losses = ("ce", "bce", "ss", "ss-logq", "gbce")
     hashes = {loss: build_config({"method": "plain", "parts.rec.loss": loss}).config_hash() for loss in losses}
-    assert len(set(hashes.values())) == 4
+    assert len(set(hashes.values())) == 5
     for loss, own in hashes.items():
         base = {"method": "plain", "parts.rec.loss": loss}
         fewer, other = (build_config(base | given).config_hash() for given in ({"negatives": 9}, {"gbce_t": 0.5}))
         assert (fewer != own) == (loss != "ce")
         assert (other != own) == (loss == "gbce")
+        assert (build_config(base | {"chunk": 9}).config_hash() != own) == (loss == "ce")
+
+
+@pytest.mark.parametrize(("loss", "also", "words"), [
+    ("ce", {}, r"train\.sparse_adam: ce gives every item a gradient"),
+    ("ce", {"backbone": "bert4rec"}, r"train\.sparse_adam: ce gives every item a gradient"),
+    ("ss", {"weight_decay": 0.1}, r"train\.sparse_adam: train\.weight_decay moves every item"),
+])  # fmt: skip
+def test_sparse_adam_is_refused_where_a_step_touches_every_item(loss, also, words):
+    with pytest.raises(ConfigError, match=words):
+        build_config({"parts.rec.loss": loss, "sparse_adam": True} | also)
 
 
 def test_a_backbone_with_a_loss_of_its_own_takes_no_other():
@@ -323,7 +335,7 @@ def test_objectives_that_do_not_exist(given, words):
 
 @pytest.mark.parametrize("path", FIELDS)
 def test_every_setting_is_explained(path):
-    field = setting_fields()[path]
+    field = described_fields()[path]
     assert field.description
     assert field.description.strip().endswith("."), path
 

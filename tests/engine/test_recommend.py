@@ -131,3 +131,33 @@ def test_a_folder_that_is_no_model(make, tmp_path, damage):
     with pytest.raises(CheckpointError) as caught:
         load_model(folder)
     assert str(folder) in str(caught.value.where)
+
+
+@pytest.mark.parametrize("ties", ["worst", "best"])
+@pytest.mark.parametrize("mask_seen", [False, True])
+def test_items_are_ranked_as_the_evaluation_ranks_targets(make, ties, mask_seen):
+    model = make()
+    history = np.array([3, 1, 5])
+    hidden = model.encode([history])[0]
+    seen = history if mask_seen else None
+    found = model.rank(hidden, [1, 4, 24], k=5, seen=seen, ties=ties)
+    scores = model.backbone.scores(hidden[None])[0].tolist()
+    hidden_from_all = set(history.tolist()) if mask_seen else set()
+    for item, rank, own in zip([1, 4, 24], found.ranks, found.own_scores, strict=True):
+        others = [scores[n - 1] for n in range(1, 25) if n != item and n not in hidden_from_all]
+        assert own == scores[item - 1]
+        assert rank == 1 + sum(score >= own if ties == "worst" else score > own for score in others)
+    kept = [n for n in range(1, 25) if n not in hidden_from_all]
+    assert found.items == sorted(kept, key=lambda n: (-scores[n - 1], n))[:5]
+
+
+def test_equal_scores_rank_worst_or_best(make):
+    model = make()
+    with torch.no_grad():
+        for parameter in model.backbone.parameters():
+            parameter.zero_()
+    hidden = model.encode([np.array([3])])[0]
+    assert model.rank(hidden, [7], k=3, ties="worst").ranks == [24]
+    assert model.rank(hidden, [7], k=3, ties="best").ranks == [1]
+    assert model.rank(hidden, [7], k=3, seen=np.array([1, 2]), ties="worst").ranks == [22]
+    assert model.rank(hidden, [], k=3, seen=np.arange(1, 23)).items == [23, 24]

@@ -36,6 +36,7 @@ from store.database.schema import schema_page
 from store.home import Home
 from store.journal.journal import read_events
 from store.opening import open_store
+from store.queries.findings import list_findings, restore
 from tests.support.commands import ROOT
 
 SETTINGS = ("max_users=20", "encoder=tfidf", "width=8", "inner=8", "layers=1", "epochs=1", "threads=1")
@@ -101,6 +102,8 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"parts.rec.loss": "gbce", "gbce_t": 0.5, "negatives": 9},
     {"method": "plain", "backbone": "dual", "encoder": "tfidf", "k": 3},
     {"method": "llm-esr", "pool": "users"},
+    {"parts.rec.chunk": 4096},
+    {"parts.rec.loss": "ss-logq", "negatives": 64, "sparse_adam": True},
     {"method": "alpharec", "loss_negatives": 9, "loss_temperature": 0.2},
 )
 """Settings of which each takes another branch of `Config.config_hash`."""
@@ -162,6 +165,11 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, sracl: Sracl) -> Path:
     sracl(home, "tag", "sasrec-sracl", "more")
     sracl(home, "note", "sasrec-sracl", "a note")
     sracl(home, "rename", "sasrec-sracl", "a name")
+    sracl(home, "findings", "add", "a finding", "--run", "sasrec-sracl", "--user", "7")
+    for words in (("note", "last", "another note"), ("remove", "last")):
+        sracl(home, "findings", *words)
+    with open_store(Home(home)) as store:
+        restore(Home(home), [one["finding_id"] for one in list_findings(store, removed=True)])
     return home
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from engine.errors import SemanticsError
+from sracl_tui.services import local_llm
 from tests.support.commands import sracl_inside, start
 
 from .conftest import KEY, entry, sql
@@ -226,3 +229,13 @@ def test_the_small_commands(serve, home) -> None:
     sracl_inside(home, "llm", "test", "fake", code=1)
     (row,) = sql(home, "SELECT count(*) AS n FROM api_calls WHERE status = 401")
     assert row["n"] == server.requests - asked > 0, "what failed is kept too"
+
+
+def test_install_needs_no_stderr_that_is_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_llm, "install_command", lambda: ["true"])
+    for stream in (io.StringIO(), None):
+        monkeypatch.setattr("sys.stderr", stream)
+        local_llm.install()
+    monkeypatch.setattr(local_llm, "install_command", lambda: ["false"])
+    with pytest.raises(SemanticsError, match="exit code 1"):
+        local_llm.install()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 
 from engine.errors import ConfigError, SemanticsError
 from engine.events import ApiCalled
-from engine.semantics.llm.attempts import EndpointClient
+from engine.semantics.llm.attempts import AttemptResult, EndpointClient
 from engine.semantics.llm.budget import Budget
 from engine.semantics.llm.connection import http_options, is_loopback
 from engine.semantics.llm.endpoints import Endpoint, find_endpoint, find_key
@@ -90,6 +91,9 @@ def test_the_words_of_a_page_of_html_are_told(serve, tmp_path) -> None:
 URLS = {
     " HTTP://127.0.0.1:8080/v1/ ": "http://127.0.0.1:8080/v1", "HTTPS://api.example.com": "https://api.example.com",
     "http://[::1]:8080/v1": "http://[::1]:8080/v1",
+    "https://x.example/v1/chat/completions": "https://x.example/v1", "https://x.example/v1/chat/completions/": "https://x.example/v1",
+    "https://x.example/v1/Embeddings": "https://x.example/v1", "https://x.example/v1//": "https://x.example/v1",
+    "http://127.0.0.1:0/v1": None,
     "http://127.0.0.1:99999/v1": None, "http://127.0.0.1:port/v1": None, "http://": None, "ftp://x/v1": None, "x.example/v1": None,
     "https://user:word@x.example": None, "https://x.example/v1?api-version=1": None, "http://a b/v1": None, "http://[::1/v1": None,
     "http://x.example/v1\nb": None,
@@ -111,13 +115,16 @@ EVERY = ".".join("0000")
 
 
 @pytest.mark.parametrize(("url", "here"), [("http://127.0.0.2/v1", True), ("http://localhost:1/v1", True), ("http://[::1]/v1", True),
-    (f"http://{EVERY}/v1", True), ("http://127.example.com/v1", False), ("https://10.0.0.1/v1", False)])  # fmt: skip
+    (f"http://{EVERY}/v1", True), ("http://127.1/v1", True), ("http://0x7f000001:1/v1", True), ("http://[::ffff:127.0.0.1]/v1", True),
+    ("http://localhost./v1", True), ("http://10.1/v1", False), ("http://abc/v1", False), ("http://127.example.com/v1", False), ("https://10.0.0.1/v1", False)])  # fmt: skip
 def test_this_machine_is_told_from_others(url, here) -> None:
     assert is_loopback(url) == here
     assert http_options(Endpoint(base_url=url))["trust_env"] is not here
 
 
-@pytest.mark.parametrize("odd", ["sk-a\nbc", "“sk-abc”", "sk abc", "sk-a\x00bc", "sk-ä", "sk-a\tb"])
+@pytest.mark.parametrize(
+    "odd", ["sk-a\nbc", "“sk-abc”", "sk abc", "sk-a\x00bc", "sk-ä", "sk-a\tb", '"sk-abc"', "'sk-abc'", "Bearer sk-abc"]
+)
 def test_a_key_that_is_none_is_refused_before_any_call_and_not_shown(tmp_path, monkeypatch, odd) -> None:
     monkeypatch.setattr("engine.semantics.llm.endpoints.os.environ", {"FAKE_KEY": odd})
     with pytest.raises(ConfigError, match="line break, a blank or a letter") as caught:
@@ -126,8 +133,19 @@ def test_a_key_that_is_none_is_refused_before_any_call_and_not_shown(tmp_path, m
     assert odd not in str(caught.value)
 
 
-FORMS = [str, repr, json.dumps, lambda key: quote(key, safe=""), lambda key: base64.b64encode(key.encode()).decode()]
-PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40)
+@pytest.mark.parametrize("blank", ["", "  ", "\n"])
+def test_a_key_of_blanks_is_not_set(tmp_path, monkeypatch, blank) -> None:
+    monkeypatch.setattr("engine.semantics.llm.endpoints.os.environ", {"FAKE_KEY": blank})
+    with pytest.raises(ConfigError, match="FAKE_KEY is not set"):
+        find_key("x", Endpoint(base_url="http://x.example", key_env="FAKE_KEY"), tmp_path)
+
+
+FORMS = [
+    str, repr, json.dumps, lambda key: quote(key, safe=""), lambda key: base64.b64encode(key.encode()).decode(),
+    lambda key: json.dumps(json.dumps(key)), lambda key: quote(quote(key, safe=""), safe=""), html.escape,
+    lambda key: key.encode().hex(), lambda key: key.encode().hex().upper(), lambda key: repr(key.encode()),
+]  # fmt: skip
+PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=12, max_size=40)
 
 
 @settings(max_examples=200, deadline=None)
@@ -138,6 +156,44 @@ def test_a_key_is_redacted_in_every_form(key: str, form: Any, before: str) -> No
     shown = client._scrub(f"{before}{form(key)} end")
     assert form(key).strip("\"'=") not in shown
     assert shown.startswith(before)
+
+
+@settings(max_examples=100, deadline=None)
+@given(key=PRINTABLE, before=st.binary(max_size=7), after=st.binary(max_size=7), url=st.booleans())
+def test_a_key_inside_a_longer_text_in_base64_is_redacted(key: str, before: bytes, after: bytes, url: bool) -> None:
+    endpoint = Endpoint(base_url="http://x.example")
+    client = EndpointClient("x", endpoint, SecretStr(key), Budget(endpoint, "m"))
+    encode = base64.urlsafe_b64encode if url else base64.b64encode
+    shown = client._scrub(encode(before + key.encode() + after).decode())
+    assert "***" in shown
+    assert len(shown.replace("***", "")) <= 4 * (len(before) + len(after)) / 3 + 8
+
+
+@pytest.mark.parametrize("place", [270, 285, 299])
+def test_no_part_of_a_key_is_left_where_words_are_cut(place: int) -> None:
+    endpoint = Endpoint(base_url="http://x.example")
+    client = EndpointClient("x", endpoint, SecretStr(KEY), Budget(endpoint, "m"))
+    said = {"error": {"message": "x" * place + KEY}}
+    for content in (
+        json.dumps(said).encode(),
+        b"y" * place + KEY.encode(),
+        json.dumps({"choices": [], "detail": said}).encode(),
+    ):
+        result = AttemptResult(200, headers={})
+        client._parse(content, result)
+        assert KEY[:6] not in result.message
+
+
+def test_an_answer_that_repeats_the_key_is_kept_without_it() -> None:
+    endpoint = Endpoint(base_url="http://x.example")
+    client = EndpointClient("x", endpoint, SecretStr(KEY), Budget(endpoint, "m"))
+    result = AttemptResult(200, headers={})
+    client._parse(
+        json.dumps({"choices": [{"message": {"content": f"Key {KEY}."}, "finish_reason": f"stop {KEY}"}]}).encode(),
+        result,
+    )
+    assert result.text == "Key ***."
+    assert result.finish_reason == "stop ***"
 
 
 def test_a_key_in_the_words_of_an_error_is_redacted(serve, tmp_path, monkeypatch) -> None:

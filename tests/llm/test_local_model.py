@@ -13,7 +13,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from tests.support.commands import sracl_process, start
+from tests.support.commands import sracl_inside, start
 
 from .conftest import sql
 
@@ -22,16 +22,6 @@ pytestmark = [
     pytest.mark.llm,
     pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed (docs/llm.md)"),
 ]
-
-
-PROMPT = """
-domain = "products"
-user = "Read the shopping history. Answer with one short sentence of at most 20 words about what this person likes. Example: Likes sturdy camping gear and bright colors, lately cooking pots."
-item = "Describe the product in one short sentence, as JSON with the fields item summary and potential user analysis."
-"""
-
-SENTENCE = 'root ::= [A-Z] [a-z ,]{20,120} "."'
-"""A grammar of llama.cpp: so small a model would often go on until it is cut off."""
 
 
 @pytest.fixture(scope="module")
@@ -85,28 +75,54 @@ def test_it_listens_on_loopback_alone(url: str) -> None:
     assert listening_at(int(url.rpartition(":")[2].partition("/")[0])) == {"0100007F"}
 
 
-def test_a_real_model_writes_summaries(url: str, tmp_path: Path) -> None:
-    (tmp_path / "providers.toml").write_text(
-        f'[llamacpp]\nbase_url = "{url}"\nmodel = "smollm2"\nmax_tokens = 80\n'
-        f"extra_body = {{repeat_penalty = 1.15, grammar = '{SENTENCE}'}}\nlimits = {{concurrency = 2, answers = 3}}\n"
+OTHERS = {
+    "titles": [f"Pilot {kind} Retractable Gel Pen, {color} Ink, Fine Point, {n} Count (3102{n}) Pens Pilot"
+               for n, (kind, color) in enumerate([("G2", "Blue"), ("Precise", "Black"), ("Acroball", "Red")] * 2)],
+    "films": [f"{word} Harbor ({1960 + n})" for n, word in enumerate(["Silent", "Paper", "Winter", "Iron", "Last", "Lost"])],
+}  # fmt: skip
+"""Sets that are unlike the demo set: long titles alone, and short names with genres."""
+
+
+def import_other(home: Path, name: str) -> None:
+    titles = OTHERS[name]
+    genres = [["Drama", "Comedy", "Western"][item % 3] if name == "films" else "" for item in range(len(titles))]
+    (home / "items.csv").write_text(
+        "item_id,title,genres\n" + "".join(f'{n},"{title}",{genres[n]}\n' for n, title in enumerate(titles))
     )
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "prompts" / "short-1.toml").write_text(PROMPT)
-    done = json.loads(
-        sracl_process(
-            tmp_path, "summarize", "--provider", "llamacpp", "--kind", "user", "--unit", "user", "--headless", "--json",
-            *("--set", "prompt=short-1", "--set", "max_users=2"),
-        ).stdout
-    )  # fmt: skip
-    assert done["cost"]["usd"] == 0.0
-    assert done["cost"]["calls"] >= 2
-    rows = sql(tmp_path, "SELECT text, fallback, tokens_in, tokens_out FROM summaries")
-    assert len(rows) == 2
+    rows = [f"u{user},{(user + 5 * place) % len(titles)},{place}" for user in range(6) for place in range(6)]
+    (home / "ratings.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
+    sracl_inside(home, "data", "import", str(home / "ratings.csv"), "--items", str(home / "items.csv"), "--name", name)
+
+
+def test_the_suggested_commands_give_summaries(url: str, tmp_path: Path) -> None:
+    """As `sracl llm serve` suggests them, but for the port: users and items of the demo set, of bare titles and of films."""
+    (tmp_path / "providers.toml").write_text(f'[llamacpp]\nbase_url = "{url}"\n')
+    tested = json.loads(sracl_inside(tmp_path, "llm", "test", "llamacpp", "--model", "smollm2", "--json").stdout)
+    assert tested["works"]
+    assert tested["prompt"] == "choices-1"
+    for name in OTHERS:
+        import_other(tmp_path, name)
+    few = ("--provider", "llamacpp", "--model", "smollm2", "--unit", "user", "--headless", "--json")
+    for name, kind, users in (("demo", "user", 4), ("titles", "both", 2), ("films", "both", 2)):
+        done = json.loads(
+            sracl_inside(
+                tmp_path, "summarize", "--dataset", name, "--kind", kind, "--set", f"max_users={users}", *few
+            ).stdout
+        )
+        assert done["cost"]["usd"] == 0.0
+    rows = sql(tmp_path, "SELECT DISTINCT key, kind, text, fallback, tokens_in, tokens_out FROM summaries JOIN summary_links "
+               "USING (key) JOIN summary_sets USING (set_id)")  # fmt: skip
     written = [row for row in rows if not row["fallback"]]
-    assert written, rows
+    print(*(row["text"] for row in written), sep="\n")
+    assert len(rows) >= 12
+    assert len(written) >= 0.95 * len(rows)
+    calls = sql(tmp_path, "SELECT count(*) AS n FROM api_calls WHERE run_id <> 'llm test'")[0]["n"]
+    assert calls <= 1.05 * len(rows), "hardly an answer is asked for twice"
     for row in written:
-        print(row)
-        assert row["tokens_in"] > 0
-        assert 0 < row["tokens_out"] <= 3 * 80
-        assert len(row["text"].split()) >= 3
-        assert row["text"].endswith("."), "the endpoint's own parameters reach the server"
+        assert 5 <= len(row["text"].split()) <= 70
+        assert (
+            row["text"].startswith("This person" if row["kind"] == "user" else "This item is ")
+            or "choice" in row["text"]
+        )
+        assert 0 < row["tokens_out"] <= 120, "an answer is short by construction"
+        assert row["tokens_in"] <= 400

@@ -127,6 +127,51 @@ def test_30_kills_of_a_2_000_prompt_job(serve, tmp_path: Path) -> None:
     assert server.requests == asked, "nothing is left to ask"
 
 
+def test_20_000_prompts_under_newer_faults_and_30_kills(serve, tmp_path: Path) -> None:
+    """Every answer is found in the ledger by its number of tokens; those in flight at a kill are the only ones that are not."""
+    shop(tmp_path, users=2000, items=2500)
+    kills, dice, quota_at = 30, random.Random(7), (2_000, 9_000, 16_000)
+    server = serve(faults=0.2, more=True, quota_at=quota_at, serial=True, latency=0.02, hang=20.0, wait=0.05)
+    limits = {"concurrency": 128, "timeout": 15.0, "answers": 6, "attempts": 12}
+    (tmp_path / "providers.toml").write_text(entry(server, limits=limits))
+    arguments = ("summarize", "--dataset", "shop", "--provider", "fake", "--headless")
+    in_flight, killed, ended, began = 0, 0, [], time.monotonic()
+    while killed < kills:
+        target = server.requests + dice.randint(100, 1_000)
+        process = start(tmp_path, *arguments, stderr=(tmp_path / "talk").open("w"))
+        while server.requests < target and process.poll() is None:
+            time.sleep(0.005)
+        if process.poll() is None:
+            in_flight, killed = in_flight + server.active, killed + 1
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            continue
+        ended.append(process.returncode)
+        assert "quota" in (tmp_path / "talk").read_text() or not process.returncode
+    while 0 not in ended and len(ended) < 9:
+        ended.append(start(tmp_path, *arguments).wait())
+    (kept,), (twice,), (ledger,) = sql(tmp_path, KEPT), sql(tmp_path, TWICE), sql(tmp_path, LEDGER)
+    found = [row["tokens_out"] for row in sql(tmp_path, "SELECT tokens_out FROM api_calls WHERE tokens_out > 0")]
+    bills = [server.bills[number] for number in found]
+    lost = server.bills.keys() - set(found)
+    own = dict(zip(("in", "out", "cached"), map(sum, zip(*bills, strict=True)), strict=True))
+    again = sum(count - 1 for count in server.good.values())
+    told(
+        "newer faults and kills", prompts=len(server.good), requests=server.requests, calls=ledger["calls"],
+        kills=killed, ended_by_quota=sum(code == 1 for code in ended), in_flight_at_kills=in_flight, lost_at_kills=len(lost),
+        answered_twice=again, usd=ledger["usd"], server_usd_of_these=dollars(own), server_usd=dollars(server.billed),
+        unknown=ledger["unknown"], fallbacks=kept["fallbacks"], seconds=round(time.monotonic() - began),
+    )  # fmt: skip
+    assert len(server.good) >= 20_000
+    assert kept["n"] == kept["keys"] == len(server.good), "every summary arrives"
+    assert kept["fallbacks"] == 0
+    assert len(found) == len(set(found)), "no answer is in the ledger twice"
+    assert len(lost) <= in_flight, "only what was in flight at a kill"
+    assert twice["calls"] <= again <= in_flight
+    assert ledger["usd"] == pytest.approx(dollars(own), rel=1e-9)
+    assert sum(code == 1 for code in ended) == len(quota_at)
+
+
 def test_15_kills_of_a_job_by_batches(serve, tmp_path: Path) -> None:
     shop(tmp_path, users=100, items=150)
     kills, dice = 15, random.Random(5)

@@ -16,6 +16,7 @@ from scipy import stats
 
 from engine.errors import ConfigError
 from sracl_tui.services.figures import catalog, cost, epochs, forest, k_curve, user, vector_map, weights
+from sracl_tui.services.figures.drawing import epochs as drawn_epochs
 from sracl_tui.services.figures.drawing import intervals, style
 from sracl_tui.services.figures.forest import Forest, ForestPanel, ForestRow
 from sracl_tui.services.figures.options import FigureOptions
@@ -191,6 +192,38 @@ def test_map_is_the_principal_plane_of_both_runs_together(store):
     assert "one seed each (1 and 1)" in found.note
     alone = vector_map.collect(store, ["whole"], NONE)
     assert [side.label.partition(",")[0] for side in alone.sides] == ["h", "h+"]
+
+
+def test_many_configurations_are_drawn_and_each_looks_otherwise(store):
+    """A grid has more of them than there are colors."""
+    looks = [style.look(place) for place in range(64)]
+    assert len({(one["color"], one["marker"]) for one in looks}) == 64
+    assert len({(one["color"], str(one["linestyle"])) for one in looks[:32]}) == 32
+    curve, price = k_curve.collect(store, ["ks"], NONE), cost.collect(store, ["ks"], NONE)
+    curves = epochs.collect(store, ["plain", "whole"], NONE)
+    lines = [dataclasses.replace(curve.lines[0], label=f"line {number}") for number in range(20)]
+    points = [dataclasses.replace(price.points[0], label=f"point {number}") for number in range(20)]
+    sets = [dataclasses.replace(curves.sets[0], label=f"set {number}") for number in range(20)]
+    for draw, data, word in (
+        (intervals.k_curve, dataclasses.replace(curve, lines=lines), "line"),
+        (intervals.cost, dataclasses.replace(price, points=points), "point"),
+        (drawn_epochs.epochs, dataclasses.replace(curves, sets=sets), "set"),
+    ):
+        svg = style.render(draw, data, "svg").decode()
+        assert [number for number in range(20) if f">{word} {number}" not in svg] == []
+
+
+def test_intervals_of_several_lines_stand_beside_each_other(store):
+    curve = k_curve.collect(store, ["ks"], NONE)
+    for ks in ([1, 5, 20], [1, 2, 3]):
+        line = dataclasses.replace(curve.lines[0], ks=ks)
+        made = intervals.k_curve(dataclasses.replace(curve, lines=[line] * 3))
+        drawn = [one.get_xdata().tolist() for one in made.axes[0].lines if one.get_marker() in style.MARKERS]
+        assert drawn[1] == pytest.approx(ks)
+        assert [a < b < c for a, b, c in zip(*drawn, strict=True)] == [True] * 3
+        assert all(last < first for last, first in zip(drawn[2], drawn[0][1:], strict=False)), "nearest to their own k"
+    alone = intervals.k_curve(curve).axes[0].lines
+    assert next(one.get_xdata().tolist() for one in alone if one.get_marker() == "o") == curve.lines[0].ks
 
 
 def test_cost_is_that_of_the_epoch_that_was_kept(store):

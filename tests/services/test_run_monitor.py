@@ -115,3 +115,19 @@ def test_test_metrics_beyond_the_checkpoint_go_from_the_list_though_they_were_pu
     publish(place)
     assert seen(listed(place), run_id)["test_hr_20"] is None
     lock.release()
+
+
+def test_a_run_whose_folder_goes_before_it_was_published_leaves_the_list(place: Home) -> None:
+    """As when the database loses it and its folder moves to the trash between two polls."""
+    folder = place.run_folder("gone")
+    journal = Journal(folder)
+    journal.append("run_created", {**CREATED, "run_id": "gone"})
+    journal.append("run_started", STARTED)
+    journal.append("run_ended", {"state": "failed", "reason": "x", "timings": {}})
+    journal.close()
+    monitor = RunMonitor(place)
+    assert "gone" in [row["run_id"] for row in monitor.overlay([])]
+    place.trash.mkdir(exist_ok=True)
+    folder.rename(place.trash / "gone")
+    monitor._followed["gone"].since = float("-inf")  # the minute in which a process may begin is over
+    assert "gone" not in [row["run_id"] for row in monitor.overlay([])]

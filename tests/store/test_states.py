@@ -106,15 +106,15 @@ def test_a_run_that_ends_while_its_journal_is_read_was_not_killed(
     run = spawn(RUN)
     run.hears("runs")
     publish(home)
-    take = ingest.ingest_events
+    mark = ingest.mark_dead
 
     def late(*arguments: Any) -> None:
         """Comes after the journals are read, and before the locks are asked."""
         run.tell()
         run.hears("over")
-        take(*arguments)
+        mark(*arguments)
 
-    monkeypatch.setattr(ingest, "ingest_events", late)
+    monkeypatch.setattr(ingest, "mark_dead", late)
     publish(home)
     monkeypatch.undo()
     assert rows("SELECT state FROM runs") == [("running",)]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,13 @@ def sracl_process(
 
 
 def sracl_inside(
-    home: Path, *words: str | Path, code: int = 0, stdin: str | None = None
+    home: Path, *words: str | Path, code: int | tuple[int, ...] = 0, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `sracl` to its end in this process, in the home's folder where there is one, and check its exit code."""
+    """Run `sracl` to its end in this process, in the home's folder where there is one, and check its exit code.
+
+    Args:
+        code: the one that it has to have, or those of which it may have any.
+    """
     from typer.testing import CliRunner
 
     from sracl_tui.cli.main import app
@@ -60,7 +65,7 @@ def sracl_inside(
         found = CliRunner().invoke(app, [*map(str, words)], input=stdin, env=environment(home))
     said = found.stderr
     if found.exception is not None and not isinstance(found.exception, SystemExit):
-        said += f"\nTraceback: {found.exception!r}"
+        said += "\n" + "".join(traceback.format_exception(found.exception))
     return _checked(subprocess.CompletedProcess(list(map(str, words)), found.exit_code, found.stdout, said), code)
 
 
@@ -73,7 +78,8 @@ def until(done: Callable[[], Any], seconds: float = 120.0) -> Any:
     return found
 
 
-def _checked(done: subprocess.CompletedProcess[str], code: int) -> subprocess.CompletedProcess[str]:
-    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+def _checked(done: subprocess.CompletedProcess[str], code: int | tuple[int, ...]) -> subprocess.CompletedProcess[str]:
+    codes = code if isinstance(code, tuple) else (code,)
+    assert done.returncode in codes, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
     return done

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import pathlib
 import random
 import struct
 import sys
@@ -36,6 +37,8 @@ FAULTS = (
     "uncounted",
 )
 """Of all kinds; `nonsense` is wrong JSON for items, `uncounted` a good answer whose usage is missing or makes no sense."""
+MORE_FAULTS = ("reasoning", "201", "error-200", "drip", "surrogate", "huge-count", "parts", "outside")
+GOOD = ("", "uncounted", "201", "surrogate", "huge-count", "parts", "outside")
 WRONG_USAGE: tuple[Any, ...] = (
     None,
     "a lot",
@@ -43,6 +46,7 @@ WRONG_USAGE: tuple[Any, ...] = (
     {"prompt_tokens": "many", "completion_tokens": None, "total_tokens": 0},
     {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "prompt_tokens_details": {"cached_tokens": 99}},
 )
+HUGE_USAGE = {"prompt_tokens": 3_000_000_000, "completion_tokens": 5, "total_tokens": 3_000_000_005}
 OK_USER = "Prefers small dependable things and returns to the same makers again and again, lately with more color."
 OK_ITEM = json.dumps(
     {"item summary": "A dependable thing for daily use.", "potential user analysis": "People who like such things."}
@@ -56,6 +60,12 @@ class Behavior:
     latency: float = 0.0
     faults: float = 0.0
     """Share of requests that go wrong, of all kinds."""
+    more: bool = False
+    """Whether `MORE_FAULTS` are among them."""
+    quota_at: tuple[int, ...] = ()
+    """Requests, by number, that are told that the account has no quota."""
+    serial: bool = False
+    """Whether each answer has a number of tokens of its own, by which it is found in a ledger."""
     always: str = ""
     """A fault that every request meets."""
     first: dict[str, int] = field(default_factory=dict)
@@ -79,10 +89,9 @@ class Behavior:
     batch_faults: dict[str, int] = field(default_factory=dict)
     """What the first so many requests of batches meet: a fault of answers, or a status such as `500`."""
     reply: Any = None
-    """Called with a request's first line, headers and body: status, document and headers of the response, or None for the
-    server's own; or a coroutine function that writes it. Only within a process."""
+    """Called with a request's line, headers and body: the response, None for the server's own, or a coroutine that writes it."""
     unseen: int = 0
-    """The first so many batches are begun, and whoever began them is not told."""
+    """So many batches are begun, and whoever began them is not told."""
     limit_enqueued: int = 0
     """Requests that may be in batches at a time; more are `too many`. 0 is no limit."""
 
@@ -98,6 +107,8 @@ class Server:
     """Answers that went out whole with their usage, and their tokens."""
     worked: dict[str, float] = field(default_factory=lambda: {"calls": 0, "in": 0, "out": 0, "cached": 0})
     """All that were written, those too that broke off or whose usage was not told: what a provider might charge."""
+    bills: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    """Tokens in, out and cached of the answers that are in `billed`, by their tokens out, where these are `serial`."""
     good: dict[str, int] = field(default_factory=dict)
     """Usable answers by prompt."""
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -112,6 +123,7 @@ class Server:
         ready = threading.Event()
         self._dice = random.Random(self.behavior.seed)
         self._first_at: float | None = None
+        self._answers = 0
         self._loop = asyncio.new_event_loop()
 
         async def serve() -> None:
@@ -121,6 +133,9 @@ class Server:
             self._done = asyncio.Event()
             await self._done.wait()
             server.close()
+            for task in (others := asyncio.all_tasks() - {asyncio.current_task()}):
+                task.cancel()
+            await asyncio.wait(others) if others else None
 
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(serve()), daemon=True)
         self._thread.start()
@@ -157,7 +172,10 @@ class Server:
             if count > 0:
                 own.first[name] = count - 1
                 return name
-        return own.always or (self._dice.choice(FAULTS) if self._dice.random() < own.faults else "")
+        if self.requests in own.quota_at:
+            return "quota"
+        faults = (*FAULTS, *MORE_FAULTS) if own.more else FAULTS
+        return own.always or (self._dice.choice(faults) if self._dice.random() < own.faults else "")
 
     async def _reply(self, writer: asyncio.StreamWriter, line: str, headers: dict[str, str], body: Any) -> bool:
         own = self.behavior
@@ -184,12 +202,15 @@ class Server:
             if fault[:3].isdigit():
                 more = {"retry-after": str(own.wait)} if fault.endswith("wait") else {}
                 return await self._send(writer, int(fault[:3]), {"error": {"message": f"fault {fault}"}}, more)
+            if fault in ("quota", "error-200"):
+                said = {"message": "Upstream error", "code": 502 if fault == "error-200" else "insufficient_quota"}
+                return await self._send(writer, 429 if fault == "quota" else 200, {"error": said})
             if fault == "hang":
                 await asyncio.sleep(own.hang)
             if fault in ("drop", "hang"):
                 return False
-            if fault == "html":
-                return await self._send(writer, 200, "<html>busy</html>")
+            if fault in ("html", "drip"):
+                return await (self._drip(writer) if fault == "drip" else self._send(writer, 200, "<html>busy</html>"))
             if "/files" in line or "/batches" in line:
                 return await self._batch(writer, line.split(), body)
             return await (self._encode if "/embeddings" in line else self._answer)(writer, body, fault)
@@ -201,7 +222,8 @@ class Server:
         text = "".join(message["content"] for message in body["messages"][:2])
         name = hashlib.sha256(text.encode()).hexdigest()
         item = "<item>" in text
-        content, finish = (OK_ITEM if item else OK_USER), "stop"
+        content: Any = OK_ITEM if item else OK_USER
+        finish = "stop"
         if fault == "truncated":
             content, finish = content[:20], "length"
         content = {
@@ -209,30 +231,43 @@ class Server:
             "refused": "I'm sorry, but I can't help with that.",
             "long": "word " * 400,
             "nonsense": "Sure! Here it is." if item else content,
+            "reasoning": "",
+            "surrogate": content.replace("thing", "thing \ud83d", 1),
         }.get(fault, content)
         letters = sum(len(message["content"]) for message in body["messages"])
-        usage: dict[str, Any] = {"prompt_tokens": letters // 4, "completion_tokens": len(content) // 4}
+        self._answers += 1
+        out = 400 if fault == "reasoning" else len(content) // 4
+        out = 1000 + self._answers if self.behavior.serial else out
+        usage: dict[str, Any] = {"prompt_tokens": letters // 4, "completion_tokens": out}
         usage["total_tokens"] = sum(usage.values())
         usage["prompt_tokens_details"] = {"cached_tokens": letters // 8}
-        made = {"calls": 1, "in": letters // 4, "out": len(content) // 4, "cached": letters // 8}
+        made = {"calls": 1, "in": letters // 4, "out": out, "cached": letters // 8}
+        message: dict[str, Any] = {"role": "assistant"}
+        if fault == "reasoning":
+            message["reasoning_content"], finish = "Okay, what did they buy? " * 20, "length"
+        message["content"] = [{"type": "text", "text": content}] if fault == "parts" else content
         for name_, count in made.items():
             self.worked[name_] += count
         document = {
             "id": "x", "object": "chat.completion", "created": 1, "model": body["model"], "usage": usage,
-            "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content}}],
+            "choices": [{"index": 0, "finish_reason": finish, "message": message}],
         }  # fmt: skip
         return name, item, document, usage
 
     def _bill(self, name: str, item: bool, document: dict[str, Any], usage: dict[str, Any], fault: str) -> None:
         """Count an answer that goes out whole."""
-        if fault == "uncounted":
-            document["usage"] = self._dice.choice(WRONG_USAGE)
+        if fault in ("uncounted", "huge-count"):
+            document["usage"] = HUGE_USAGE if fault == "huge-count" else self._dice.choice(WRONG_USAGE)
         else:
+            if self.behavior.serial:
+                out = usage["completion_tokens"]
+                self.bills[out] = usage["prompt_tokens"], out, usage["prompt_tokens_details"]["cached_tokens"]
             self.billed["calls"] += 1
             for name_, count in (("in", "prompt_tokens"), ("out", "completion_tokens")):
                 self.billed[name_] += usage[count]
             self.billed["cached"] += usage["prompt_tokens_details"]["cached_tokens"]
-        if fault in ("", "uncounted") or (fault == "nonsense" and not item):
+            document["usage"] = usage | ({"completion_tokens": 3} if fault == "outside" else {})
+        if fault in GOOD or (fault == "nonsense" and not item):
             self.good[name] = self.good.get(name, 0) + 1
 
     async def _answer(self, writer: asyncio.StreamWriter, body: Any, fault: str) -> bool:
@@ -250,7 +285,16 @@ class Server:
         if self.behavior.log:
             with open(self.behavior.log, "a") as log:
                 log.write(json.dumps({"prompt": name, "usage": usage, "fault": fault}) + "\n")
-        return await self._send(writer, 200, document, self.behavior.headers)
+        return await self._send(writer, 201 if fault == "201" else 200, document, self.behavior.headers)
+
+    async def _drip(self, writer: asyncio.StreamWriter) -> bool:
+        """An answer of which a blank comes now and then, until the client hangs up."""
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b"1\r\n \r\n")
+            await writer.drain()
+            await asyncio.sleep(0.5)
+        return False
 
     async def _encode(self, writer: asyncio.StreamWriter, body: Any, fault: str) -> bool:
         """Eight numbers for each text, from its hash; faults of answers lose the last vector."""
@@ -372,6 +416,5 @@ class Server:
 
 if __name__ == "__main__":
     made = Server(Behavior(**json.loads(sys.argv[3]), log=sys.argv[2])).start()
-    with open(sys.argv[1], "w") as port_file:
-        port_file.write(str(made.port))
+    pathlib.Path(sys.argv[1]).write_text(str(made.port))
     threading.Event().wait()

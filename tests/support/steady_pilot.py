@@ -51,7 +51,7 @@ class SteadyPilot(Pilot[Any]):
     async def press(self, *keys: str) -> None:
         """Press keys one after the other, each when the app has handled the one before."""
         for key in keys:
-            self.app.post_message(Key(*_key(key)))
+            self.app.post_message(key_event(key))
             await wait_until_handled(self.app)
 
     async def pause(self, delay: float | None = None) -> None:
@@ -91,11 +91,11 @@ async def drive(app: App[Any], *, size: tuple[int, int], **options: Any) -> Asyn
         yield SteadyPilot(app, notices)
 
 
-def _key(key: str) -> tuple[str, str | None]:
-    """Name and character of a key that is given by either, as Textual's pilot takes it."""
+def key_event(key: str) -> Key:
+    """The event of a key that is given by its name or its character, as Textual's pilot makes it."""
     name = key_name(key) if len(key) == 1 and not key.isalnum() else key
     plain = REPLACED_KEYS.get(name, name)
     try:
-        return name, unicodedata.lookup(KEY_TO_UNICODE_NAME.get(plain, plain))
+        return Key(name, unicodedata.lookup(KEY_TO_UNICODE_NAME.get(plain, plain)))
     except KeyError:
-        return name, name if len(name) == 1 else None
+        return Key(name, name if len(name) == 1 else None)

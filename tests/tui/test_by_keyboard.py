@@ -90,7 +90,7 @@ async def test_from_the_list_through_every_screen(home, ratings, monkeypatch):
         assert person.at(CostsScreen)
         await person.press("9")
         assert person.at(QueueScreen)
-        await person.press("ctrl+p", "'Data", "down", "enter")
+        await person.press("ctrl+p", "'Data", "enter")
         assert person.at(DataScreen)
         await person.press("ctrl+t", "1")
         assert app.theme == "sracl-light"

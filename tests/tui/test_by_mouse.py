@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from textual.command import CommandPalette
-from textual.widgets import OptionList
 from textual.widgets._footer import FooterKey
 
 from sracl_tui.tui.app import SraclApp
@@ -12,6 +10,7 @@ from sracl_tui.tui.screens.inspector import InspectorScreen
 from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.screens.runs import RunsScreen
 from sracl_tui.tui.screens.user_neighbor import NeighborScreen
+from sracl_tui.tui.widgets.command_dialog import CommandDialog
 from sracl_tui.tui.widgets.dialogs import PromptDialog
 from sracl_tui.tui.widgets.table import Table
 from tests.support.steady_pilot import drive
@@ -50,8 +49,8 @@ async def test_the_palette_has_every_screen(home):
         await pilot.quiet()
         await pilot.click("#head-palette")
         await pilot.quiet()
-        assert isinstance(app.screen, CommandPalette)
-        names = [str(option.prompt) for option in app.screen.query_one(OptionList).options]
+        assert isinstance(app.screen, CommandDialog)
+        names = [row.cells[0] for row in app.screen.query_one(Table).data.rows]
         for page in PAGES:
             assert any(name.startswith(page_title(page)) for name in names), page
 
@@ -84,11 +83,11 @@ async def test_a_sort_a_dialog_and_a_click_beside_it(home):
 async def click_palette(app, pilot, name: str) -> None:
     await pilot.click("#head-palette")
     await pilot.quiet()
-    choices = app.screen.query_one(OptionList)
-    place = next(place for place, option in enumerate(choices.options) if str(option.prompt).splitlines()[0] == name)
-    choices.scroll_to(y=2 * place, animate=False)  # what a wheel does
+    table = app.screen.query_one(Table)
+    place = next(place for place, row in enumerate(table.data.rows) if row.cells[0] == name)
+    table.scroll_to(y=place, animate=False)  # what a wheel does
     await pilot.pause()
-    await pilot.click(choices, offset=(3, 1 + 2 * place - int(choices.scroll_y)))
+    await pilot.click(table, offset=(3, 1 + place - int(table.scroll_y)), times=2)
     await pilot.quiet()
 
 

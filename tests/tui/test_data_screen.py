@@ -380,3 +380,114 @@ async def test_a_canceled_import_stores_nothing(home, shop):
         await pilot.press("ctrl+s")  # what is there already is refused with a reason, at the name
         await pilot.until(lambda: "name" in screen.draft.errors and app.screen is screen)
         assert "the same content is stored already, as 'shop'" in screen.disabled_reason("start")
+
+
+EVENTS = "user,item,time,event,rating\n" + "".join(
+    f"u{n % 4},i{n % 3},{1_600_000_000 + n * DAY},{('buy', 'view')[n % 2]},{n % 5 + 1}\n" for n in range(40)
+)
+READING = {
+    "only": (EVENTS, {"only": "event=buy; event=hire"}, 20, "u0 i0 2020-09-13 12:26:40"),
+    "min_rating": (EVENTS, {"min_rating": "4"}, 16, "u3 i0 2020-09-16 12:26:40"),
+    "bad_rows": (
+        EVENTS + "u1,i1,,buy,3\nu2,,1600000000,buy,3\n",
+        {"bad_rows": "drop"},
+        40,
+        "u0 i0 2020-09-13 12:26:40",
+    ),
+    "delimiter": (EVENTS.replace(",", ";"), {"delimiter": ";"}, 40, "u0 i0 2020-09-13 12:26:40"),
+    "tab": (EVENTS.replace(",", "\t"), {"delimiter": "tab"}, 40, "u0 i0 2020-09-13 12:26:40"),
+    "headerless": (
+        "".join(f"u{n % 4},i{n % 3},{n % 5 + 1}.0,{1_600_000_000 + n * DAY}\n" for n in range(40)),
+        {"format": "ratings"},
+        40,
+        "u0 i0 2020-09-13 12:26:40",
+    ),
+    "time_format": (
+        "user,item,time\n" + "".join(f"u{n % 4},i{n % 3},{n % 9 + 1:02d}/03/2020 10:{n:02d}\n" for n in range(40)),
+        {"time_format": "%d/%m/%Y %H:%M"},
+        40,
+        "u0 i0 2020-03-01 10:00:00",
+    ),
+    "unit": (
+        "user,item,time\n" + "".join(f"u{n % 4},i{n % 3},{(1_600_000_000 + n) * 1000}\n" for n in range(40)),
+        {"time_format": "ms"},
+        40,
+        "u0 i0 2020-09-13 12:26:40",
+    ),
+    "columns": (
+        "buyer,sku,moment\n" + "".join(f"u{n % 4},i{n % 3},{1_600_000_000 + n}\n" for n in range(40)),
+        {"user_column": "buyer", "item_column": "sku", "time_column": "moment"},
+        40,
+        "u0 i0 2020-09-13 12:26:40",
+    ),
+}
+
+
+async def _set(app, pilot, screen: ImportScreen, key: str, value: str) -> None:
+    """Set an option as a person does: move to it, enter, choose or type, enter."""
+    screen.query_one("#form", Table).move_to(key)
+    await pilot.press("enter")
+    await pilot.quiet()
+    if isinstance(app.screen, PromptDialog):
+        app.screen.query_one(Input).value = value
+    else:
+        assert isinstance(app.screen, ChoiceDialog)
+        await pilot.press(*value.replace("_", " ").split(" ")[0])
+    await pilot.press("enter")
+    await pilot.until(lambda: app.screen is screen)
+    await pilot.quiet()
+
+
+@pytest.mark.parametrize("case", READING)
+async def test_every_option_of_reading_can_be_used(home, tmp_path, case):
+    text, options, kept, first = READING[case]
+    path = tmp_path / "files" / "log.csv"
+    path.parent.mkdir()
+    path.write_text(text)
+    app = SraclApp(home)
+    async with drive(app, size=(80, 24)) as pilot:
+        screen = await importing(app, pilot, path.parent)
+        screen.show_source(path)
+        await pilot.quiet()
+        screen._show_pane("options")
+        await pilot.quiet()
+        for key, value in options.items():
+            await _set(app, pilot, screen, key, value)
+        assert screen.draft.errors == {}
+        await pilot.press("v")
+        await pilot.until(lambda: screen.kept is not None)
+        await pilot.press("r")
+        await pilot.quiet()
+        rows = screen.query_one("#rows", Table).data
+        assert [column.title for column in rows.columns] == ["user", "item", "time (UTC)", "title"]
+        assert " ".join(rows.rows[0].cells).strip() == first
+        await pilot.press("ctrl+s")
+        await pilot.until(lambda: isinstance(app.screen, DataScreen))
+        await pilot.quiet()
+        row = shown_row(app)
+        assert (row["name"], row["interactions"]) == ("log", kept)
+
+
+async def test_two_candidate_columns_are_a_question(home, tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(
+        "user_id,video_id,time,timestamp\n"
+        + "".join(f"u{n % 4},i{n % 3},{1_500_000_000 + n},{1_600_000_000 + n}\n" for n in range(40))
+    )
+    app = SraclApp(home)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await importing(app, pilot, tmp_path)
+        screen.show_source(path)
+        await pilot.quiet()
+        assert "time_column" in screen.draft.errors
+        assert "time_column" in screen.disabled_reason("start")
+        assert "timestamp" in content(app, "#what")
+        screen._show_pane("options")
+        await pilot.quiet()
+        await _set(app, pilot, screen, "time_column", "timestamp")
+        assert screen.draft.errors == {}
+        await pilot.until(lambda: not screen.disabled_reason("count"))
+        await pilot.press("v")
+        await pilot.until(lambda: screen.kept is not None)
+        assert screen.kept is not None
+        assert screen.kept.first[0]["time"] == "2020-09-13 12:26:40"

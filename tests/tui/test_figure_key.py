@@ -35,8 +35,8 @@ async def test_the_key_writes_what_is_shown_in_the_inspector(drawn_home):
         await pilot.quiet()
         await pilot.press("ctrl+s")
         await pilot.quiet()
-        path, command = pilot.told[-1].splitlines()
-        assert command == f"sracl export {WHOLE} --figure user --user 7 --out FILE"
+        path, command = pilot.told[-1], app.commands.commands[-1].line
+        assert command == f"sracl export {WHOLE} --figure user --user 7 --out {path}"
         assert Path(path).name.startswith("user-whole-7-")
         assert "Neighbors of user 7" in Path(path).read_text()
         assert Path(path).parent == drawn_home.path / "figures"

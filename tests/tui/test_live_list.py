@@ -6,12 +6,15 @@ import os
 import time
 from typing import Any
 
+import pytest
 from textual.app import App
 
+from sracl_tui.services import store_session
 from sracl_tui.services.store_session import Snapshot, StoreSession
 from sracl_tui.tui.app import POLL_SECONDS, SraclApp
 from sracl_tui.tui.screens.run import RunScreen
 from sracl_tui.tui.widgets.table import Table
+from store.errors import StoreError
 from store.journal.journal import Journal, RunLock, Tail
 from store.journal.processes import boot_id
 from store.opening import open_store
@@ -187,3 +190,16 @@ def test_a_tail_passes_over_what_it_need_not_decode(tmp_path):
     journal.append("epoch_finished", {"said": '"event":"summaries_made"' * 20})
     assert [line.event for line in tail.read()] == ["epoch_finished"]
     assert tail.read() == []
+
+
+def test_a_thread_that_has_the_store_goes_on_when_it_is_opened_anew(home, monkeypatch):
+    monkeypatch.setattr(store_session, "CATCH_UP_SECONDS", 0.0)
+    library = StoreSession(home)
+    held = library.store()
+    library.read()
+    assert library.store() is not held
+    assert held.tuples("SELECT 1") == [(1,)]
+    library.read()
+    with pytest.raises(StoreError, match="closed"):
+        held.tuples("SELECT 1")
+    library.close()

@@ -19,7 +19,7 @@ async def test_left_before_it_is_there(home, turns):
     async with drive(app, size=(80, 24)) as pilot:
         await pilot.quiet()
         app.preferences.run_tab = "settings"
-        for page in (*PAGES, "item", "everyone", "study"):
+        for page in (*PAGES, "item", "everyone", "slices", "study"):
             app.action_go(page)
             for _ in range(turns):
                 await asyncio.sleep(0)

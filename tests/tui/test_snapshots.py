@@ -62,8 +62,29 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "costs price": ("go costs", "p"),
     "queue workers": ("go queue", "w"),
     "study": ("go study",),
+    "runs marked": ("j", "space", "space"),
+    "columns": ("C", "j", "space"),
+    "charts": ("j", "a", "left", "left", "left", "j"),
+    "chart alone": ("j", "a", "left", "left", "left", "enter"),
+    "settings": ("go settings", "j", "enter"),
+    "panes": ("p",),
+    "slices": ("go slices", "j", "j"),
+    "slices without a baseline": ("G", "W"),
+    "findings": ("go findings",),
+    "finding's note": ("go findings", "e"),
+    "everyone of a slice": ("go slices", "j", "j", "enter"),
 }
-SMALL = ("import", "item", "neighbor", "substitute", "inspector of two runs")
+SMALL = (
+    "charts",
+    "settings",
+    "import",
+    "item",
+    "neighbor",
+    "substitute",
+    "inspector of two runs",
+    "slices",
+    "findings",
+)
 """Drawn at the two usual sizes."""
 FEW = (
     *(
@@ -78,6 +99,8 @@ FEW = (
     ),
     *("tag", "note", "palette", "everyone weights", "remove data", "launch field"),
     *("compare curves", "sql tables", "costs price", "queue workers", "study"),
+    *("slices without a baseline", "everyone of a slice", "finding's note"),
+    *("runs marked", "columns", "panes", "chart alone"),
 )
 """Drawn at one size: they are laid out as their neighbors are."""
 RATINGS = "user_id,item_id,title,rating,timestamp\n" + "".join(
@@ -85,6 +108,18 @@ RATINGS = "user_id,item_id,title,rating,timestamp\n" + "".join(
     for user in range(12)
     for place in range(8)
 )
+
+FINDINGS = """INSERT INTO findings BY NAME
+SELECT '20260101-10000' || n || '-0000' AS finding_id, TIMESTAMP '2026-01-01 10:00:00' + n * INTERVAL 9 MINUTE AS created_at,
+  ['inspector', 'compare', 'what-if'][n] AS screen,
+  ['Inspector  whole on demo', 'Compare  demo, test ranks of 60 users', 'What if  user 7, whole'][n] AS title,
+  ['20260101-092000-0003'] AS run_ids, CASE n WHEN 2 THEN NULL ELSE 7 END AS user_id,
+  $$sracl inspect 20260101-092000-0003 '#7'$$ AS command,
+  ['Seven of ten neighbors buy the target next.', 'One seed each: nothing is shown yet. Come back with three.',
+    'Without the tent the target falls to rank 31.'][n] AS note,
+  repeat('│ 1  Pip & Pogo neon water bottle  ▲2  0.0947  ██████▋  │' || chr(10), 20) AS content
+FROM range(1, 4) t(n)"""
+"""Rows of the table of findings, which take no journal."""
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +133,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_store(home) as store:
         assert len(store.rows("FROM runs")) == 5
     (home.path.parent / "ratings.csv").write_text(RATINGS)
+    write_sql(home, FINDINGS)
     write_sql(home, "UPDATE datasets SET imported_at = TIMESTAMP '2026-01-01 08:50:00'")
     return home.path
 
@@ -169,7 +205,7 @@ def sizes_of(screen: str) -> list[str]:
 
 
 CASES = [
-    pytest.param(screen, size, theme, id=f"{screen}-{size}-{theme}".replace(" ", "-"))
+    pytest.param(screen, size, theme, id=f"{screen}-{size}-{theme}".replace(" ", "-").replace("'", ""))
     for screen in SCREENS
     for size in sizes_of(screen)
     for theme in THEMES

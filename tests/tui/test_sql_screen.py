@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import nullcontext
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from sracl_tui.services import query_history
 from sracl_tui.tui.app import SraclApp
@@ -17,6 +19,7 @@ from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.dialogs import PromptDialog, TextDialog
 from sracl_tui.tui.widgets.sql_editor import SqlEditor, complete
 from sracl_tui.tui.widgets.table import Table
+from store.database.person_sql import Cancel
 from store.errors import QueryFailed, StoreError
 from store.opening import open_store
 from store.queries.sql_words import SqlWords
@@ -50,7 +53,7 @@ async def test_the_first_query_shows_the_runs(home):
     app = SraclApp(home)
     async with drive(app, size=(120, 40)) as pilot:
         await opened(app, pilot)
-        assert sorted(row[2] for row in cells(app)) == ["backbone", "backbone", "default"]
+        assert sorted(row[1] for row in cells(app)) == ["backbone", "backbone", "default"]
         assert "3 rows" in told(app)
 
 
@@ -103,7 +106,7 @@ async def test_esc_when_the_query_has_just_ended_changes_nothing(home):
     app = SraclApp(home)
     async with drive(app, size=(100, 30)) as pilot:
         screen = await opened(app, pilot, "SELECT 42 AS found")
-        kept: list[object] = []
+        kept: list[Cancel] = []
         app.library.store().user_sql("SELECT 1", started=kept.append)
         screen._since, screen._cancel, screen._canceling = 0.0, kept[0], True
         screen._tick()  # cancels a query whose connection is closed
@@ -134,7 +137,7 @@ async def test_more_rows_than_are_shown_are_saved_whole(home, tmp_path):
         assert "more rows" in told(app)
         await pilot.press("ctrl+s")
         assert isinstance(app.screen, PromptDialog)
-        app.screen.query_one("Input").value = str(tmp_path / "all.parquet")
+        app.screen.query_one(Input).value = str(tmp_path / "all.parquet")
         await pilot.press("enter")
         await pilot.quiet()
         assert parquet.read_table(tmp_path / "all.parquet").num_rows == MOST + 5
@@ -178,6 +181,31 @@ async def test_tables_and_history_come_back_into_the_editor(home):
         assert editor.text == "SELECT 1 AS one"
 
 
+async def test_a_query_is_laid_out_and_goes_through_another_editor(home, monkeypatch, tmp_path):
+    app = SraclApp(home)
+    async with drive(app, size=(100, 30)) as pilot:
+        screen = await opened(app, pilot, "select 42 as kept from runs")
+        editor = screen.query_one(SqlEditor)
+        await pilot.press("ctrl+l")
+        assert editor.text == "SELECT 42 AS kept\nFROM runs"
+        await pilot.press("ctrl+z")
+        assert editor.text == "select 42 as kept from runs", "ctrl+z in the editor brings it back"
+        file = tmp_path / "editor"
+        file.write_text(
+            f"#!{sys.executable}\nimport sys\nassert sys.argv[1].endswith('.sql')\nopen(sys.argv[1], 'a').write('\\nLIMIT 1\\n')\n"
+        )
+        file.chmod(0o700)
+        monkeypatch.setattr(app, "suspend", nullcontext)
+        monkeypatch.delenv("VISUAL", raising=False)
+        monkeypatch.setenv("EDITOR", str(file))
+        await pilot.press("f10")
+        assert editor.text == "select 42 as kept from runs\nLIMIT 1"
+        monkeypatch.setenv("EDITOR", "no-such-editor")
+        await pilot.press("f10")
+        assert "not installed" in told(app)
+        assert editor.text.endswith("LIMIT 1")
+
+
 async def test_the_query_is_there_at_the_next_start(home):
     app = SraclApp(home)
     async with drive(app, size=(100, 30)) as pilot:
@@ -205,7 +233,7 @@ def test_completion_knows_tables_columns_and_aliases():
 
 
 def test_a_row_is_shown_whole():
-    table = pa.table({"a": ["one\ntwo"], "long": ["x" * 500], "none": pa.array([None], pa.int32())})
+    table = pa.table({"a": ["one\ntwo"], "long": ["x" * 500], "none": pa.array([None], pa.string())})
     shown = details(table, 0)
     assert "x" * 500 in shown
     assert "two" in shown.splitlines()[1]
@@ -227,7 +255,7 @@ def test_rows_are_saved_in_each_format(home, tmp_path, ending):
     elif ending == "json":
         assert [json.loads(line)["name"] for line in path.read_text().splitlines()] == names
     else:
-        assert path.read_text().splitlines()[0] == '"run_id","name","nested"'
+        assert path.read_text().splitlines()[0] == "run_id,name,nested"
         assert len(path.read_text().splitlines()) == 4
 
 

@@ -61,7 +61,10 @@ async def test_claims_are_judged_and_lead_to_their_runs_and_users(home, size):
         screen = await opened(app, pilot)
         assert screen.study_name == "tiny", "the study of the newest run"
         assert "4 runs: 4 finished" in said(screen, "study-facts")
-        rows = screen.query_one(Table).data.rows
+        table = screen.query_one(Table)
+        ends = {c.key: x + len(c.title) for c, x in zip(table.data.columns, table.title_offsets(), strict=True)}
+        assert all(ends[key] <= 80 for key in ("verdict", "claim", "seeds", "plot", "difference", "p")), ends
+        rows = table.data.rows
         assert [row.cells[1] for row in rows] == ["gain", "tail", "rank", "llm"]
         assert [row.cells[0] for row in rows][2:] == ["+ supported", ". not run"]
         assert screen.figure_words() == ["tiny", "--figure", "forest"]

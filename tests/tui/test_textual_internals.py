@@ -13,6 +13,7 @@ from textual._animator import Animator
 from textual._compositor import Compositor
 from textual.app import App, ComposeResult
 from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
 from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.strip import Strip
@@ -33,6 +34,7 @@ PARTS = [
     (Screen, "_compositor_refresh"),
     (App, "_replace_screen"),
     (App, "_fatal_error"),
+    (App, "_refresh_notifications"),
     (MessagePump, "_close_messages_no_wait"),
 ]
 SET_BY_INIT = [
@@ -40,6 +42,8 @@ SET_BY_INIT = [
     (Screen, "_dirty_widgets"),
     (App, "_driver"),
     (App, "_exit_renderables"),
+    (App, "_notifications"),
+    (DOMNode, "_bindings"),
     (App, "_resize_event"),
     (Animator, "_animations"),
     (Animator, "_scheduled"),

@@ -302,10 +302,13 @@ BOTH = {
     "a flipped byte": (lambda good: flipped(gz(good * 50)), "not readable as gzip"),
     "UTF-16": (lambda good: good.decode("latin-1").encode("utf-16"), "UTF-16"),
     "NUL": (lambda good: good + b"\0\n", "NUL byte"),
-    "other content": (lambda good: b"<html>404</html>\n" * 3, "not readable as JSON|fields? where|not ratings|column"),
+    "other content": (
+        lambda good: b"<html>404</html>\n" * 3,
+        "not readable as JSON|fields? where|not ratings|column|a web page",
+    ),
     "half a line": (
         lambda good: good[: -len(good.splitlines()[-1]) // 2],
-        "not readable as JSON|fields? where|not a time|before MovieLens|time .* is empty",
+        "not readable as JSON|fields? where|not a time|before MovieLens|before 1973|time .* is empty",
     ),
 }
 PACKED = {"cut off", "not packed", "a flipped byte"}
@@ -366,8 +369,8 @@ LINES = {
     "no time": (lambda line, f: dropped_field(line, f[2]), "the time .* is empty"),
     "null user": (lambda line, f: set_field(line, f[0], None), "the user id .* is empty"),
     "user 'nan'": (lambda line, f: set_field(line, f[0], "nan"), "stands for none"),
-    "a list as item": (lambda line, f: set_field(line, f[1], ["B01"]), "the item id .* control characters"),
-    "true as user": (lambda line, f: set_field(line, f[0], True), "the user id .* control characters"),
+    "a list as item": (lambda line, f: set_field(line, f[1], ["B01"]), "the item id .* neither text nor a number"),
+    "true as user": (lambda line, f: set_field(line, f[0], True), "the user id .* neither text nor a number"),
     "control characters": (lambda line, f: set_field(line, f[0], "a\x1b[2J"), "control characters"),
     "a word as time": (lambda line, f: set_field(line, f[2], "soon"), "'soon' is not a time"),
     "an object as time": (lambda line, f: set_field(line, f[2], {"a": 1}), "is not a time"),

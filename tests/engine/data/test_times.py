@@ -42,14 +42,15 @@ def parquet(folder: Path, column: pa.Array) -> Path:
     return path
 
 
-def micros(path: Path) -> list[int]:
-    raw, _ = read_source(path, format=None, wanted=Wanted())
+def micros(path: Path, *, time_format: str | None = None) -> list[int]:
+    raw, _ = read_source(path, format=None, wanted=Wanted(time_format=time_format))
     assert raw.times is not None
     return raw.times.tolist()
 
 
 def warnings(path: Path) -> list[str]:
-    return read_source(path, format=None, wanted=Wanted())[0].warnings
+    told = read_source(path, format=None, wanted=Wanted())[0].warnings
+    return [warning for warning in told if "lie in the future" not in warning]
 
 
 def refused(path: Path) -> DataError:
@@ -116,6 +117,8 @@ def test_one_impossible_time_among_good_ones_is_found(
         (["20140723", "20140724", "99991231"], "99991231 is no date, as the others are"),
         (["1.58869E+12", "1.58870E+12"], r"are rounded, such as 1.58869E\+12"),
         (["43831.5", "43832.25"], "day numbers of a spreadsheet"),
+        (["2014", "1999", "2020"], "look like years, such as 2014"),
+        (["2014.0", "2015.0"], "look like years"),
         (["18446744073709551615", "5"], "is not a time|after the year|not in"),
         (["02/25/2014", "02/26/2014"], "'02/25/2014' is not a time"),
         (["2014/13/01", "2014/12/01"], "is not a time"),
@@ -124,6 +127,19 @@ def test_one_impossible_time_among_good_ones_is_found(
 def test_what_cannot_be_a_time_is_refused(tmp_path: Path, cells: list[str], words: str) -> None:
     error = refused(csv(tmp_path, cells))
     assert re.search(words, error.message), error.message
+
+
+def test_years_are_read_where_that_is_said(tmp_path: Path) -> None:
+    path = csv(tmp_path, ["2014", "1999"])
+    assert micros(path, time_format="%Y") == [1388534400 * 10**6, 915148800 * 10**6]
+    assert micros(path, time_format="s") == [2014 * 10**6, 1999 * 10**6]
+
+
+@pytest.mark.parametrize("zone", ["+0000 UTC", "+0000 GMT", "+00:00 UTC", "-0700 PDT", "+0200 CEST"])
+def test_a_zone_that_is_written_twice_is_read_once(tmp_path: Path, zone: str) -> None:
+    hours = {"-": 7, "+": -int(zone[1:3])}[zone[0]]
+    path = csv(tmp_path, [f"2020-01-02 10:00:00 {zone}", f"2020-01-02 10:00:00.5 {zone}"])
+    assert micros(path) == [(1577959200 + hours * 3600) * 10**6, (1577959200 + hours * 3600) * 10**6 + 500_000]
 
 
 def test_numbers_beyond_the_range_of_their_type_are_refused(tmp_path: Path) -> None:
@@ -135,7 +151,7 @@ def test_numbers_beyond_the_range_of_their_type_are_refused(tmp_path: Path) -> N
     assert micros(parquet(tmp_path, pa.array([3.0, 16_777_216.0], pa.float32()))) == [3_000_000, 16_777_216_000_000]
 
 
-CLOCK = st.datetimes(datetime(1970, 1, 2), datetime(2199, 12, 31))
+CLOCK = st.datetimes(datetime(1974, 1, 2), datetime(2199, 12, 31))
 
 
 @AGAIN
@@ -203,3 +219,35 @@ def test_ties_are_told_by_the_times_that_ordered_the_rows(
     first = dataset.first_users(1)
     assert first.tied.tolist() == dataset.tied[:1].tolist()
     assert (first.microseconds is None) == (not any(expected[: len(users[0])]))
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "told"),
+    [
+        ("date,hour", ["2020-01-02,10", "2020-01-03,9"], ["hour"]),
+        ("date,Hour-Min", ["2020-01-02,1030", "2020-01-03,900"], ["Hour-Min"]),
+        ("date,hour,minute", ["2020-01-02,10,5", "2020-01-03,9,7"], ["hour", "minute"]),
+        ("year,month,day", ["2020,1,2", "2020,1,3"], ["year", "month", "day"]),
+        ("year,month,day,hour", ["2020,1,2,3", "2020,1,3,4"], ["year", "month", "day", "hour"]),
+        ("date,hour", ["2020-01-02 10:00,10", "2020-01-03 09:30,9"], []),
+        ("timestamp,hour", ["1577959200,10", "1578042000,9"], []),
+        ("year,rating", ["2020,4", "2020,5"], []),
+        ("date,price", ["2020-01-02,10", "2020-01-03,9"], []),
+    ],
+)
+def test_columns_with_parts_of_a_time_that_are_not_read_are_told(tmp_path, header, cells, told):
+    path = tmp_path / "x.csv"
+    path.write_text(f"user,item,{header}\n" + "".join(f"u,i{row},{cell}\n" for row, cell in enumerate(cells)))
+    found = [warning for warning in warnings(path) if "join them into one column" in warning]
+    assert len(found) == bool(told)
+    assert all(name in found[0] for name in told)
+
+
+@pytest.mark.parametrize("odd", ["0000-00-00", "0000-00-00 00:00:00", "n/a", "soon", "-"])
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_word_among_unix_times_is_what_is_refused(tmp_path, odd, place):
+    cells = ["1400000000", "1400000600", "1400001200", "1400001800", "1400002400"]
+    cells[place] = odd
+    error = refused(csv(tmp_path, cells))
+    assert odd in error.message
+    assert str(error.where).endswith(f":{place + 2}")

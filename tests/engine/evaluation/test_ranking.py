@@ -13,6 +13,7 @@ from engine.errors import TrainingError
 from engine.evaluation import ranking
 from engine.evaluation.ranking import encode, rank_targets
 from engine.models.registry import build_backbone
+from tests.support.largest_tensor import Largest
 
 N = 4
 
@@ -107,6 +108,17 @@ def test_chunks_change_nothing(parts, monkeypatch, at_once, mask_seen):
     whole = rank_targets(*parts, anchor_ids=ids, config=config)
     monkeypatch.setattr(ranking, "SCORES_AT_ONCE", at_once)
     assert rank_targets(*parts, anchor_ids=ids, config=config).tolist() == whole.tolist()
+
+
+def test_the_scores_of_all_users_for_all_items_are_never_in_memory(parts, monkeypatch):
+    ids = parts[2].anchors.ids(TEST)
+    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", 60)
+    hidden = encode(*parts[:2], ids)
+    monkeypatch.setattr(ranking, "encode", lambda *_: hidden)
+    with Largest() as seen:
+        rank_targets(*parts, anchor_ids=ids, config=evaluation())
+    most = max(60, hidden.numel(), parts[0].item_embedding.weight.numel())
+    assert seen.numbers <= most < len(ids) * len(parts[2].items)
 
 
 def test_encoding_is_without_dropout_and_leaves_the_mode_alone(parts):

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.data.batching.padded_windows import PaddedWindows
@@ -18,11 +18,19 @@ from engine.methods import rec
 from engine.methods.combination import check_combination
 from engine.methods.model import Model
 from engine.models.chosen_scores import chosen_scores
-from engine.models.losses import binary_cross_entropy, draw_negatives, generalized_bce, sampled_softmax
+from engine.models.losses import (
+    binary_cross_entropy,
+    corrected_softmax,
+    draw_negatives,
+    draw_popular,
+    generalized_bce,
+    sampled_softmax,
+)
 from engine.training.trainer import Stopped
 
 N = 6
-SAMPLED = ["bce", "ss", "gbce"]
+SAMPLED = ["bce", "ss", "ss-logq", "gbce"]
+UNIFORM = ["bce", "ss", "gbce"]
 SCORES = st.floats(-9, 9, allow_subnormal=False)  # a training before makes the CPU take those as zero
 
 
@@ -89,6 +97,71 @@ def test_all_other_items_are_drawn_alike(target):
     assert max(abs(count - 10_000) for count in counts.values()) < 500  # 5 standard deviations are 447
 
 
+def sums_of(weights):
+    return torch.tensor([0, *weights]).cumsum(0)
+
+
+@settings(deadline=None)
+@given(weights=st.lists(st.integers(1, 9), min_size=2, max_size=30), count=st.integers(1, 40), data=st.data())
+def test_popular_negatives_are_items_other_than_the_target_with_their_probabilities(weights, count, data):
+    targets = torch.tensor(data.draw(st.lists(st.integers(1, len(weights)), min_size=1, max_size=9)))
+    drawn, log_q = draw_popular(targets, count, sums=sums_of(weights))
+    assert drawn.shape == log_q.shape == (len(targets), count)
+    for target, row, logs in zip(targets.tolist(), drawn.tolist(), log_q.tolist(), strict=True):
+        for item, log in zip(row, logs, strict=True):
+            assert 1 <= item <= len(weights)
+            assert item != target
+            assert math.exp(log) == pytest.approx(weights[item - 1] / (sum(weights) - weights[target - 1]), rel=1e-12)
+
+
+@pytest.mark.parametrize("target", [1, 3, 5])
+def test_popular_items_are_drawn_by_their_weights(target):
+    torch.manual_seed(0)
+    weights = [1, 5, 2, 8, 4]
+    drawn = draw_popular(torch.full((1000,), target), 50, sums=sums_of(weights))[0]
+    counts = Counter(drawn.flatten().tolist())
+    assert set(counts) == {1, 2, 3, 4, 5} - {target}
+    for item, count in counts.items():
+        share = weights[item - 1] / (20 - weights[target - 1])
+        assert abs(count - 50_000 * share) < 5 * (50_000 * share * (1 - share)) ** 0.5
+
+
+def test_millions_of_interactions_are_drawn_to_the_last_item():
+    torch.manual_seed(0)
+    weights = torch.full((1_000_000,), 7, dtype=torch.long)
+    weights[-1] = 10**12
+    drawn, log_q = draw_popular(
+        torch.tensor([5]), 1000, sums=torch.cat([torch.zeros(1, dtype=torch.long), weights.cumsum(0)])
+    )
+    assert (drawn == 1_000_000).all()
+    assert log_q.abs().max() < 1e-5
+
+
+def test_the_corrected_sum_has_that_over_all_items_as_its_mean():
+    scores, weights, target = torch.tensor([0.3, -1.2, 2.0, 0.7], dtype=torch.float64), [1, 5, 2, 8], 2
+    others = [item for item in (1, 2, 3, 4) if item != target]
+    total = 0.0
+    for first in others:  # every pair of draws, K = 2
+        for second in others:
+            drawn = torch.tensor([[first, second]])
+            q = torch.tensor([[weights[item - 1] / 11 for item in (first, second)]], dtype=torch.float64)
+            value = corrected_softmax(scores[[target - 1]], scores[drawn - 1], q.log())
+            total += float(q.prod()) * math.exp(float(value) + float(scores[target - 1]))
+    assert total == pytest.approx(float(scores.exp().sum()), rel=1e-12)
+
+
+def test_of_enough_popular_draws_the_loss_is_nearly_the_whole_cross_entropy(build):
+    whole = build()
+    expected = float(whole[0].losses(whole[3], whole[2]).total.detach())
+    found = {}
+    for loss in ("ss-logq", "ss"):
+        model, _, windows, ids = build(**{"parts.rec.loss": loss, "negatives": 20_000})
+        torch.manual_seed(3)
+        found[loss] = abs(float(model.losses(ids, windows).total.detach()) - expected)
+    assert found["ss-logq"] < 0.03
+    assert found["ss"] > 1, "it has no correction: its sum grows with K"
+
+
 @pytest.fixture
 def build(make_dataset, small_config):
     def make(kind=Windows, **settings):
@@ -104,7 +177,7 @@ def build(make_dataset, small_config):
     return make
 
 
-@pytest.mark.parametrize("loss", SAMPLED)
+@pytest.mark.parametrize("loss", UNIFORM)
 @pytest.mark.parametrize("backbone", ["sasrec", "gru4rec"])
 def test_loss_and_gradients_equal_a_loop_over_samples(build, plain_encode, monkeypatch, loss, backbone):
     model, dataset, windows, ids = build(
@@ -150,17 +223,19 @@ def test_padded_windows_give_the_same_loss(build, loss):
     torch.testing.assert_close(*found, rtol=1e-10, atol=0)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("count", [1, 3, 5000])
-def test_chosen_scores_and_their_gradients_are_those_of_plain_indexing(count):
+def test_chosen_scores_and_their_gradients_are_those_of_plain_indexing(count, sparse):
     torch.manual_seed(0)
     hidden, table = (torch.randn(rows, 4, dtype=torch.float64, requires_grad=True) for rows in (7, 9))
     index = torch.randint(0, 9, (7, count))  # also more rows for each than a piece holds
     direction = torch.randn(7, count, dtype=torch.float64)
-    found = [chosen_scores(hidden, table, index), (table[index] * hidden[:, None]).sum(2)]
+    found = [chosen_scores(hidden, table, index, sparse=sparse), (table[index] * hidden[:, None]).sum(2)]
     torch.testing.assert_close(*found)
     gradients = [torch.autograd.grad((scores * direction).sum(), [hidden, table]) for scores in found]
     for ours, plain in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, plain)
+        torch.testing.assert_close(ours.to_dense(), plain)
+    assert gradients[0][1].is_sparse == sparse
 
 
 @pytest.mark.parametrize("mode", ["prefix", "sequence"])
@@ -172,9 +247,10 @@ def test_training_learns_what_follows(run, make_dataset, loss, mode):
     assert made.result.test["hr@5"] > 0.7, "chance is 0.21"
 
 
+@pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("loss", SAMPLED)
-def test_a_resumed_epoch_draws_the_negatives_that_it_would_have_drawn(prepare, loss):
-    settings = {"method": "plain", "parts.rec.loss": loss, "negatives": 5}
+def test_a_resumed_epoch_draws_the_negatives_that_it_would_have_drawn(prepare, loss, sparse):
+    settings = {"method": "plain", "parts.rec.loss": loss, "negatives": 5, "sparse_adam": sparse}
     whole = prepare(**settings)
     whole.finish()
     steps = iter([False, False, True])

@@ -94,8 +94,8 @@ def test_the_masks_are_those_of_the_one_pass_that_the_recommendation_loss_reads(
     model, dataset, windows, _ = build(**{"parts.reconstruct.mask": 0.5})
     ids, seen = some(dataset), []
     model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args))
-    encode_at = model.backbone.encode_at
-    model.backbone.encode_at = lambda packed, *args: (seen.append(packed), encode_at(packed, *args))[1]
+    encode_few = model.backbone.encode_few
+    model.backbone.encode_few = lambda packed, *args: (seen.append(packed), encode_few(packed, *args))[1]
     torch.manual_seed(3)
     masked = model.losses(ids, windows).terms["loss_rec"]
     assert len(seen) == 1

@@ -16,7 +16,7 @@ from torch import Tensor
 from engine.config import ModelConfig
 from engine.data.batching.padded_windows import PaddedWindows
 from engine.data.batching.shared_windows import SharedWindows
-from engine.data.batching.windows import Runs, Windows
+from engine.data.batching.windows import Packed, Runs, Windows, lay_out
 from engine.data.dataset import TRAIN, Dataset
 from engine.errors import ConfigError
 from engine.methods.base import States, Tokens, View
@@ -24,6 +24,7 @@ from engine.methods.encoding import encode_views
 from engine.models.backbone import Backbone
 from engine.models.bert4rec import BERT4Rec
 from engine.models.gru4rec import GRU4Rec
+from engine.models.ligr import LiGR
 from engine.models.sasrec import SASRec
 from tests.engine.conftest import _dataset, _norm, _plain_layer
 
@@ -233,6 +234,36 @@ def test_edited_items_and_the_last_are_read_where_no_more_is_wanted(dataset: Dat
     else:
         with pytest.raises(ConfigError, match="prefixes that share windows cannot be"):
             encode_views(model, [View(ids, key="a"), View(ids, key="a", read="edited")], windows)
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data(), kind=st.sampled_from([SASRec, LiGR, GRU4Rec]))
+def test_few_tokens_are_encoded_as_among_all(data: st.DataObject, kind: type[Backbone]) -> None:
+    lengths = data.draw(st.lists(st.integers(1, N), min_size=1, max_size=5))
+    model, count = backbone_of(kind), sum(lengths)
+    items = torch.tensor(data.draw(st.lists(st.integers(1, ITEMS), min_size=count, max_size=count)))
+    ends = torch.tensor(lengths).cumsum(0)
+    packed = lay_out(items, ends - torch.tensor(lengths), torch.tensor(lengths), N)
+    more = data.draw(st.lists(st.integers(0, count - 1), max_size=6))
+    indices = torch.cat([packed.last, torch.tensor(more, dtype=torch.long)]).unique()
+    vectors = torch.randn(count, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(count))
+    found = []
+    for encode in (model.encode_at, model.encode_few):
+        given = vectors.clone().requires_grad_()
+        hidden = encode(packed, indices, given)
+        model.zero_grad()
+        (hidden * torch.arange(1.0, 9.0)).square().sum().backward()
+        found.append([hidden, given.grad, *(value.grad for value in model.parameters() if value.grad is not None)])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-8)
+
+
+def test_a_class_with_its_own_way_to_encode_at_items_is_asked_for_few_of_them_too(dataset: Dataset) -> None:
+    class Other(SASRec):
+        def encode_at(self, packed: Packed, indices: Tensor, token_vectors: Tensor | None = None) -> Tensor:
+            return super().encode_at(packed, indices, token_vectors) + 1
+
+    model, packed = backbone_of(Other), Windows(dataset, N).pack(some_anchors(dataset))
+    assert torch.equal(model.encode_few(packed, packed.last), model.encode_at(packed, packed.last))
 
 
 def test_views_of_one_key_are_encoded_once(dataset: Dataset) -> None:

@@ -132,8 +132,8 @@ def test_the_best_weights_are_tested_and_only_once(scripted):
 
 def test_events_come_in_order_and_hold_every_user(run, world):
     made = run(epochs=2, seed=4)
-    names = [(event.name, getattr(event, "phase", getattr(event, "split", None))) for event in made.events]
-    assert names == [
+    told = [event for event in made.events if event.name != "step_finished"]  # where a step takes long
+    assert [(event.name, getattr(event, "phase", getattr(event, "split", None))) for event in told] == [
         ("weights_sampled", "initial"),
         ("weights_seen", None),
         ("epoch_finished", None),

@@ -333,3 +333,32 @@ def test_a_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(StoreError, match="cannot be a run id"):
             Home(tmp_path).run_folder(bad)
     assert Home(tmp_path).run_folder("20260101-ab.c_d") == tmp_path / "runs" / "20260101-ab.c_d"
+
+
+def test_a_store_that_is_closed_beside_a_running_query_closes_the_files_when_that_ends(home):
+    """The app is left while a screen reads."""
+    from store.database import database
+
+    cancels: list[database.Cancel] = []
+    started = threading.Event()
+    store = open_store(home)
+    instance = store._instance
+    assert instance is not None
+
+    def begun(cancel: database.Cancel) -> None:
+        cancels.append(cancel)
+        started.set()
+
+    def read() -> None:
+        with pytest.raises(QueryFailed):
+            store.user_sql("SELECT sum(a.range * b.range) FROM range(10000000) a, range(1000000) b", started=begun)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert started.wait(10)
+    store.close()
+    assert instance._connection is not None, "the query still reads"
+    while thread.is_alive():
+        cancels[0]()
+        thread.join(0.02)
+    assert instance._connection is None

@@ -120,7 +120,7 @@ def test_a_backup_without_hard_links_is_a_copy(home: Home, monkeypatch: pytest.M
         raise PermissionError(1, "Operation not permitted")
 
     _at_version_1(home)
-    monkeypatch.setattr("store.publishing.publish.os.link", refuse)
+    monkeypatch.setattr("store.publishing.turns.os.link", refuse)
     open_store(home).close()
     old = duckdb.connect(str(home.path / "sracl.before-v2.duckdb"), read_only=True)
     assert version_of(old) == 1

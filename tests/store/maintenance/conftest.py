@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from store.home import Home
 from store.journal.journal import Journal
 from store.maintenance.backups import backup
 from store.maintenance.check import check_home
+from store.maintenance.placing import state_of
+from store.opening import open_store
+from store.publishing import turns
 from store.publishing.publish import publish, write_sql
 from store.queries import datasets
 
@@ -119,6 +122,41 @@ def small_dataset() -> Any:
 def place(rich: Path, tmp_path: Path) -> Home:
     """A copy of it to damage."""
     return Home(shutil.copytree(rich, tmp_path / "place"))
+
+
+@pytest.fixture(scope="module")
+def small_files() -> Iterator[None]:
+    """Lets small files take turns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turns, "SMALL_BYTES", 0)
+        patch.setattr(turns, "COPIED_PER_TAKEN", 0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def turning(rich: Path, small_files: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it in which each database has a standby; nobody writes into it."""
+    home = Home(shutil.copytree(rich, tmp_path_factory.mktemp("turning") / "home"))
+    publish(home, both=True)
+    publish(home, both=True)
+    assert len([*home.path.glob("*.duckdb.standby-*")]) == 2
+    return home.path
+
+
+def copy_turning(home: Path, to: Path) -> Home:
+    """A copy of a home whose standbys stay what they are: their names hold inodes, which a copy changes."""
+    copied = Home(shutil.copytree(home, to))
+    for path in (copied.database, copied.vectors):
+        for left in path.parent.glob(f"{path.name}.standby-*"):
+            marks = ["-".join(f"{n:x}" for n in state_of(file)[""]) for file in (path, left)]
+            left.rename(f"{path}.standby-{'-'.join(marks)}")
+    return copied
+
+
+def dataset_of(home: Home) -> str:
+    """Id of its data set."""
+    with open_store(home) as store:
+        return store.tuples("SELECT dataset_id FROM datasets")[0][0]
 
 
 def counts_of(home: Home) -> Counts:

@@ -20,7 +20,9 @@ from store.maintenance.repair import Repaired, repair_home
 from store.maintenance.tables import read_file
 from store.opening import open_store
 from store.publishing.publish import publish, write_sql
+from store.publishing.replacement import drop_standby
 from tests.store.maintenance.conftest import counts_of, fewer, write_run
+from tests.store.maintenance.damages import without_privileges
 
 
 def ask(home: Home, query: str) -> list[tuple[Any, ...]]:
@@ -124,6 +126,7 @@ def test_what_a_person_deleted_stays_deleted_and_their_table_stays(place: Home) 
 def test_without_a_backup_the_data_sets_are_named_that_did_not_come_back(place: Home) -> None:
     shutil.rmtree(place.path / "backups")
     place.database.unlink()
+    drop_standby(place.database)
     told = repair_home(place)
     assert any(text.startswith("dataset small (") and "2 runs" in text for text in told.missing)
     assert ask(place, "SELECT run_id FROM runs ORDER BY ALL") == [("one",), ("two",)]
@@ -263,3 +266,54 @@ def test_a_run_may_come_before_the_database_of_a_new_home_but_not_after_it_was_l
     assert any("the file is missing, though" in text for text in check_home(home).problems)
     repair_home(home)
     assert ask(home, "SELECT run_id FROM runs") == [("one",)]
+
+
+@pytest.mark.parametrize("how", ["fifo", "directory", "loop"])
+@pytest.mark.parametrize("name", ["sracl.duckdb.wal", "vectors.duckdb.wal.checkpoint"])
+def test_what_stands_in_the_place_of_a_log_stops_nothing(place: Home, name: str, how: str) -> None:
+    before, log = counts_of(place), place.path / name
+    if how == "fifo":
+        os.mkfifo(log)
+    elif how == "directory":
+        log.mkdir()
+    else:
+        log.symlink_to(log.name)
+    for work in (publish, open_store):
+        with suppress(StoreError):
+            work(place)
+    assert any(name in text for text in check_home(place).problems)
+    assert repair_home(place).missing == []
+    assert check_home(place).problems == []
+    publish(place, both=True)
+    assert counts_of(place) == before
+
+
+@pytest.mark.parametrize("path", ["sracl.duckdb", "vectors.duckdb"])
+def test_a_pipe_in_the_place_of_a_database_stops_nothing(place: Home, path: str) -> None:
+    before = counts_of(place)
+    (place.path / path).unlink()
+    os.mkfifo(place.path / path)
+    for work in (open_store, lambda home: publish(home, both=True)):
+        with pytest.raises(StoreError, match=r"(plain|regular) file"):
+            work(place)
+    assert any("plain file" in text for text in check_home(place).problems)
+    assert repair_home(place).missing == []
+    assert counts_of(place) == before
+
+
+@pytest.mark.parametrize("which", ["database", "vectors"])
+def test_a_database_that_this_user_may_not_read_is_not_called_damaged(place: Home, which: str) -> None:
+    path = getattr(place, which)
+    before = counts_of(place)
+    path.chmod(0)
+    with without_privileges():
+        for ask_for in (repair_home, lambda home: publish(home, both=True), lambda home: open_store(home).close()):
+            with pytest.raises(StoreError, match="may not read the file") as caught:
+                ask_for(place)
+            assert caught.value.where == str(path)
+            assert "chmod u+rw" in str(caught.value)
+            assert "damaged. `sracl" not in str(caught.value)
+        assert [str(path) in problem for problem in check_home(place).problems] == [True]
+    path.chmod(0o600)
+    assert check_home(place).problems == []
+    assert counts_of(place) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import platform
@@ -434,3 +435,44 @@ def test_a_resumed_run_in_one_publish(home: Home, new_run: NewRun, tell: Tell, r
     tell(second, _epoch(2, step=20, value=0.75))
     publish(home)
     assert rows("SELECT epoch, value FROM metrics WHERE name = 'loss' ORDER BY 1") == [(1, 0.5), (2, 0.75)]
+
+
+@pytest.mark.parametrize("event", ["vectors_made", "weights_sampled", "bundle_imported"])
+def test_a_file_that_cannot_be_read_for_now_is_taken_in_later(
+    home: Home, new_run: NewRun, rows: Rows, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    """What follows it in its segment waits with it, and other runs do not."""
+    from store.publishing import projection
+
+    first, other = new_run("one"), new_run("two")
+    tables = {
+        "vectors_made": ({"encoder": "e", "dimension": 2}, {"sha256": ["a"], "vector": np.ones((1, 2), np.float32)}),
+        "weights_sampled": (
+            {"phase": "best", "epoch": 1, "step": 1},
+            {"anchor_id": [1], "neighbor_id": [2], "weight": [0.5]},
+        ),
+        "bundle_imported": ({"file": "bundle.zip"}, None),
+    }
+    fields, columns = tables[event]
+    first.append(event, fields, columns=columns)
+    for journal in (first, other):
+        journal.append("warned", {"message": "later"})
+    reads = {name: getattr(projection, name) for name in ("check_table", "open_regular")}
+
+    def fails(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    for name in reads:
+        monkeypatch.setattr(projection, name, fails)
+    for _ in range(2):
+        told = publish(home).warnings
+        assert len(told) == 1
+        assert "Input/output error" in told[0]
+        assert rows("SELECT run_id, message FROM run_warnings") == [("two", "later")]
+        assert rows("SELECT run_id FROM runs ORDER BY ALL") == [("one",), ("two",)]
+    for name, read in reads.items():
+        monkeypatch.setattr(projection, name, read)
+    publish(home)
+    assert rows("SELECT run_id FROM run_warnings ORDER BY ALL") == [("one",), ("two",)]
+    counts = "SELECT (SELECT count(*) FROM vectors.vectors), (SELECT count(*) FROM synthesizer_weights)"
+    assert rows(counts) == [(int(event == "vectors_made"), int(event == "weights_sampled"))]

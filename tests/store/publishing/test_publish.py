@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,18 +41,21 @@ for epoch in range(1, times + 1):
 """
 READER = """
 opens, most, problems = 0, {}, []
+def seen():
+    found = os.stat(home.database)
+    return found.st_ino, found.st_mtime_ns, found.st_size
 while not (home.path / "enough").exists():
-    before = os.stat(home.database).st_ino
+    before = seen()
     connection = None
     try:
         connection = duckdb.connect(str(home.database), read_only=True)
-        if os.stat(home.database).st_ino != before:
+        if seen() != before:
             continue  # it opens a file twice: the header may be of the old one, the blocks of the new one
         found = connection.execute("SELECT run_id, epoch, count(*) FROM metrics GROUP BY ALL").fetchall()
         offsets = connection.execute("SELECT count(*) FROM journal_offsets").fetchone()[0]
         runs = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
     except duckdb.Error as error:
-        if os.stat(home.database).st_ino == before:
+        if seen() == before:
             problems.append(str(error))
         continue
     finally:
@@ -356,7 +360,42 @@ def test_the_publisher_thread_waits_for_the_crowd_and_counts_only_its_own_work(
     publisher._publish(wait=90)
     assert told[0].events > 0
     assert 0 < told[0].seconds < 60
-    assert publisher._pause == max(publishing.EVERY_SECONDS, publishing.TIMES_LAST * told[0].seconds)
+    assert publisher._interval == max(publishing.EVERY_SECONDS, publishing.TIMES_LAST * told[0].seconds)
+    for written, pause in ((0, 10.0), (10_000_000, 36.0), (0, 10.0), (2_000_000_000, 90.0)):
+        report = publishing.PublishReport(seconds=0.1, written=written)
+        monkeypatch.setattr(publishing, "publish", lambda *_, report=report, **__: report)
+        publisher._publish(wait=0)
+        assert publisher._interval == pytest.approx(pause)
+    os.truncate(home.database, 3_000_000_000)  # a large file, of which little is on the disk
+    for written, pause in (
+        (229e6, 824.4),
+        (2.9e9, 1800.0),
+        (3.1e9, 90.0),
+        (3.1e9, 11_160.0),
+        (1e6, 10.0),
+        (3.1e9, 90.0),
+    ):
+        report = publishing.PublishReport(seconds=0.1, written=int(written))
+        monkeypatch.setattr(publishing, "publish", lambda *_, report=report, **__: report)
+        publisher._publish(wait=0)
+        assert publisher._interval == pytest.approx(pause), "only a copy after a part is not paid for in whole"
+
+
+def test_a_publish_of_another_run_counts_and_a_request_does_not_wait(home: Home) -> None:
+    """Each run would else publish as often as if it were alone."""
+    told: list[publishing.PublishReport] = []
+    publisher = Publisher(home, done=told.append)
+    publish(home)
+    assert publishing.EVERY_SECONDS - 5 < publisher._rest() <= publishing.EVERY_SECONDS
+    publisher._thread.start()
+    time.sleep(0.2)
+    assert told == [], "another one has just published"
+    deadline = time.monotonic() + 60
+    publisher.request()
+    while not told and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert told
+    publisher.close()
 
 
 def test_a_lock_of_an_unknown_process_is_busy_too() -> None:

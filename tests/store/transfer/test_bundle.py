@@ -151,12 +151,14 @@ def tables_of(bundle: Path) -> dict[str, pa.Table]:
     return {name: pq.read_table(io.BytesIO(data)) for name, data in tables.items()}
 
 
-def forged(bundle: Path, out: Path, change: Callable[[dict[str, pa.Table]], None]) -> Path:
-    """A bundle with other tables and a manifest that fits them."""
+def forged(bundle: Path, out: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A bundle with other tables, or another `request.json`, and a manifest that fits them."""
     import hashlib
 
-    members, tables = changed(bundle), tables_of(bundle)
+    members: dict[str, Any] = changed(bundle)
+    tables: dict[str, Any] = {**tables_of(bundle), "request.json": members["request.json"]}
     change(tables)
+    members["request.json"] = tables.pop("request.json")
     for name, table in tables.items():
         sink = io.BytesIO()
         pq.write_table(table, sink)

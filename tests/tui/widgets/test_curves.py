@@ -77,7 +77,7 @@ async def test_several_curves_are_told_apart_without_color():
         lines = text(app)
         assert "a run [red]0 0.5" in lines[1]
         assert "c run [red]2 2.5" in lines[1]
-        body = lines[2:-2]
+        body = lines[3:-2]  # below the legend
         rows = {letter: {y for y, line in enumerate(body) if letter in line} for letter in "abc"}
         assert max(rows["c"]) < min(rows["b"])
         assert max(rows["b"]) < min(rows["a"])

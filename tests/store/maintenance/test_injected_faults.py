@@ -1,0 +1,211 @@
+"""Every system call of a command fails once, fails always, or is the last one: nothing is lost, and the next command goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.config import Config
+from sracl_tui.runs.request import RunRequest
+from store.home import Home
+from store.journal.journal import Journal
+from store.maintenance.check import check_home
+from store.opening import open_store
+from store.publishing.publish import publish
+from store.transfer.bundle import export_bundle
+from tests.store.maintenance.conftest import Counts, copy_turning, counts_of, dataset_of, fewer, write_run
+from tests.support.commands import ROOT
+
+COMMANDS = {
+    "publish": ["tag", "one", "extra"],
+    "repair": ["db", "repair"],
+    "backup": ["db", "backup"],
+    "import-bundle": ["import-bundle", "{home}/../bundle.zip"],
+}
+CODES = {0, 2, 4}
+"""Exit codes that a command may have where the system fails: done, bad input, the store cannot be used."""
+FAILING = ("openat", "write", "pwrite64", "fsync", "rename", "link", "unlink", "ftruncate", "mkdir", "flock")
+SECONDS = 60.0
+
+
+class Server:
+    """Runs commands under `strace` (see `tests.support.fault_server`)."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        words = [sys.executable, "-m", "tests.support.fault_server", str(folder)]
+        self._process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, stderr=subprocess.DEVNULL
+        )
+
+    def run(self, home: Home, words: list[str], inject: str = "") -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        filled = [word.format(home=home.path) for word in words]
+        self._process.stdin.write(json.dumps([str(home.path), inject, filled, SECONDS]) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@dataclass
+class Scene:
+    """A home before a command, and what it has to have afterwards."""
+
+    home: Path
+    before: Counts
+    """Rows that can be read."""
+    whole: Counts
+    """Rows when the command has succeeded."""
+    calls: dict[str, list[int]]
+    """Numbers of the calls by name that reach a file of the home, as each process counts them."""
+
+
+def _bundle(rich: Path, to: Path, begin_run: Callable[..., Journal]) -> None:
+    other = Home(shutil.copytree(rich, to.with_name("other")))
+    request = RunRequest(run_id="four", config=Config())
+    created = {name: value for name, value in request.created().items() if name != "run_id"}
+    write_run(begin_run(other, "four", **created), "four", dataset_of(other))
+    request.write(other.runs / "four")
+    with open_store(other) as store:
+        export_bundle(store, "four", to)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    with closing(Server(tmp_path_factory.mktemp("server") / "x")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def make_scene(
+    rich: Path, turning: Path, server: Server, begin_run: Callable[..., Journal],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], Scene]:  # fmt: skip
+    """Makes, once for each command, a home in which it has something to do."""
+    top = tmp_path_factory.mktemp("scenes")
+    _bundle(rich, top / "bundle.zip", begin_run)
+    known: dict[str, Scene] = {}
+
+    def make(command: str) -> Scene:
+        if command not in known:
+            home = copy_turning(turning, top / command)
+            if command == "publish":
+                write_run(begin_run(home, "three", name="three"), "three", dataset_of(home))
+            elif command == "repair":
+                os.truncate(home.database, 60_000)
+                os.truncate(home.vectors, 5_000)
+            before = counts_of(home)
+            for _ in range(2):  # the first one imports
+                shutil.rmtree(top / "trial", ignore_errors=True)
+                trial = copy_turning(home.path, top / "trial")
+                done = server.run(trial, COMMANDS[command])
+                assert done["code"] == 0, done
+            known[command] = Scene(home.path, before, counts_of(trial), done["calls"])
+        return known[command]
+
+    return make
+
+
+def _survives(server: Server, scene: Scene, command: str, inject: str, home: Home) -> str:
+    """Run a command with a fault; afterwards nothing is lost, and the same command does what it had to. Returns how it ended."""
+    done = server.run(home, COMMANDS[command], inject)
+    code, said = done["code"], f"{command} {inject}: {done}"
+    silent = code == 99 and inject.startswith("write:") and inject.endswith("+")  # nobody could be told
+    aborted = silent or (code == -6 and any(not path.startswith(str(home.path)) for path in done["places"]))
+    assert code in CODES or (code == -9 and "KILL" in inject) or aborted, said
+    assert "Traceback" not in done["err"] + done["out"], said
+    now = counts_of(home)
+    assert fewer(scene.before, now) == {}, said
+    problems = check_home(home).problems
+    if command == "repair":
+        assert problems or now == scene.whole, f"a false all-clear: {said}"
+    else:
+        assert problems == [], said
+    if code == 0:
+        publish(home)
+        assert fewer(scene.whole, counts_of(home)) == {}, f"it did not do what it says: {said}"
+    there = command == "import-bundle" and (home.runs / "four").exists()
+    again = server.run(home, COMMANDS[command])
+    assert again["code"] == (2 if there else 0), (said, again)
+    publish(home)
+    assert fewer(scene.whole, counts_of(home)) == {}, said
+    assert check_home(home).problems == [], said
+    left = [path.name for path in home.path.iterdir() if ".new-" in path.name or ".taken-" in path.name]
+    assert left == [], said
+    return "killed" if code in (-9, -6) else f"exit {code}" if done["places"] else "not reached"
+
+
+def _faults(calls: dict[str, list[int]]) -> list[str]:
+    """Every call that reaches a file of the home: fails once, fails always from there on, is the last one."""
+    found: list[str] = []
+    for call, numbers in calls.items():
+        if call not in FAILING:
+            continue
+        for number in numbers:
+            errors = ["EIO", "ENOSPC"] if call in ("write", "pwrite64", "openat", "fsync", "mkdir") else ["EIO"]
+            found += [f"{call}:error={error}:when={number}{more}" for error in errors for more in ("", "+")]
+            found.append(f"{call}:signal=KILL:when={number}")
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_some_calls_fail(command: str, server: Server, make_scene: Callable[[str], Scene], tmp_path: Path) -> None:
+    """A few of those of the long form."""
+    scene = make_scene(command)
+    faults = _faults(scene.calls)
+    shutil.copyfile(scene.home.parent / "bundle.zip", tmp_path / "bundle.zip")
+    kinds = (
+        "pwrite64:error=ENOSPC:",
+        "rename:signal=KILL:",
+        "fsync:error=EIO:",
+        "openat:error=EIO:",
+        "flock:error=EIO:",
+    )
+    for kind in kinds[: None if command == "publish" else 2]:
+        of_kind = [fault for fault in faults if fault.startswith(kind) and not fault.endswith("+")]
+        if of_kind:
+            home = copy_turning(scene.home, tmp_path / "home")
+            assert _survives(server, scene, command, of_kind[len(of_kind) // 2], home)
+            shutil.rmtree(home.path)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_call_may_fail(command: str, server: Server, make_scene: Callable[[str], Scene], tmp_path: Path) -> None:
+    """All of them take hours: SRACL_CASES says how many of each command, in an order by SRACL_SEED."""
+    scene = make_scene(command)
+    faults = _faults(scene.calls)
+    random.Random(os.environ.get("SRACL_SEED", "1")).shuffle(faults)
+    ends: Counter[str] = Counter()
+    print(command, scene.calls, len(faults), flush=True)
+    failed = 0
+    for fault in faults[: int(os.environ.get("SRACL_CASES", len(faults)))]:
+        home = copy_turning(scene.home, tmp_path / "home")
+        shutil.copyfile(scene.home.parent / "bundle.zip", tmp_path / "bundle.zip")
+        try:
+            ends[_survives(server, scene, command, fault, home)] += 1
+        except AssertionError as error:
+            failed += 1
+            print("FAILED", str(error)[:1500], flush=True)
+        shutil.rmtree(home.path)
+    print(command, dict(ends), failed, flush=True)
+    assert not failed
