@@ -13,13 +13,15 @@ SHORTEST = 6
 """A shorter value is taken for no secret: it would occur in ordinary words."""
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|WEBHOOK", re.IGNORECASE)
 _LOOKS_SECRET = re.compile(r"\b(?:sk|pk|hf|ghp|gho|xox[bp]|AKIA)[-_]?[A-Za-z0-9_-]{12,}\b|Bearer\s+\S+")
+_IN_URL = re.compile(r"(?<=://)[^/\s@]*:[^/\s]*@")
+"""User and password of a URL, such as a proxy's; a password may hold an `@` of itself."""
 
 
 def redact(text: str, home: Path | None) -> str:
     """Replace by `[key]` the secrets of the environment and of the home's `.env`, and everything that looks like one."""
     for value in _values(home):
         text = text.replace(value, "[key]")
-    return _LOOKS_SECRET.sub("[key]", text)
+    return _LOOKS_SECRET.sub("[key]", _IN_URL.sub("[key]@", text))
 
 
 def _values(home: Path | None) -> Iterator[str]:

@@ -65,6 +65,11 @@ def test_keys_stand_in_no_log(tmp_path: Path, monkeypatch) -> None:
     assert first["traceback"].startswith("Traceback")
     assert (second["level"], second["reason"]) == ("warning", "[key] abc")
     assert redact("a short word", tmp_path) == "a short word"
+    assert (
+        redact("no http://me:p@ss@10.0.0.1:8080/x, see a@b.c", tmp_path)
+        == "no http://[key]@10.0.0.1:8080/x, see a@b.c"
+    )
+    assert redact("https://x.example:8080/v1 of a@b.c", tmp_path) == "https://x.example:8080/v1 of a@b.c"
 
 
 def test_a_log_that_cannot_be_written_hinders_nobody(tmp_path: Path) -> None:

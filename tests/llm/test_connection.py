@@ -70,6 +70,32 @@ def test_the_proxy_of_an_entry_is_used(serve, tmp_path) -> None:
     assert lines[0].split()[1] == "http://models.example/v1/chat/completions"
 
 
+@pytest.mark.parametrize("status", [200, 407])
+def test_the_password_of_a_proxy_is_used_and_never_told(serve, tmp_path, monkeypatch, caplog, status: int) -> None:
+    seen: list[str] = []
+
+    def reply(line: str, headers: Any, body: Any) -> Any:
+        seen.append(headers["proxy-authorization"])
+        return (
+            (200, document(body, good(body)))
+            if status == 200
+            else (407, f"no {seen[0]}, us:er p@ss:w\u00f6rd, p%40ss:w%C3%B6rd")
+        )
+
+    server = serve(reply=reply)
+    proxy = server.url.removesuffix("/v1").replace("http://", "http://us%3Aer:p%40ss:w%C3%B6rd@")
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    job = Job(tmp_path, server, base_url="http://models.example/v1")
+    if status == 200:
+        job.run(count=1)
+    else:
+        with caplog.at_level("DEBUG"), pytest.raises(SemanticsError, match="HTTP 407") as caught:
+            job.run(count=1)
+        told = f"{caught.value} {caught.value.hint} {job.column(ApiCalled, 'error')} {caplog.text}"
+        assert not [word for word in ("p@ss", "p%40ss", seen[0].split()[1]) if word in told], told
+    assert base64.b64decode(seen[0].split()[1]).decode() == "us:er:p@ss:w\u00f6rd"
+
+
 def test_a_proxy_of_the_shell_that_is_none_is_an_error_in_words(tmp_path, serve, monkeypatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "nonsense://x")
     with pytest.raises(SemanticsError, match=r"no connection can be made[\s\S]*HTTPS_PROXY"):

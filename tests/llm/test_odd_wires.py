@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import socket
@@ -126,23 +125,31 @@ def test_a_call_is_recorded_and_asked_again_whatever_the_wire_carries(serve, tmp
     assert len(errors) >= len(BAD_WIRE) - 1
 
 
-def test_an_answer_without_an_end_is_broken_off(serve, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("packed", [0, 1, 2])
+def test_an_answer_without_an_end_is_broken_off(serve, tmp_path, monkeypatch, packed: int) -> None:
     monkeypatch.setattr(connection, "MOST_BYTES", 300_000)
     monkeypatch.setattr(attempts, "FIRST_BACKOFF_SECONDS", 0.001)
-
-    async def endless(writer: Any) -> bool:
-        writer.write(HEAD + b"transfer-encoding: chunked\r\n\r\n")
-        for _ in range(100):
-            writer.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
-            await writer.drain()
-            await asyncio.sleep(0)
-        return False
-
     asked: list[Any] = []
 
     def reply(line: str, headers: Any, body: Any) -> Any:
         asked.append(body)
-        return endless if len(asked) == 1 else (200, document(body, good(body)))
+        if len(asked) > 1:
+            return 200, document(body, good(body))
+        large = b" " * 6_500_000 + raw(body)
+        for _ in range(packed):
+            large = gzip.compress(large)
+        assert packed == 0 or len(large) < 10_000
+
+        async def write(writer: Any) -> bool:
+            writer.write(
+                HEAD + b"content-encoding: " + b", ".join([b"gzip"] * packed) + b"\r\nconnection: close\r\n\r\n"
+            )
+            for start in range(0, len(large), 65_536):
+                writer.write(large[start : start + 65_536])
+                await writer.drain()
+            return False
+
+        return write
 
     job = Job(tmp_path, serve(reply=reply), limits={"concurrency": 1})
     job.run(count=1)

@@ -21,7 +21,7 @@ from engine.semantics.llm.answer_text import clean, join_parts
 from engine.semantics.llm.answer_validation import Validation, repair_prompt, validate
 from engine.semantics.llm.budget import Budget, Call, Usage
 from engine.semantics.llm.choices import Choices
-from engine.semantics.llm.connection import LONG_KEY, forms_of
+from engine.semantics.llm.connection import LONG_KEY, forms_of, proxy_secrets
 from engine.semantics.llm.endpoints import Endpoint, Limits
 from engine.semantics.llm.refusals import OF_THE_PROMPT, account_spent, concerns_prompt, error_of, words_of
 from engine.semantics.llm.response_body import choices_of, document_of, message_of, unwrapped
@@ -195,6 +195,7 @@ class EndpointClient:
         self._name, self._endpoint, self._key, self._budget = name, endpoint, key, budget
         own = key.get_secret_value() if key else ""
         self._forms, self._secret = forms_of(own), len(own) >= LONG_KEY
+        self._of_proxies = [form for word in proxy_secrets() for form in forms_of(word)]
         self._unusable: list[str] = []
         self._thought = self._ever_usable = False
         self.worked_before = False
@@ -342,7 +343,9 @@ class EndpointClient:
         return AttemptResult(None, "failed", self._scrub(f"{type(error).__name__}: {error}"))
 
     def _scrub(self, text: str) -> str:
-        """The first words of a server without the API key, which some repeat; cut only then, as half a key is one, too."""
+        """The first words of a server without API key and proxy's password, which some repeat; cut only then, as half a key is one, too."""
+        for form in self._of_proxies:
+            text = form.sub("***", text)
         return self._redact(text)[:MOST_LETTERS]
 
     def _redact(self, text: str) -> str:

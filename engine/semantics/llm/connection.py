@@ -9,9 +9,9 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator
-from functools import cache
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import getproxies
 
 from pydantic import SecretStr
 
@@ -20,10 +20,12 @@ from engine.semantics.llm.endpoints import Endpoint
 
 LONG_KEY = 12
 """Letters from which on a key is no word that answers have of themselves (`none`, `EMPTY`)."""
+SHORTEST_PASSWORD = 6
+"""A shorter one may stand in ordinary words, and is hidden behind its user's name alone."""
 _EITHER = {"+": "[+-]", "/": "[/_]"}
 """Letters of base64 that are others in URLs."""
 MOST_BYTES = 64_000_000
-"""Of the body of a response; 2,048 vectors of 4,096 numbers have 45 million as base64."""
+"""Of the body of a response, unpacked; 2,048 vectors of 4,096 numbers have 45 million as base64."""
 KEY_PLACE = "{key}"
 """In a header or query of an entry: where the key stands."""
 
@@ -67,32 +69,19 @@ def client_options(endpoint: Endpoint, key: SecretStr | None) -> dict[str, Any]:
     }
 
 
-@cache
-def _bounded_stream() -> type[Any]:
-    """The class of a body that ends with an error once it is too large; httpx2 is imported when the first call is sent."""
-    import httpx2
-
-    class Bounded(httpx2.AsyncByteStream):
-        def __init__(self, stream: Any) -> None:
-            self._stream = stream
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            size = 0
-            async for part in self._stream:
-                size += len(part)
-                if size > MOST_BYTES:
-                    raise ValueError(f"the answer is larger than {MOST_BYTES // 10**6} MB")
-                yield part
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
-
-    return Bounded
-
-
 async def bound(response: Any) -> None:
-    """A hook of the HTTP client: an answer without an end is broken off before it fills the memory."""
-    response.stream = _bounded_stream()(response.stream)
+    """A hook of the HTTP client: an answer without an end, also one that is packed, is broken off before it fills the memory."""
+    unpacked = response.aiter_bytes
+
+    async def bounded(chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        size = 0
+        async for part in unpacked(chunk_size):
+            size += len(part)
+            if size > MOST_BYTES:
+                raise ValueError(f"the answer is larger than {MOST_BYTES // 10**6} MB")
+            yield part
+
+    response.aiter_bytes = bounded
 
 
 def no_connection(words: str, endpoint: Endpoint) -> SemanticsError:
@@ -107,6 +96,20 @@ def no_connection(words: str, endpoint: Endpoint) -> SemanticsError:
 def forget_shell(client: Any) -> None:
     """Take out of a client what it has read from OPENAI_ORG_ID and OPENAI_PROJECT_ID: they are of one provider only."""
     client.organization = client.project = None
+
+
+def proxy_secrets() -> list[str]:
+    """What must not be told of the proxies of the shell: user and password as one, and passwords too long to be a word."""
+    found: list[str] = []
+    for url in getproxies().values():
+        try:
+            user, password = urlsplit(url).username or "", urlsplit(url).password
+        except ValueError:  # a proxy that is none
+            continue
+        if password:
+            pairs = {f"{user}:{password}", f"{unquote(user)}:{unquote(password)}"}
+            found += [*pairs, *(word for word in {password, unquote(password)} if len(word) >= SHORTEST_PASSWORD)]
+    return found
 
 
 def forms_of(key: str) -> list[re.Pattern[str]]:
