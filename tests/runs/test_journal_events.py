@@ -33,6 +33,7 @@ def test_facts() -> None:
         *("summaries_made", "api_called", "epoch_finished", "run_created", "run_started", "run_resumed", "run_ended"),
         *("run_tagged", "run_noted", "run_renamed", "bundle_imported"),
         *("run_queued", "study_declared", "study_judged", "runs_removed", "runs_restored", "trash_emptied"),
+        *("finding_added", "finding_noted", "findings_removed", "findings_restored"),
     }
     assert {name for name, facts in FACTS.items() if facts.quiet} == {
         *("step_finished", "stage_progress", "heartbeat", "summaries_made", "summaries_linked", "vectors_made"),
