@@ -136,6 +136,7 @@ def show(
     """
     from sracl_tui.runs.execution.process_exit import log_lines
     from store.queries import runs as stored
+    from store.queries.machine import machine_use
 
     resolved = options_and_output.home_of(home)
     with options_and_output.open_store(resolved) as store:
@@ -144,6 +145,7 @@ def show(
         curves = stored.curves(store, row["run_id"])
         analysis = stored.analysis_metrics(store, row["run_id"])
         warnings = stored.warnings_of(store, [row["run_id"]])[row["run_id"]]
+        use = machine_use(store, row["run_id"])
         folder = store.home.run_folder(row["run_id"])
     if log and not json_:
         for line in log_lines(folder):
@@ -154,6 +156,7 @@ def show(
             "metrics": final,
             "analysis": analysis,
             "curves": curves,
+            "machine_use": use,
             "warnings": warnings,
             "folder": str(folder),
         }
@@ -161,7 +164,7 @@ def show(
         options_and_output.print_json(_plain(row) | document)
         return
     console = options_and_output.out()
-    options_and_output.print_pairs(console, _facts(resolved, row) | {"folder": str(folder)})
+    options_and_output.print_pairs(console, _facts(resolved, row) | _use(use) | {"folder": str(folder)})
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     groups = list(dict.fromkeys(m["subgroup"] for m in final if m["split"] == "test"))
@@ -212,6 +215,25 @@ def _facts(home: Home, row: StoredRun) -> dict[str, str]:
         "code": f"sracl {row['code_version']}, commit {row['git_sha'] or 'unknown'}{', with changes' if row['git_patch'] else ''}",
     }
     return {name: text for name, text in facts.items() if text}
+
+
+USE = (
+    ("cores", "CPU", 1, "cores"),
+    ("memory_bytes", "memory", 2**30, "GiB"),
+    ("machine_gpu_percent", "GPU", 1, "%"),
+    ("gpu_memory_bytes", "GPU memory", 2**30, "GiB"),
+)
+"""Measures of the machine that are shown: what each is called, what its values are divided by, and the unit then."""
+
+
+def _use(use: dict[str, dict[str, float]]) -> dict[str, str]:
+    """What the run used of its machine, on average and at most."""
+    parts = [
+        f"{what} {use[name]['mean'] / by:.2f} {unit} on average, {use[name]['peak'] / by:.2f} at most"
+        for name, what, by, unit in USE
+        if name in use
+    ]
+    return {"use": "; ".join(parts)} if parts else {}
 
 
 ANALYSIS = {

@@ -1,7 +1,8 @@
-"""Records a run while it lives: holds its lock, writes its journal, log and heartbeat, and publishes the journal."""
+"""Records a run while it lives: holds its lock, writes journal, log, heartbeat and samples of the machine, and publishes the journal."""
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from sracl_tui.logs import RunLog
 from sracl_tui.runs import environment, failure_messages
 from sracl_tui.runs.alerts.alerts import AlertMonitor
 from sracl_tui.runs.journal_events import facts_of
+from sracl_tui.runs.machine_use import READ_SECONDS, MachineUse
 from sracl_tui.runs.request import RunRequest
 from sracl_tui.runs.run_state import RunState
 from store.home import Home
@@ -64,6 +66,8 @@ class Recorder:
         """Whether the journal has this start's handle."""
         self._log_lock = threading.Lock()
         self._closing = threading.Event()
+        self._machine: MachineUse | None = MachineUse()
+        self._sampling = threading.Lock()
         self._heartbeat = threading.Thread(target=self._write_heartbeats, name="heartbeat", daemon=True)
 
     def _published(self, report: PublishReport) -> None:
@@ -138,6 +142,8 @@ class Recorder:
         self._end = fields["state"], fields["reason"]
         if self._alerts is not None:
             self._alerts.ends(fields["state"])
+        self._closing.set()
+        self._sample(last=True)
         for _ in range(END_TRIES):
             try:
                 self.write("run_ended", **fields, **self._handle())
@@ -160,13 +166,29 @@ class Recorder:
             self._alerts.ended(*self._end)
         self.log.close()
 
+    def _sample(self, *, last: bool = False) -> None:
+        """Write what the machine was used for, where a sample is due; a reading that fails ends the sampling, not the run."""
+        try:
+            with self._sampling:
+                sample = None if self._machine is None else self._machine.read(last=last)
+        except Exception as error:
+            sample = self._machine = None
+            self.log.write("the use of the machine is sampled no more", level=logging.WARNING, error=error)
+        if sample is not None:
+            with suppress(OSError):  # a full disk ends the run when it writes an event that matters
+                self.write("machine_sampled", **sample)
+
     def _write_heartbeats(self) -> None:
-        told = False
-        while not self._closing.wait(HEARTBEAT_SECONDS):
+        told, beaten = False, time.monotonic()
+        while not self._closing.wait(min(READ_SECONDS, HEARTBEAT_SECONDS)):
+            self._sample()
+            if time.monotonic() - beaten < HEARTBEAT_SECONDS:
+                continue
+            beaten = time.monotonic()
             if not told and not self.folder.is_dir():
                 told = True  # nothing that is written there is kept, and nothing else would say so
                 self._listener(Warned(message=failure_messages.gone(self.folder)))
-            with suppress(OSError):  # a full disk ends the run when it writes an event that matters
+            with suppress(OSError):  # as above
                 self.write("heartbeat", **self._handle())
             if self._alerts is not None:
                 self._alerts.poll()

@@ -59,6 +59,8 @@ class RunState:
     """By name, in the order in which they began."""
     series: Series = field(default_factory=dict)
     """Metrics of all users."""
+    machine: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """What it used of its machine: (seconds, value) by measure; seconds while it was running, over all starts."""
     bad_epochs: int = 0
     """Epochs since the best one."""
     step: tuple[int, int] = (0, 0)
@@ -79,6 +81,8 @@ class RunState:
     first_at: float = 0.0
     last_at: float = 0.0
     """Times of the first and the last line, in Unix seconds."""
+    _ran: tuple[float, float] = (0.0, 0.0)
+    """Seconds that earlier starts were running, and the seconds of the last sample, counted over all starts."""
     _epochs: int = 0
     _first_step: tuple[float, int] | None = None
     """Time and number of the first step of the current epoch that was reported."""
@@ -160,7 +164,15 @@ class RunState:
         return f"created: {fields.get('preset')} preset, seed {fields.get('seed')}"
 
     def _on_run_started(self, at: float, **fields: Any) -> str:
+        self._ran = self._ran[1], self._ran[1]
         return f"process {fields.get('pid')} started on {fields.get('machine') or fields.get('host')}"
+
+    def _on_machine_sampled(self, at: float, **fields: Any) -> None:
+        seconds = self._ran[0] + fields.pop("seconds")
+        self._ran = self._ran[0], seconds
+        for name, value in fields.items():
+            if value is not None:
+                self.machine.setdefault(name, []).append((seconds, value))
 
     def _on_dataset_used(self, at: float, **fields: Any) -> str:
         return f"data {self.dataset}"

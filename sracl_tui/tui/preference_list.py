@@ -65,7 +65,7 @@ SETTINGS = (
         "screens",
         "Run opens with",
         "The first tab of the screen Run.",
-        {"curves": "curves", "log": "log", "settings": "settings"},
+        {"curves": "curves", "log": "log", "settings": "settings", "machine": "machine"},
     ),
     Setting("order", "screens", "users in the Inspector", "The order in which [ and ] walk (s there).", {**ORDERS}),
     Setting(

@@ -38,6 +38,7 @@ RECORDED: Mapping[str, EventFacts] = MappingProxyType(
         "measured": PLAIN,
         "alerted": PLAIN,
         "heartbeat": EventFacts(quiet=True),
+        "machine_sampled": EventFacts(quiet=True),
         "stopping": PLAIN,
         "run_ended": EventFacts(durable=True),
         "run_tagged": EventFacts(durable=True),

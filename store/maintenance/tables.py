@@ -11,7 +11,16 @@ from store.database.connection import FOREIGN, open_foreign, quoted
 
 OWNERS = {
     # table: columns of which the first that it has says whose a row is
-    "run_id": ("runs", "metrics", "user_ranks", "synthesizer_weights", "api_calls", "run_warnings", "removed_rows"),
+    "run_id": (
+        "runs",
+        "metrics",
+        "user_ranks",
+        "synthesizer_weights",
+        "api_calls",
+        "run_warnings",
+        "machine_samples",
+        "removed_rows",
+    ),
     "list_id": ("neighbor_lists", "neighbors"),
     "set_id": ("summary_sets", "summary_links"),
     "dataset_id": ("datasets", "users", "items", "interactions", "anchors"),

@@ -29,6 +29,7 @@ _KEYS = {
     "metrics": ("run_id", "epoch", "step", "split", "subgroup", "name"),
     "user_ranks": ("run_id", "split", "user_id"),
     "synthesizer_weights": ("run_id", "phase", "anchor_id", "neighbor_id"),
+    "machine_samples": ("run_id", "segment", "seconds"),
     "journal_offsets": ("source", "segment"),
     "vectors": ("sha256", "encoder"),
     "findings": ("finding_id",),

@@ -181,6 +181,9 @@ class Projector:
             [source, utc(line.at), line.fields["message"]],
         )
 
+    def _on_machine_sampled(self, source: str, line: Line) -> None:
+        self._rows.sample(source, line.segment, utc(line.at), line.fields)
+
     def _on_run_resumed(self, source: str, line: Line) -> None:
         """Numbers of steps beyond the checkpoint are measured again; answers and calls stay."""
         self.flush()

@@ -35,6 +35,7 @@ OWN = {
     "user_ranks": ("run_id", "split", "user_id"),
     "synthesizer_weights": ("run_id", "phase", "anchor_id", "neighbor_id"),
     "run_warnings": ("run_id", "warned_at", "message"),
+    "machine_samples": ("run_id", "segment", "seconds"),
 }
 """Tables whose rows are a run's own and leave with it, and the columns that tell its rows apart."""
 SHARED = frozenset(

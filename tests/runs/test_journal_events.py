@@ -37,7 +37,7 @@ def test_facts() -> None:
     }
     assert {name for name, facts in FACTS.items() if facts.quiet} == {
         *("step_finished", "stage_progress", "heartbeat", "summaries_made", "summaries_linked", "vectors_made"),
-        "weights_seen",
+        *("weights_seen", "machine_sampled"),
     }
     assert {name for name, facts in FACTS.items() if facts.tabular} == {
         *("summaries_made", "api_called", "summaries_linked", "vectors_made", "neighbors_found", "evaluated"),

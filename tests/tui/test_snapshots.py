@@ -5,6 +5,7 @@ After a wanted change: `pytest tests/tui/test_snapshots.py --snapshot-update`, a
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,7 @@ import pytest
 from sracl_tui.runs.dataset_access import open_dataset
 from sracl_tui.tui.app import SraclApp
 from store.home import Home
+from store.journal.journal import Journal, read_events
 from store.opening import open_store
 from store.publishing.publish import write_sql
 from tests.support.earlier_demo import add_earlier_demo
@@ -33,6 +35,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "run": ("open",),
     "run log": ("open", "tab"),
     "run settings": ("open", "tab", "tab"),
+    "run machine": ("open", "shift+tab"),
     "inspector": ("inspect",),
     "find user": ("inspect", "slash"),
     "launch": ("go launch",),
@@ -68,6 +71,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "chart alone": ("j", "a", "left", "left", "left", "enter"),
     "settings": ("go settings", "j", "enter"),
     "panes": ("p",),
+    "machine beside the list": ("j", "j", "p", "j", "j", "space", "j", "space", "enter"),
     "slices": ("go slices", "j", "j"),
     "slices without a baseline": ("G", "W"),
     "findings": ("go findings",),
@@ -84,6 +88,7 @@ SMALL = (
     "inspector of two runs",
     "slices",
     "findings",
+    "run machine",
 )
 """Drawn at the two usual sizes."""
 FEW = (
@@ -100,7 +105,7 @@ FEW = (
     *("tag", "note", "palette", "everyone weights", "remove data", "launch field"),
     *("compare curves", "sql tables", "costs price", "queue workers", "study"),
     *("slices without a baseline", "everyone of a slice", "finding's note"),
-    *("runs marked", "columns", "panes", "chart alone"),
+    *("runs marked", "columns", "panes", "machine beside the list", "chart alone"),
 )
 """Drawn at one size: they are laid out as their neighbors are."""
 RATINGS = "user_id,item_id,title,rating,timestamp\n" + "".join(
@@ -122,6 +127,22 @@ FROM range(1, 4) t(n)"""
 """Rows of the table of findings, which take no journal."""
 
 
+def add_samples(folder: Path) -> None:
+    """What the recorded run might have used of a machine, which the runs do not have: they are older than the samples."""
+    last = [line.at for _, line in read_events(folder)][-1]
+    journal = Journal(folder)
+    for n in range(1, 91):
+        wave, training = math.sin(n / 5), n > 20
+        own = {"cores": 1.0 + 0.8 * training + 0.1 * wave, "machine_cores": 2.4 + 0.8 * training + 0.3 * wave}
+        own |= {
+            "memory_bytes": int((0.4 + min(n, 40) / 50) * 2**30),
+            "machine_memory_bytes": int((5.5 + 0.2 * wave) * 2**30),
+        }
+        gpu = {"gpu_memory_bytes": 3 << 30, "machine_gpu_memory_bytes": 5 << 30, "machine_gpu_percent": 70 + 25 * wave}
+        journal.append("machine_sampled", {"seconds": 10.0 * n} | own | (gpu if training else {}), at=last)
+    journal.close()
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the recorded runs, its times fixed."""
@@ -130,6 +151,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_store(home) as store:
         open_dataset(store, "demo", max_users=60)
     shutil.copytree(RECORDED, home.runs, dirs_exist_ok=True)
+    add_samples(home.runs / RUN)
     with open_store(home) as store:
         assert len(store.rows("FROM runs")) == 5
     (home.path.parent / "ratings.csv").write_text(RATINGS)

@@ -87,6 +87,11 @@ def _epochs(count: int) -> str:
     return f"{count} epoch{'' if count == 1 else 's'}"
 
 
+def without_samples(state: str) -> str:
+    """What stands where nothing of the machine is known."""
+    return "waiting for the first sample" if state in ACTIVE else "This run has no samples of its machine."
+
+
 def log_table(live: RunState, wanted: str) -> TableData:
     """The log, or its lines with all of some words."""
     found = wanted.lower().split()

@@ -22,6 +22,7 @@ from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.screens.base import BaseScreen
 from sracl_tui.tui.screens.plot_page import PlotKeysPage
 from sracl_tui.tui.widgets.curves import Curves
+from sracl_tui.tui.widgets.machine_charts import KINDS, MachineChart, kinds_of
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 
@@ -33,6 +34,8 @@ MOST = 12
 BESIDE = 4
 """Lines of the screen beside charts and log."""
 SPLITS = {"valid": "validation", "train": "training"}
+MACHINE = "machine"
+"""What stands in place of a split for charts of the machine."""
 
 
 class Chart(Curves):
@@ -46,7 +49,7 @@ class ChartsScreen(PlotKeysPage):
 
     NAME = "Charts"
     ABOUT = (
-        "Every metric of the run by epoch. The crosshair reads epoch and values in all charts at once: left and right move it, and so does the "
+        "Every metric of the run by epoch, then processors, memory and GPU by the time that it was running. The crosshair reads epoch and values in all charts at once: left and right move it, and so does the "
         "pointer. [ and ] turn the page, up and down choose a chart, enter or a double click shows it alone. The log stands below."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -93,6 +96,8 @@ class ChartsScreen(PlotKeysPage):
         with Grid(id="charts"):
             for _ in range(MOST):
                 yield Chart()
+            for kind in KINDS:
+                yield MachineChart(kind)
         log = Table(id="charts-log", empty="no line")
         log.can_focus = False
         yield log
@@ -145,7 +150,14 @@ class ChartsScreen(PlotKeysPage):
         for split, name in self.live.series:
             names.setdefault(split, []).append(name)
         ordered = {**names, "valid": by_cutoff(names["valid"]), "train": training_names(names["train"])}
-        return [(split, name) for split, own in ordered.items() for name in own]
+        machine = [(MACHINE, kind) for kind in kinds_of(self.live.machine)]
+        return [(split, name) for split, own in ordered.items() for name in own] + machine
+
+    @property
+    def over_time(self) -> bool:
+        """The keys move the charts of the machine while one of them is chosen."""
+        names = self.names()
+        return self.chosen < len(names) and names[self.chosen][0] == MACHINE
 
     @property
     def places(self) -> tuple[int, int]:
@@ -176,15 +188,27 @@ class ChartsScreen(PlotKeysPage):
         grid = self.query_one("#charts", Grid)
         grid.styles.grid_size_columns, grid.styles.grid_size_rows = columns, rows
         log = self.sracl.preferences.logarithmic
+        metrics = [name for name in names if name[0] != MACHINE]
         for place, chart in enumerate(grid.query(Chart)):
             chart.number = first + place
-            chart.display = place < size and (chart.number < len(names) or not place)
+            chart.display = place < size and (chart.number < len(metrics) or not (place or names))
             if chart.display:
-                self._draw(chart, names[chart.number] if names else ("valid", self.live.select), log)
+                self._draw(chart, metrics[chart.number] if metrics else ("valid", self.live.select), log)
+        for chart in grid.query(MachineChart):
+            known = (MACHINE, chart.kind) in names
+            chart.number = names.index((MACHINE, chart.kind)) if known else len(names)
+            chart.display = known and first <= chart.number < first + size
+            if chart.display:
+                with self._follower.lock:
+                    chart.show(self.live.machine, sign=self._sign(chart.number))
         page = f"page {first // size + 1} of {self.pages}, " if self.pages > 1 else ""
         name = self.sracl.name_of(self.run_id) or formatting.line(self.live.created.get("name") or self.run_id)
         self.set_title(f"{name}  {page}{len(names)} charts")
-        self.show_cross(self._at)
+        for chart in grid.query(Chart):
+            chart.show_cross(self._at)
+
+    def _sign(self, number: int) -> str:
+        return "› " if number == self.chosen else "  "
 
     def _draw(self, chart: Chart, which: tuple[str, str], log: bool) -> None:
         split, name = which
@@ -192,15 +216,17 @@ class ChartsScreen(PlotKeysPage):
         with self._follower.lock:
             curve = run_curves.curve(self.live.series, split, name, "", self.smoothing)
             best = self.live.best_epoch
-        sign = "› " if chart.number == self.chosen else "  "
         text = run_curves.loss_title(name) if split == "train" else title(name)
-        heading = f"{sign}{SPLITS.get(split, split)} {text}{self.smoothed()}{', log' if log else ''}"
+        heading = (
+            f"{self._sign(chart.number)}{SPLITS.get(split, split)} {text}{self.smoothed()}{', log' if log else ''}"
+        )
         chart.draw(heading, [curve], log=log, mark=best)
 
-    def show_cross(self, at: float | None) -> None:
+    def show_cross(self, at: float | None, *, like: Curves | None = None) -> None:
         """Show the crosshair of all charts at an epoch; the next page has it too."""
-        self._at = at
-        super().show_cross(at)
+        if not (self.over_time if like is None else isinstance(like, MachineChart)):
+            self._at = at
+        super().show_cross(at, like=like)
 
     def action_choose(self, by: int) -> None:
         """Choose another chart."""
@@ -222,7 +248,7 @@ class ChartsScreen(PlotKeysPage):
 
     async def on_click(self, event: events.Click) -> None:
         """Choose a chart; a double click shows it alone, or all again."""
-        if isinstance(event.widget, Chart):
+        if isinstance(event.widget, Chart | MachineChart):
             if event.chain == 2 and event.widget.window is None:
                 self.action_alone()
             elif event.chain == 1:
@@ -233,8 +259,10 @@ class ChartsScreen(PlotKeysPage):
         """All charts again, then without the crosshair, then the screen before."""
         if self.alone:
             self.action_alone()
-        elif self._at is not None:
-            self.show_cross(None)
+        elif any(chart.cross is not None for chart in self.query(Curves)):
+            self._at = None
+            for chart in self.query(Curves):
+                chart.show_cross(None)
         else:
             super().action_back()
 

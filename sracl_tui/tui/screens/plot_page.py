@@ -15,7 +15,7 @@ SMOOTHINGS = (0.0, 0.5, 0.8, 0.95)
 
 
 class PlotKeysPage(BaseScreen):
-    """A screen whose plots share one range of epochs."""
+    """A screen whose plots share one range of epochs, and those over time one of seconds."""
 
     SECTION = "plots"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -54,10 +54,16 @@ class PlotKeysPage(BaseScreen):
         preferences.logarithmic = not preferences.logarithmic
         self.draw_plots()
 
-    def _plots(self) -> list[Curves]:
-        """The plots; the one with the most epochs leads."""
-        over_epochs = (plot for plot in self.query(Curves) if plot.unit == NAME)
-        return sorted(over_epochs, key=lambda plot: -(plot.extent or (0.0, -1.0))[1])
+    @property
+    def over_time(self) -> bool:
+        """Whether the keys move the plots over time, not those over epochs."""
+        return False
+
+    def _plots(self, like: Curves | None = None) -> list[Curves]:
+        """The plots that the keys move, or those over the same as another plot; the longest one leads."""
+        over_time = self.over_time if like is None else like.unit != NAME
+        found = (plot for plot in self.query(Curves) if (plot.unit != NAME) is over_time)
+        return sorted(found, key=lambda plot: -(plot.extent or (0.0, -1.0))[1])
 
     def action_zoom(self, factor: float) -> None:
         """Multiply the number of visible epochs by a factor."""
@@ -76,11 +82,11 @@ class PlotKeysPage(BaseScreen):
 
     @on(Curves.Pointed)
     def _follow_pointer(self, message: Curves.Pointed) -> None:
-        self.show_cross(message.at)
+        self.show_cross(message.at, like=message.curves)
 
-    def show_cross(self, at: float | None) -> None:
-        """Show the crosshair of all plots at an epoch."""
-        for plot in self._plots():
+    def show_cross(self, at: float | None, *, like: Curves | None = None) -> None:
+        """Show the crosshair of all plots at an epoch; of those over the same as another plot."""
+        for plot in self._plots(like):
             plot.show_cross(at)
 
     def action_cross(self, by: int) -> None:
@@ -93,7 +99,7 @@ class PlotKeysPage(BaseScreen):
 
     @on(Curves.Moved)
     def _follow_plot(self, message: Curves.Moved) -> None:
-        for plot in self._plots():
+        for plot in self._plots(message.curves):
             plot.show_window(message.window)
 
 

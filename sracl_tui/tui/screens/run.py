@@ -1,4 +1,4 @@
-"""One run, live: progress, curves of losses and validation metrics, log, settings."""
+"""One run, live: progress, curves of losses and validation metrics, log, settings, use of the machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
@@ -31,23 +32,24 @@ from sracl_tui.tui.screens.run_controls import STOP_DETAIL, resume, stop
 from sracl_tui.tui.widgets.curves import Curves
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog, TextDialog
 from sracl_tui.tui.widgets.field import Field
+from sracl_tui.tui.widgets.machine_charts import MachineCharts
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.run_states import ACTIVE, RESUMABLE
 
 POLL_SECONDS = 0.5
 PLOTS = {"both": "losses and a metric", "losses": "losses alone", "metrics": "a metric alone"}
-TABS = {"curves": "ContentTabs", "log": "#log-table", "settings": "#settings-scroll"}
+TABS = {"curves": "ContentTabs", "log": "#log-table", "settings": "#settings-scroll", "machine": "MachineCharts"}
 
 
 class RunScreen(PlottedPage):
-    """Progress, curves, log and settings of one run, live."""
+    """Progress, curves, log, settings and use of the machine of one run, live."""
 
     NAME = "Run"
     ABOUT = (
         "Curves of the losses and of a validation metric by epoch; the vertical line is the best epoch. Runs that were "
         "marked in the list are drawn too. + and - zoom, comma and full stop move, 0 shows all epochs; the wheel and dragging "
-        "do so too. Everything comes from the journal that the run writes, within half a second."
+        "do so too. The tab Machine has processors, memory and GPU over the time in which it was running. Everything comes from the journal that the run writes, within half a second."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "inspect", "Inspect"),
@@ -105,7 +107,7 @@ class RunScreen(PlottedPage):
         return self.follower.state if self.follower else "queued"
 
     def body(self) -> ComposeResult:
-        """Progress above; curves, log and settings as tabs."""
+        """Progress above; curves, log, settings and machine as tabs."""
         yield Static("reading ...", id="progress", markup=False)
         with TabbedContent(id="run-tabs", initial=self._tab()):
             with TabPane("Curves", id="curves"), Vertical(id="plots"):
@@ -116,6 +118,8 @@ class RunScreen(PlottedPage):
                 yield Table(id="log-table", empty="no line")
             with TabPane("Settings", id="settings"), VerticalScroll(id="settings-scroll"):
                 yield Static("", id="settings-text", markup=False)
+            with TabPane("Machine", id="machine"):
+                yield MachineCharts()
 
     def _tab(self) -> str:
         tab = self.sracl.preferences.run_tab
@@ -199,11 +203,13 @@ class RunScreen(PlottedPage):
                 for label, found in series.items()
             ]
             best = self.live.best_epoch
+            machine = {name: np.array(points) for name, points in self.live.machine.items()}
         how, scale = self.smoothed(), ", log" if preferences.logarithmic else ""
         self.query_one("#losses", Curves).draw(
             f"training {run_curves.loss_title(loss)}{how}{scale}", losses, log=preferences.logarithmic, mark=best
         )
         self.query_one("#metrics", Curves).draw(f"validation {title(self._metric())}{how}", metrics, mark=best)
+        self.query_one(MachineCharts).show(machine, empty=run_text.without_samples(self.state))
 
     def _called(self, run_id: str, live: RunState) -> str:
         return self.sracl.name_of(run_id) or formatting.line(live.created.get("name") or run_id)
@@ -287,6 +293,11 @@ class RunScreen(PlottedPage):
         loss = self.sracl.preferences.loss if self.sracl.preferences.loss in self.live.training_names else "loss"
         metric = f"train.{loss}" if self.sracl.preferences.plots == "losses" else f"valid.{self._metric()}"
         return [self.run_id, *self._others, "--figure", "epochs", "--metric", metric]
+
+    @property
+    def over_time(self) -> bool:
+        """The keys move the charts of the machine while these are shown."""
+        return self.query_one(TabbedContent).active == "machine"
 
     def action_tab(self, by: int) -> None:
         """Show the next tab."""

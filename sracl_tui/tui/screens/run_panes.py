@@ -1,4 +1,4 @@
-"""Beside the list of runs, where there is room: curves of the marked runs or of the one under the cursor, and its facts."""
+"""Beside the list of runs, where there is room: curves of the marked runs or of the one under the cursor, its facts, its use of the machine."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from textual.widgets import Static
 
 from engine.metric_registry import by_cutoff, title, training_names
 from sracl_tui import formatting
-from sracl_tui.services.run_curves import CurveReader, Points
+from sracl_tui.services.run_curves import MACHINE, CurveReader, Points
 from sracl_tui.tui.rendering import run_curves, run_facts, run_list
 from sracl_tui.tui.rendering.errors import error_text
+from sracl_tui.tui.rendering.run import without_samples
 from sracl_tui.tui.screens.plot_page import PlotKeysPage
 from sracl_tui.tui.widgets.arrange_dialog import ArrangeDialog
 from sracl_tui.tui.widgets.curves import Curve, Curves
+from sracl_tui.tui.widgets.machine_charts import MachineCharts
 from sracl_tui.tui.widgets.pane_row import PaneRow
 from store.errors import StoreError
 from store.run_row import ListedRun
 from store.run_states import OPEN
 
-TITLES = {"list": "list of runs", "curves": "curves", "facts": "facts"}
-"""The panes, in their default order."""
-WIDTHS = {"list": 60, "curves": 34, "facts": 26}
+TITLES = {"list": "list of runs", "curves": "curves", "facts": "facts", "machine": "use of the machine"}
+DEFAULT = ["list", "curves", "facts"]
+"""The panes that are shown unless somebody chooses others."""
+WIDTHS = {"list": 60, "curves": 34, "facts": 26, "machine": 34}
 MOST = 8
 """Runs whose curves are drawn together."""
 STEP = 2
@@ -102,8 +105,8 @@ class RunPanesPage(PlotKeysPage):
         return PaneRow(
             "list",
             main,
-            {"curves": CurvesPane, "facts": FactsPane},
-            order=preferences.panes or list(TITLES),
+            {"curves": CurvesPane, "facts": FactsPane, "machine": MachineCharts},
+            order=preferences.panes or DEFAULT,
             widths=WIDTHS | preferences.pane_widths,
             id="panes",
         )
@@ -122,18 +125,18 @@ class RunPanesPage(PlotKeysPage):
             text = run_facts.facts(run, self.differences) if run is not None else ""
             for there in self.query("#facts").results(Static):  # none as the app closes
                 there.update(text)
-        if "curves" in self._row.shown and self._reading is None:
+        if {"curves", "machine"} & {*self._row.shown} and self._reading is None:
             rows = self.curve_runs()[:MOST]
             self._reading = tuple(row["run_id"] for row in rows)
-            self._read_curves(rows)
+            self._read_curves(rows, "machine" in self._row.shown)
 
     @work(thread=True, exit_on_error=False, group="curves")
-    def _read_curves(self, rows: Sequence[ListedRun]) -> None:
+    def _read_curves(self, rows: Sequence[ListedRun], machine: bool) -> None:
         ids = tuple(row["run_id"] for row in rows)
         if self._reader is None:
             self._reader = CurveReader(self.library)
         try:
-            self.post_message(self.CurvesRead(ids, self._reader.read(rows)))
+            self.post_message(self.CurvesRead(ids, self._reader.read(rows, machine=machine)))
         except (StoreError, OSError) as error:
             self.post_message(self.CurvesRead(ids, {}, error_text(error)))
 
@@ -170,6 +173,11 @@ class RunPanesPage(PlotKeysPage):
         parts = run_curves.losses(found, training, loss, self.smoothing) if found else []
         heading = f"training {run_curves.loss_title(loss)}{self.smoothed()}{scale}"
         self._draw("#beside-loss", heading, parts, log=log, mark=best, empty=empty)
+        if first is not None:
+            used = {name: points for (of, name), points in self._curves[first["run_id"]].items() if of == MACHINE}
+            sign = f"{labels[first['run_id']]}: " if len(known) > 1 else ""
+            for charts in self.query(MachineCharts):
+                charts.show(used, sign=sign, empty=without_samples(first["state"]))
 
     def _draw(self, where: str, heading: str, curves: list[Curve], **options: Any) -> None:
         for plot in self.query(where).results(Curves):  # none as the app closes
@@ -180,6 +188,11 @@ class RunPanesPage(PlotKeysPage):
         chosen, names = self.sracl.preferences.metric, self._names("valid")
         train = first["config"].get("train", {}) if first is not None else {}
         return chosen if chosen in names else str(train.get("select", "mrr@10"))
+
+    @property
+    def over_time(self) -> bool:
+        """The keys move the charts of the machine while their pane has the focus."""
+        return self._row.focused_pane == "machine"
 
     def action_metric(self) -> None:
         """Draw the next validation metric."""
@@ -207,12 +220,12 @@ class RunPanesPage(PlotKeysPage):
 
         def arrange(order: list[str] | None) -> None:
             if order is not None:
-                preferences.panes = order if order != list(TITLES) else []
+                preferences.panes = order if order != DEFAULT else []
                 self._row.put_in_order(order)
                 self.show_beside()
 
-        shown = preferences.panes or list(TITLES)
-        self.app.push_screen(ArrangeDialog("Panes", TITLES, shown, default=list(TITLES), always=("list",)), arrange)
+        shown = preferences.panes or DEFAULT
+        self.app.push_screen(ArrangeDialog("Panes", TITLES, shown, default=DEFAULT, always=("list",)), arrange)
 
     def action_columns(self) -> None:
         """Choose the columns of the list and their order."""
@@ -234,7 +247,7 @@ class RunPanesPage(PlotKeysPage):
     def apply_preferences(self) -> None:
         """Arrange panes and columns as they are chosen now."""
         self._row.size_panes(WIDTHS | self.sracl.preferences.pane_widths)
-        self._row.put_in_order(self.sracl.preferences.panes or list(TITLES))
+        self._row.put_in_order(self.sracl.preferences.panes or DEFAULT)
         self.columns_chosen()
 
     def panes_reason(self) -> str:
