@@ -66,8 +66,7 @@ def test_keys_stand_in_no_log(tmp_path: Path, monkeypatch) -> None:
     assert (second["level"], second["reason"]) == ("warning", "[key] abc")
     assert redact("a short word", tmp_path) == "a short word"
     assert (
-        redact("no http://me:p@ss@10.0.0.1:8080/x, see a@b.c", tmp_path)
-        == "no http://[key]@10.0.0.1:8080/x, see a@b.c"
+        redact("no http://me:p@ss@10.0.0.1:8080/x, see a@b.c", tmp_path) == "no http://[key]@10.0.0.1:8080/x, see a@b.c"
     )
     assert redact("https://x.example:8080/v1 of a@b.c", tmp_path) == "https://x.example:8080/v1 of a@b.c"
 
