@@ -42,6 +42,8 @@ class Home:
     ask_executor: Callable[[Handle], ProcessState] = field(default=_no_executors, compare=False, repr=False)
     """What an executor other than the local one says about a run. The store knows no executor; who opens the home may pass
     this in, and without it the heartbeats of such runs decide."""
+    publishes: bool = field(default=True, compare=False)
+    """Whether this process writes the databases. A run on a node of a cluster does not: another process takes its journal in."""
 
     @classmethod
     def resolve(cls, path: Path | None = None) -> Home:

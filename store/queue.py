@@ -204,9 +204,19 @@ class Queue:
         self.create()
         (self._folder / "paused").touch()
 
-    def start(self, workers: int) -> None:
-        """End a pause and set how many workers the queue should have."""
+    @property
+    def executor(self) -> str:
+        """Name of the executor that the queue was started on; empty where nobody said."""
+        try:
+            return read_regular(self._folder / "executor").decode().strip()
+        except (OSError, ValueError):
+            return ""
+
+    def start(self, workers: int, executor: str = "") -> None:
+        """End a pause and set how many workers the queue should have, and the name of the executor that their runs are given to."""
         self.create()
+        if executor != self.executor:
+            _write(self._folder / "executor", executor)
         _write(self._folder / "started", str(workers))
         (self._folder / "paused").unlink(missing_ok=True)
 

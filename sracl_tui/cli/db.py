@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import Commands, DebugOption, HomeOption, JsonOption
+
+if TYPE_CHECKING:
+    from store.publishing.publish import PublishReport
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="rich", help="The database files.")
 
@@ -62,6 +67,39 @@ def repair(home: HomeOption = None, json_: JsonOption = False, debug: DebugOptio
     for line in found.missing:
         options_and_output.talk().print(f"✗ {line}", markup=False, highlight=False)
     raise typer.Exit(4 if found.missing else 0)
+
+
+@app.command()
+def follow(
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = 10.0,
+    home: HomeOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Take the journals of all runs into the database until ctrl+c: those of runs on nodes, too, which write none.
+
+    The worker of `sracl queue start --on slurm` does so by itself.
+
+    \b
+    Examples:
+      sracl db follow
+      sracl db follow --every 60
+    """
+    from store.publishing.publish import Publisher
+
+    publisher = Publisher(options_and_output.home_of(home), done=_tell, every=every)
+    publisher.start()
+    try:
+        threading.Event().wait()
+    finally:
+        publisher.close()
+        for warning in publisher.warnings:
+            options_and_output.talk().print(warning, markup=False, highlight=False)
+
+
+def _tell(report: PublishReport) -> None:
+    if report.events:
+        text = f"{time.strftime('%H:%M:%S')} {report.events:,} events in {report.seconds:.2f} s"
+        options_and_output.talk().print(text, markup=False, highlight=False)
 
 
 @app.command()

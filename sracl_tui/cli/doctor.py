@@ -18,6 +18,14 @@ def doctor(
         Path | None,
         typer.Option(metavar="FILE", help="Also write a bug report, without keys or personal data."),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="NAME",
+            help="Also check from a node of this executor, such as slurm, that locks are shared.",
+        ),
+    ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -28,6 +36,7 @@ def doctor(
     Examples:
       sracl doctor
       sracl doctor --json
+      sracl doctor --on slurm           # may several machines use this home?
       sracl doctor --report report.txt
     """
     from sracl_tui.logs import path_of
@@ -43,6 +52,7 @@ def doctor(
         "machine": environment.machine(),
         **environment.package_versions(),
     }
+    elsewhere = (("shared locks", lambda: _shared_locks(resolved, on)),) if on is not None else ()
     checks = [
         _checked(name, check)
         for name, check in (
@@ -53,6 +63,7 @@ def doctor(
             ("keys", lambda: _keys(resolved)),
             ("privacy", lambda: _privacy(resolved)),
             ("own code", lambda: _own_code(resolved)),
+            *elsewhere,
         )
     ]
     good = all(check["ok"] for check in checks)
@@ -125,6 +136,22 @@ def _privacy(home: Any) -> str:
     if mode & 0o077:
         return f"{home.path} can be read by others (mode {mode:o}); to change that: chmod 700 {home.path}"
     return "the home can be read by nobody else"
+
+
+def _shared_locks(home: Any, on: str) -> str:
+    """Two machines at one home are safe where each sees the other's locks and files: both are tried, from here and from a node."""
+    from engine.errors import EngineError
+    from sracl_tui.runs.execution import registry
+    from sracl_tui.runs.execution.lock_probe import probe
+
+    executor = registry.named(home, on, by="--on")
+    found = probe(home, executor)
+    if found.problems:
+        raise EngineError(
+            f"{'; '.join(found.problems)}: two machines could run one run, and lose what they publish",
+            hint="Mount the folder with locks for all machines (Lustre: flock; NFS 4: without nolock, local_lock=none).",
+        )
+    return f"a lock held here is seen on {found.host}, one held there is seen here, and so are files"
 
 
 def _own_code(home: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -181,7 +182,7 @@ def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
         entry["dataset"] or "",
         "" if entry["seed"] is None else str(entry["seed"]),
         entry["group"] or "",
-        f"{worker} (gone)" if worker and entry["gone"] else worker,
+        f"{worker} (gone)" if worker and entry["gone"] else ", ".join(filter(None, (worker, entry["process"]))),
         since,
     )
 
@@ -191,12 +192,22 @@ def summary(found: dict[str, Any]) -> str:
     states = [entry["entry"] for entry in found["entries"]]
     text = f"{states.count('waiting')} queued, {states.count('working')} running"
     if found["workers"]:
-        named = ", ".join(f"{slot} (PID {pid})" for slot, pid in found["workers"].items())
-        text += f"; {'worker' if len(found['workers']) == 1 else 'workers'} {named}"
+        text += f"; {'worker' if len(found['workers']) == 1 else 'workers'} {_named(found['workers'])}"
     if found["paused"]:
         return f"{text}; paused: `sracl queue start` resumes it."
     waits = states.count("waiting") + states.count("working")
     return text + ("; no workers: `sracl queue start` starts one." if waits and not found["workers"] else ".")
+
+
+def _named(workers: Mapping[str, int]) -> str:
+    """`cpu-0 (PID 7), slurm-0 to slurm-3 (PID 9)`: the slots of a process together."""
+    slots: dict[int, list[str]] = {}
+    for slot, pid in workers.items():
+        slots.setdefault(pid, []).append(slot)
+    return ", ".join(
+        f"{some[0]} to {some[-1]} (PID {pid})" if len(some) > 2 else f"{', '.join(some)} (PID {pid})"
+        for pid, some in slots.items()
+    )
 
 
 @app.command()
@@ -257,7 +268,12 @@ def pause(home: HomeOption = None, json_: JsonOption = False, debug: DebugOption
 @app.command()
 def start(
     workers: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Runs at a time; by default one per device.")
+        int | None,
+        typer.Option(min=1, max=1000, help="Runs at a time; by default one per device, or the jobs of cluster.toml."),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="NAME", help="What executes the runs: local, slurm; as last time without it."),
     ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
@@ -269,21 +285,21 @@ def start(
     Examples:
       sracl queue start
       sracl queue start --workers 2
+      sracl queue start --on slurm      # cluster.toml in the home has its options
     """
     from sracl_tui.runs.execution import queue as run_queue
     from store.queue import Queue
 
     resolved = options_and_output.home_of(home)
-    started = run_queue.start(resolved, workers)
+    started = run_queue.start(resolved, workers, on=on)
     living = Queue(resolved).slots() | started
-    named = ", ".join(f"{slot} (PID {pid})" for slot, pid in living.items())
-    text = f"Workers: {named}" if living else "The queue is empty: workers start when a run is added."
+    text = f"Workers: {_named(living)}" if living else "The queue is empty: workers start when a run is added."
     options_and_output.print_done({"workers": living, "started": list(started)}, text, json_=json_)
 
 
 @app.command(hidden=True)
 def work(
-    slot: Annotated[str, typer.Argument(help="Slot of the executor, such as cpu-0.")],
+    slots: Annotated[list[str], typer.Argument(help="Slots of the executor, such as cpu-0.", metavar="SLOT")],
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -298,7 +314,25 @@ def work(
 
     from sracl_tui.runs.execution import queue as run_queue
 
-    if not re.fullmatch(r"[a-z]\w*-\d+", slot):
-        raise ConfigError(f"{slot!r} is not a slot", where="SLOT", hint="`sracl queue start` starts the workers.")
-    done = run_queue.work(options_and_output.home_of(home), slot)
-    options_and_output.print_done({"slot": slot, "runs": done}, f"{done} runs; the queue is empty.", json_=json_)
+    for slot in slots:
+        if not re.fullmatch(r"[a-z]\w*-\d+", slot):
+            raise ConfigError(f"{slot!r} is not a slot", where="SLOT", hint="`sracl queue start` starts the workers.")
+    done = run_queue.work_all(options_and_output.home_of(home), slots)
+    options_and_output.print_done({"slots": slots, "runs": done}, f"{done} runs; the queue is empty.", json_=json_)
+
+
+@app.command(hidden=True)
+def probe(
+    folder: Annotated[str, typer.Argument(help="Folder of the probe in the cache of the home.")],
+    home: HomeOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Tell whether the locks of another machine are seen here: what `sracl doctor --on` runs on a node.
+
+    \b
+    Examples:
+      sracl queue probe lock-probe-0123abcd
+    """
+    from sracl_tui.runs.execution.lock_probe import answer
+
+    options_and_output.print_json(answer(options_and_output.home_of(home), folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,6 +92,12 @@ def run(
         bool,
         typer.Option("--headless", help="One line per step instead of bars: for logs, CI and background."),
     ] = False,
+    no_publish: Annotated[
+        bool,
+        typer.Option(
+            "--no-publish", help="Write the run's folder only: for nodes; another machine takes its journal in."
+        ),
+    ] = False,
     presets: Annotated[
         bool,
         typer.Option("--presets", callback=_list_presets, is_eager=True, help="List the presets and leave."),
@@ -137,7 +144,7 @@ def run(
         raise ConfigError(
             "a run is resumed with its own settings", where="--resume", hint="Leave the other options out."
         )
-    resolved = options_and_output.home_of(home)
+    resolved = replace(options_and_output.home_of(home), publishes=not no_publish)
     if resume is not None and dry_run:
         preview.resumed(resolved, resume, budget=budget, force=force, json_=json_)
         return

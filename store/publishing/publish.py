@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,9 @@ one that copied the file, which the next one will rarely do, it is AFTER_COPY at
 opening it, there is no limit: so many bytes an hour, and readers are behind."""
 READER_SECONDS = 0.5
 """How long a command that only reads waits for a publisher, which may be stuck, before it says that it is behind."""
+TAKEN_IN_SECONDS = 180.0
+"""How long a process that does not publish waits for the one that does."""
+ELSEWHERE = "`sracl db sync` on the machine that publishes makes it; `sracl db follow` there takes in the runs of other machines."
 Apply = Callable[[duckdb.DuckDBPyConnection], Any]
 """A change of the main database, made inside the transaction of a publish."""
 
@@ -81,8 +84,13 @@ def publish(
 
     Raises:
         StoreBusy: the other process did not end in that time; nothing was changed.
-        StoreError: disk full, no permission, a damaged file, a newer schema; nothing was changed.
+        StoreError: disk full, no permission, a damaged file, a newer schema; nothing was changed. Or a change is to be
+            made in a home that this process does not publish.
     """
+    if not home.publishes:
+        if apply is not None:
+            raise StoreError("this process does not write the database", where=str(home.database), hint=ELSEWHERE)
+        return PublishReport()
     deadline = time.monotonic() + wait
     home.create()
     with side_lock(home, deadline):
@@ -112,9 +120,11 @@ def create(home: Home) -> None:
     """Make the files of a new home, and a missing vector file, with what the journals hold.
 
     Raises:
-        StoreError: the main database is missing, and the home is not new.
+        StoreError: the main database is missing, and the home is not new, or this process does not publish.
     """
     if not home.database.exists() or not home.vectors.exists():
+        if not home.publishes:
+            raise StoreError("the home has no database yet", where=str(home.path), hint=ELSEWHERE)
         publish(home)
 
 
@@ -138,6 +148,8 @@ def upgrade(home: Home) -> None:
                 hint="A newer sracl wrote it: upgrade, or use another --home. Nothing was changed.",
             )
     if found != newest:
+        if not home.publishes:
+            raise StoreError(f"this file has schema version {found['main']}", where=str(home.database), hint=ELSEWHERE)
         publish(home, both=True)
 
 
@@ -150,6 +162,8 @@ def catch_up(home: Home) -> StoreError | None:
     Raises:
         StoreError: the database cannot be read.
     """
+    if not home.publishes:
+        return None
     with reading(home) as cursor:
         offsets, active = ingest.offsets_of(cursor), fetch_few(cursor, liveness.OPEN_RUNS)
         untidy = removals.is_untidy(home, cursor)
@@ -160,6 +174,27 @@ def catch_up(home: Home) -> StoreError | None:
         except StoreError as error:
             return error
     return None
+
+
+def wait_until_taken_in(home: Home, *, stop: Callable[[], bool], seconds: float = TAKEN_IN_SECONDS) -> bool:
+    """Wait until another process has published all that the journals of the home hold at this moment; whether it has.
+
+    Args:
+        stop: asked again and again; True ends the waiting.
+        seconds: most of it.
+    """
+    deadline = time.monotonic() + seconds
+    waiting: list[ingest.Segment] | None = None
+    while True:
+        with reading(home, newest=True) as cursor:
+            offsets = ingest.offsets_of(cursor)
+        if waiting is None:
+            waiting = list(ingest.pending_segments(home, offsets, thorough=True))
+        waiting = [replace(part, start=max(part.start, offsets.get((part.source, part.number), 0))) for part in waiting]
+        waiting = [part for part in waiting if part.start < part.end and ingest.has_lines(part)]
+        if not waiting or stop() or time.monotonic() > deadline:
+            return not waiting
+        time.sleep(AGAIN_SECONDS)
 
 
 def write_sql(
@@ -196,13 +231,15 @@ def write_sql(
 class Publisher:
     """A thread that publishes while a run lives: on request, and every EVERY_SECONDS or less often (see there)."""
 
-    def __init__(self, home: Home, *, done: Callable[[PublishReport], None] = lambda report: None) -> None:
-        """Args: done: called after every publish that succeeded, from the thread."""
-        self._home, self._done = home, done
+    def __init__(
+        self, home: Home, *, done: Callable[[PublishReport], None] = lambda report: None, every: float = EVERY_SECONDS
+    ) -> None:
+        """Args: done: called after every publish that succeeded, from the thread. every: least seconds between two."""
+        self._home, self._done, self._every = home, done, every
         self._wake, self._closed = threading.Event(), threading.Event()
         self._pause = 0.0
         """Seconds to wait after a publish that failed."""
-        self._interval = EVERY_SECONDS
+        self._interval = every
         self._copied = False
         """Whether the last publish copied the whole file."""
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -210,9 +247,10 @@ class Publisher:
         self._told: dict[str, None] = {}
 
     def start(self) -> None:
-        """Start the thread, which publishes at once."""
+        """Start the thread, which publishes at once; where this process does not publish, there is none."""
         self._wake.set()
-        self._thread.start()
+        if self._home.publishes:
+            self._thread.start()
 
     def request(self) -> None:
         """Publish now rather than at the next interval; returns at once."""
@@ -224,14 +262,28 @@ class Publisher:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._publish(wait=10.0)
+        if self._home.publishes:
+            self._publish(wait=10.0)
 
     def _run(self) -> None:
         while not self._closed.is_set():
             asked = self._wake.wait(max(self._pause, self._rest()))
             self._wake.clear()
-            if not self._closed.is_set() and (asked or self._rest() <= 0):
+            if self._closed.is_set() or not (asked or self._rest() <= 0):
+                continue
+            if asked or self._anything_waits():
                 self._publish(wait=2.0)
+            else:
+                self._pause = self._every
+
+    def _anything_waits(self) -> bool:
+        """Whether a journal has lines that are not in the database; True where nobody can tell now."""
+        try:
+            with reading(self._home) as cursor:
+                offsets = ingest.offsets_of(cursor)
+            return any(map(ingest.has_lines, ingest.pending_segments(self._home, offsets)))
+        except (StoreError, OSError):
+            return True
 
     def _rest(self) -> float:
         """Seconds until it is time again, after the last publish of any process."""
@@ -252,7 +304,7 @@ class Publisher:
             copied = not self._is_part(report.written)
             longest = LONGEST if not copied else math.inf if self._copied else AFTER_COPY
             by_bytes = min(report.written / BYTES_PER_SECOND, longest)
-            self._pause, self._interval = 0.0, max(EVERY_SECONDS, TIMES_LAST * report.seconds, by_bytes)
+            self._pause, self._interval = 0.0, max(self._every, TIMES_LAST * report.seconds, by_bytes)
             self._copied = copied
             self._done(report)
 

@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from engine.errors import EngineError
 from sracl_tui.runs.request import RunRequest
 from store.home import VARIABLE, Home
 from store.journal.submission import SUBMITTED
@@ -28,6 +29,9 @@ class Executor(ABC):
     """Under which it was chosen, and which column `runs.executor` keeps; set when it is looked up."""
     poll_seconds: ClassVar[float] = 0.2
     """Between two questions about a run, by a worker of the queue or a screen: more where asking is slow or costly."""
+    waits_only: ClassVar[bool] = False
+    """Whether a worker of the queue has nothing to do but wait, as other machines execute the runs and do not publish: one process then
+    serves all slots, and takes their journals in."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -67,6 +71,14 @@ class Executor(ABC):
     def slots(self) -> list[str]:
         """Names of the places that execute a run at a time, `KIND-NUMBER`; the queue has a worker for each."""
         return [f"{self.name}-0"]
+
+    def run_elsewhere(self, words: list[str]) -> str:
+        """Run `sracl` with these words where runs are executed, and return what it prints: `sracl doctor` asks so.
+
+        Raises:
+            EngineError: that is not possible, or it failed.
+        """
+        raise EngineError(f"{self.name} runs no commands for this machine")
 
     def wait(self, handle: Handle) -> Exited | Unknown:
         """Block until a run does not live any more."""

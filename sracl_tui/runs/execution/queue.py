@@ -6,7 +6,8 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,9 +22,10 @@ from sracl_tui.runs.request import FILE, RunRequest, new_run_id
 from store.errors import StoreBusy, StoreError
 from store.home import Home
 from store.journal.journal import Journal, RunLock, end_of
-from store.process_state import Exited, Unknown
+from store.journal.submission import read_handle
+from store.process_state import LOCAL, Exited, Unknown
 from store.publishing.liveness import lives
-from store.publishing.publish import publish
+from store.publishing.publish import Publisher, publish
 from store.queue import Queue, QueueEntry
 from store.regular_file import read_regular
 
@@ -50,7 +52,7 @@ def enqueue(
         StoreError: the home cannot be written.
         ConfigError: there is no such executor.
     """
-    registry.default(home)
+    registry.of_queue(home)
     home.create()
     queue = Queue(home)
     new, known = sorted_out(home, requests, force=force)
@@ -161,12 +163,15 @@ def slots(home: Home, count: int) -> list[str]:
     Raises:
         ConfigError: there is no such executor.
     """
-    kinds = [name.rpartition("-")[0] for name in registry.default(home).slots()]
+    kinds = [name.rpartition("-")[0] for name in registry.of_queue(home).slots()]
     return [f"{kinds[number % len(kinds)]}-{number}" for number in range(count)]
 
 
-def start(home: Home, workers: int | None = None) -> dict[str, int]:
+def start(home: Home, workers: int | None = None, *, on: str | None = None) -> dict[str, int]:
     """Start the queue with `workers` workers, else as many as before, else one per slot of the executor.
+
+    Args:
+        on: name of the executor; without one that of the last start, unless `SRACL_EXECUTOR` names another one.
 
     Returns:
         Slot and PID of the new ones, which are processes of this machine, whatever executes the runs.
@@ -175,13 +180,16 @@ def start(home: Home, workers: int | None = None) -> dict[str, int]:
         ConfigError: there is no such executor.
     """
     queue = Queue(home)
-    queue.start(workers or queue.wanted or default_workers(home))
+    said = on or os.environ.get(registry.VARIABLE)
+    executor = registry.named(home, said, by="--on" if on else registry.VARIABLE) if said else registry.of_queue(home)
+    before = queue.wanted if executor.name == (queue.executor or LOCAL) else 0
+    queue.start(workers or before or len(executor.slots()), executor.name)
     return start_workers(home)
 
 
 def default_workers(home: Home) -> int:
     """How many workers the queue has where nobody said: one per slot of the executor."""
-    return len(registry.default(home).slots())
+    return len(registry.of_queue(home).slots())
 
 
 def start_workers(home: Home) -> dict[str, int]:
@@ -190,11 +198,12 @@ def start_workers(home: Home) -> dict[str, int]:
     if queue.paused or not queue.active():
         return {}
     alive = queue.slots()
+    missing = [slot for slot in slots(home, queue.wanted) if slot not in alive]
+    together = [missing] if missing and registry.of_queue(home).waits_only else [[slot] for slot in missing]
     started = {}
-    for slot in slots(home, queue.wanted):
-        if slot not in alive:
-            log = home.path / "queue" / f"worker-{slot}.log"
-            started[slot] = spawn(home, ["queue", "work", slot], log).pid
+    for some in together:
+        process = spawn(home, ["queue", "work", *some], home.path / "queue" / f"worker-{some[0]}.log")
+        started |= dict.fromkeys(some, process.pid)
     return started
 
 
@@ -203,6 +212,23 @@ def restart_workers(home: Home) -> None:
     if os.environ.get(FROM_QUEUE) and not Queue(home).slots():
         with suppress(StoreError, ConfigError, OSError):
             start_workers(home)
+
+
+def work_all(home: Home, names: Sequence[str]) -> int:
+    """Execute entries in several slots until none waits, and take in the journals of runs that do not publish; their number.
+
+    Raises:
+        StoreBusy: another worker has one of the slots.
+    """
+    with ExitStack() as stack:
+        if registry.of_queue(home).waits_only:
+            publisher = Publisher(home)
+            publisher.start()
+            stack.callback(publisher.close)
+        if len(names) == 1:
+            return work(home, names[0])
+        with ThreadPoolExecutor(len(names), thread_name_prefix="slot") as threads:
+            return sum(threads.map(partial(work, home), names))
 
 
 def work(home: Home, slot: str) -> int:
@@ -251,7 +277,7 @@ def _run(home: Home, entry: QueueEntry, slot: str) -> None:
             process_exit.write_end(home, entry.run_id, state="failed", reason=reason)
             return
         try:
-            executor = registry.default(home)
+            executor = registry.of_queue(home)
             handle = submit(home, executor, RunRequest.read(folder), slot=slot)
         except EngineError as error:
             process_exit.mark_dead(home, entry.run_id, Exited(code=2, reason=str(error)))
@@ -295,6 +321,7 @@ def listing(home: Home, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
                 "state": "running" if state == "queued" and entry.state == "working" else state,
                 "reason": row.get("reason"),
                 "slot": entry.slot,
+                "process": process_of(home, entry.run_id) if entry.state == "working" else "",
                 "worker": alive.get(entry.slot or ""),
                 "gone": entry.slot is not None and entry.slot not in alive and "@" not in entry.slot,
                 "attempts": entry.attempts,
@@ -305,6 +332,16 @@ def listing(home: Home, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
             }
         )
     return {"paused": queue.paused, "wanted": queue.wanted, "workers": alive, "entries": entries}
+
+
+def process_of(home: Home, run_id: str) -> str:
+    """Who executes a run elsewhere, in words: `Slurm job 4711 on n1`; empty for a run of this machine, and where nobody can tell."""
+    handle = read_handle(home.run_folder(run_id))
+    if handle.executor == LOCAL:
+        return ""
+    with suppress(EngineError):
+        return registry.find(home, handle.executor).describe(handle)
+    return f"{handle.executor} {handle.id or ''}".strip()
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,7 @@ from sracl_tui.runs import own_code
 from store.home import Home
 from store.journal.submission import read_handle
 from store.process_state import LOCAL, Handle
+from store.queue import Queue
 
 if TYPE_CHECKING:
     from sracl_tui.runs.execution.base import Executor
@@ -21,7 +22,10 @@ EXECUTORS = Registry(
     where=VARIABLE,
     group="sracl.executors",
     base="sracl_tui.runs.execution.base:Executor",
-    ours={LOCAL: "sracl_tui.runs.execution.local:LocalExecutor"},
+    ours={
+        LOCAL: "sracl_tui.runs.execution.local:LocalExecutor",
+        "slurm": "sracl_tui.runs.execution.slurm:SlurmExecutor",
+    },
     example="docs/extending.md has one that works.",
 )
 _executors: dict[tuple[str, Home], Executor] = {}
@@ -46,9 +50,31 @@ def default(home: Home) -> Executor:
     Raises:
         ConfigError: there is none of this name.
     """
-    name = EXECUTORS.absolute(os.environ.get(VARIABLE) or LOCAL)
-    own_code.allow_named(home, [name], by=VARIABLE)
+    return named(home, os.environ.get(VARIABLE) or LOCAL, by=VARIABLE)
+
+
+def named(home: Home, name: str, *, by: str) -> Executor:
+    """The executor that a person named, which allows its code, if that is their own.
+
+    Args:
+        by: the option or variable with the name.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    name = EXECUTORS.absolute(name)
+    own_code.allow_named(home, [name], by=by)
     return find(home, name)
+
+
+def of_queue(home: Home) -> Executor:
+    """The executor that the queue was started on, else the default one.
+
+    Raises:
+        ConfigError: there is none of this name any more.
+    """
+    name = Queue(home).executor
+    return find(home, name) if name else default(home)
 
 
 def of_run(home: Home, run_id: str) -> tuple[Executor, Handle]:

@@ -13,7 +13,7 @@ from engine.events import Report, Warned
 from store.errors import StoreError
 from store.home import Home
 from store.locks import FileLock, holder_name
-from store.publishing.publish import publish
+from store.publishing.publish import ELSEWHERE, publish, wait_until_taken_in
 
 if TYPE_CHECKING:
     from engine.semantics.summaries.provider import Provider
@@ -33,6 +33,7 @@ def single_flight(
 
     Raises:
         StopRequested: asked to stop while waiting.
+        StoreError: this process does not publish, and none does.
     """
     if lock_key is None:
         yield
@@ -48,11 +49,25 @@ def single_flight(
         time.sleep(POLL_SECONDS)
     try:
         lock.write_holder()
-        with suppress(StoreError):  # what others have in their journals by now counts as known
-            publish(home)
+        _take_in_journals(home, stop)
         yield
     finally:
         lock.release()
+
+
+def _take_in_journals(home: Home, stop: Callable[[], bool]) -> None:
+    """See to it that what others have in their journals by now is known, so that nothing is paid for twice."""
+    if home.publishes:
+        with suppress(StoreError):
+            publish(home)
+    elif not wait_until_taken_in(home, stop=stop):
+        if stop():
+            raise StopRequested
+        raise StoreError(
+            "other runs may have these answers in their journals, which nobody takes in",
+            where=str(home.path),
+            hint=ELSEWHERE,
+        )
 
 
 def lock_key_of(dataset: str, provider: Provider) -> str | None:

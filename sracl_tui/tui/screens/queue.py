@@ -279,7 +279,7 @@ def _row(entry: dict[str, Any]) -> Row:
         str(entry["epoch"] or ""),
         formatting.line(entry["dataset"] or ""),
         "" if entry["seed"] is None else str(entry["seed"]),
-        f"{worker} (gone)" if gone else worker,
+        f"{worker} (gone)" if gone else formatting.line(entry["process"]) or worker,
         since,
         formatting.line((entry["reason"] or "").splitlines()[0] if entry["reason"] else ""),
         formatting.line(entry["group"] or ""),
