@@ -16,6 +16,8 @@ from tests.support.inside_queue import inside_queue
 from tests.support.quick_homes import quick_homes
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+CLUSTER = ROOT / "docs" / "tutorials" / "cluster.md"
+"""tests/runs/execution/test_slurm.py runs its commands, where a Slurm can be started."""
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = ("max_users=40", "epochs=1", "encoder=tfidf", "threads=1", "k=4", "width=16", "inner=16", "batch=128")
 ELSEWHERE = {
@@ -63,8 +65,12 @@ def write_files(page: Path, folder: Path) -> None:
 def small(line: str) -> list[str]:
     """The words of a command behind `sracl`, with settings that make it small where it trains."""
     words = shlex.split(line)[1:]
-    if words[0] in ("run", "leaks", "summarize") and "--resume" not in words:
-        sets = [part for part in SMALL if words[0] == "run" or part.partition("=")[0] in ("max_users", "k", "encoder")]
+    if (words[0] in ("run", "leaks", "summarize") or words[:2] == ["queue", "add"]) and "--resume" not in words:
+        sets = [
+            part
+            for part in SMALL
+            if words[0] in ("run", "queue") or part.partition("=")[0] in ("max_users", "k", "encoder")
+        ]
         words += [word for part in sets for word in ("--set", part)]
     return [*words, "--encoder", "minilm"] if words[0] == "search" else words
 
@@ -91,7 +97,7 @@ def served(folder: Path) -> openai_server.Server:
     return server
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in TUTORIALS if page != CLUSTER], ids=lambda page: page.stem)
 def test_a_tutorial_from_top_to_bottom(page, tmp_path, monkeypatch):
     write_files(page, tmp_path)
     shop(tmp_path)

@@ -21,6 +21,7 @@ from store.opening import open_store
 from store.queue import Queue
 from tests.support.commands import ROOT, sracl_process, until
 from tests.support.slurm_cluster import SlurmCluster, missing
+from tests.test_tutorials import CLUSTER, commands_of, left_out, small, write_files
 
 SMALL = ("--preset", "backbone", "--set", "max_users=40", "--set", "threads=1")
 Rows = Callable[[str], list[dict[str, Any]]]
@@ -163,6 +164,23 @@ def test_what_slurm_refuses_is_told_in_its_words(home: Home, rows: Rows) -> None
     (home.path / "cluster.toml").write_text(kept)
     assert "Slurm refused the run: " in rows_of(rows, run_id)["reason"]
     assert "Invalid partition name" in rows_of(rows, run_id)["reason"]
+
+
+def test_the_tutorial_from_top_to_bottom(
+    cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (*cluster.environment().items(), ("PYTHONPATH", str(ROOT))):
+        monkeypatch.setenv(name, value)
+    write_files(CLUSTER, tmp_path)
+    commands = [line for line in commands_of(CLUSTER) if not left_out(line)]
+    assert len(commands) > 6
+    for line in commands:
+        words = small(line)
+        sracl_process(tmp_path, *(words if words[0] != "summarize" else [*words, "--set", "unit=user"]))
+        if words[:2] == ["queue", "start"]:
+            until(lambda: not Queue(Home(tmp_path)).active())
+    with open_store(Home(tmp_path)) as store:
+        assert [row["state"] for row in store.rows("FROM runs WHERE group_name = 'plain'")] == ["finished"] * 4
 
 
 @pytest.mark.soak
