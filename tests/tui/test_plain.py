@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from textual.strip import Strip
 
 from sracl_tui.formatting import GLYPHS
 from sracl_tui.tui.app import SraclApp
@@ -63,6 +66,36 @@ def sracl_tui(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def assert_gray(strips: Iterable[Strip]) -> None:
+    for strip in strips:
+        for segment in strip:
+            for color in (segment.style.color, segment.style.bgcolor) if segment.style else ():
+                if color is not None and color.triplet is not None:
+                    assert len(set(color.triplet)) == 1, f"{segment.text!r} has a color: {color}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "screen"),
+    [
+        ("a", "charts"), ("enter i", "inspector"), ("enter i w", "what-if"), ("enter i e", "everyone"), ("space down space v", "compare"),
+        ("f8 s e t t i n g s enter", "settings"), ("f8 f i n d i n g s enter", "findings"), ("f8 s q l enter", "sql"),
+        ("f8 c o s t s enter", "costs"), ("f8 s t u d y enter", "study"), ("n", "launch"), ("question_mark", "help"),
+    ],
+)  # fmt: skip
+async def test_no_screen_has_a_color_where_none_is_wanted(home, monkeypatch, keys: str, screen: str):
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = SraclApp(home)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
+        first = type(app.screen)
+        for key in keys.split():
+            await pilot.press(key)
+            await pilot.quiet()
+        assert type(app.screen) is not first
+        assert screen.replace("-", "") in type(app.screen).__name__.lower()
+        assert_gray(app.screen._compositor.render_strips())
+
+
 async def test_all_states_marks_and_curves_are_told_apart_without_color(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     home = Home(tmp_path)
@@ -76,11 +109,7 @@ async def test_all_states_marks_and_curves_are_told_apart_without_color(tmp_path
         await pilot.press("space", "b")
         await pilot.quiet()
         strips = app.screen._compositor.render_strips()
-        for strip in strips:
-            for segment in strip:
-                for color in (segment.style.color, segment.style.bgcolor) if segment.style else ():
-                    if color is not None and color.triplet is not None:
-                        assert len(set(color.triplet)) == 1, f"{segment.text!r} has a color: {color}"
+        assert_gray(strips)
         end = app.screen.query_one(Table).region.right  # behind it are the facts of the run under the cursor
         lines = [strip.text[:end] for strip in strips]
         for state in STATES:
