@@ -60,6 +60,11 @@ class StoreSession:
         self._removed_usd = 0.0
         self._trouble, self._retry_at = "", 0.0
 
+    @property
+    def published(self) -> tuple[int, ...] | None:
+        """The state of the database that was read last; none before the first."""
+        return self._signature
+
     def store(self) -> Store:
         """The open store.
 

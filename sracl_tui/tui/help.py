@@ -25,6 +25,9 @@ def help_of(screen: Screen[Any]) -> HelpDialog:
         keys = screen.app.get_key_display(binding)
         why = "" if enabled or node is not screen else reason(binding.action.partition("(")[0])
         known = group.get(binding.id)
-        group[binding.id] = HelpKey(f"{known.keys} {keys}" if known else keys, binding.description, why)
+        every = dict.fromkeys(
+            [*(known.keys.split() if known else ()), keys]
+        )  # a terminal may send one key by two names
+        group[binding.id] = HelpKey(" ".join(every), binding.description, why)
     shown = {heading or f"On {name or 'this dialog'}": list(keys.values()) for heading, keys in groups.items() if keys}
     return HelpDialog(f"{name}: keys" if name else "Keys", about, shown)

@@ -17,6 +17,8 @@ from sracl_tui.tui.widgets.status_line import StatusLine
 from store.queries.findings import Finding
 
 WHAT_IF = "what-if"
+_OTHERS = {"WhatIfScreen": WHAT_IF, "SqlChartScreen": "sql"}
+"""Screens that only another one opens, by their class."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def pin_of(screen: BaseScreen) -> Pin:
     Raises:
         Unavailable: it shows nothing yet, or is the list of findings itself.
     """
-    name = page_name(screen) or (WHAT_IF if type(screen).__name__ == "WhatIfScreen" else "")
+    name = page_name(screen) or _OTHERS.get(type(screen).__name__, "")
     read = _PINS.get(name)
     found: Pin = read(screen) if read is not None else Pin()
     return Pin(name, found.run_ids, found.user_id, found.item_id, found.words, found.place, found.content)

@@ -46,7 +46,13 @@ class Preferences:
     run: str = ""
     """The run that was viewed last."""
     query: str = ""
-    """What stood in the SQL editor."""
+    """The query that the SQL screen has in front."""
+    queries: list[dict[str, str]] = field(default_factory=list)
+    """Text and name of each tab of the SQL screen."""
+    query_tab: int = 0
+    """Which of them is in front."""
+    catalog: bool = True
+    """Whether the SQL screen has its tables beside the query, where there is room."""
 
     data_sort: str = "name"
     data_descending: bool = False

@@ -312,15 +312,6 @@ class Store:
         except duckdb.Error as error:
             raise explain(error, self.home.database) from None
 
-    def vocabulary(self) -> dict[str, list[str]]:
-        """Columns of every table and view by its name in SQL, for completion in the editor."""
-        rows = self.rows(
-            "SELECT if(database_name = 'vectors', 'vectors.', '') || table_name AS name, "
-            "list(column_name ORDER BY column_index) AS columns "
-            "FROM duckdb_columns() WHERE NOT internal GROUP BY ALL ORDER BY ALL"
-        )
-        return {row["name"]: row["columns"] for row in rows}
-
     def _cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         if self._instance is None:
             raise StoreError("this store is closed", where=str(self.home.database))

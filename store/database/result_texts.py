@@ -35,7 +35,7 @@ _NUMBER_OF = {"NaN": "null", "Infinity": "1e999", "-Infinity": "-1e999"}
 def batches(
     relation: duckdb.DuckDBPyRelation, rows: int, form: Form = "values"
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Rows of a query, `rows` at a time, and their schema: the names as they are, and of texts also what `kind_of` finds."""
+    """Rows of a query, `rows` at a time, and their schema: the names as they are, and of texts also what `kind_of` and `type_of` find."""
     if form == "values":
         reader = relation.to_arrow_reader(rows)
         return reader.schema, iter(reader)
@@ -46,8 +46,8 @@ def batches(
     texts = ", ".join(f"{_TEXT_OF[form].format(place)} AS c{place}" for place in range(1, len(names) + 1))
     reader = relation.project(texts).to_arrow_reader(rows)
     schema = pa.schema(
-        pa.field(name, field.type, metadata={"kind": kind})
-        for name, kind, field in zip(names, kinds, reader.schema, strict=True)
+        pa.field(name, field.type, metadata={"kind": kind, "type": str(type_)})
+        for name, kind, type_, field in zip(names, kinds, relation.types, reader.schema, strict=True)
     )
     return schema, (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in reader)
 
@@ -61,6 +61,11 @@ def _kind(name: str) -> Kind:
 def kind_of(field: pa.Field) -> Kind:
     """What the texts of a column are made of."""
     return (field.metadata or {}).get(b"kind", b"text").decode()  # pyright: ignore[reportReturnType]
+
+
+def type_of(field: pa.Field) -> str:
+    """The type of a column of texts before it became one, as DuckDB writes it."""
+    return (field.metadata or {}).get(b"type", b"VARCHAR").decode()
 
 
 def csv_head(schema: pa.Schema) -> str:

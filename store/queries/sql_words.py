@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,14 @@ class SqlWords:
     functions: tuple[str, ...] = ()
     """Aggregates and window functions first."""
 
+    def quoted(self, name: str) -> str:
+        """A name as a query writes it: in quotation marks where it is no plain word."""
+        if _PLAIN.fullmatch(name) and name.upper() not in self.keywords:
+            return name
+        return '"' + name.replace('"', '""') + '"'
 
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KNOWN: dict[str, SqlWords] = {}
 """By version of DuckDB: the words are those of the program, not of one database."""
 

@@ -27,6 +27,10 @@ RECORDED = Path(__file__).parents[1] / "support" / "recorded"
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x60": (200, 60)}
 THEMES = ("sracl-dark", "sracl-light")
 RUN = "20260101-092000-0003"
+LINES = (
+    "SELECT epoch, max(value) FILTER (name = 'hr@10') AS hr_10, max(value) FILTER (name = 'ndcg@10') AS ndcg_10 "
+    "FROM metrics WHERE split = 'valid' AND subgroup = 'all' GROUP BY epoch"
+)
 SCREENS: dict[str, tuple[str, ...]] = {
     # what is drawn: keys that lead there from the list of runs
     "runs": (),
@@ -61,7 +65,10 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "remove data": ("go data", "x"),
     "launch field": ("go launch", "j", "j", "j", "enter"),
     "compare curves": ("go compare", "tab"),
-    "sql tables": ("go sql", "f2"),
+    "sql tables": ("go sql", "f2", "type:results", "down", "right", "down"),
+    "sql cell": ("go sql", "f4", "right", "enter"),
+    "sql bars": ("go sql", "ctrl+r", "type:SELECT name, test_hr_20, seconds FROM run_results ", "f5", "ctrl+g"),
+    "sql chart": ("go sql", "f7", f"type:{LINES} ", "f5", "ctrl+g", "left", "left"),
     "costs price": ("go costs", "p"),
     "queue workers": ("go queue", "w"),
     "study": ("go study",),
@@ -89,6 +96,9 @@ SMALL = (
     "slices",
     "findings",
     "run machine",
+    "sql tables",
+    "sql bars",
+    "sql chart",
 )
 """Drawn at the two usual sizes."""
 FEW = (
@@ -103,7 +113,7 @@ FEW = (
         "runs filtered",
     ),
     *("tag", "note", "palette", "everyone weights", "remove data", "launch field"),
-    *("compare curves", "sql tables", "costs price", "queue workers", "study"),
+    *("compare curves", "sql cell", "costs price", "queue workers", "study"),
     *("slices without a baseline", "everyone of a slice", "finding's note"),
     *("runs marked", "columns", "panes", "machine beside the list", "chart alone"),
 )
@@ -214,8 +224,9 @@ def _still(app: SraclApp) -> None:
         field.cursor_blink = False
     for area in app.screen.query(TextArea):
         area.cursor_blink = False
-    if type(app.screen).__name__ == "SqlScreen":
-        app.screen.query_one("#told", Static).update("rows, seconds")
+    for screen in app.screen_stack:
+        if type(screen).__name__ == "SqlScreen":
+            screen.query_one("#told", Static).update("rows, seconds")
     for field in app.screen.query("#path").results(Input):
         with app.screen.prevent(Input.Changed):
             field.value = Path(field.value).name

@@ -15,6 +15,7 @@ from sracl_tui.services import query_history
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.rendering.query_result import MOST, details, table_of
 from sracl_tui.tui.screens.sql import SqlScreen
+from sracl_tui.tui.widgets.cell_dialog import CellDialog
 from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.dialogs import PromptDialog, TextDialog
 from sracl_tui.tui.widgets.sql_editor import SqlEditor, complete
@@ -67,7 +68,7 @@ async def test_rows_are_text_and_null_is_told_apart(home):
         assert row.styles[0] == ""
         await pilot.press("f4", "y")
         assert app.clipboard.split("\t")[:2] == ["[red]x[/]", "NULL"]
-        await pilot.press("enter")
+        await pilot.press("v")
         assert isinstance(app.screen, TextDialog)
 
 
@@ -98,7 +99,12 @@ async def test_values_that_python_cannot_hold_leave_a_screen_that_goes_on(home):
         screen = await opened(app, pilot, "FROM test_all_types()")
         assert "3 rows" in told(app)
         assert not screen.busy
-        await pilot.press("f4", "enter")
+        await pilot.press("f4")
+        for _ in screen.rows.data.columns:
+            await pilot.press("enter")
+            assert isinstance(app.screen, CellDialog)
+            await pilot.press("escape", "right")
+        await pilot.press("v")
         assert isinstance(app.screen, TextDialog)
 
 
@@ -108,7 +114,8 @@ async def test_esc_when_the_query_has_just_ended_changes_nothing(home):
         screen = await opened(app, pilot, "SELECT 42 AS found")
         kept: list[Cancel] = []
         app.library.store().user_sql("SELECT 1", started=kept.append)
-        screen._since, screen._cancel, screen._canceling = 0.0, kept[0], True
+        screen._begin(screen.buffer).keep(kept[0])
+        await pilot.press("escape")
         screen._tick()  # cancels a query whose connection is closed
         assert app.is_running
 
@@ -173,7 +180,8 @@ async def test_tables_and_history_come_back_into_the_editor(home):
         editor.move_cursor(editor.document.end)
         await pilot.press("f2", *"journal_off", "enter")
         await pilot.quiet()
-        assert editor.text.startswith("FROM journal_offsets")
+        assert editor.text == "FROM journal_offsets"
+        assert editor.has_focus
         await pilot.press("f3")
         assert isinstance(app.screen, ChoiceDialog)
         await pilot.press(*"one", "enter")

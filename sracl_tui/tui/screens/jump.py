@@ -19,6 +19,7 @@ from textual.widgets import Button, Input, Tab, TextArea
 
 from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.textual_internals import FooterKey, screen_strips
+from sracl_tui.tui.widgets.buffer_bar import BufferBar
 from sracl_tui.tui.widgets.link import Link
 from sracl_tui.tui.widgets.screen_bar import ScreenBar
 from sracl_tui.tui.widgets.table import Table
@@ -49,7 +50,7 @@ def _places(screen: Screen[Any]) -> Iterator[Offset]:
             continue
         if isinstance(widget, Table):
             yield from _rows(widget, region)
-        elif isinstance(widget, ScreenBar):
+        elif isinstance(widget, ScreenBar | BufferBar):
             yield from (part.offset + region.offset for part in widget.regions().values())
         elif isinstance(widget, WHOLE) or (widget.can_focus and not widget.children):
             yield _inside(widget, region)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 ROUND = (1, 2, 5, 10)
+SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
+DAYS = (1, 2, 7, 14)
+MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 6000, 12_000)
+DAY = 86_400
 
 
 def linear(low: float, high: float, most: int) -> list[float]:
@@ -53,3 +58,31 @@ def labels(values: list[float]) -> list[str]:
             break
         texts = shorter
     return texts
+
+
+def times(low: float, high: float, most: int) -> list[tuple[float, str]]:
+    """At most `most` round times inside a range, with their texts; Unix times, UTC."""
+    for step in (*SECONDS, *(days * DAY for days in DAYS)):
+        first, last = math.ceil(low / step), math.floor(high / step)
+        if last - first + 1 <= most:
+            return [(place * step, _time_text(place * step, step, high - low)) for place in range(first, last + 1)]
+    begin, end = datetime.fromtimestamp(low, UTC), datetime.fromtimestamp(high, UTC)
+    first, last = begin.year * 12 + begin.month - 1, end.year * 12 + end.month - 1
+    found: list[tuple[float, str]] = []
+    for step in MONTHS:
+        months = [month for month in range(first - first % step, last + 1, step) if month >= 12]
+        starts = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in months]
+        found = [(start.timestamp(), f"{start:%Y}" if step >= 12 else f"{start:%Y-%m}") for start in starts]
+        found = [(second, text) for second, text in found if low <= second <= high]
+        if len(found) <= most:
+            break
+    return found[: max(1, most)]
+
+
+def _time_text(second: float, step: int, span: float) -> str:
+    at = datetime.fromtimestamp(second, UTC)
+    if step >= DAY:
+        return f"{at:%Y-%m-%d}"
+    if step < 60:
+        return f"{at:%H:%M:%S}"
+    return f"{at:%m-%d %H:%M}" if span > DAY else f"{at:%H:%M}"

@@ -16,9 +16,28 @@ NAME = "epoch"
 Window = tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Axis:
+    """The lower axis: what it counts, and how its places are written; they are whole numbers."""
+
+    unit: str = NAME
+
+    def text(self, at: float) -> str:
+        """A place as text."""
+        return f"{at:,.0f}"
+
+    def ticks(self, low: float, high: float, columns: int) -> list[tuple[float, str]]:
+        """Round places between two others, as many as fit into columns, with their texts."""
+        wide = max(9, len(f"{high:,.0f}") + 3)
+        return [(at, f"{at:,}") for at in axis_ticks.whole(low, high, max(1, columns // wide))]
+
+
+EPOCHS = Axis()
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A labeled line; `epochs` ascend."""
+    """A labeled line; `epochs`, places on the lower axis, ascend."""
 
     label: str
     epochs: Sequence[float] | NDArray[np.float64] | NDArray[np.int64]
@@ -58,7 +77,7 @@ def legend(
     *,
     most: int,
     at: float | None = None,
-    unit: str = NAME,
+    axis: Axis = EPOCHS,
 ) -> list[list[tuple[str, str]]]:
     """Letter, name and newest value of each curve, its epoch, and that of a single curve at the best epoch, on at most `most` lines.
 
@@ -79,9 +98,9 @@ def legend(
         text = formatting.fit(text, min(formatting.width(text), max(1, room - formatting.width(sign))))
         lines[-1] += [(sign or "─ ", f"letter{number}"), (f"{text}  ", str(number))]
         room -= taken
-    ends = {int(c.x[-1]) for c in curves}
-    notes = [(f"at {unit} {ends.pop():,}  ", "axis")] if len(ends) == 1 and at is None else []
-    notes += [(f"│ {unit} {at:,.0f}", "cross")] if at is not None else []
+    ends = {float(c.x[-1]) for c in curves}
+    notes = [(f"at {axis.unit} {axis.text(ends.pop())}  ", "axis")] if len(ends) == 1 and at is None else []
+    notes += [(f"│ {axis.unit} {axis.text(at)}", "cross")] if at is not None else []
     if mark is not None:
         values = curves[0].y[curves[0].x == mark].tolist() if len(curves) == 1 else []
         notes.append((f"┊ best epoch {mark:,}" + "".join(f": {value:.4g}" for value in values), "best"))
@@ -117,20 +136,18 @@ def runs(chars: list[str], names: list[str]) -> list[tuple[str, str]]:
     return runs
 
 
-def bottom(window: Window, left: int, columns: int, unit: str) -> list[list[tuple[str, str]]]:
-    """The axis of epochs, with labels that keep off each other."""
+def bottom(window: Window, left: int, columns: int, axis: Axis) -> list[list[tuple[str, str]]]:
+    """The lower axis, with labels that keep off each other."""
     low, high = window
-    wide = max(9, len(f"{high:,.0f}") + 3)
-    axis, labels = ["─"] * columns, [" "] * (columns + left)
+    line, labels = ["─"] * columns, [" "] * (columns + left)
     end = 0
-    for epoch in axis_ticks.whole(low, high, max(1, columns // wide)):
-        column = round((epoch - low) / (high - low) * (columns * 2 - 1)) // 2
-        text = f"{epoch:,}"
+    for at, text in axis.ticks(low, high, columns):
+        column = round((at - low) / (high - low) * (columns * 2 - 1)) // 2
         start = min(max(end, left + column - len(text) // 2), left + columns - len(text))
         if 0 <= column < columns and start >= end:
-            axis[column] = "┬"
+            line[column] = "┬"
             labels[start : start + len(text)] = text
             end = start + len(text) + 1
-    if len(labels) - end > len(unit):
-        labels[-len(unit) :] = unit
-    return [[(" " * (left - 1) + "└" + "".join(axis), "axis")], [("".join(labels), "axis")]]
+    if len(labels) - end > len(axis.unit):
+        labels[-len(axis.unit) :] = axis.unit
+    return [[(" " * (left - 1) + "└" + "".join(line), "axis")], [("".join(labels), "axis")]]

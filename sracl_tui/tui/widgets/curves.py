@@ -18,10 +18,11 @@ from textual.widget import Widget
 from sracl_tui import formatting
 from sracl_tui.tui.themes import CURVES, palette_of
 from sracl_tui.tui.widgets import axis_ticks, braille
+from sracl_tui.tui.widgets.curve_layout import EPOCHS, Points, Window, bottom, inside, legend, letters_of, runs
 from sracl_tui.tui.widgets.curve_layout import LETTERS as LETTERS
 from sracl_tui.tui.widgets.curve_layout import NAME as NAME
+from sracl_tui.tui.widgets.curve_layout import Axis as Axis
 from sracl_tui.tui.widgets.curve_layout import Curve as Curve
-from sracl_tui.tui.widgets.curve_layout import Points, Window, bottom, inside, legend, letters_of, runs
 
 SPAN = 4.0
 """Epochs that a window shows at least."""
@@ -72,8 +73,8 @@ class Curves(Widget):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.unit = NAME
-        """What stands at the end of the lower axis."""
+        self.axis = EPOCHS
+        """What the curves are over."""
         self.cross: float | None = None
         """Epoch of the crosshair; none without one."""
         self.window: Window | None = None
@@ -109,6 +110,11 @@ class Curves(Widget):
             if new > 0 and self.window[1] >= before[1]:  # a window on the newest epochs keeps following them
                 self.window = self.window[0] + new, self.window[1] + new
         self._renew()
+
+    @property
+    def unit(self) -> str:
+        """What stands at the end of the lower axis."""
+        return self.axis.unit
 
     @property
     def extent(self) -> Window | None:
@@ -179,7 +185,7 @@ class Curves(Widget):
         line, column = frame.lines[y], self._cross_column(frame)
         if column is not None and 0 < y < frame.top:
             most = frame.top - 1
-            found = legend(self._curves, None, self.size.width, most=most, at=self.cross, unit=self.unit)
+            found = legend(self._curves, None, self.size.width, most=most, at=self.cross, axis=self.axis)
             line = found[y - 1] if y <= len(found) else []
         segments = []
         for text, name in line:
@@ -208,7 +214,7 @@ class Curves(Widget):
 
     def _lay_out(self, size: Size) -> _Frame:
         width, height = size
-        text = f", {self.window[0]:,.0f}-{self.window[1]:,.0f}" if self.window else ""
+        text = f", {self.axis.text(self.window[0])}-{self.axis.text(self.window[1])}" if self.window else ""
         frame = _Frame([[(formatting.fit(self._title + text, width), "title")]])
         window = self.shown
         curves = [part for curve in self._curves if len((part := inside(curve, window)).x)]
@@ -216,7 +222,7 @@ class Curves(Widget):
             text = "nothing to draw here" if self._curves or self._log else self._empty
             frame.lines.append([(f"  {text}", "axis")])
             return frame
-        frame.lines += legend(self._curves, self._mark, width, most=max(1, height // 4), unit=self.unit)
+        frame.lines += legend(self._curves, self._mark, width, most=max(1, height // 4), axis=self.axis)
         rows = height - len(frame.lines) - 2
         if width < LEAST.width or rows < LEAST.height:
             return frame
@@ -236,7 +242,7 @@ class Curves(Widget):
             label = sides.get(row)
             edge = f"{label or '':>{frame.left - 1}}{'┤' if label is not None else '│'}"
             frame.lines.append([(edge, "axis"), *cells])
-        frame.lines += bottom(window, frame.left, frame.columns, self.unit)
+        frame.lines += bottom(window, frame.left, frame.columns, self.axis)
         return frame
 
     def _limits(self, curves: Sequence[Points], window: Window) -> Window:

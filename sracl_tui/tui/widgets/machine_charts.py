@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from sracl_tui.tui.widgets.curves import Curve, Curves
+from sracl_tui.tui.widgets.curves import Axis, Curve, Curves
 
 Measured = Mapping[str, ArrayLike | Sequence[tuple[float, float]]]
 """Name of a measure of `machine_samples` to rows of (seconds, value), seconds ascending."""
@@ -51,7 +51,7 @@ class MachineChart(Curves):
     def __init__(self, kind: str) -> None:
         super().__init__(id=f"machine-{kind}")
         self.kind = kind
-        self.unit = UNITS[-1][0]
+        self.axis = Axis(UNITS[-1][0])
 
     def show(self, measured: Measured, *, sign: str = "", empty: str = "no sample yet") -> None:
         """Draw the measures of this chart; `sign` stands before the title."""
@@ -63,7 +63,7 @@ class MachineChart(Curves):
         last = max((float(points[-1, 0]) for points in found.values()), default=0.0)
         unit, seconds = next((unit, seconds) for unit, seconds, least in UNITS if last >= least)
         if unit != self.unit:
-            self.unit = unit
+            self.axis = Axis(unit)
             self.show_window(None)
             self.show_cross(None)
         curves = [Curve(label, points[:, 0] / seconds, points[:, 1] / kind.by) for label, points in found.items()]

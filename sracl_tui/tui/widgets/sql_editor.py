@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
+from textual.widgets.text_area import Selection
 
 from sracl_tui.tui.bindings import NamedBindings
 from sracl_tui.tui.widgets.field import KeysInOrderMixin
@@ -82,6 +83,17 @@ def _fits(name: str, prefix: str) -> bool:
     return name.startswith(prefix) or (len(prefix) > 1 and f"_{prefix}" in name)
 
 
+@dataclass(eq=False)
+class EditorState:
+    """A text with selection and edits to undo, for an editor that shows several by turns."""
+
+    text: str = ""
+    selection: Selection | None = None
+    """None: the cursor stands at the end."""
+    history: Any = None
+    """Textual's own record of the edits."""
+
+
 class Candidates(OptionList, can_focus=False):
     """The list of completions below the cursor."""
 
@@ -121,6 +133,20 @@ class SqlEditor(NamedBindings, KeysInOrderMixin, TextArea):  # pyright: ignore[r
         self._kinds |= dict.fromkeys(map(str.lower, words.keywords), "keyword")
         self.notify_style_update()
         self.refresh()
+
+    def take_state(self) -> EditorState:
+        """The text as it is, with what `show_state` needs to bring it back."""
+        return EditorState(self.text, self.selection, self.history)
+
+    def show_state(self, state: EditorState) -> None:
+        """Show another text; its edits can be undone as before."""
+        self.close()
+        with self.prevent(TextArea.Changed):
+            self.history = replace(self.history)  # a new one: loading clears it
+            self.load_text(state.text)
+        if state.history is not None:
+            self.history = state.history
+        self.selection = state.selection or Selection.cursor(self.document.end)
 
     def get_line(self, line_index: int) -> Text:
         """A line of the text with syntax highlighting."""

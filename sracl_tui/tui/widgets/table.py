@@ -98,7 +98,7 @@ class Table(NamedBindings, ScrollView, can_focus=True):
     """A table with a cursor that draws only the visible rows."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"table--{name}" for name in (*STYLES, "header", "sorted", "cursor", "blurred-cursor", "plain")
+        f"table--{name}" for name in (*STYLES, "header", "sorted", "cursor", "blurred-cursor", "cell", "plain")
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -145,10 +145,16 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         def control(self) -> Table:
             return self.table
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None, empty: str = "") -> None:
+    def __init__(
+        self, *, id: str | None = None, classes: str | None = None, empty: str = "", cells: bool = False
+    ) -> None:
+        """Args: cells: the cursor is on a cell of its row; left and right move it."""
         super().__init__(id=id, classes=classes)
         self.data = TableData()
         self.cursor = 0
+        self.column = 0
+        """Number of the column under the cursor, in a table of `cells`."""
+        self._cells = cells
         self.sorted_by: tuple[str, bool] | None = None
         self._empty = empty
         self._widths: tuple[int, ...] = ()
@@ -163,6 +169,7 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         self.data, self.sorted_by = data, sorted_by
         place = data.index.get(before, min(self.cursor, len(data.rows) - 1)) if keep else 0
         self.cursor = max(0, place)
+        self.column = min(self.column, max(0, len(data.columns) - 1)) if keep else 0
         self._measure()
         if not keep:
             self.scroll_to(0, 0, animate=False)
@@ -199,8 +206,24 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         self._go(0 if to == 0 else len(self.data.rows) - 1)
 
     def action_slide(self, by: int) -> None:
-        """Scroll sideways by columns."""
-        self.scroll_relative(x=by, animate=False)
+        """Scroll sideways, or move the cursor to the next cell."""
+        if self._cells:
+            self.go_to_column(self.column + (1 if by > 0 else -1))
+        else:
+            self.scroll_relative(x=by, animate=False)
+
+    def go_to_column(self, column: int) -> None:
+        """Move the cursor to a column, which comes in sight."""
+        self.column = max(0, min(column, len(self.data.columns) - 1))
+        lefts = list(self._lefts())
+        if self._widths:
+            start, end = lefts[self.column], lefts[self.column] + self._widths[self.column]
+            left, width = self.scroll_offset.x, self.scrollable_content_region.width
+            if start - GUTTER < left:
+                self.scroll_to(x=start - GUTTER, animate=False, force=True)
+            elif end > left + width:
+                self.scroll_to(x=min(end - width, start - GUTTER), animate=False, force=True)
+        self.refresh()
 
     def action_choose(self) -> None:
         """Open the row under the cursor."""
@@ -261,14 +284,21 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         if place < len(self.data.rows):
             again = place == self.cursor and event.chain > 1
             self._go(place)
+            if self._cells and (column := self._column_at(offset.x + self.scroll_offset.x)) is not None:
+                self.go_to_column(column)
             if again:
                 self.action_choose()
 
     def _click_header(self, x: int) -> None:
-        for column, start, wide in zip(self.data.columns, self._lefts(), self._widths, strict=False):
+        if (column := self._column_at(x)) is not None:
+            self.post_message(self.HeaderClicked(self, self.data.columns[column].key))
+
+    def _column_at(self, x: int) -> int | None:
+        """Number of the column at a place of the whole table."""
+        for column, (start, wide) in enumerate(zip(self._lefts(), self._widths, strict=False)):
             if start <= x < start + wide + GAP:
-                self.post_message(self.HeaderClicked(self, column.key))
-                return
+                return column
+        return None
 
     def _lefts(self) -> Iterator[int]:
         """Where each column begins."""
@@ -321,6 +351,8 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         for at, (column, wide) in enumerate(zip(self.data.columns, self._widths, strict=True)):
             paint = paints.get(row.styles[at]) if at < len(row.styles) else None
             style = base + paint if paint is not None else base
+            if self._cells and here and self.has_focus and at == self.column:
+                style = self.get_component_rich_style("table--cell")
             segments += [
                 Segment(formatting.fit(row.cells[at], wide, right=column.right), style),
                 Segment(" " * GAP, base),

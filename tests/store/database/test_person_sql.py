@@ -16,6 +16,7 @@ from store.errors import QueryFailed
 from store.home import Home
 from store.opening import open_store
 from store.publishing.publish import write_sql
+from store.queries.catalog import catalog
 
 READERS = (
     "read_text", "read_blob", "read_csv", "read_csv_auto", "read_json", "read_ndjson", "read_parquet", "sniff_csv",
@@ -104,10 +105,10 @@ def test_a_reader_is_refused(home: Home, outside: Path, query: str) -> None:
 
 def test_what_is_allowed_is_forgotten(home: Home) -> None:
     with open_store(home) as store:
-        before = store.vocabulary()
+        before = catalog(store)
         for query in HARMLESS:
             store.user_sql(query)
-            assert store.vocabulary() == before, query
+            assert catalog(store) == before, query
             assert store.rows("SELECT count(*) AS n FROM runs") == [{"n": 0}], query
 
 
@@ -158,10 +159,10 @@ LOCKED_OUT = (
 def test_nothing_that_the_program_needs_is_changed(tmp_path_factory: pytest.TempPathFactory, query: str) -> None:
     home = Home(tmp_path_factory.getbasetemp() / "needed")
     with open_store(home) as store:
-        before = store.vocabulary()
+        before = catalog(store)
         with pytest.raises(QueryFailed):
             write_sql(home, query)
-        assert store.vocabulary() == before
+        assert catalog(store) == before
         assert store.rows("SELECT count(*) > 0 AS here FROM schema_version") == [{"here": True}]
 
 
