@@ -10,7 +10,9 @@ from textual.widgets import Input, Static
 from sracl_tui.services import query_history
 from sracl_tui.tui import sql_buffers
 from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.pins import pin_of
 from sracl_tui.tui.preferences import FILE
+from sracl_tui.tui.screens.jump import targets_of
 from sracl_tui.tui.screens.runs import RunsScreen
 from sracl_tui.tui.screens.sql_chart import SqlChartScreen
 from sracl_tui.tui.sql_buffers import Answer, Buffer, Buffers, EditorState
@@ -174,6 +176,11 @@ async def test_tabs_by_mouse(home):
         assert isinstance(app.screen.query_one(Input), Input)
         await pilot.press(*"first", "enter")
         assert titles(app) == ["first", "FROM runs"]
+        places = {(target.x, target.y) for target in targets_of(screen)}
+        line = screen_lines(screen)[bar.region.y]
+        assert [line[bar.regions()[part].x :][:3] for part in ("show 1", "close", "add")] == [" 2 ", "×  ", " + "]
+        parts = [region.offset + bar.region.offset for region in bar.regions().values()]
+        assert {(part.x, part.y) for part in parts} <= places, "jump mode reaches every part"
         await pilot.click(bar, offset=bar.regions()["close"].offset)
         assert titles(app) == ["FROM runs"]
 
@@ -252,6 +259,12 @@ async def test_a_narrow_screen_has_the_catalog_in_the_place_of_the_query(home):
         assert not catalog.display
         assert screen.editor.has_focus
         assert app.screen is screen
+        for key in ("f4", "f5", "f6", "ctrl+r"):
+            await pilot.press("f2")
+            assert catalog.display
+            await pilot.press(key)
+            assert not catalog.display, key
+        await pilot.quiet()
 
 
 async def test_a_wide_screen_has_it_beside_until_it_is_hidden(home):
@@ -388,6 +401,7 @@ async def test_numbers_over_a_number_are_lines(home):
         assert list(curve.epochs) == [6, 7, 8, 9, 10]
         assert list(curve.values) == [8, 6, 4, 2, 0]
         assert "sorted by x" in str(chart.query_one("#chart-notes", Static).content)
+        assert pin_of(chart).words == ("sql", query), "a finding of it is that of its query"
         await pilot.press("v")
         assert chart.only == 0
         await pilot.press("left", "left")

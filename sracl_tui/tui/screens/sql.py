@@ -135,6 +135,7 @@ class SqlScreen(SqlTabs):
         query = self.editor.selected_text.strip() or self.editor.text.strip()
         if not query or self.busy:
             return
+        self.uncover()
         self.keep()
         self._run(self.buffer, self._begin(self.buffer, unasked=unasked), query)
 
@@ -238,6 +239,7 @@ class SqlScreen(SqlTabs):
 
     def action_switch(self) -> None:
         """Move the focus between the editor and the rows."""
+        self.uncover()
         (self.rows if self.editor.has_focus else self.editor).focus()
 
     def action_copy(self) -> None:

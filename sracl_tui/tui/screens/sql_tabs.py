@@ -171,6 +171,11 @@ class SqlTabs(BaseScreen):
         self._show_catalog()
         self.editor.focus()
 
+    def uncover(self) -> None:
+        """Show query and rows where the catalog is in their place."""
+        if self._catalog_over:
+            self._leave_catalog(hide=False)
+
     @on(Catalog.Chosen)
     def _insert_name(self, message: Catalog.Chosen) -> None:
         self._leave_catalog(hide=False)
@@ -210,6 +215,7 @@ class SqlTabs(BaseScreen):
         self.buffer.place = (self.rows.cursor, self.rows.column)
 
     def _enter_tab(self) -> None:
+        self.uncover()
         self.editor.show_state(self.buffer.editor)
         self.show_answer()
         row, column = self.buffer.place
@@ -242,6 +248,7 @@ class SqlTabs(BaseScreen):
 
     def action_tab(self, by: int) -> None:
         """Show the next tab, or the one before."""
+        self.uncover()
         self.show_tab((self.buffers.place + by) % len(self.buffers.all))
 
     def action_new_tab(self) -> None:

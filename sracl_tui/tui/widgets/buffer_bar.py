@@ -57,7 +57,7 @@ class BufferBar(Static):
         ]
         texts = [f"{text}× " if n == self._place else text for n, text in enumerate(texts)]
         first, last = self._place, self._place + 1
-        room = self.size.width - 9  # the plus, and a sign on both sides
+        room = self.size.width - 9  # a margin, the plus, and a sign on both sides
         while True:
             wider = [
                 (start, end)
@@ -75,7 +75,7 @@ class BufferBar(Static):
         found: list[_Part] = []
 
         def put(text: str, action: str, look: str = "") -> None:
-            left = found[-1].left + formatting.width(found[-1].text) if found else 0
+            left = found[-1].left + formatting.width(found[-1].text) if found else 1
             found.append(_Part(text, left, action, look))
 
         if (first := tabs[0][0]) > 0:
@@ -93,7 +93,7 @@ class BufferBar(Static):
 
     def render(self) -> Content:
         """The tabs in a line."""
-        return Content.assemble(*((part.text, part.look) if part.look else part.text for part in self._parts()))
+        return Content.assemble(" ", *((part.text, part.look) if part.look else part.text for part in self._parts()))
 
     def regions(self) -> dict[str, Region]:
         """Where each part stands, relative to the line, by what a click there does."""
