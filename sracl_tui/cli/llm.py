@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,9 @@ from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.services.estimate_text import kind_line, vectors_line
 
 if TYPE_CHECKING:
+    from engine.config import Config
     from engine.semantics.kinds import Kind
+    from store.home import Home
 
 app = typer.Typer(no_args_is_help=True, help="Endpoints with an OpenAI-compatible chat completions API.")
 app.add_typer(batches.app, name="batches")
@@ -51,6 +54,12 @@ def summarize(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="With --batch: store the available answers, send the rest, and exit.")
     ] = False,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=2, max=16, help="Share the prompts between N jobs of the queue, which stay within one budget."
+        ),
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Lines instead of bars.")] = False,
     json_: JsonOption = False,
     home: HomeOption = None,
@@ -64,6 +73,7 @@ def summarize(
       sracl summarize --dataset office --provider deepseek --budget 5
       sracl summarize --dataset office --provider openai --batch
       sracl summarize --provider llamacpp --model smollm2 --unit user
+      sracl summarize --provider vllm --shards 3 && sracl queue start --workers 3
     """
     from sracl_tui.runs.jobs import summarize as summarize_job
 
@@ -85,6 +95,9 @@ def summarize(
 
         _print_quote(quote_summaries(resolved, config, kinds, batch=batch), json_=json_)
         return
+    if shards is not None:
+        _share(resolved, config, kinds, shards, batch=batch, json_=json_)
+        return
     from sracl_tui.runs.execute import execute
 
     request = RunRequest(
@@ -97,6 +110,38 @@ def summarize(
     else:
         _print_cost(result)
     raise typer.Exit(result.exit_code)
+
+
+def _share(home: Home, config: Config, kinds: Sequence[str], count: int, *, batch: bool, json_: bool) -> None:
+    """Put `count` jobs into the queue that ask a part of the prompts each.
+
+    Raises:
+        ConfigError: the provider asks no model, or batches are wanted.
+    """
+    from engine.extension_points import PROVIDERS
+    from sracl_tui.runs.execution import queue
+
+    if batch:
+        raise ConfigError("a batch is one job", where="--shards", hint="Leave --batch or --shards out.")
+    if PROVIDERS.has(config.semantics.provider):
+        raise ConfigError(f"{config.semantics.provider} asks no model", where="--shards", hint="Leave --shards out.")
+    first = new_run_id()
+    requests = [
+        RunRequest(
+            run_id=new_run_id(), config=config, kind="summarize", name=f"summaries-{number}-of-{count}", group=f"summaries-{first}",
+            job={"kinds": list(kinds), "shard": [number, count], "cap": first},
+        )
+        for number in range(1, count + 1)
+    ]  # fmt: skip
+    added, _ = queue.enqueue(home, requests, force=True)
+    ids = [request.run_id for request in added]
+    if json_:
+        options_and_output.print_json({"added": ids, "group": requests[0].group})
+        return
+    for run_id in ids:
+        options_and_output.out().print(run_id, markup=False, highlight=False)
+    text = f"{count} jobs wait in the queue: `sracl queue start --workers {count}` starts them. Their calls are in `sracl costs`."
+    options_and_output.talk().print(text, markup=False, highlight=False)
 
 
 def _print_cost(result: Any) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from engine.events import Columns
 from engine.semantics.llm.endpoints import Endpoint
 from engine.semantics.llm.prices import Prices, highest, prices_of
 
+SHARE_SECONDS = 0.5
+"""After which a job asks again whether other jobs have freed some of a shared cap."""
 MESSAGE_TOKENS = 16
 """Upper bound of the tokens that a server adds to the text of a message."""
 
@@ -64,6 +68,18 @@ class Call:
         return table
 
 
+class CapShare(Protocol):
+    """What several jobs hold of one cap."""
+
+    def hold(self, usd: float, cap: float | None = None) -> bool:
+        """Record what this job holds, spent and reserved, if all together stay within the cap; whether they do."""
+        ...
+
+    def may_change(self) -> bool:
+        """Whether the other jobs may free some of what they hold."""
+        ...
+
+
 @dataclass
 class Budget:
     """Spent and reserved dollars of a job.
@@ -85,6 +101,8 @@ class Budget:
     reserved: float = 0.0
     """Upper bounds of the calls in flight."""
     calls: int = 0
+    share: CapShare | None = None
+    """Where other jobs spend from the same cap."""
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     _freed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -113,11 +131,19 @@ class Budget:
             self.reserved += usd
             return True
         async with self._freed:
-            await self._freed.wait_for(lambda: self.fits(usd) or self.reserved <= 1e-12)
-            if not self.fits(usd):
-                return False
-            self.reserved += usd
+            while not self._take(usd):
+                if self.reserved <= 1e-12 and (self.share is None or not self.share.may_change()):
+                    return False
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._freed.wait(), None if self.share is None else SHARE_SECONDS)
             return True
+
+    def _take(self, usd: float) -> bool:
+        """Reserve dollars if they fit, also beside what other jobs hold; whether they did."""
+        if not self.fits(usd) or (self.share and not self.share.hold(self.spent + self.reserved + usd, self.cap)):
+            return False
+        self.reserved += usd
+        return True
 
     def fits(self, usd: float) -> bool:
         """Whether a reserve of `usd` keeps within the cap."""
@@ -137,6 +163,8 @@ class Budget:
         self.paid += usd or 0.0
         self.spent += reserve if usd is None and billed is not False else usd or 0.0
         self.reserved = max(0.0, self.reserved - reserve)
+        if self.share is not None:
+            self.share.hold(self.spent + self.reserved)
         return usd
 
     async def record_cost_and_wake(

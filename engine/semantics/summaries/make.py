@@ -14,6 +14,7 @@ from engine.errors import Interrupted, SemanticsError
 from engine.events import ApiCalled, Report, StageProgress, SummariesLinked, SummariesMade, SummarySetMade
 from engine.semantics.kinds import Kind
 from engine.semantics.summaries.provider import PaidProvider, Provider
+from engine.semantics.summaries.shard import WHOLE, Shard
 
 ROWS_AT_ONCE = 5000
 """Maximum summaries per event."""
@@ -97,14 +98,47 @@ def make_summaries(
         )
     )
     source_owners = owner_ids if source_owners is None else source_owners
-    keys = _keys(provider, kind, source_owners, report, stop)
-    first: dict[str, int] = {}
-    for row, key in enumerate(keys):
-        first.setdefault(key, row)
-    texts = known(list(first)) if first else {}
-    _answer(provider, kind, source_owners, first=first, texts=texts, report=report, stop=stop)
+    keys, texts = _texts(provider, kind, source_owners, WHOLE, known, report, stop)
     report(SummariesLinked(set_id=set_id, columns={"owner_id": owner_ids, "key": keys}))
     return SummarySet(set_id=set_id, kind=kind, owner_ids=owner_ids, keys=keys, texts=[texts[key] for key in keys])
+
+
+def make_part(
+    provider: Provider,
+    kind: Kind,
+    owner_ids: NDArray[np.int64],
+    *,
+    shard: Shard,
+    known: Known,
+    report: Report,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """The summaries that are a shard's to ask, of the anchors or items (B,) that `make_summaries` is later called for, or their sources.
+
+    Raises:
+        Interrupted, SemanticsError: as `make_summaries`.
+    """
+    _texts(provider, kind, np.asarray(owner_ids, np.int64), shard, known, report, stop)
+
+
+def _texts(
+    provider: Provider,
+    kind: Kind,
+    owner_ids: NDArray[np.int64],
+    shard: Shard,
+    known: Known,
+    report: Report,
+    stop: Callable[[], bool],
+) -> tuple[list[str], dict[str, str]]:
+    """The keys of all owners, and the texts by key of those that are the shard's."""
+    keys = _keys(provider, kind, owner_ids, report, stop)
+    first: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        if shard.has(key):
+            first.setdefault(key, row)
+    texts = known(list(first)) if first else {}
+    _answer(provider, kind, owner_ids, first=first, texts=texts, report=report, stop=stop)
+    return keys, texts
 
 
 def _keys(

@@ -17,6 +17,7 @@ def summarize(context: JobContext) -> None:
     Raises:
         BatchPending: batches are at the provider, and the request does not wait for them.
     """
+    from engine.semantics.summaries.shard import Shard
     from sracl_tui.runs.stages import factories, summaries
     from sracl_tui.runs.stages.needs import needs_of
     from store.opening import open_store
@@ -25,6 +26,10 @@ def summarize(context: JobContext) -> None:
     with open_store(context.home) as store:
         needs = needs_of(context.request.config, context.open_dataset(store), job["kinds"])
         factories.check_encoder(needs, store.home)
+        if "shard" in job:
+            provider, shard = factories.provider(needs, store.home), Shard(*job["shard"])
+            summaries.make_part(needs, provider, store, context.clock, context.stop, shard=shard, group=job["cap"])
+            return
         sets = summaries.make_summaries(
             needs,
             factories.provider(needs, store.home),

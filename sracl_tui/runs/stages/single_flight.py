@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from engine.config import content_hash
 from engine.errors import StopRequested
 from engine.events import Report, Warned
+from engine.semantics.summaries.shard import WHOLE, Shard
 from store.errors import StoreError
 from store.home import Home
 from store.locks import FileLock, holder_name
@@ -23,13 +24,14 @@ POLL_SECONDS = 0.2
 
 @contextmanager
 def single_flight(
-    home: Home, lock_key: str | None, what: str, *, report: Report, stop: Callable[[], bool]
+    home: Home, lock_key: str | None, what: str, *, report: Report, stop: Callable[[], bool], shard: Shard = WHOLE
 ) -> Iterator[None]:
     """Hold the lock of a key; a second process waits for it, with a warning in its own journal.
 
     Args:
         lock_key: names the answers, such as a hash of dataset and model; none where they cost nothing, and no lock is taken.
         what: `summaries` or `vectors`, for the name of the lock and the warning.
+        shard: of the keys of the answers: jobs whose ranges meet wait for each other, others do not.
 
     Raises:
         StopRequested: asked to stop while waiting.
@@ -38,7 +40,19 @@ def single_flight(
     if lock_key is None:
         yield
         return
-    lock = FileLock(home.cache / f"{what}-{lock_key}.lock")
+    names = [f"{what}-{lock_key}"] if shard == WHOLE else []
+    names += [f"{what}-{lock_key}-{number:x}" for number in shard.ranges]
+    with ExitStack() as stack:
+        for name in names:
+            lock = FileLock(home.cache / f"{name}.lock")
+            _take(lock, what, report, stop)
+            stack.callback(lock.release)
+            lock.write_holder()
+        _take_in_journals(home, stop)
+        yield
+
+
+def _take(lock: FileLock, what: str, report: Report, stop: Callable[[], bool]) -> None:
     warned = False
     while not lock.acquire():
         if not warned:
@@ -47,12 +61,6 @@ def single_flight(
         if stop():
             raise StopRequested
         time.sleep(POLL_SECONDS)
-    try:
-        lock.write_holder()
-        _take_in_journals(home, stop)
-        yield
-    finally:
-        lock.release()
 
 
 def _take_in_journals(home: Home, stop: Callable[[], bool]) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from engine.errors import BatchPending
 from engine.semantics.summaries import make as summary_stage
 from engine.semantics.summaries.provider import PaidProvider
+from engine.semantics.summaries.shard import Shard
 from sracl_tui.runs.stages.clock import Clock, Counter, record_cost, spent_so_far
 from sracl_tui.runs.stages.llm_batches import plan_batches
 from sracl_tui.runs.stages.needs import Needs
+from sracl_tui.runs.stages.shared_cap import SharedCap
 from sracl_tui.runs.stages.single_flight import lock_key_of, single_flight
 from store.database.database import Store
 from store.queries import caches
@@ -58,6 +60,26 @@ def make_summaries(
     return made
 
 
+def make_part(
+    needs: Needs, provider: Provider, store: Store, clock: Clock, stop: Callable[[], bool], *, shard: Shard, group: str
+) -> None:
+    """The summaries that are a shard's to ask; the jobs of a group together stay within the run's budget, which is that of each.
+
+    Raises:
+        BudgetReached, StopRequested: as `make_summaries`.
+    """
+    owners = needs.summary_owners()
+    with clock.stage("summaries", total=sum(map(len, owners.values()))) as outcome:
+        stage = _SummaryStage(needs, provider, store, clock, stop)
+        if isinstance(provider, PaidProvider):
+            provider.budget.share = SharedCap(store.home, group, str(shard))
+        lock_key = lock_key_of(needs.dataset.name, provider)
+        with single_flight(store.home, lock_key, "summaries", report=clock.report, stop=stop, shard=shard):
+            stage.make_part(shard)
+        detail = f"{provider.name}: shard {shard}, {stage.counter.made:,} new"
+        outcome |= {"cached": stage.counter.made == 0, "detail": detail}
+
+
 class _SummaryStage:
     """Writes the sets of all kinds, with what the run has spent and what it found stored."""
 
@@ -91,6 +113,27 @@ class _SummaryStage:
                 clock.spent = provider.budget.spent
                 record_cost(clock.cost, self.counter, cached=self._known)
         return {kind: made[kind] for kind in self._owners}
+
+    def make_part(self, shard: Shard) -> None:
+        """The texts of all kinds that are a shard's."""
+        provider, needs = self._provider, self._needs
+        if isinstance(provider, PaidProvider):
+            provider.count_spent(spent_so_far(self._store, self._clock))
+        try:
+            for kind, owners in self._owners.items():
+                summary_stage.make_part(
+                    provider,
+                    kind,
+                    needs.asked(kind, owners),
+                    shard=shard,
+                    known=self._look_up,
+                    report=self.counter,
+                    stop=self._stop,
+                )
+        finally:
+            if isinstance(provider, PaidProvider):
+                self._clock.spent = provider.budget.spent
+                record_cost(self._clock.cost, self.counter, cached=self._known)
 
     def _write(self, kind: Kind) -> SummarySet:
         needs, owners = self._needs, self._owners[kind]

@@ -1,0 +1,133 @@
+"""Several jobs share the prompts of a summary set: none is paid for twice, one cap holds for all, and one ledger has every call."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.semantics.llm import budget as budgets
+from engine.semantics.llm.budget import Budget, Usage
+from engine.semantics.llm.endpoints import Endpoint
+from engine.semantics.summaries.shard import RANGES, Shard
+from sracl_tui.runs.stages import shared_cap
+from sracl_tui.runs.stages.shared_cap import SharedCap
+from store.errors import StoreError
+from store.home import Home
+from tests.support.commands import sracl_inside, start, until
+
+from .conftest import entry, sql
+
+FEW = ("--provider", "fake", "--set", "max_users=40")
+
+
+CAP = 0.05
+
+
+def amounts(home: Path) -> dict[str, float]:
+    """What each job holds of the cap."""
+    files = list((home / "cache").glob("cap-*.json"))
+    return json.loads(files[0].read_text()) if files else {}
+
+
+def share(home: Path, *words: str) -> list[str]:
+    """Ids of three jobs in the queue."""
+    return json.loads(sracl_inside(home, "summarize", *FEW, "--shards", "3", *words, "--json").stdout)["added"]
+
+
+@settings(max_examples=100)
+@given(st.integers(1, RANGES), st.text("0123456789abcdef", min_size=32, max_size=32))
+def test_each_key_is_one_shards(count: int, key: str) -> None:
+    has = [Shard(number, count).has(key) for number in range(1, count + 1)]
+    assert sum(has) == 1
+    ranges = [part for number in range(1, count + 1) for part in Shard(number, count).ranges]
+    assert sorted(ranges) == list(range(RANGES))
+    assert int(key[0], 16) in Shard(has.index(True) + 1, count).ranges
+
+
+@pytest.mark.parametrize("wrong", [(0, 3), (4, 3), (1, 17)])
+def test_no_other_shards(wrong: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="there is no shard"):
+        Shard(*wrong)
+
+
+def test_three_processes_ask_every_prompt_once(serve: Any, tmp_path: Path) -> None:
+    server = serve(latency=0.05)
+    (tmp_path / "providers.toml").write_text(entry(server))
+    ids = share(tmp_path)
+    processes = [start(tmp_path, "run", "--resume", run_id, "--headless") for run_id in ids]
+    assert [process.wait(240) for process in processes] == [0, 0, 0]
+    assert set(server.good.values()) == {1}
+    assert len(server.good) == server.requests > 100
+    assert sql(tmp_path, "SELECT count(DISTINCT run_id)::INT AS runs, count(*)::INT AS calls FROM api_calls") == [
+        {"runs": 3, "calls": server.requests}
+    ]
+    whole = json.loads(sracl_inside(tmp_path, "summarize", *FEW, "--headless", "--json").stdout)
+    assert (whole["state"], whole["cost"]["calls"]) == ("finished", 0)
+    assert len(server.good) == server.requests, "the whole job asked again"
+
+
+def test_one_cap_holds_for_three_processes_of_which_one_is_killed(serve: Any, tmp_path: Path) -> None:
+    server = serve(latency=0.1)
+    (tmp_path / "providers.toml").write_text(entry(server, limits={"concurrency": 8, "timeout": 60.0}))
+    ids = share(tmp_path, "--budget", str(CAP))
+    processes = [start(tmp_path, "run", "--resume", run_id, "--headless") for run_id in ids]
+    until(lambda: len(amounts(tmp_path)) == 3)
+    os.kill(processes[0].pid, signal.SIGKILL)
+    ends = [process.wait(240) for process in processes]
+    assert ends[1:] == [3, 3], "the cap ends both"
+    assert start(tmp_path, "run", "--resume", ids[0], "--headless").wait(240) == 3
+    (spent,) = sql(tmp_path, "SELECT sum(coalesce(usd, usd_reserved)) AS usd FROM api_calls")
+    charged = server.billed["in"] / 1e6 + server.billed["out"] * 2 / 1e6 - server.billed["cached"] * 0.9 / 1e6
+    assert CAP / 2 < spent["usd"] <= CAP
+    assert charged <= CAP
+    assert spent["usd"] <= sum(amounts(tmp_path).values()) + 1e-9 <= CAP
+
+
+def test_what_cannot_be_shared_is_refused(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "providers.toml").write_text(entry(serve(), batch={"price_factor": 0.5}))
+    assert "asks no model" in sracl_inside(tmp_path, "summarize", "--shards", "2", code=2).stderr
+    assert "a batch is one job" in sracl_inside(tmp_path, "summarize", *FEW, "--shards", "2", "--batch", code=2).stderr
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_shared_cap_waits_for_what_others_may_free_and_not_for_the_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    home.create()
+    monkeypatch.setattr(budgets, "SHARE_SECONDS", 0.01)
+    other = SharedCap(home, "g", "2/2")
+    assert other.hold(0.8, 1.0)
+    budget = Budget(
+        Endpoint(base_url="http://127.0.0.1:1/v1", model="m", local=True),
+        "m",
+        cap=1.0,
+        share=SharedCap(home, "g", "1/2"),
+    )
+    budget.begin()
+
+    async def both() -> bool:
+        asking = asyncio.create_task(budget.reserve(0.5))
+        await asyncio.sleep(0.1)
+        assert not asking.done()
+        assert other.hold(0.4)
+        return await asking
+
+    assert asyncio.run(both())
+    assert budget.reserved == 0.5
+    budget.record_cost(0.5, Usage(1, 1, 0), 0.0, billed=True)
+    monkeypatch.setattr(shared_cap, "SECONDS", 0.05)
+    budget.begin()
+    assert not asyncio.run(budget.reserve(0.7)), "the other holds 0.4 and does not change"
+    (tmp_path / "cache" / "cap-g.json").write_text("{")
+    budget.begin()
+    with pytest.raises(StoreError, match="shared budget cannot be read"):
+        asyncio.run(budget.reserve(0.1))
