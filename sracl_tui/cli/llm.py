@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,15 +14,14 @@ from engine.config_files import load_config
 from engine.errors import ConfigError
 from sracl_tui import formatting
 from sracl_tui.cli import batches, options_and_output
+from sracl_tui.cli import shards as shards_of_job
 from sracl_tui.cli.foreground import check_dataset, watched
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.services.estimate_text import kind_line, vectors_line
 
 if TYPE_CHECKING:
-    from engine.config import Config
     from engine.semantics.kinds import Kind
-    from store.home import Home
 
 app = typer.Typer(no_args_is_help=True, help="Endpoints with an OpenAI-compatible chat completions API.")
 app.add_typer(batches.app, name="batches")
@@ -96,7 +94,7 @@ def summarize(
         _print_quote(quote_summaries(resolved, config, kinds, batch=batch), json_=json_)
         return
     if shards is not None:
-        _share(resolved, config, kinds, shards, batch=batch, json_=json_)
+        shards_of_job.share(resolved, config, kinds, shards, batch=batch, json_=json_)
         return
     from sracl_tui.runs.execute import execute
 
@@ -110,38 +108,6 @@ def summarize(
     else:
         _print_cost(result)
     raise typer.Exit(result.exit_code)
-
-
-def _share(home: Home, config: Config, kinds: Sequence[str], count: int, *, batch: bool, json_: bool) -> None:
-    """Put `count` jobs into the queue that ask a part of the prompts each.
-
-    Raises:
-        ConfigError: the provider asks no model, or batches are wanted.
-    """
-    from engine.extension_points import PROVIDERS
-    from sracl_tui.runs.execution import queue
-
-    if batch:
-        raise ConfigError("a batch is one job", where="--shards", hint="Leave --batch or --shards out.")
-    if PROVIDERS.has(config.semantics.provider):
-        raise ConfigError(f"{config.semantics.provider} asks no model", where="--shards", hint="Leave --shards out.")
-    first = new_run_id()
-    requests = [
-        RunRequest(
-            run_id=new_run_id(), config=config, kind="summarize", name=f"summaries-{number}-of-{count}", group=f"summaries-{first}",
-            job={"kinds": list(kinds), "shard": [number, count], "cap": first},
-        )
-        for number in range(1, count + 1)
-    ]  # fmt: skip
-    added, _ = queue.enqueue(home, requests, force=True)
-    ids = [request.run_id for request in added]
-    if json_:
-        options_and_output.print_json({"added": ids, "group": requests[0].group})
-        return
-    for run_id in ids:
-        options_and_output.out().print(run_id, markup=False, highlight=False)
-    text = f"{count} jobs wait in the queue: `sracl queue start --workers {count}` starts them. Their calls are in `sracl costs`."
-    options_and_output.talk().print(text, markup=False, highlight=False)
 
 
 def _print_cost(result: Any) -> None:
