@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,6 +76,7 @@ def repair(home: HomeOption = None, json_: JsonOption = False, debug: DebugOptio
 def follow(
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = 10.0,
     home: HomeOption = None,
+    json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Take the journals of all runs into the database until ctrl+c: those of runs on nodes, too, which write none.
@@ -86,7 +90,7 @@ def follow(
     """
     from store.publishing.publish import Publisher
 
-    publisher = Publisher(options_and_output.home_of(home), done=_tell, every=every)
+    publisher = Publisher(options_and_output.home_of(home), done=partial(_tell, json_=json_), every=every)
     publisher.start()
     try:
         threading.Event().wait()
@@ -96,8 +100,11 @@ def follow(
             options_and_output.talk().print(warning, markup=False, highlight=False)
 
 
-def _tell(report: PublishReport) -> None:
-    if report.events:
+def _tell(report: PublishReport, *, json_: bool) -> None:
+    if report.events and json_:
+        options_and_output.print_json(asdict(report))
+        sys.stdout.flush()
+    elif report.events:
         text = f"{time.strftime('%H:%M:%S')} {report.events:,} events in {report.seconds:.2f} s"
         options_and_output.talk().print(text, markup=False, highlight=False)
 

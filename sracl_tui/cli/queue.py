@@ -285,7 +285,7 @@ def start(
     Examples:
       sracl queue start
       sracl queue start --workers 2
-      sracl queue start --on slurm      # cluster.toml in the home has its options
+      sracl queue start --on slurm     # cluster.toml in the home has its options
     """
     from sracl_tui.runs.execution import queue as run_queue
     from store.queue import Queue
@@ -325,6 +325,7 @@ def work(
 def probe(
     folder: Annotated[str, typer.Argument(help="Folder of the probe in the cache of the home.")],
     home: HomeOption = None,
+    json_: JsonOption = True,
     debug: DebugOption = False,
 ) -> None:
     """Tell whether the locks of another machine are seen here: what `sracl doctor --on` runs on a node.
