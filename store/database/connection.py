@@ -28,6 +28,7 @@ _BASE: Options = {"python_enable_replacements": False}
 """A name in SQL that a person wrote means a table, never a Python variable of this program."""
 _CLOSED: Options = {**_BASE, "enable_external_access": False}
 """The connection reaches no file but its own: no query, view, default or macro that is stored in it does."""
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 _MAGIC, _MAGIC_AT = b"DUCK", 8
 INGEST_MEMORY = "256MB"
 """What DuckDB keeps in memory while journals are taken in. It would else keep all that it has read and written."""
@@ -152,7 +153,18 @@ def quoted(name: str) -> str:
 
 def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
     """The rows of a query as an Arrow table."""
-    return connection.sql(query, params=list(parameters)).to_arrow_table()
+    return connection.sql(query, params=bindable(parameters)).to_arrow_table()
+
+
+def bindable(parameters: Sequence[Any]) -> list[Any]:
+    """Parameters of a query; a text that is no UTF-8, as a shell may pass it, becomes one that no row holds."""
+    return [_bindable(one) for one in parameters]
+
+
+def _bindable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NO_TEXT.sub("\0", value)
+    return bindable(value) if isinstance(value, list) else value
 
 
 def fetch_few(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:

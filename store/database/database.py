@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from store.database.connection import explain, fetch, open_published
+from store.database.connection import bindable, explain, fetch, open_published
 from store.database.person_sql import (
     Cancel,
     canceler,
@@ -230,7 +230,7 @@ class Store:
         """Rows of one of our own queries as tuples, without importing pyarrow."""
         try:
             with self._cursor() as cursor:
-                return cursor.execute(query, list(parameters)).fetchall()
+                return cursor.execute(query, bindable(parameters)).fetchall()
         except duckdb.Error as error:
             raise explain(error, self.home.database) from None
 

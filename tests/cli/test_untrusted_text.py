@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from store.untrusted_text import shown
 from tests.cli.conftest import QUICK
 from tests.store.test_untrusted_text import TEXTS, harmless
 
+NO_TEXT = os.fsdecode(b"\xff")
 EVIL = "=\x1b[31m\x1b]0;x\x07\x9b5m\u202e[/x][red]שלום:smile:"
 
 
@@ -39,6 +41,21 @@ def evil(sracl: Any, home: Path) -> Path:
         journal.append(event, {"run_id": run_id} | fields)
     journal.close()
     return home
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"show {NO_TEXT}", f"inspect {NO_TEXT} u1", f"inspect plain {NO_TEXT}", f"compare plain {NO_TEXT}", f"slices plain {NO_TEXT}",
+        f"recommend {NO_TEXT} u1", f"recommend plain {NO_TEXT}", f"export {NO_TEXT} --out x.csv", f"remove {NO_TEXT} --yes", f"tag {NO_TEXT} x",
+        f"tag plain {NO_TEXT}", f"note {NO_TEXT} x", f"stop {NO_TEXT}", f"data show {NO_TEXT}", f"study show {NO_TEXT}", f"queue remove {NO_TEXT}",
+        f"search {NO_TEXT} --encoder tfidf", f"runs --where {NO_TEXT}", f"leaks {NO_TEXT}", f"reproduce {NO_TEXT}", f"restore {NO_TEXT}",
+        f"run --resume {NO_TEXT} --dry-run", f"findings show {NO_TEXT}", f"llm test {NO_TEXT}", f"costs --by {NO_TEXT}", f"show plain --metric {NO_TEXT}",
+    ],
+)  # fmt: skip
+def test_words_that_are_no_text_are_found_nowhere(sracl: Any, evil: Path, words: str) -> None:
+    done = sracl(*words.split(" "), home=evil, code=(0, 2) if words.startswith("search") else 2)
+    assert "Store error" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ def raw(body: Any) -> bytes:
 
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-LENGTH = b"content-length: %d\r\n\r\n%s"
+LENGTH = b"connection: close\r\ncontent-length: %d\r\n\r\n%s"
+"""The server closes the connection after each; without the word, the next call may be sent into a closed one."""
 GOOD_WIRE = {
     "HTTP/1.0": lambda own: b"HTTP/1.0 200 OK\r\n\r\n" + own, "no reason": lambda own: b"HTTP/1.1 200\r\n" + LENGTH % (len(own), own),
     "first 103": lambda own: b"HTTP/1.1 103 Early Hints\r\n\r\n" + HEAD + LENGTH % (len(own), own),
@@ -84,9 +85,9 @@ BAD_WIRE: dict[str, tuple[Any, Any]] = {
     "a packing that was not made": (lambda own: HEAD + b"content-encoding: gzip\r\nconnection: close\r\n\r\n" + own, "connection"),
     "no HTTP": (lambda own: b"SSH-2.0-OpenSSH_9.6\r\n", "connection"), "half a head": (lambda own: b"HTTP/1.1 200 OK\r\nconte", "connection"),
     "a broken chunk": (lambda own: HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n", "connection"),
-    "a reset": (None, "connection"), "204": (lambda own: b"HTTP/1.1 204 No Content\r\n\r\n", MALFORMED),
+    "a reset": (None, "connection"), "204": (lambda own: b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n", MALFORMED),
     "a page": (lambda own: HEAD + LENGTH % (8, b"<p>hi</p"), MALFORMED),
-    "an error in a charset of no text": (lambda own: b"HTTP/1.1 500 X\r\ncontent-type: text/plain; charset=hex\r\ncontent-length: 2\r\n\r\n\xff{", "failed"),
+    "an error in a charset of no text": (lambda own: b"HTTP/1.1 500 X\r\ncontent-type: text/plain; charset=hex\r\nconnection: close\r\ncontent-length: 2\r\n\r\n\xff{", "failed"),
     "deep brackets as an error": (lambda own: b"HTTP/1.1 500 X\r\n" + LENGTH % (60_000, b"[" * 60_000), "HTTP 500"),
 }  # fmt: skip
 

@@ -168,14 +168,15 @@ def survive(home: Home, whole: Counts, damages: list[Damage], seed: int, *, thor
             with suppress(StoreError):
                 soon(lambda: backup(home))
         if thorough or not all(kind in WITHOUT_ROWS for kind, _ in damages):
-            _repair(home, before, whole, damages)
+            _repair(home, whole, damages)
         after = counts_of(home)
         assert fewer(before, after) == {}, "rows were lost"
         for command in commands[4:]:
             read(home, command)
 
 
-def _repair(home: Home, before: Counts, whole: Counts, damages: list[Damage]) -> None:
+def _repair(home: Home, whole: Counts, damages: list[Damage]) -> None:
+    before = counts_of(home)  # a command that publishes takes in anew what journals have of a lost file
     told = told_by_repair(home)
     if not told.missing and not told.done:
         no_all_clear([(kind, how) for kind, how in damages if kind not in MADE_ANEW], before, whole)
