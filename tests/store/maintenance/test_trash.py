@@ -417,5 +417,4 @@ def test_every_table_and_event_of_a_run_is_known_as_its_own_or_shared(home: Home
         "warned", "run_resumed", "epoch_finished", "measured", "evaluated", "weights_sampled", "machine_sampled", "run_tagged",
         "run_noted", "finding_added", "finding_noted", "findings_removed", "findings_restored",
         "run_renamed", "study_declared", "study_judged", "runs_removed", "runs_restored", "trash_emptied",
-        "finding_added", "finding_noted", "findings_removed", "findings_restored",
     }  # fmt: skip
