@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from engine.errors import ConfigError
+from engine.evaluation_config import EvaluateConfig as EvaluateConfig
+from engine.evaluation_config import RecordConfig
 from engine.extension_points import BACKBONES, BACKENDS, ENCODERS, PROVIDERS, SYNTHESIZERS, encoder_identity
 from engine.method_table import METHODS, PARTS, Method, Needs, PartInfo, Stage, Step, backbone_needs, epochs_of, name_of
-from engine.metric_registry import DEFAULT as RANK_METRICS
-from engine.metric_registry import LISTED as LIST_METRICS
 from engine.part_settings import PartsConfig, RecSettings, words_of
 from engine.sections import Hash, Named, Scope, Section, hashed_tree
 
@@ -197,24 +197,6 @@ class TrainConfig(Section):
     """Precision of the encoder's products in training (autocast); weights, losses, evaluation and bert4rec's own pass stay float32."""
 
 
-class EvaluateConfig(Section):
-    """Full ranking over all items, of one held-out target per user."""
-
-    ks: tuple[int, ...] = Field(default=(5, 10, 20), min_length=1)
-    """Cutoffs of the metrics."""
-    metrics: Annotated[tuple[str, ...], Hash(never=True)] = Field(default=(*RANK_METRICS, *LIST_METRICS), min_length=1)
-    """Metrics that are measured (docs/metrics.md), such as map, coverage, gini, popularity; the last three on test alone."""
-    mask_seen: bool = False
-    """Whether items of the user's own history are excluded from the ranking."""
-    ties: Literal["worst", "best"] = "worst"
-    """Rank of a target with tied scores: after the others (as in the paper) or before them."""
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _words(cls, value: Any) -> Any:
-        return words_of(value)
-
-
 class Config(Section):
     """All settings of a run."""
 
@@ -228,6 +210,7 @@ class Config(Section):
     loss: Annotated[LossConfig, Hash(scope="contrasts")] = LossConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    record: Annotated[RecordConfig, Hash(never=True)] = RecordConfig()
 
     @property
     def own_method(self) -> bool:

@@ -246,6 +246,21 @@ class WeightsSeen(Event):
     high: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class EpochRecorded(Tabular):
+    """Some users with the weights of `epoch`, 0 before training.
+
+    Columns: user_id, rank (of the validation target, from 1), weights (float32, (M, K), by rank of the neighbor in the list; None
+    where the method weighs none).
+    """
+
+    name = "epoch_recorded"
+    quiet = True
+    bulky = True
+    epoch: int
+    step: int
+
+
 def event_classes() -> Iterator[type[Event]]:
     """Every class of event that has a name, thus may stand in a journal."""
     waiting: list[type[Event]] = [Event]

@@ -1,4 +1,6 @@
-"""What a step of a method costs beside others, by multiply-adds of the encoder and by measured constants. Imports no torch.
+"""What a step of a method costs beside others, by multiply-adds of the encoder and by measured constants, and what a run records.
+
+Imports no torch.
 
 Legend: T items of a prefix, V items, D width, I inner size, K negatives.
 """
@@ -6,6 +8,8 @@ Legend: T items of a prefix, V items, D width, I inner size, K negatives.
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+import numpy as np
 
 from engine.config import Config
 from engine.method_table import Stage, Step, name_of
@@ -32,6 +36,8 @@ UNKNOWN_PASSES = 6.0
 """Of the parts of a method that is not ours."""
 STEP_MULTIPLY_ADDS = 100e6
 """Those in whose time an update by a batch does what does not grow with the model: calls of many small operations, mostly."""
+MOST_RECORDED_BYTES = 20_000_000
+"""Of all recordings of a run over its epochs, uncompressed: fewer users are recorded where they would need more."""
 CHOSEN_ROWS = 20
 """Items scored in order in the time of one that is sampled, whose row is looked up and added to again."""
 BACKBONE_STEPS: Mapping[str, float] = {
@@ -77,3 +83,27 @@ def _added(config: Config, part: str) -> float:
     if part == "inter":
         return INTER_PASSES + NEIGHBOR_PASSES * config.retrieval.k
     return DISTILLED_PASSES * config.retrieval.k if part == "distill" else PART_PASSES[part]
+
+
+def recorded_epochs(config: Config) -> list[int]:
+    """The epochs of the main training that are recorded as they pass: 0, which is before it, and others at growing distances."""
+    count, last = config.record.snapshots, config.train.epochs
+    if count < 2:
+        return [0][:count]
+    return [0, *sorted({round(epoch) for epoch in np.geomspace(1, last, count - 1)})]
+
+
+def most_recorded(config: Config) -> int:
+    """How many epochs are recorded at most, the best and the last included."""
+    planned = len(recorded_epochs(config))
+    return min(planned + 2, config.train.epochs + 1) if planned else 0
+
+
+def recorded_users(config: Config, users: int) -> tuple[int, int]:
+    """How many of so many users are recorded, and the most bytes of all their recordings."""
+    epochs = most_recorded(config)
+    if not epochs:
+        return 0, 0
+    each = epochs * 4 * (2 + (config.retrieval.k if "inter" in config.active else 0))
+    count = min(users, config.record.users, MOST_RECORDED_BYTES // each)
+    return count, count * each

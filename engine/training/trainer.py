@@ -34,6 +34,7 @@ from engine.training import checkpoint
 from engine.training.checkpoint import LoopState
 from engine.training.checkpoint_files import BEST, LAST, PREVIOUS
 from engine.training.optimizer import Optimizers
+from engine.training.recording import EpochRecorder
 
 SAVE_SECONDS = 30.0
 """Between two checkpoints within an epoch."""
@@ -114,6 +115,7 @@ class Trainer:
         self._training_windows = SharedWindows(dataset, window) if shared else self.windows
         self.model = Model(config, dataset=dataset, windows=self._training_windows, semantics=moved).to(self.device)
         self._evaluator = Evaluator(config, dataset, self.windows)
+        self._recorder = EpochRecorder(config, dataset, self.windows, model=self.model, report=report)
         self._optimizers = self._new_optimizers()
         self._stages = self.model.stages
         self.state = LoopState(
@@ -183,14 +185,18 @@ class Trainer:
             for name, reason in self.model.absent.items():
                 self._report(Warned(message=f"part {name} is switched off: {reason}"))
             self._report_seen("initial")
+            self._recorder.passed(0, 0)
             self._save(self.state)
         train = self.config.train
         while self.state.epoch < self.epochs and self.state.bad_epochs < train.patience:
             self._epoch()
         self._report_seen("last")
+        self._recorder.at_end(self.state.epoch, self.state.step)
         checkpoint.load(self.folder / BEST, model=self.model)
         self.model.eval()
         self._report_seen("best")
+        if self.state.best_epoch != self.state.epoch:
+            self._recorder.at_end(self.state.best_epoch, self.state.step)
         valid, test = (self._evaluate(split, ids) for split, ids in (("valid", self._valid), ("test", self._test)))
         return TrainResult(
             best_epoch=self.state.best_epoch,
@@ -258,6 +264,8 @@ class Trainer:
         self.evaluate_seconds += evaluated - trained
         # Reported before it is saved: a training that resumes from a checkpoint never reports that epoch again.
         self._report_seen("epoch", stage)
+        if stage is None:
+            self._recorder.passed(epoch, step)
         self._report(
             EpochFinished(
                 epoch=epoch,

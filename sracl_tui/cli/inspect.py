@@ -25,6 +25,9 @@ def inspect(
     anchor: Annotated[
         int | None, typer.Option(metavar="N", help="The prefix that ends at the user's N-th item, not the longest one.")
     ] = None,
+    epoch: Annotated[
+        int | None, typer.Option(metavar="N", help="With the neighbors' weights of this recorded epoch, not the best.")
+    ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
@@ -36,11 +39,14 @@ def inspect(
       sracl inspect last 17
       sracl inspect last A2XVCFP9DMIFKT --json
       sracl inspect last 17 --anchor 3
+      sracl inspect last 17 --epoch 0
     """
-    from sracl_tui.services.user_inspection import inspect_user
+    from sracl_tui.services.user_inspection import at_epoch, inspect_user
 
     with options_and_output.open_store(options_and_output.home_of(home)) as store:
         found = inspect_user(store, run, user, position=anchor)
+    if epoch is not None:
+        found = at_epoch(found, epoch)
     if json_:
         options_and_output.print_json(found.document())
     else:
@@ -53,7 +59,9 @@ def _print(console: Console, found: Inspection) -> None:
     anchor = found.anchor
     shown = f"the first {anchor['length']} items ({anchor['role']})" if anchor else "none"
     facts = {"user": f"{found.user_id} ({found.raw_id}){tied}", "run": f"{found.run_id} on {found.dataset}"}
-    options_and_output.print_pairs(console, facts | {"prefix": shown, "rank of target": ranks})
+    over = ", ".join(f"{record['rank']:,} at {record['epoch']}" for record in found.recorded)
+    more = {"over epochs": f"validation rank {over}"} if over else {}
+    options_and_output.print_pairs(console, facts | {"prefix": shown, "rank of target": ranks} | more)
     console.print("\nItems, oldest first", style="bold")
     heads = ("", "#:r", "title", "when", "role")
     console.print(options_and_output.table(heads, [_item(item, anchor) for item in found.items]))

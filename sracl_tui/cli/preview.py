@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config import Config
 from engine.errors import ConfigError
+from sracl_tui import formatting
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.foreground import resumed_request
 from sracl_tui.runs.request import RunRequest, check_new
@@ -183,6 +184,9 @@ def _one(home: Home, config: Config, *, json_: bool, more: dict[str, str], allow
     lines += [f"{kind:10} {kind_line(part)}" for kind, part in document.get("kinds", {}).items() if part["tokens"]]
     if "vectors" in document:
         lines.append(f"{'vectors':10} {vectors_line(document['vectors'])}")
+    if (recorded := document["recorded"])["users"]:
+        size = formatting.bytes_text(recorded["bytes"])
+        lines.append(f"records    {recorded['users']:,} users at up to {recorded['epochs']} epochs, at most {size}")
     lines.append(f"cost       {cost_line(document['usd'])}")
     lines.append(f"time       about {document['minutes']:.1f} minutes ({document['basis']})")
     if "reused" in more:

@@ -8,11 +8,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from engine.config import Config
-from engine.data.dataset import TRAIN, Dataset
+from engine.data.dataset import TRAIN, VALID, Dataset
 from engine.errors import ConfigError
 from engine.extension_points import ENCODERS
 from engine.method_table import Stage
-from engine.training_cost import multiply_adds
+from engine.training_cost import most_recorded, multiply_adds, recorded_users
 from sracl_tui.runs.dataset_access import is_generated, preview_dataset
 from sracl_tui.runs.stages import factories
 from sracl_tui.runs.stages.cost_estimate import quote
@@ -65,10 +65,12 @@ def plan(place: Home, config: Config, *, allow_degraded: bool = False) -> dict[s
             stages += semantic_stages(needs, store, prompts)
         training, basis = training_stages(needs, store)
     stages += training
+    users, size = recorded_users(config, len(dataset.anchors.ids(VALID)))
     return {
         **prompts,
         "minutes": round(sum(stage["seconds"] for stage in stages) / 60, 2),
         "basis": basis,
+        "recorded": {"epochs": most_recorded(config), "users": users, "bytes": size},
         "stages": stages,
     }
 

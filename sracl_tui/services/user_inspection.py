@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from engine.errors import ConfigError
@@ -34,14 +34,18 @@ class Inspection:
     summary: dict[str, Any] | None
     """Text, provider, model, prompt version, tokens and dollars."""
     neighbors: list[dict[str, Any]]
-    """By similarity: who, similarity, cosine_rank, weight, weight_rank, weights by phase, titles."""
+    """By similarity: who, similarity, cosine_rank, weight, weight_rank, weights by phase, titles; of another epoch weight_best, too."""
     spearman: float | None
     """Rank correlation of similarity and learned weight; none for fewer than two, or for equal weights."""
     entropy: float | None
     """Entropy of the weights in nats; log k when all are equal."""
     epochs: dict[str, int]
     """Epoch of the weights of each phase."""
+    recorded: list[dict[str, Any]]
+    """Over the recorded epochs: epoch, rank of the validation target, weights of the neighbors of the longest prefix."""
     note: str
+    epoch: int | None = None
+    """The recorded epoch whose weights the neighbors have; none for the best one's."""
 
     def document(self) -> dict[str, Any]:
         """The JSON document."""
@@ -82,8 +86,34 @@ def inspect_user(store: Store, run_text: str, user_text: str, *, position: int |
         spearman=spearman_of([n["similarity"] for n in found], weights),
         entropy=entropy_of(weights),
         epochs=users.weight_epochs(store, run["run_id"]),
+        recorded=users.recorded_epochs(store, run["run_id"], user["user_id"]),
         note=_note(run, anchor, found),
     )
+
+
+def at_epoch(found: Inspection, epoch: int) -> Inspection:
+    """The same user with the neighbors' weights of a recorded epoch in place of the best one's.
+
+    Raises:
+        ConfigError: this epoch is not recorded of the user.
+    """
+    record = next((one for one in found.recorded if one["epoch"] == epoch), None)
+    if record is None:
+        known = ", ".join(str(one["epoch"]) for one in found.recorded)
+        hint = f"Recorded: {known}." if known else "Settings record.snapshots and record.users say what a run records."
+        raise ConfigError(f"epoch {epoch} of this user is not recorded", where="--epoch", hint=hint)
+    weights = record["weights"]
+    if weights is None or found.anchor is None or not found.anchor["represents"]:
+        return found
+    neighbors = [
+        neighbor | {"weight": weights[neighbor["cosine_rank"] - 1], "weight_best": neighbor["weight"]}
+        for neighbor in found.neighbors
+        if neighbor["cosine_rank"] <= len(weights)
+    ]
+    _rank_weights(neighbors)
+    values = [neighbor["weight"] for neighbor in neighbors if neighbor["weight"] is not None]
+    spearman = spearman_of([neighbor["similarity"] for neighbor in neighbors], values)
+    return replace(found, neighbors=neighbors, spearman=spearman, entropy=entropy_of(values), epoch=epoch)
 
 
 def _pick(anchors: list[dict[str, Any]], position: int | None) -> dict[str, Any] | None:
@@ -104,10 +134,15 @@ def _neighbors(store: Store, run: StoredRun, anchor: dict[str, Any] | None) -> l
         best = _stored_weights(store.home, run["run_id"], anchor["anchor_id"])
         for neighbor in found:
             neighbor["weight"] = best.get(neighbor["neighbor_id"])
+    _rank_weights(found)
+    return found
+
+
+def _rank_weights(found: list[dict[str, Any]]) -> None:
+    """Write the place of each neighbor by weight beside it."""
     order = sorted((n for n in found if n["weight"] is not None), key=lambda n: (-n["weight"], n["cosine_rank"]))
     for neighbor in found:
         neighbor["weight_rank"] = order.index(neighbor) + 1 if neighbor in order else None
-    return found
 
 
 def _stored_weights(home: Home, run_id: str, anchor_id: int) -> dict[int, float]:

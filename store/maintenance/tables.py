@@ -19,6 +19,7 @@ OWNERS = {
         "api_calls",
         "run_warnings",
         "machine_samples",
+        "user_epochs",
         "removed_rows",
     ),
     "list_id": ("neighbor_lists", "neighbors"),

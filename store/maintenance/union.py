@@ -30,6 +30,7 @@ _KEYS = {
     "user_ranks": ("run_id", "split", "user_id"),
     "synthesizer_weights": ("run_id", "phase", "anchor_id", "neighbor_id"),
     "machine_samples": ("run_id", "segment", "seconds"),
+    "user_epochs": ("run_id", "epoch", "user_id"),
     "journal_offsets": ("source", "segment"),
     "vectors": ("sha256", "encoder"),
     "findings": ("finding_id",),

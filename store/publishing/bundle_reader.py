@@ -35,6 +35,7 @@ TABLES = {
     "synthesizer_weights": "run_id = $1",
     "run_warnings": "run_id = $1",
     "machine_samples": "run_id = $1",
+    "user_epochs": "run_id = $1",
     "prompts": f"version IN (SELECT prompt_version FROM summary_sets WHERE {_SETS})",
     "summary_sets": _SETS,
     "summary_links": _SETS,
@@ -48,8 +49,8 @@ _KEY = {"summary_links": "set_id", "neighbors": "list_id"}
 _MEMBER = re.compile(rf"{MANIFEST}|{REQUEST}|tables/({'|'.join(TABLES)})\.parquet")
 _KEPT = re.compile(r"events-\d{4,}-\d{6,}\.zip")
 """Names of bundles that the journal of edits keeps."""
-OF_RUN = ("runs", "metrics", "user_ranks", "synthesizer_weights", "run_warnings", "machine_samples")
-OPTIONAL = frozenset({"run_warnings", "machine_samples"})
+OF_RUN = ("runs", "metrics", "user_ranks", "synthesizer_weights", "run_warnings", "machine_samples", "user_epochs")
+OPTIONAL = frozenset({"run_warnings", "machine_samples", "user_epochs"})
 """Tables that are in a bundle only where they have rows: bundles of earlier versions have none."""
 
 

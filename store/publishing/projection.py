@@ -188,7 +188,7 @@ class Projector:
         """Numbers of steps beyond the checkpoint are measured again; answers and calls stay."""
         self.flush()
         step = line.fields["step"]
-        for table in ("metrics", "user_ranks", "synthesizer_weights"):
+        for table in ("metrics", "user_ranks", "synthesizer_weights", "user_epochs"):
             if self._rows.new.may_have(source, (table,), step):
                 self._connection.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [source, step])
 
@@ -245,6 +245,21 @@ class Projector:
             line,
             "INSERT INTO synthesizer_weights SELECT ?, ?, ?, ?, anchor_id, neighbor_id, weight FROM incoming",
             values,
+        )
+
+    def _on_epoch_recorded(self, source: str, line: Line) -> None:
+        """Best and last epoch may have been recorded as they passed, with the same numbers."""
+        epoch, step = line.fields["epoch"], line.fields["step"]
+        recorded = "SELECT 1 FROM user_epochs WHERE run_id = ? AND epoch = ? LIMIT 1"
+        if (
+            self._rows.new.may_have(source, ("user_epochs", epoch))
+            and self._connection.execute(recorded, [source, epoch]).fetchall()
+        ):
+            return
+        for what in (("user_epochs",), ("user_epochs", epoch)):
+            self._rows.new.note(source, what, step)
+        self._insert(
+            line, "INSERT INTO user_epochs SELECT ?, ?, ?, user_id, rank, weights FROM incoming", [source, epoch, step]
         )
 
     def _on_summary_set_made(self, source: str, line: Line) -> None:

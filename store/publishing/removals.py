@@ -36,6 +36,7 @@ OWN = {
     "synthesizer_weights": ("run_id", "phase", "anchor_id", "neighbor_id"),
     "run_warnings": ("run_id", "warned_at", "message"),
     "machine_samples": ("run_id", "segment", "seconds"),
+    "user_epochs": ("run_id", "epoch", "user_id"),
 }
 """Tables whose rows are a run's own and leave with it, and the columns that tell its rows apart."""
 SHARED = frozenset(

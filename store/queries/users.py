@@ -55,6 +55,14 @@ def ranks(store: Store, run_id: str, user_id: int) -> dict[str, int]:
     return {row["split"]: row["rank"] for row in rows}
 
 
+def recorded_epochs(store: Store, run_id: str, user_id: int) -> list[dict[str, Any]]:
+    """The user over the recorded epochs: epoch, rank of the validation target, weights by rank of the neighbor; none without."""
+    return store.rows(
+        "SELECT epoch, rank, weights FROM user_epochs WHERE run_id = ? AND user_id = ? ORDER BY epoch",
+        [run_id, user_id],
+    )
+
+
 def target_ranks(store: Store, run_id: str, split: str) -> dict[int, int]:
     """Rank of every user's target on a split, by user id."""
     found = store.table("SELECT user_id, rank FROM user_ranks WHERE run_id = ? AND split = ?", [run_id, split])

@@ -67,7 +67,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
 EVERY = int(os.environ.get("SRACL_EVERY", "15"))
 """Of how many damaged runs one is shown; with 1, all."""
 BESIDE = ("metrics", "run_warnings", "api_calls", "summary_sets", "summary_links", "summaries", "neighbor_lists", "neighbors", "user_ranks",
-          "synthesizer_weights", "machine_samples", "prompts", "queue", "study_claims", "study_files", "study_verdicts", "findings", "datasets")  # fmt: skip
+          "synthesizer_weights", "machine_samples", "user_epochs", "prompts", "queue", "study_claims", "study_files", "study_verdicts", "findings", "datasets")  # fmt: skip
 WHOLE_HOME = (
     ("runs",), ("runs", "--json"), ("runs", "--filter", "state:finished ndcg@20>0"), ("costs",),
     ("queue", "list", "--all"), ("study", "list"), ("data", "list"),

@@ -124,8 +124,8 @@ ELSEWHERE = {
     "retrieval.search_k",
 }  # fmt: skip
 """Read before the training begins: these shape the dataset and the semantics that it is given."""
-WITHOUT_EFFECT = {"train.device", "train.threads"}
-"""What may change the time that a training takes but not its result."""
+WITHOUT_EFFECT = {"train.device", "train.threads", "record.snapshots", "record.users"}
+"""What may change the time that a training takes, or what it tells, but not its result."""
 
 
 def test_every_setting_is_in_one_of_the_lists():

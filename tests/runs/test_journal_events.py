@@ -37,14 +37,16 @@ def test_facts() -> None:
     }
     assert {name for name, facts in FACTS.items() if facts.quiet} == {
         *("step_finished", "stage_progress", "heartbeat", "summaries_made", "summaries_linked", "vectors_made"),
-        *("weights_seen", "machine_sampled"),
+        *("weights_seen", "machine_sampled", "epoch_recorded"),
     }
     assert {name for name, facts in FACTS.items() if facts.tabular} == {
         *("summaries_made", "api_called", "summaries_linked", "vectors_made", "neighbors_found", "evaluated"),
-        "weights_sampled",
+        *("weights_sampled", "epoch_recorded"),
     }
-    assert {*("summaries_made", "summaries_linked", "vectors_made", "neighbors_found", "api_called")} == SKIPPED_BY_LIST
-    assert {"summaries_made", "summaries_linked", "vectors_made"} == SKIPPED_BY_LOG
+    assert {
+        *("summaries_made", "summaries_linked", "vectors_made", "neighbors_found", "api_called", "epoch_recorded")
+    } == SKIPPED_BY_LIST
+    assert {"summaries_made", "summaries_linked", "vectors_made", "epoch_recorded"} == SKIPPED_BY_LOG
 
 
 def test_the_recorder_writes_an_event_by_its_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "run settings": ("open", "tab", "tab"),
     "run machine": ("open", "shift+tab"),
     "inspector": ("inspect",),
+    "inspector at an epoch": ("inspect", "right_square_bracket", "full_stop", "full_stop"),
     "find user": ("inspect", "slash"),
     "launch": ("go launch",),
     "compare": ("go compare",),
@@ -99,6 +100,7 @@ SMALL = (
     "sql tables",
     "sql bars",
     "sql chart",
+    "inspector at an epoch",
 )
 """Drawn at the two usual sizes."""
 FEW = (
@@ -153,6 +155,11 @@ def add_samples(folder: Path) -> None:
     journal.close()
 
 
+RECORDINGS = f"""INSERT INTO user_epochs SELECT '{RUN}', e, 10 * e, 8, round(200 / (1 + e) + 3),
+  list_transform(range(10), lambda n: ((1 + 0.1 * e * sin(n + e)) / 10)::FLOAT) FROM range(7) t(e)"""
+"""User 8 over the epochs of the recorded run, which is older than recordings."""
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the recorded runs, its times fixed."""
@@ -166,6 +173,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert len(store.rows("FROM runs")) == 5
     (home.path.parent / "ratings.csv").write_text(RATINGS)
     write_sql(home, FINDINGS)
+    write_sql(home, RECORDINGS)
     write_sql(home, "UPDATE datasets SET imported_at = TIMESTAMP '2026-01-01 08:50:00'")
     return home.path
 

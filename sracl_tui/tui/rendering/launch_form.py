@@ -38,6 +38,7 @@ SECTIONS = {
     "loss": "weights of the losses",
     "train": "steps, rates and stopping",
     "evaluate": "metrics and cutoffs",
+    "record": "users over the epochs, for the Inspector",
 }
 """What a section of settings is about."""
 

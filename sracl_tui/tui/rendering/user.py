@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from sracl_tui import formatting
+from sracl_tui.services.text_charts import LEVELS
 from sracl_tui.services.user_inspection import PHASES, Inspection
 from sracl_tui.tui.widgets.table import Column, Row, TableData, lay_out
 
@@ -175,6 +176,23 @@ def ranks_text(found: Inspection) -> str:
     return ", ".join(f"{formatting.SPLITS.get(split, split)} {rank:,}" for split, rank in ranks) or "not measured"
 
 
+def recorded_text(found: Inspection, at: int | None) -> str:
+    """The validation rank over the recorded epochs as a line, and that of the epoch that is shown; empty without records."""
+    ranks = {record["epoch"]: record["rank"] for record in found.recorded}
+    if not ranks:
+        return ""
+    heights = [math.log(max(1, rank)) for rank in ranks.values()]
+    least, most = min(heights), max(heights)
+    line = "".join(LEVELS[1 + round(7 * (height - least) / (most - least or 1.0))] for height in heights)
+    first, last = min(ranks), max(ranks)
+    text = f"validation rank over epochs: {first}: {ranks[first]:,} {line} {last}: {ranks[last]:,}"
+    if at is None:
+        return f"{text}   , . step through them"
+    if at not in ranks:
+        return f"{text}   epoch {at} is not recorded of this user"
+    return f"{text}   epoch {at}: {ranks[at]:,}"
+
+
 def agreement_text(found: Inspection, holders: dict[int, str]) -> Text:
     """How far the two orders agree, how even the weights are, and what signs beside neighbors mean."""
     text = orders_text(found.neighbors, found.spearman, found.entropy, found.note)
@@ -207,7 +225,11 @@ def neighbor_text(
     text = Text()
     if neighbor is None:
         return text
-    values = {"initial": neighbor["weight_initial"], "best": neighbor["weight"], "last": neighbor["weight_last"]}
+    values = {
+        "initial": neighbor["weight_initial"],
+        "best": neighbor.get("weight_best", neighbor["weight"]),
+        "last": neighbor["weight_last"],
+    }
     even = even_weight(neighbors)
     most = max((abs((value or even) - even) for value in values.values()), default=0.0)
     text.append(f"user {neighbor['neighbor_user_id']}", "bold")

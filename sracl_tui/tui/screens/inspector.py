@@ -16,7 +16,7 @@ from textual.widgets import Static
 from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.services.population import ORDERS, Population, read_population
-from sracl_tui.services.user_inspection import Inspection, inspect_user
+from sracl_tui.services.user_inspection import Inspection, at_epoch, inspect_user
 from sracl_tui.tui.navigation import Navigation, Unavailable
 from sracl_tui.tui.rendering import user as shown
 from sracl_tui.tui.rendering.errors import error_text
@@ -48,7 +48,8 @@ class InspectorScreen(PanesPage, FigurePage):
         "before the test item (t: before the validation item, after this prefix), an arrow at the target, and how many neighbors "
         "have an item (●) or buy it next (→). Right the neighbors of the prefix: rank by cosine similarity (#) and by learned weight (weight rank, #w), and by how many "
         "ranks learning moved each (change, ±). The bar is how far the weight is from 1/k, as if all were equal: left less, right more. A sign marks neighbors that have the prefix's target (●) or buy it next (→). Below them the summary of the prefix. With a second run "
-        "(o) A is this run, B the second; A or B at the left marks a neighbor that only one has. e shows all users at once, I the "
+        "(o) A is this run, B the second; A or B at the left marks a neighbor that only one has. Comma and full stop step through the epochs that the run "
+        "has recorded: the weights of each, and the rank of the validation target, which the line above shows over all of them. e shows all users at once, I the "
         "item under the cursor with its substitutes."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -61,6 +62,8 @@ class InspectorScreen(PanesPage, FigurePage):
         Binding("w", "what_if", "What if"),
         Binding("p", "prefix(-1)", "Shorter prefix", show=False),
         Binding("P", "prefix(1)", "Longer prefix", show=False),
+        Binding("comma", "epoch(-1)", "Earlier recorded epoch", show=False),
+        Binding("full_stop", "epoch(1)", "Later recorded epoch", show=False),
         Binding("o", "other_run", "Second run", show=False),
         Binding("i", "item_summary", "Summary of the item", show=False),
         Binding("e", "everyone", "Everyone"),
@@ -108,7 +111,10 @@ class InspectorScreen(PanesPage, FigurePage):
         self.found: Inspection | None = None
         self.run: StoredRun | None = None
         self.population: Population | None = None
+        self.epoch: int | None = None
+        """The recorded epoch whose weights are shown; none for the best one's."""
         self._wanted, self._position = user, position
+        self._holders: dict[int, str] = {}
         self._asked: tuple[str, int | None, str | None] | None = None
 
     def body(self) -> ComposeResult:
@@ -214,9 +220,28 @@ class InspectorScreen(PanesPage, FigurePage):
         self.query_one("#summary-text", Static).update(shown.summary_text(found.summary))
         if not same:
             self.query_one("#summary-scroll").scroll_home(animate=False)
-        self.query_one(NeighborsPane).show(found, message.second, message.holders)
+        self._holders = message.holders
+        self._show_neighbors()
         self.query_one(RecommendedPane).ask(found, self.second_run)
         self.refresh_bindings()
+
+    def _show_neighbors(self) -> None:
+        """The neighbors with the weights of the epoch that is shown."""
+        assert self.found is not None
+        found = self.found
+        if any(record["epoch"] == self.epoch for record in found.recorded):
+            assert self.epoch is not None
+            found = at_epoch(found, self.epoch)
+        self.query_one(NeighborsPane).show(found, self.second, self._holders)
+
+    def action_epoch(self, by: int) -> None:
+        """Show the weights of the next or previous recorded epoch; beyond the first and last are those of the best one."""
+        assert self.found is not None
+        epochs = [None, *(record["epoch"] for record in self.found.recorded)]
+        place = epochs.index(self.epoch) if self.epoch in epochs else 0
+        self.epoch = epochs[(place + by) % len(epochs)]
+        self._show_facts(self.found)
+        self._show_neighbors()
 
     def _show_facts(self, found: Inspection) -> None:
         self.set_title(f"{self.run['name'] if self.run else self.run_id} on {found.dataset}")
@@ -230,6 +255,7 @@ class InspectorScreen(PanesPage, FigurePage):
             f"user {found.user_id}{raw}   {where}{tied}",
             f"target's rank (best epoch): {shown.ranks_text(found)}   prefix: {prefix}",
         )
+        lines = filter(None, (*lines, shown.recorded_text(found, self.epoch)))
         self.query_one("#facts", Static).update("\n".join(map(formatting.line, lines)))
 
     @property
@@ -277,6 +303,8 @@ class InspectorScreen(PanesPage, FigurePage):
             return "No user is shown."
         if action in ("step", "surprise", "find", "order", "other_run", "everyone", "what_if") and not self.population:
             return "The users are not read yet." if self.found else "No user is shown."
+        if action == "epoch" and not (self.found and self.found.recorded):
+            return "Nothing is recorded of this user over the epochs (settings record.snapshots, record.users)."
         if action == "item_summary" and self.run is not None and self.run["item_set_id"] is None:
             return "This run has no summaries of items."
         return ""

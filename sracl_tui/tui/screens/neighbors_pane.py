@@ -53,7 +53,8 @@ class NeighborsPane(Vertical):
         assert found is not None
         table, agreement = self.query_one("#neighbors-table", Table), self.query_one("#agreement", Static)
         self._laid_out_for = self._room
-        self.border_title = "Neighbors in A and B" if second else "Neighbors, most similar first"
+        single = "most similar first" if found.epoch is None else f"weights of epoch {found.epoch}"
+        self.border_title = "Neighbors in A and B" if second else f"Neighbors, {single}"
         if second is None:
             table.show(shown.neighbors_table(found, self._holders, room=self._room), keep=False)
             agreement.update(shown.agreement_text(found, self._holders))

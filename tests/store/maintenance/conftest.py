@@ -25,7 +25,7 @@ from store.queries import datasets
 Counts = dict[tuple[str, str], int]
 """Rows by table and by whose they are."""
 _OWNED = {
-    "run_id": ("runs", "metrics", "user_ranks", "synthesizer_weights", "machine_samples", "api_calls"),
+    "run_id": ("runs", "metrics", "user_ranks", "synthesizer_weights", "machine_samples", "user_epochs", "api_calls"),
     "dataset_id": ("datasets", "users", "items", "interactions", "anchors"),
     "list_id": ("neighbors", "neighbor_lists"),
     "set_id": ("summary_sets", "summary_links"),
@@ -65,6 +65,8 @@ def write_run(journal: Journal, name: str, dataset_id: str, *, ended: bool = Tru
     tested = [{"split": "test", "subgroup": "all", "name": "hr@5", "value": 0.104}]
     ranks = {"user_id": np.arange(1, 7), "rank": np.arange(6) * 7}
     journal.append("evaluated", {"split": "test", "epoch": 3, "step": 30, "metrics": tested}, columns=ranks)
+    over = {"user_id": [1, 2], "rank": [4, 2], "weights": np.array([[0.25, 0.75], [1, 0]], np.float32)}
+    journal.append("epoch_recorded", {"epoch": 0, "step": 0}, columns=over)
     for seconds in (2.0, 4.0):
         journal.append("machine_sampled", {"seconds": seconds, "cores": seconds / 4, "memory_bytes": 1 << 30})
     if ended:

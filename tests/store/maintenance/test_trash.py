@@ -87,7 +87,7 @@ def test_a_removed_run_is_nowhere_and_comes_back_bit_for_bit(place: Home) -> Non
         assert not any(rows for rows in rows_of(place, only="one").values())
         without = rows_of(place)
         assert [name for name in before if before[name] != without[name]] == [
-            "machine_samples", "metrics", "runs", "synthesizer_weights", "user_ranks",
+            "machine_samples", "metrics", "runs", "synthesizer_weights", "user_epochs", "user_ranks",
         ]  # fmt: skip
         assert check_home(place).problems == []
         restore(place, "one")
@@ -414,7 +414,7 @@ def test_every_table_and_event_of_a_run_is_known_as_its_own_or_shared(home: Home
     assert set(OF_RUN) == set(removals.OWN)
     events = {name.removeprefix("_on_") for name in vars(projection.Projector) if name.startswith("_on_")}
     assert events - removals.SHARED == {
-        "warned", "run_resumed", "epoch_finished", "measured", "evaluated", "weights_sampled", "machine_sampled", "run_tagged",
+        "warned", "run_resumed", "epoch_finished", "measured", "evaluated", "weights_sampled", "machine_sampled", "epoch_recorded", "run_tagged",
         "run_noted", "finding_added", "finding_noted", "findings_removed", "findings_restored",
         "run_renamed", "study_declared", "study_judged", "runs_removed", "runs_restored", "trash_emptied",
     }  # fmt: skip

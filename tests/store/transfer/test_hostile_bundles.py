@@ -52,7 +52,7 @@ def good(victim: Home, tmp_path_factory: pytest.TempPathFactory) -> Members:
         export_bundle(store, "mine", path)
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    for table in ("runs", "metrics", "user_ranks", "synthesizer_weights", "machine_samples"):
+    for table in ("runs", "metrics", "user_ranks", "synthesizer_weights", "machine_samples", "user_epochs"):
         rows = tabled(members, table)
         members[f"tables/{table}.parquet"] = parquet(replaced(rows, "run_id", ["theirs"] * rows.num_rows))
     return signed(members, run_id="theirs")

@@ -1,0 +1,70 @@
+"""What a training records of some users: the rank of their validation target, and the weights of their neighbors, over the epochs.
+
+It is recorded before training, at growing distances while it trains, and of the best and the last epoch. It reads no test
+target and leaves the random numbers of the training alone, so that a training with it is the same to the bit.
+
+Legend: M recorded users, K neighbors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.config import Config
+from engine.data.batching.windows import Windows
+from engine.data.dataset import VALID, Dataset
+from engine.evaluation.ranking import rank_targets
+from engine.events import EpochRecorded, Report
+from engine.methods.model import Model
+from engine.models.backbone import weight_of
+from engine.training_cost import recorded_epochs, recorded_users
+
+
+class EpochRecorder:
+    """Reports `EpochRecorded` of the same users each time."""
+
+    def __init__(self, config: Config, dataset: Dataset, windows: Windows, *, model: Model, report: Report) -> None:
+        self._config, self._dataset, self._windows = config, dataset, windows
+        self._model, self._report = model, report
+        self._epochs = frozenset(recorded_epochs(config))
+        self._before = sum(epochs for _, epochs in model.stages)
+        valid, anchors = dataset.anchors.ids(VALID), dataset.anchors
+        prefixes = np.zeros(dataset.users + 1, np.int64)  # the anchor that represents each user
+        prefixes[anchors.user_ids[anchors.representing - 1]] = anchors.representing
+        count, _ = recorded_users(config, len(valid))
+        self._valid = valid[np.linspace(0, len(valid) - 1, count).round().astype(np.int64)]
+        self._users = anchors.user_ids[self._valid - 1]
+        self._prefixes = prefixes[self._users]
+
+    def passed(self, epoch: int, step: int) -> None:
+        """Record an epoch that is over, or 0 before the first one, where it is one of those."""
+        if self._is_planned(epoch):
+            self.record(epoch, step)
+
+    def at_end(self, epoch: int, step: int) -> None:
+        """Record the best or the last epoch, unless that was done as it passed, by this process or by one before it."""
+        if self._epochs and not self._is_planned(epoch):
+            self.record(epoch, step)
+
+    def _is_planned(self, epoch: int) -> bool:
+        return (epoch - self._before if epoch else 0) in self._epochs
+
+    def record(self, epoch: int, step: int) -> None:
+        """Record the weights that the model has now as those of an epoch; nothing without users."""
+        if not len(self._valid):
+            return
+        device = weight_of(self._model.backbone).device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            ranks = rank_targets(self._model.backbone, self._windows, self._dataset, self._valid, self._config.evaluate)
+            columns = {"user_id": self._users, "rank": ranks, "weights": self._weights()}
+        self._report(EpochRecorded(epoch=epoch, step=step, columns=columns))
+
+    def _weights(self) -> NDArray[np.float32] | list[Any]:
+        """Weights (M, K) of the neighbors of the users' longest training prefixes; none where the method weighs no neighbors."""
+        if "inter" not in self._model.parts:
+            return [None] * len(self._users)
+        return self._model.shared("synthesis").user_table(self._prefixes)[1]
