@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -218,7 +218,15 @@ class Store:
             raise explain(error, self.home.database) from None
 
     def rows(self, query: str, parameters: Sequence[Any] = (), **tables: pa.Table) -> list[dict[str, Any]]:
-        """Rows of one of our own queries as dictionaries; see `table`. A value that Python cannot hold is a text that says so."""
+        """Rows of one of our own queries as dictionaries; see `table`. A value that Python cannot hold is a text that says so.
+
+        Without `tables` pyarrow is not imported, which takes longer than reading a few rows.
+        """
+        if not tables:
+            with suppress(duckdb.Error, ArithmeticError, ValueError, NotImplementedError), self._cursor() as cursor:
+                cursor.execute(query, bindable(parameters))
+                names = [column[0] for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         found = self.table(query, parameters, **tables)
         try:
             return found.to_pylist()
