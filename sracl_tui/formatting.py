@@ -77,6 +77,11 @@ def item_title(title: str | None, item_id: int) -> str:
     return title or f"(item {item_id} has no title)"
 
 
+def count(number: int, noun: str) -> str:
+    """A number of things: `1 row`, `1,448 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def decimal(value: float | None, digits: int = 4) -> str:
     """A number with a fixed number of decimals; a dash for none."""
     return "-" if value is None else f"{value:.{digits}f}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from engine.errors import ConfigError
+from sracl_tui import formatting
 from sracl_tui.cli import options_and_output
 from sracl_tui.cli.interruptible import interruptible
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
@@ -91,7 +92,7 @@ def _save(home: Home, text: str, out: Path, started: Callable[[Cancel], None], *
     if json_:
         options_and_output.print_json({"rows": rows, "path": str(out)})
     else:
-        options_and_output.talk().print(f"{rows:,} rows are in {out}", highlight=False)
+        options_and_output.talk().print(f"{formatting.count(rows, 'row')} written to {out}", highlight=False)
 
 
 def _print(tables: Iterable[Any], format_: str) -> None:
@@ -115,4 +116,4 @@ def _print(tables: Iterable[Any], format_: str) -> None:
     if format_ == "json":
         write("]\n" if count else "[]\n")
     elif format_ == "table" and number >= 0:
-        options_and_output.talk().print(f"{count:,} rows", highlight=False)
+        options_and_output.talk().print(formatting.count(count, "row"), highlight=False)

@@ -215,10 +215,15 @@ class SraclApp(NamedBindings, FindingActions):
         """The row of a run in the list; none if it is not listed."""
         return next((row for row in self.runs if row["run_id"] == run_id), None)
 
+    def called(self, row: ListedRun) -> str:
+        """What a run of the list is called: its name, else what differs in it."""
+        home = self.screen_stack[0]
+        return shown_name(row, home.differences if isinstance(home, RunsScreen) else {})
+
     def name_of(self, run_id: str) -> str:
-        """What a run is called: its name, else what differs in it; empty where it is not listed."""
-        row, home = self.row_of(run_id), self.screen_stack[0]
-        return shown_name(row, home.differences) if row is not None and isinstance(home, RunsScreen) else ""
+        """The same by ID; empty where it is not listed."""
+        row = self.row_of(run_id)
+        return self.called(row) if row is not None else ""
 
     def action_go(self, where: str) -> None:
         """Open a screen by name."""

@@ -216,13 +216,15 @@ class GlobalActions(KeyOrderMixin, AppInternalsMixin, App[None]):
 
     def _runs_named(self, text: str) -> Iterator[ListedRun]:
         """Runs whose name or ID has a text; those that are called so first."""
-        low = text.lower()
-        found = [row for row in self._navigation.runs if low in row["name"].lower() or low in row["run_id"]]
-        yield from sorted(found, key=lambda row: not row["name"].lower().startswith(low))
+        low, called = text.lower(), self._navigation.called
+        found = [row for row in self._navigation.runs if low in called(row).lower() or low in row["run_id"]]
+        yield from sorted(found, key=lambda row: not called(row).lower().startswith(low))
 
     def _run_entry(self, where: str, row: ListedRun) -> Entry:
         text = f"{formatting.state(row['state'])}, {row['dataset_name'] or ''}, seed {row['seed']}"
-        return Entry(f"{where} {row['name']}", "", text, partial(self.open_page_of, where, row["run_id"]))
+        return Entry(
+            f"{where} {self._navigation.called(row)}", "", text, partial(self.open_page_of, where, row["run_id"])
+        )
 
     def open_page_of(self, where: str, run_id: str) -> None:
         """Open a screen of OF_A_RUN on a run."""
@@ -273,4 +275,4 @@ def system_commands(app: Any, screen: Screen[Any]) -> Iterator[SystemCommand]:
     yield SystemCommand("Theme", "choose one of all themes", app.action_change_theme)
     for row in app.runs[:RUNS_LISTED]:
         text = f"{formatting.state(row['state'])}, {row['dataset_name'] or ''}, seed {row['seed']}"
-        yield SystemCommand(f"Run {formatting.line(row['name'])}", text, partial(app.open_run, row["run_id"]))
+        yield SystemCommand(f"Run {formatting.line(app.called(row))}", text, partial(app.open_run, row["run_id"]))

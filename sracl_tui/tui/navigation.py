@@ -76,6 +76,10 @@ class Navigation(Protocol):
     def apply_preferences(self) -> None:
         """Show everything by the preferences as they are now."""
 
+    def called(self, row: ListedRun) -> str:
+        """What a run of the list is called: its name, else what differs in it."""
+        ...
+
     def name_of(self, run_id: str) -> str:
         """What a run is called: its name, else what differs in it; empty where it is not listed."""
         ...

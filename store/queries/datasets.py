@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -169,7 +169,7 @@ def remove(home: Home, store: Store, name: str) -> dict[str, Any]:
         runs = connection.execute("SELECT run_id FROM runs WHERE dataset_id = ? ORDER BY run_id", key).fetchall()
         if runs:
             raise LookupFailed(
-                f"{len(runs)} runs were made with {row['name']!r}, such as {', '.join(run for (run,) in runs[:5])}",
+                _made_with(runs, row["name"]),
                 hint="Their records refer to its users and items, so it stays.",
             )
         removed = connection.execute(
@@ -177,7 +177,7 @@ def remove(home: Home, store: Store, name: str) -> dict[str, Any]:
         ).fetchall()
         if removed:
             raise LookupFailed(
-                f"{len(removed)} removed runs were made with {row['name']!r}, such as {', '.join(run for (run,) in removed[:5])}",
+                _made_with(removed, row["name"], "removed "),
                 hint="`sracl remove --empty` deletes them for good; until then they can be restored, so it stays.",
             )
         for table in ("interactions", "anchors", "users", "items", "datasets"):
@@ -200,6 +200,13 @@ _COLUMNS = (
     "warnings",
     "train_prefixes",
 )
+
+
+def _made_with(runs: Sequence[tuple[str]], name: str, how: str = "") -> str:
+    ids = ", ".join(run for (run,) in runs[:5])
+    if len(runs) == 1:
+        return f"1 {how}run was made with {name!r}: {ids}"
+    return f"{len(runs):,} {how}runs were made with {name!r}, such as {ids}"
 
 
 def _decoded(row: dict[str, Any]) -> dict[str, Any]:

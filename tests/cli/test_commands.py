@@ -131,7 +131,7 @@ def test_tag_note_and_rename_stay(sracl, home):
 
 
 def test_sql_prints_tables_csv_and_json_and_cannot_write_or_read_files(sracl, home):
-    assert "1 rows" in sracl("sql", "SELECT 1 AS one", home=home).stderr
+    assert sracl("sql", "SELECT 1 AS one", home=home).stderr.strip() == "1 row"
     assert sracl("sql", "SELECT 1 AS one, 'x' AS word", "--format", "csv", home=home).stdout == "one,word\n1,x\n"
     assert json.loads(sracl("sql", "--json", home=home, stdin="SELECT 2 AS two").stdout) == [{"two": 2}]
     assert "--write" in sracl("sql", "DELETE FROM runs", home=home, code=2).stderr

@@ -11,6 +11,7 @@ from textual.widgets import Static
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.preferences import FILE, Preferences
 from sracl_tui.tui.screens.run import RunScreen
+from sracl_tui.tui.textual_internals import screen_lines
 from sracl_tui.tui.widgets.arrange_dialog import ArrangeDialog
 from sracl_tui.tui.widgets.curves import Curves
 from sracl_tui.tui.widgets.pane_row import LEAST, Divider, PaneRow
@@ -182,4 +183,18 @@ async def test_a_run_without_a_name_is_called_by_what_differs(home: Home):
         app.open_run(run["run_id"])
         await pilot.quiet()
         assert isinstance(app.screen, RunScreen)
-        assert app.name_of(run["run_id"]) in str(app.screen.query_one("#title", Static).content)
+        called = app.name_of(run["run_id"])
+        assert called in str(app.screen.query_one("#title", Static).content)
+        app.open_inspector(run["run_id"])
+        await pilot.quiet()
+        assert str(app.screen.query_one("#title", Static).content) == f"Inspector  {called} on demo[:60]"
+        for key in ("ctrl+p", "f8"):
+            await pilot.press(key, *called[:4])
+            lines = screen_lines(app.screen)
+            assert any(called in line for line in lines), key
+            assert not any(run["run_id"] in line for line in lines), key
+            await pilot.press("escape")
+        app.open_inspector(app.runs[1]["run_id"])
+        await pilot.quiet()
+        await pilot.press("o")
+        assert called in [row.cells[0] for row in app.screen.query_one(Table).data.rows]

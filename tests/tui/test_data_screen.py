@@ -261,7 +261,7 @@ async def test_removing_asks_and_what_runs_use_stays(home, monkeypatch):
         )  # of runs that the list does not know yet the store itself does
         await pilot.press("x", "y")
         await pilot.quiet()
-        assert "1 runs were made with 'shop'" in pilot.told[-1]
+        assert "1 run was made with 'shop': " in pilot.told[-1]
         assert len(screen.sets) == 1
 
 

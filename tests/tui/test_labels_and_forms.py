@@ -15,8 +15,10 @@ from engine.config import Config
 from engine.config_files import value_problem
 from engine.errors import ConfigError
 from engine.setting_paths import setting_fields
+from sracl_tui import formatting
 from sracl_tui.__main__ import cli
 from sracl_tui.runs.run_state import RunState, Stage
+from sracl_tui.runs.stages.cost_estimate import cost_line
 from sracl_tui.services.projections import edges, histogram
 from sracl_tui.tui import launch_drafts
 from sracl_tui.tui.app import SraclApp
@@ -354,3 +356,11 @@ async def test_a_comparison_names_the_run_that_is_left_out_as_it_has_no_ranks_ye
         assert text_of(app, "#metrics-heading").startswith("Validation metrics at the best epoch")
     journal.close()
     lock.release()
+
+
+def test_one_thing_and_one_price_are_written_as_one():
+    assert [formatting.count(number, "row") for number in (0, 1, 1448)] == ["0 rows", "1 row", "1,448 rows"]
+    assert cost_line({"low": 0.0, "high": 0.0}) == "$0.00"
+    assert cost_line({"low": 1.201, "high": 1.2049}) == "$1.20", "both ends are shown alike"
+    assert cost_line({"low": 0.02, "high": 3.4}) == "$0.0200 to $3.40"
+    assert cost_line({"low": None, "high": None}) == "unknown price"

@@ -160,5 +160,8 @@ def dollars(usd: float | None) -> str:
 
 
 def cost_line(usd: dict[str, float | None]) -> str:
-    """Range of an estimate: `$1.20 to $3.40`, or `unknown price`."""
-    return "unknown price" if usd["high"] is None else f"{dollars(usd['low'])} to {dollars(usd['high'])}"
+    """Range of an estimate: `$1.20 to $3.40`, one sum where both ends are the same, or `unknown price`."""
+    if usd["high"] is None:
+        return "unknown price"
+    low, high = dollars(usd["low"]), dollars(usd["high"])
+    return high if low == high else f"{low} to {high}"

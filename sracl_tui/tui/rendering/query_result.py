@@ -88,7 +88,7 @@ def cell_of(table: pa.Table, place: int, column: int) -> CellText:
     title = f"{formatting.line(field.name)}, row {place + 1:,}"
     if value is None:
         return CellText(title, f"{type_}, NULL: there is no value", "NULL", None)
-    facts = [type_, f"{len(value):,} letter{'' if len(value) == 1 else 's'}" if value else "an empty text"]
+    facts = [type_, formatting.count(len(value), "letter") if value else "an empty text"]
     shown = value
     if len(value) > LONGEST:
         shown, facts = value[:LONGEST], [*facts, f"the first {LONGEST:,} of them here, all in a copy"]

@@ -75,7 +75,7 @@ def pair_text(a: Inspection, b: Inspection, names: tuple[str, str]) -> Text:
         spread = "-" if found.entropy is None else f"{found.entropy:.3f}"
         text.append(f"{letter} ", "bold").append(formatting.fit(formatting.line(name), 20))
         text.append(f" target {ranks_text(found)}  Spearman {agree}  entropy {spread}\n")
-    text.append(f"{len(shared)} neighbors in both", "italic")
+    text.append(f"{formatting.count(len(shared), 'neighbor')} in both", "italic")
     notes = [
         f"{letter}: {formatting.line(found.note)}" for letter, found in zip("AB", (a, b), strict=True) if found.note
     ]

@@ -203,7 +203,7 @@ class ChartsScreen(PlotKeysPage):
                     chart.show(self.live.machine, sign=self._sign(chart.number))
         page = f"page {first // size + 1} of {self.pages}, " if self.pages > 1 else ""
         name = self.sracl.name_of(self.run_id) or formatting.line(self.live.created.get("name") or self.run_id)
-        self.set_title(f"{name}  {page}{len(names)} charts")
+        self.set_title(f"{name}  {page}{formatting.count(len(names), 'chart')}")
         for chart in grid.query(Chart):
             chart.show_cross(self._at)
 

@@ -22,7 +22,10 @@ def choose_second(
     ]
     others.sort(key=lambda row: row["best_epoch"] is None)  # a run without an epoch has little to show
     rows = [
-        Row(row["run_id"], (formatting.line(row["name"]), row["preset"] or "", formatting.state(row["state"])))
+        Row(
+            row["run_id"],
+            (formatting.line(page.sracl.called(row)), row["preset"] or "", formatting.state(row["state"])),
+        )
         for row in others
     ]
     if not rows:

@@ -244,7 +244,7 @@ class InspectorScreen(PanesPage, FigurePage):
         self._show_neighbors()
 
     def _show_facts(self, found: Inspection) -> None:
-        self.set_title(f"{self.run['name'] if self.run else self.run_id} on {found.dataset}")
+        self.set_title(f"{self.sracl.name_of(self.run_id) or self.run_id} on {found.dataset}")
         place = None if self.population is None else self.population.place_in(self.order, found.user_id)
         where = "" if place is None else f"{place + 1:,} of {len(self.population or ()):,} {ORDERS[self.order]}"
         tied = "   validation and test at the same time" if found.tied else ""
@@ -405,4 +405,4 @@ class InspectorScreen(PanesPage, FigurePage):
         table = self.query_one(f"#{name}", Table)
         lines = ["\t".join(column.key for column in table.data.columns)]
         lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.data.rows]
-        self.copy("\n".join(lines), f"{len(table.data.rows)} rows")
+        self.copy("\n".join(lines), formatting.count(len(table.data.rows), "row"))

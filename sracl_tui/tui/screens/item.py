@@ -124,7 +124,7 @@ class ItemScreen(PanesPage):
         self.set_title(f"{shown.title_of(item, item['item_id'])}")
         time = f"{item['first_ts']:%Y-%m-%d} to {item['last_ts']:%Y-%m-%d}" if item["first_ts"] else "no times"
         lines = (
-            f"item {item['item_id']} of {item['items']:,} ({item['raw_id']})   run {found.run['name']}",
+            f"item {item['item_id']} of {item['items']:,} ({item['raw_id']})   run {self.sracl.name_of(self.run_id) or found.run['name']}",
             f"{item['interactions']:,} times, by {item['users']:,} users, {time}",
         )
         self.query_one("#facts", Static).update("\n".join(map(formatting.line, lines)))
@@ -205,4 +205,4 @@ class ItemScreen(PanesPage):
         table = self.query_one("#holders-table" if focused == "holders-table" else "#substitutes-table", Table)
         lines = ["\t".join(column.key for column in table.data.columns)]
         lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.data.rows]
-        self.copy("\n".join(lines), f"{len(table.data.rows)} rows")
+        self.copy("\n".join(lines), formatting.count(len(table.data.rows), "row"))

@@ -61,8 +61,7 @@ class NeighborsPane(Vertical):
         else:
             table.show(pair_table(found, second, self._holders), keep=False)
             app = navigation_of(self)
-            rows = [app.row_of(side.run_id) for side in (found, second)]
-            names = [str(row["name"]) if row else "" for row in rows]
+            names = [app.name_of(side.run_id) for side in (found, second)]
             agreement.update(pair_text(found, second, (names[0], names[1])))
 
     @property

@@ -180,7 +180,7 @@ class EveryoneScreen(FigurePage):
             return
         first = self.population is None
         self.run, self.population, self._epochs = message.run, message.population, message.epochs
-        some = f"{len(self.population):,} users of {self.run['name']} on {self.run['dataset_name']}"
+        some = f"{formatting.count(len(self.population), 'user')} of {self.sracl.name_of(self.run_id) or self.run['name']} on {self.run['dataset_name']}"
         self.set_title(some if self.only is None else f"{some}, {self.only.label} (a: all)")
         self._show_histograms()
         plot = self.query_one("#density-raster", DensityPlot)

@@ -248,7 +248,7 @@ class QueueScreen(BaseScreen):
 
 
 def _started(started: dict[str, int]) -> str:
-    return f"{len(started)} workers started" if started else "The queue continues"
+    return f"{formatting.count(len(started), 'worker')} started" if started else "The queue continues"
 
 
 def _paused(queue: Queue) -> str:

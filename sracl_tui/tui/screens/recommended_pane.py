@@ -95,6 +95,5 @@ class RecommendedPane(Vertical):
         table.show(shown.recommended_table(found, beside=bool(second_run)), keep=False)
         if found.target is not None:
             table.move_to(found.target.item_id)
-        app = navigation_of(self)
-        row = app.row_of(second_run)
-        text.update(shown.recommended_text(found, ("", str(row["name"])) if row else None))
+        name = navigation_of(self).name_of(second_run) if second_run else ""
+        text.update(shown.recommended_text(found, ("", name) if name else None))

@@ -171,7 +171,9 @@ class RunsScreen(RunPanesPage, RunRemoval):
             preferences.filter.strip()
             and f"{len(message.groups)} of {len(self.sracl.runs)} fit the filter, esc removes it"
         )
-        shown = hidden or ("" if len(message.groups) == len(self.sracl.runs) else f"{len(message.groups)} rows")
+        shown = hidden or (
+            "" if len(message.groups) == len(self.sracl.runs) else formatting.count(len(message.groups), "row")
+        )
         pinned = self.sracl.row_of(preferences.baseline)
         notes = [shown, "seeds folded" if preferences.folded else "", f"baseline {pinned['name']}" if pinned else ""]
         notes.append(f"{len(self.marked)} marked" if self.marked else "")

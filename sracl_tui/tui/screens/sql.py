@@ -191,7 +191,7 @@ class SqlScreen(SqlTabs):
             return
         buffer.answer, buffer.place = answer, (0, 0)
         self.buffers.bound(buffer)
-        count = f"the first {MOST:,} of more rows; ctrl+s saves all" if rows > MOST else f"{rows:,} rows"
+        count = f"the first {MOST:,} of more rows; ctrl+s saves all" if rows > MOST else formatting.count(rows, "row")
         done = f"{count}, {answer.seconds:.2f} s" if answer.table is not None else "done, no rows"
         self.tell(buffer, done)
         if buffer is self.buffer:
@@ -200,7 +200,9 @@ class SqlScreen(SqlTabs):
     @on(Saved)
     def _saved(self, message: Saved) -> None:
         if self._end(message.buffer):
-            self.tell(message.buffer, f"{message.rows:,} rows are in {formatting.line(message.path)}")
+            self.tell(
+                message.buffer, f"{formatting.count(message.rows, 'row')} written to {formatting.line(message.path)}"
+            )
 
     @on(Failed)
     def _fail(self, message: Failed) -> None:

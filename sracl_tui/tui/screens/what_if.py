@@ -145,7 +145,7 @@ class WhatIfScreen(PanesPage):
 
     def on_mount(self) -> None:
         """Show the user as they are."""
-        self.set_title(f"user {self.bench.user_id}, {self.run['name']}")
+        self.set_title(f"user {self.bench.user_id}, {self.sracl.name_of(self.bench.run_id) or self.run['name']}")
         self._show()
 
     def _show(self) -> None:
@@ -337,4 +337,4 @@ class WhatIfScreen(PanesPage):
         lines = ["\t".join(column.key for column in table.data.columns)]
         lines += ["\t".join(cell.strip() for cell in row.cells) for row in table.data.rows]
         effect = str(self.query_one("#effect", Static).content)
-        self.copy("\n".join([effect, *lines]), f"{len(table.data.rows)} rows")
+        self.copy("\n".join([effect, *lines]), formatting.count(len(table.data.rows), "row"))

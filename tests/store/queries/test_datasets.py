@@ -181,7 +181,7 @@ def test_removing(home: Home, make_dataset: MakeDataset, rows: Rows, new_run: Ca
     )
     with (
         open_store(home, ingest=False) as store,
-        pytest.raises(LookupFailed, match="1 runs were made with 'other', such as one"),
+        pytest.raises(LookupFailed, match="1 run was made with 'other': one"),
     ):
         datasets.remove(home, store, "other")  # the run is in no table yet
     assert _counts(rows) == kept
