@@ -53,6 +53,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "BIGINT": (*NUMBERS, 2**63 - 1),
     "DOUBLE": (None, "nan", "inf", "-inf", -1.0, 1e308),
     "FLOAT": (None, "nan", "inf"),
+    "FLOAT[]": (None, [], [None], ["nan", "-inf"], [3e38] * 5000),
     "TIMESTAMP": (
         None,
         "infinity",
@@ -133,7 +134,7 @@ def test_runs(home: Home) -> None:
         sracl_inside(home.path, "show", run_id)
 
 
-PLAIN = {"VARCHAR": "x", "VARCHAR[]": "[]", "JSON": "{}", "TIMESTAMP": "2026-01-01", "BOOLEAN": "true"}
+PLAIN = {"VARCHAR": "x", "VARCHAR[]": "[]", "FLOAT[]": "[]", "JSON": "{}", "TIMESTAMP": "2026-01-01", "BOOLEAN": "true"}
 """What stands in a row of a table that has none yet; 1 for numbers."""
 
 
