@@ -129,6 +129,12 @@ def clock(seconds: float | None, *, tenths: bool = False) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def moment(at: float | datetime) -> str:
+    """Day and minute in UTC, as the database and the ids of runs have them; a Unix time, or a time without a zone, which is UTC."""
+    when = at if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
+    return f"{when:%Y-%m-%d %H:%M} UTC"
+
+
 def local_time(at: float) -> str:
     """Time of day of a Unix time, in the local time zone."""
     return datetime.fromtimestamp(at, UTC).astimezone().strftime("%H:%M:%S")

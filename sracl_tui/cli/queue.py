@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +20,7 @@ app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode="rich", help="Runs that are executed one after the other."
 )
 RunsArgument = Annotated[list[str], typer.Argument(help="Run ids, beginnings of them, or names.", metavar="RUN")]
-COLUMNS = ("place:r", "run", "name", "state", "data", "seed:r", "group", "worker", "since")
+COLUMNS = ("place:r", "run", "name", "state", "data", "seed:r", "group", "worker", "since (UTC)")
 
 
 @app.command()
@@ -172,7 +171,7 @@ def list_(
 
 
 def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
-    since = time.strftime("%m-%d %H:%M", time.localtime(entry["changed_at"])) if entry["changed_at"] else ""
+    since = formatting.moment(entry["changed_at"]).removesuffix(" UTC") if entry["changed_at"] else ""
     worker = entry["slot"] or ""
     return (
         "" if entry["place"] is None else str(entry["place"]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sracl_tui import formatting
+
 
 def kind_of(row: dict[str, Any]) -> str:
     """The origin of a data set: synthetic, or the format of its source."""
@@ -31,7 +33,7 @@ def facts_of(row: dict[str, Any], found: dict[str, Any] | None, runs: Sequence[s
     if found is not None:
         facts |= _counted(row, found)
     facts |= {
-        "imported": f"{row['imported_at']:%Y-%m-%d %H:%M} UTC",
+        "imported": formatting.moment(row["imported_at"]),
         "options": _options(row["options"]),
         "read": f"{row['rows_read']:,} rows",
         "dropped": ", ".join(f"{count:,} {reason}" for reason, count in row["dropped"].items()) or "nothing",

@@ -6,8 +6,8 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 
+from sracl_tui import formatting
 from store.home import Home
 from store.regular_file import read_regular
 
@@ -27,8 +27,8 @@ class Past:
 
     @property
     def when(self) -> str:
-        """Day and time of day in the reader's own zone."""
-        return datetime.fromtimestamp(self.at, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+        """Day and minute in UTC."""
+        return formatting.moment(self.at)
 
 
 def read(home: Home) -> list[Past]:

@@ -13,6 +13,7 @@ from engine.evaluation.estimates import Estimate, Spread, estimate_measure, esti
 from engine.evaluation.power import POWER, smallest_difference, smallest_margin
 from engine.evaluation.verdicts import Verdict, judge
 from engine.metric_registry import split_name
+from sracl_tui import formatting
 from sracl_tui.studies.definition import Claim, Study
 from sracl_tui.studies.measures import PACE, Numbers, Side, command, rows_document
 from sracl_tui.studies.planning import Plan, PlannedClaim, code_of
@@ -224,7 +225,7 @@ def _differing_conditions(plan: Plan, planned: PlannedClaim) -> list[str]:
 def _declaration(study: Study, planned: PlannedClaim, first: DeclaredClaim | None) -> dict[str, Any]:
     if first is None:
         return {"declaration": "", "changed": False}
-    when = f"{first['declared_at']:%Y-%m-%d %H:%M}"
+    when = formatting.moment(first["declared_at"])
     if first["fingerprint"] != study.fingerprint(planned.claim):
         return {"declaration": f"changed after it was declared on {when}", "changed": True}
     after = f", when {first['seeds']} of its runs were finished" if first["seeds"] else ""

@@ -50,5 +50,5 @@ def _facts(run: ListedRun, differences: Mapping[str, str]) -> Iterator[tuple[str
     for name, value in (("group", run["group_name"]), ("tags", " ".join(run["tags"])), ("note", run["note"])):
         if value:
             yield name, value
-    yield "created", f"{run['created_at']:%Y-%m-%d %H:%M} UTC" if run["created_at"] else ""
+    yield "created", formatting.moment(run["created_at"]) if run["created_at"] else ""
     yield "id", run["run_id"]

@@ -156,7 +156,7 @@ def summary_text(summary: dict[str, Any] | None, *, of: str = "prefix", brief: b
         f"{summary['tokens_cached'] or 0:,} cached",
         "price": formatting.dollars(summary["usd"]),
         "finish reason": summary["finish_reason"] or "-",
-        "made": f"{summary['created_at']:%Y-%m-%d %H:%M} UTC, by run {summary['run_id'] or '-'}",
+        "made": f"{formatting.moment(summary['created_at'])}, by run {summary['run_id'] or '-'}",
     }
     for name, value in facts.items():
         text.append(f"{name:<8} ", "bold")
