@@ -15,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from sracl_tui.tui.app import SraclApp
-from sracl_tui.tui.screens import PAGES
+from sracl_tui.tui.screens import DEEPER, PAGES
 from store.home import Home
 
 BEAT, LIMIT = 0.005, 0.050
@@ -33,10 +33,19 @@ KEYS = {
         "escape",
         "slash",
         "escape",
+        "w",
+        "comma",
+        "full_stop",
     ),
+    "charts": ("left", "right", "j", "right_square_bracket", "enter", "0", "escape"),
+    "everyone": ("tab", "j", "enter", "escape"),
+    "slices": ("v", "t", "j", "k"),
+    "findings": ("j", "slash", "escape"),
+    "settings": ("j", "k", "tab"),
+    "study": ("j", "tab", "enter", "escape"),
     "launch": ("j", "j", "p", "d", "escape"),
     "compare": ("tab", "t", "v", "s", "escape"),
-    "sql": ("f5", "f4", "j", "pagedown", "f2", "escape", "f3", "escape", "f4"),
+    "sql": ("f5", "f4", "j", "pagedown", "f2", "escape", "f3", "escape", "f4", "ctrl+r", "f6", "ctrl+g", "escape"),
 }
 """What a person presses there; nothing that starts or changes anything."""
 
@@ -57,7 +66,7 @@ async def _session(home: Home, seconds: float, late: dict[str, list[float]]) -> 
         beat = asyncio.create_task(_beat(app, late, over))
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
-            where = choose.choice(list(PAGES))
+            where = choose.choice(list(PAGES | DEEPER))
             app.action_go(where)
             await asyncio.sleep(0.4)
             for _ in range(8):
