@@ -182,7 +182,8 @@ def start(home: Home, workers: int | None = None, *, on: str | None = None) -> d
     queue = Queue(home)
     said = on or os.environ.get(registry.VARIABLE)
     executor = registry.named(home, said, by="--on" if on else registry.VARIABLE) if said else registry.of_queue(home)
-    before = queue.wanted if executor.name == (queue.executor or LOCAL) else 0
+    same = executor.name == (queue.executor or LOCAL)
+    before = queue.wanted if same and not executor.waits_only else 0  # the file of the cluster says how many
     queue.start(workers or before or len(executor.slots()), executor.name)
     return start_workers(home)
 

@@ -156,6 +156,18 @@ def test_the_doctor_tries_the_locks_from_a_node(home: Home) -> None:
     assert not [path.name for path in home.cache.iterdir() if path.name.startswith("lock-probe")]
 
 
+def test_the_file_of_the_cluster_says_how_many_jobs(home: Home) -> None:
+    kept = (home.path / "cluster.toml").read_text()
+    (home.path / "cluster.toml").write_text(kept.replace("jobs = 3", "jobs = 5"))
+    sracl_process_in(home.path, "queue", "start")
+    assert (Queue(home).wanted, Queue(home).executor) == (5, "slurm")
+    (home.path / "cluster.toml").write_text(kept)
+    sracl_process_in(home.path, "queue", "start", "--workers", "2")
+    assert Queue(home).wanted == 2
+    sracl_process_in(home.path, "queue", "start")
+    assert Queue(home).wanted == 3
+
+
 def test_what_slurm_refuses_is_told_in_its_words(home: Home, rows: Rows) -> None:
     kept = (home.path / "cluster.toml").read_text()
     (home.path / "cluster.toml").write_text('[slurm]\npartition = "nowhere"\n')
