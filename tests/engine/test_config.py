@@ -28,7 +28,15 @@ from engine.sections import Hash
 from engine.setting_paths import choices, described_fields, leaf_paths, setting_fields
 
 FIELDS = flatten(Config().model_dump(mode="json"))
-UNHASHED = {"train.seed", "train.device", "train.threads", "semantics.budget", "evaluate.metrics"}
+UNHASHED = {
+    "record.snapshots",
+    "record.users",
+    "train.seed",
+    "train.device",
+    "train.threads",
+    "semantics.budget",
+    "evaluate.metrics",
+}
 PRESETS = {
     "default": {},
     "paper": {

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from engine.semantics.llm import budget as budgets
 from engine.semantics.llm.budget import Budget, Usage
 from engine.semantics.llm.endpoints import Endpoint
-from engine.semantics.summaries.shard import RANGES, Shard
+from engine.semantics.summaries.shard import RANGES, Shard, range_of
 from sracl_tui.runs.stages import shared_cap
 from sracl_tui.runs.stages.shared_cap import SharedCap
 from store.errors import StoreError
@@ -43,13 +43,16 @@ def share(home: Path, *words: str) -> list[str]:
 
 
 @settings(max_examples=100)
-@given(st.integers(1, RANGES), st.text("0123456789abcdef", min_size=32, max_size=32))
+@given(
+    st.integers(1, RANGES),
+    st.text("0123456789abcdef", min_size=32, max_size=32) | st.text(st.characters(codec="utf-8")),
+)
 def test_each_key_is_one_shards(count: int, key: str) -> None:
     has = [Shard(number, count).has(key) for number in range(1, count + 1)]
     assert sum(has) == 1
     ranges = [part for number in range(1, count + 1) for part in Shard(number, count).ranges]
     assert sorted(ranges) == list(range(RANGES))
-    assert int(key[0], 16) in Shard(has.index(True) + 1, count).ranges
+    assert range_of(key) in Shard(has.index(True) + 1, count).ranges
 
 
 @pytest.mark.parametrize("wrong", [(0, 3), (4, 3), (1, 17)])

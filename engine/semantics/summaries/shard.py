@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 RANGES = 16
-"""Ranges of keys, the first digit of their hashes: the most jobs that can share a set."""
+"""Ranges of keys: the most jobs that can share a set."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,16 @@ class Shard:
         return list(range(self.number - 1, RANGES, self.of))
 
     def has(self, key: str) -> bool:
-        """Whether a prompt with this key, a hash in hexadecimal digits, is this job's to ask."""
-        return int(key[0], 16) % self.of == self.number - 1
+        """Whether a prompt with this key is this job's to ask."""
+        return range_of(key) % self.of == self.number - 1
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
+
+
+def range_of(key: str) -> int:
+    """The range of a key, from 0; ranges are of about the same size."""
+    return zlib.crc32(key.encode()) % RANGES
 
 
 WHOLE = Shard(1, 1)
