@@ -48,7 +48,10 @@ def inside_queue() -> Iterator[type[Inside]]:
     Inside.submitted.clear()
     Inside.before = Inside.listener = None
 
+    homes: set[Path] = set()
+
     def work(home: Home) -> dict[str, int]:
+        homes.add(home.path)
         queue.work(home, "inside-0")
         return {}
 
@@ -57,6 +60,8 @@ def inside_queue() -> Iterator[type[Inside]]:
         patch.setattr(registry, "find", lambda home, name: _named(home, name))
         patch.setattr(queue, "start_workers", work)
         yield Inside
+    for home in homes:  # the next one to start a queue there finds no executor of this process
+        (home / "queue" / "executor").unlink(missing_ok=True)
 
 
 def _named(home: Home, name: str) -> Inside:

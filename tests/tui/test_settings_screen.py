@@ -23,7 +23,7 @@ from tests.support.steady_pilot import drive
 
 REMEMBERED = {
     "filter", "sort", "descending", "baseline", "metric", "loss", "compare_metric", "launch_drafts", "run", "query",
-    "data_sort", "data_descending", "import_folder",
+    "data_sort", "data_descending", "import_folder", "queries", "query_tab", "catalog",
 }  # fmt: skip
 """Preferences that are where one was, not how one likes it."""
 CONFUSED = {
