@@ -141,16 +141,16 @@ async def _look_closer(tour: Tour) -> None:
 
 
 def replaced(text: str, frames: dict[str, str]) -> str:
-    """The tour with its frames.
+    """The tour with its frames; one that has no place there is a picture or a part of the film alone.
 
     Raises:
-        LookupError: a frame has no place in the tour.
+        LookupError: a place has no frame.
     """
-    for name, frame in frames.items():
+    for name in re.findall(r"<!-- frame: (\S+) -->", text):
+        if name not in frames:
+            raise LookupError(f"docs/tour.md wants a frame {name!r}, which is not made")
         block = re.compile(rf"(<!-- frame: {name} -->\n+```text\n).*?(\n```)", re.DOTALL)
-        if block.search(text) is None:
-            raise LookupError(f"docs/tour.md has no place for the frame {name!r}")
-        text = block.sub(lambda found, frame=frame: found[1] + frame + found[2], text)
+        text = block.sub(lambda found, name=name: found[1] + frames[name] + found[2], text)
     return text
 
 
