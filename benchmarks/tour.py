@@ -107,7 +107,7 @@ async def walk(home: Home) -> Tour:
         tour.keep("launch", words="n, p: a new run, of the plain backbone")
         await tour.press("enter", *"demo-backbone", "enter", "ctrl+s")
         await tour.until(lambda: isinstance(app.screen, RunScreen) and app.screen.state == "finished")
-        await tour.press("1", "space", "space")
+        await tour.press("1", "g", "space", "space")
         tour.keep("marked", words="space: both are marked")
         await tour.press("v")
         tour.keep("compare", picture=True, words="v: are they different, and is the difference more than chance?")
