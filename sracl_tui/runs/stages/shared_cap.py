@@ -16,7 +16,7 @@ SECONDS = 60.0
 
 
 class SharedCap:
-    """What the jobs of a group hold of their cap. A job that starts again begins with what it has spent."""
+    """What the jobs of a group hold of their cap. A job that starts again begins with what it held."""
 
     def __init__(self, home: Home, group: str, name: str) -> None:
         """Args:
@@ -44,6 +44,11 @@ class SharedCap:
             with atomic_write(self._path) as temporary:
                 temporary.write_text(json.dumps(amounts | {self._name: usd}), "utf-8")
             return True
+
+    def held(self) -> float:
+        """What this job holds: of one that died also what it had reserved, as that may have been billed."""
+        with self._lock:
+            return self._read().get(self._name, 0.0)
 
     def may_change(self) -> bool:
         """Whether the others' amount, when last asked for, has changed within the last minute, so that they may free some of it."""

@@ -71,11 +71,9 @@ def make_part(
     owners = needs.summary_owners()
     with clock.stage("summaries", total=sum(map(len, owners.values()))) as outcome:
         stage = _SummaryStage(needs, provider, store, clock, stop)
-        if isinstance(provider, PaidProvider):
-            provider.budget.share = SharedCap(store.home, group, str(shard))
         lock_key = lock_key_of(needs.dataset.name, provider)
         with single_flight(store.home, lock_key, "summaries", report=clock.report, stop=stop, shard=shard):
-            stage.make_part(shard)
+            stage.make_part(shard, SharedCap(store.home, group, str(shard)))
         detail = f"{provider.name}: shard {shard}, {stage.counter.made:,} new"
         outcome |= {"cached": stage.counter.made == 0, "detail": detail}
 
@@ -114,11 +112,12 @@ class _SummaryStage:
                 record_cost(clock.cost, self.counter, cached=self._known)
         return {kind: made[kind] for kind in self._owners}
 
-    def make_part(self, shard: Shard) -> None:
+    def make_part(self, shard: Shard, cap: SharedCap) -> None:
         """The texts of all kinds that are a shard's."""
         provider, needs = self._provider, self._needs
         if isinstance(provider, PaidProvider):
-            provider.count_spent(spent_so_far(self._store, self._clock))
+            provider.count_spent(max(spent_so_far(self._store, self._clock), cap.held()))
+            provider.budget.share = cap
         try:
             for kind, owners in self._owners.items():
                 summary_stage.make_part(
