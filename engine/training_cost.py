@@ -104,6 +104,6 @@ def recorded_users(config: Config, users: int) -> tuple[int, int]:
     epochs = most_recorded(config)
     if not epochs:
         return 0, 0
-    each = epochs * 4 * (2 + (config.retrieval.k if "inter" in config.active else 0))
+    each = epochs * 4 * (4 + (config.retrieval.k if "inter" in config.active else 0))
     count = min(users, config.record.users, MOST_RECORDED_BYTES // each)
     return count, count * each

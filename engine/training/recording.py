@@ -1,9 +1,9 @@
-"""What a training records of some users: the rank of their validation target, and the weights of their neighbors, over the epochs.
+"""What a training records of some users: the rank of their validation target, the weights of their neighbors, and a map, over the epochs.
 
 It is recorded before training, at growing distances while it trains, and of the best and the last epoch. It reads no test
 target and leaves the random numbers of the training alone, so that a training with it is the same to the bit.
 
-Legend: M recorded users, K neighbors.
+Legend: M recorded users, K neighbors, D model width.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.config import Config
 from engine.data.batching.windows import Windows
 from engine.data.dataset import VALID, Dataset
-from engine.evaluation.ranking import rank_targets
+from engine.evaluation.ranking import encode, rank_targets
 from engine.events import EpochRecorded, Report
 from engine.methods.model import Model
 from engine.models.backbone import weight_of
@@ -60,8 +60,23 @@ class EpochRecorder:
         device = weight_of(self._model.backbone).device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             ranks = rank_targets(self._model.backbone, self._windows, self._dataset, self._valid, self._config.evaluate)
-            columns = {"user_id": self._users, "rank": ranks, "weights": self._weights()}
+            x, y = self._map()
+            columns = {"user_id": self._users, "rank": ranks, "weights": self._weights(), "x": x, "y": y}
         self._report(EpochRecorded(epoch=epoch, step=step, columns=columns))
+
+    def _map(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Places (M,) of the users' vectors h along their two principal directions; NaN of a user without a training prefix.
+
+        The directions of each epoch are its own, and so are their signs.
+        """
+        places = np.full((2, len(self._users)), np.nan, np.float32)
+        known = self._prefixes > 0
+        if known.any():
+            hidden = encode(self._model.backbone, self._windows, self._prefixes[known]).double().cpu().numpy()
+            hidden -= hidden.mean(axis=0)
+            axes = np.linalg.eigh(hidden.T @ hidden)[1][:, ::-1][:, :2]  # (D, 2)
+            places[: axes.shape[1], known] = (hidden @ axes).T
+        return places[0], places[1]
 
     def _weights(self) -> NDArray[np.float32] | list[Any]:
         """Weights (M, K) of the neighbors of the users' longest training prefixes; none where the method weighs no neighbors."""

@@ -20,6 +20,7 @@ from sracl_tui.services.missing_neighbors import why_none
 from sracl_tui.services.population import Floats, Population, RowIndices
 from store.database.database import Store
 from store.queries import runs
+from store.queries import users as user_queries
 from store.run_row import StoredRun
 
 GRAIN = 4096
@@ -244,6 +245,29 @@ def _turned(matrix: NDArray[np.float32], to: NDArray[np.float32]) -> NDArray[np.
     centered = matrix - matrix.mean(axis=0)
     left, _, right = np.linalg.svd(centered.T @ (to - to.mean(axis=0)))
     return centered @ (left @ right) + to.mean(axis=0)
+
+
+def epoch_map(
+    store: Store, run: StoredRun, population: Population, epoch: int, best: int
+) -> tuple[Vectors, Map | None]:
+    """The recorded users at an epoch, and beside them at the best one; each map is turned to fit the best one's.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    recorded = user_queries.recorded_places(store, run["run_id"])
+    names = (f"h at epoch {epoch}", f"h at the best epoch, {best}")
+    if epoch not in recorded or best not in recorded:
+        return Vectors(np.zeros(0, np.int64), None, None, names, ({}, {}), "Nothing is recorded of this epoch."), None
+    (users, here), (others, reference) = recorded[epoch], recorded[best]
+    shared = np.intersect1d(np.intersect1d(users, others), population.ids)
+    here, reference = here[np.searchsorted(users, shared)], reference[np.searchsorted(others, shared)]
+    places = np.searchsorted(population.ids, shared)
+    if len(shared) < 3:
+        return Vectors(places, None, None, names, ({}, {}), "There are too few users to draw a map."), None
+    flat = [_turned(here, reference).astype(np.float64), reference.astype(np.float64)]
+    text = f"{len(shared):,} recorded users, PCA of each epoch, turned to fit the best one's; , and . go through {len(recorded)} epochs."
+    return Vectors(places, None, None, names, ({}, {})), Map(_grids(flat, places), text)
 
 
 @dataclass(frozen=True)

@@ -259,7 +259,9 @@ class Projector:
         for what in (("user_epochs",), ("user_epochs", epoch)):
             self._rows.new.note(source, what, step)
         self._insert(
-            line, "INSERT INTO user_epochs SELECT ?, ?, ?, user_id, rank, weights FROM incoming", [source, epoch, step]
+            line,
+            "INSERT INTO user_epochs SELECT ?, ?, ?, user_id, rank, weights, if(isnan(x), NULL, x), if(isnan(y), NULL, y) FROM incoming",
+            [source, epoch, step],
         )
 
     def _on_summary_set_made(self, source: str, line: Line) -> None:

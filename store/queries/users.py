@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from store.database.database import Store
 from store.queries.naming import find_named, id_of, number_of
@@ -61,6 +63,17 @@ def recorded_epochs(store: Store, run_id: str, user_id: int) -> list[dict[str, A
         "SELECT epoch, rank, weights FROM user_epochs WHERE run_id = ? AND user_id = ? ORDER BY epoch",
         [run_id, user_id],
     )
+
+
+def recorded_places(store: Store, run_id: str) -> dict[int, tuple[NDArray[np.int32], NDArray[np.float32]]]:
+    """By recorded epoch the ids (M,) of users and their places (M, 2) in the map of that epoch."""
+    found = store.table(
+        "SELECT epoch, user_id, x, y FROM user_epochs WHERE run_id = ? AND x IS NOT NULL ORDER BY epoch, user_id",
+        [run_id],
+    )
+    epochs, users = found["epoch"].to_numpy(), found["user_id"].to_numpy()
+    places = np.stack([found["x"].to_numpy(), found["y"].to_numpy()], axis=1)
+    return {int(epoch): (users[epochs == epoch], places[epochs == epoch]) for epoch in np.unique(epochs)}
 
 
 def target_ranks(store: Store, run_id: str, split: str) -> dict[int, int]:

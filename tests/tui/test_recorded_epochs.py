@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from textual.widgets import Static
 
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.inspector import InspectorScreen
 from sracl_tui.tui.screens.neighbors_pane import NeighborsPane
+from sracl_tui.tui.screens.population import EveryoneScreen
+from sracl_tui.tui.widgets.density_plot import DensityPlot
 from store.home import Home
 from store.opening import open_store
 from store.queries.runs import find_run
-from store.queries.users import recorded_epochs
+from store.queries.users import recorded_epochs, recorded_places
 from tests.support.commands import sracl_inside
 from tests.support.steady_pilot import drive
 
@@ -94,6 +97,39 @@ async def test_a_user_that_is_not_recorded_says_so(home: Home):
         ]
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_the_map_of_everyone_goes_through_the_recorded_epochs(home: Home, size: tuple[int, int]):
+    app = SraclApp(home)
+    async with drive(app, size=size) as pilot:
+        await pilot.quiet()
+        app.push_screen(EveryoneScreen(app.runs[0]["run_id"], 7))
+        await pilot.quiet()
+        await pilot.press("full_stop")
+        assert "That is for the map" in pilot.told[-1]
+        await pilot.press("tab", "tab", "tab")
+        await pilot.quiet()
+        rasters = [app.screen.query_one(f"#{side}-raster", DensityPlot) for side in ("own", "other")]
+        all_ = len(rasters[0].grid.indices)
+        best = app.runs[0]["best_epoch"]
+        with open_store(home) as store:
+            places = recorded_places(store, app.runs[0]["run_id"])
+        for epoch in (0, 1, 2):
+            await pilot.press("full_stop")
+            await pilot.quiet()
+            assert app.screen.query_one("#own-pane").border_title == f"h at epoch {epoch}"
+            assert app.screen.query_one("#other-pane").border_title == f"h at the best epoch, {best}"
+            users = app.screen.population.ids[rasters[0].grid.indices]
+            assert users.tolist() == places[epoch][0].tolist()
+            told = str(app.screen.query_one("#map-told", Static).content)
+            assert f"{len(users)} recorded users, PCA of each epoch" in told
+            same = np.allclose(rasters[0].grid.x, rasters[1].grid.x)
+            assert same == (epoch == best), "each epoch has a map of its own"
+        await pilot.press("full_stop")
+        await pilot.quiet()
+        assert app.screen.query_one("#own-pane").border_title.startswith("h, the user's own")
+        assert len(rasters[0].grid.indices) == all_
+
+
 def test_inspect_has_the_weights_of_an_epoch(home: Home):
     records = stored(home)
     said = sracl_inside(home.path, "inspect", "whole", "7", "--epoch", "0").stdout
@@ -109,8 +145,8 @@ def test_inspect_has_the_weights_of_an_epoch(home: Home):
 def test_a_dry_run_says_what_is_recorded(home: Home):
     words = ("run", "--dry-run", "--set", "max_users=60", "--set", "epochs=2", "--set", "encoder=tfidf")
     said = sracl_inside(home.path, *words).stdout
-    assert "records    60 users at up to 3 epochs, at most 8.6 kB" in said
+    assert "records    60 users at up to 3 epochs, at most 10 kB" in said
     document = json.loads(sracl_inside(home.path, *words, "--json").stdout)
-    assert document["recorded"] == {"epochs": 3, "users": 60, "bytes": 60 * 3 * 4 * 12}
+    assert document["recorded"] == {"epochs": 3, "users": 60, "bytes": 60 * 3 * 4 * 14}
     none = json.loads(sracl_inside(home.path, *words, "--set", "record.snapshots=0", "--json").stdout)
     assert none["recorded"] == {"epochs": 0, "users": 0, "bytes": 0}

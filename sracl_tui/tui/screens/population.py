@@ -27,13 +27,11 @@ from sracl_tui.tui.rendering.population import (
     entropy_text,
     histogram_table,
     spearman_text,
-    vectors_text,
 )
 from sracl_tui.tui.rendering.user_table import COLUMNS, population_table
 from sracl_tui.tui.screens.base import BaseScreen
-from sracl_tui.tui.screens.choose_second_run import choose_second
-from sracl_tui.tui.screens.figure_page import FigurePage
-from sracl_tui.tui.widgets.density_plot import NO_POINTS, DensityPlot
+from sracl_tui.tui.screens.map_page import MapPage
+from sracl_tui.tui.widgets.density_plot import DensityPlot
 from sracl_tui.tui.widgets.table import Table
 from store.errors import StoreError
 from store.queries import runs
@@ -47,7 +45,7 @@ LOW = 32
 MARKED = 2_000
 
 
-class EveryoneScreen(FigurePage):
+class EveryoneScreen(MapPage):
     """Histograms, a density plot and maps of all users of a run."""
 
     SECTION = "everyone"
@@ -55,7 +53,8 @@ class EveryoneScreen(FigurePage):
     ABOUT = (
         "Every user of a run. Spearman: does learning keep the order of similarity (+1), turn it around (-1) or leave it "
         "(0)? Entropy: how even are the weights; log k is all equal. Density: every neighbor's similarity and weight. Map: "
-        "the users' vectors in two directions, h and the synthesized h+; a cell's users are marked in the other map. Move to "
+        "the users' vectors in two directions, h and the synthesized h+; a cell's users are marked in the other map; comma and full stop show "
+        "recorded users epoch by epoch. Move to "
         "a bar or a cell, and its users are listed; enter goes to that list, and again to the Inspector."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -65,6 +64,8 @@ class EveryoneScreen(FigurePage):
         Binding("m", "method", "Method"),
         Binding("o", "other_run", "Second run"),
         Binding("a", "all", "All users", show=False),
+        Binding("comma", "epoch(-1)", "Map at the recorded epoch before", show=False),
+        Binding("full_stop", "epoch(1)", "Map at the next recorded epoch", show=False),
         Binding("tab", "tab(1)", "Next tab", show=False, priority=True),
         Binding("shift+tab", "tab(-1)", "Previous tab", show=False, priority=True),
     ]
@@ -78,20 +79,7 @@ class EveryoneScreen(FigurePage):
         population: Population
         grid: projections.PointGrid
         epochs: dict[str, int]
-
-    @dataclass
-    class Mapped(Message):
-        """Vectors of the users, and a map of them."""
-
-        asked: tuple[str, str | None]
-        found: projections.Vectors
-        map: projections.Map | None
-
-    @dataclass
-    class Failed(Message):
-        """The users cannot be shown, and why."""
-
-        reason: str
+        recorded: list[int]
 
     @classmethod
     def opening(cls, app: Navigation) -> BaseScreen:
@@ -101,18 +89,11 @@ class EveryoneScreen(FigurePage):
     def __init__(self, run_id: str, user_id: int | None = None, *, only: UserSelection | None = None) -> None:
         super().__init__()
         self.run_id, self.user_id, self.only = run_id, user_id, only
-        self.run: StoredRun | None = None
-        self.population: Population | None = None
         self.phase = "best"
-        self.second_run: str | None = None
-        """A second run, whose vectors lie beside those of this one."""
         self._epochs: dict[str, int] = {}
         self._buckets: dict[str, list[projections.Bucket]] = {}
         self._whole = False
         """Entropy from 0 to log k and weights from 0, not only where there are values."""
-        self._method = "PCA"
-        self._vectors: projections.Vectors | None = None
-        self._asked: tuple[str, str | None] | None = None
 
     def body(self) -> ComposeResult:
         """Four tabs, each with a chart, the users of the chosen bar or cell, and a text."""
@@ -157,17 +138,21 @@ class EveryoneScreen(FigurePage):
             store = self.library.store()
             run = runs.find_run(store, run_id)
             if run["dataset_id"] is None:
-                self.post_message(self.Failed("This run did not get as far as its data: there is no user to look at."))
+                self.post_message(
+                    MapPage.Failed("This run did not get as far as its data: there is no user to look at.")
+                )
                 return
             population = read_population(store, run, phase=phase)
             population = population if only is None else population.only(only.user_ids)
             epochs = user_queries.weight_epochs(store, run["run_id"])
-            self.post_message(self.Read(run, asked, population, projections.density(population, whole=whole), epochs))
+            recorded = sorted(user_queries.recorded_places(store, run["run_id"]))
+            grid = projections.density(population, whole=whole)
+            self.post_message(self.Read(run, asked, population, grid, epochs, recorded))
         except (StoreError, EngineError) as error:
-            self.post_message(self.Failed(error_text(error)))
+            self.post_message(MapPage.Failed(error_text(error)))
 
-    @on(Failed)
-    def _show_failure(self, message: Failed) -> None:
+    @on(MapPage.Failed)
+    def _show_failure(self, message: MapPage.Failed) -> None:
         if self.population is None:
             for table in self.query(Table):
                 table.set_empty_text("")
@@ -180,6 +165,7 @@ class EveryoneScreen(FigurePage):
             return
         first = self.population is None
         self.run, self.population, self._epochs = message.run, message.population, message.epochs
+        self._recorded = message.recorded
         some = f"{formatting.count(len(self.population), 'user')} of {self.sracl.name_of(self.run_id) or self.run['name']} on {self.run['dataset_name']}"
         self.set_title(some if self.only is None else f"{some}, {self.only.label} (a: all)")
         self._show_histograms()
@@ -287,11 +273,6 @@ class EveryoneScreen(FigurePage):
         other = self.query_one("#other-raster" if message.plot.id == "own-raster" else "#own-raster", DensityPlot)
         other.mark(message.points[:MARKED] if len(message.points) else self._me(other))
 
-    def _me(self, plot: DensityPlot) -> RowIndices:
-        """Points of the user from whom the screen was opened, in a map."""
-        place = None if self.population is None or self.user_id is None else self.population.place(self.user_id)
-        return NO_POINTS if place is None or plot.grid is None else np.flatnonzero(plot.grid.indices == place)
-
     @on(Table.Chosen, ".chart")
     @on(DensityPlot.Chosen)
     def _to_users(self) -> None:
@@ -303,48 +284,6 @@ class EveryoneScreen(FigurePage):
     def _open_user(self, message: Table.Chosen) -> None:
         self.sracl.open_inspector(self.run_id, str(message.key), on_top=True)
 
-    def see(self, user_id: int | None) -> None:
-        """Mark another user in the maps."""
-        self.user_id = user_id
-        for plot in self.query("#maps DensityPlot").results(DensityPlot):
-            plot.mark(self._me(plot))
-
-    def _map(self) -> None:
-        self._asked = (self._method, self.second_run)
-        if self._method != "PCA":
-            self.query_one("#map-told", Static).update("t-SNE is running; it takes some seconds ...")
-        self._read_vectors(self._asked)
-
-    @work(thread=True, exclusive=True, exit_on_error=False, group="map")
-    def _read_vectors(self, asked: tuple[str, str | None]) -> None:
-        assert self.run is not None
-        assert self.population is not None
-        method, second_run = asked
-        try:
-            store = self.library.store()
-            second = None if second_run is None else runs.find_run(store, second_run)
-            found = projections.vectors(store, self.run, self.population, second_run=second)
-            made = None
-            if found.a is not None and len(found.a) > 2:
-                made = (projections.principal_map if method == "PCA" else projections.neighbor_map)(found)
-            self.post_message(self.Mapped(asked, found, made))
-        except (StoreError, EngineError, OSError) as error:
-            self.post_message(self.Failed(error_text(error)))
-
-    @on(Mapped)
-    def _show_map(self, message: Mapped) -> None:
-        if message.asked != self._asked:
-            return
-        found, grids = message.found, message.map.grids if message.map else (None, None)
-        self._vectors = found
-        for side, name, made in zip(("own", "other"), found.names, grids, strict=True):
-            self.query_one(f"#{side}-pane").border_title = name
-            plot = self.query_one(f"#{side}-raster", DensityPlot)
-            plot.show(made, empty=found.note or "There are too few users to draw a map.")
-            plot.mark(self._me(plot))
-        self.query_one("#map-told", Static).update(vectors_text(found, message.map))
-        self.refresh_bindings()
-
     def disabled_reason(self, action: str) -> str:
         """Maps need vectors, phases need weights."""
         if action in ("switch", "phase", "zoom", "method", "other_run") and self.population is None:
@@ -355,10 +294,12 @@ class EveryoneScreen(FigurePage):
             return "Only entropy and weight have two ranges."
         if action == "phase" and self.population is not None and not self._epochs:
             return self._no_weights()
-        if action in ("method", "other_run"):
+        if action == "epoch" and not self._recorded:
+            return "This run has recorded no map over its epochs (settings record.snapshots, record.users)."
+        if action in ("method", "other_run", "epoch"):
             if self.is_mounted and self.tab != "map":
                 return "That is for the map: tab goes there."
-            if action == "method" and (self._vectors is None or self._vectors.a is None):
+            if action == "method" and self.epoch is None and (self._vectors is None or self._vectors.a is None):
                 return "There are no vectors to map."
         return ""
 
@@ -392,20 +333,6 @@ class EveryoneScreen(FigurePage):
         """Show all users, not only those of a slice."""
         self.only, self.population = None, None
         self._read(self.run_id, self._reading)
-
-    def action_method(self) -> None:
-        """Switch the map between PCA and t-SNE."""
-        self._method = "t-SNE" if self._method == "PCA" else "PCA"
-        self._map()
-
-    def action_other_run(self) -> None:
-        """Choose a second run whose vectors are mapped next to those of this one."""
-        assert self.run is not None
-        choose_second(self, self.run, self.second_run, "The vectors of a second run beside", self._set_second_run)
-
-    def _set_second_run(self, run_id: str | None) -> None:
-        self.second_run = run_id
-        self._map()
 
     def action_tab(self, by: int) -> None:
         """Show the next tab."""

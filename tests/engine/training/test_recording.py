@@ -8,6 +8,7 @@ import torch
 
 from engine.config_files import build_config
 from engine.data.dataset import VALID
+from engine.evaluation.ranking import encode
 from engine.events import EpochFinished, EpochRecorded, Evaluated, WeightsSampled
 from engine.training.trainer import Stopped
 from engine.training_cost import MOST_RECORDED_BYTES, recorded_epochs, recorded_users
@@ -30,13 +31,13 @@ def test_epochs_are_recorded_at_growing_distances(epochs, most, expected):
 
 def test_users_are_few_enough_for_the_room():
     config = build_config({})
-    assert recorded_users(config, 60) == (60, 60 * 12 * 4 * (2 + 10))
+    assert recorded_users(config, 60) == (60, 60 * 12 * 4 * (4 + 10))
     assert recorded_users(config, 22_363)[0] == 1000
     wide = build_config({"retrieval.k": 1000, "record.snapshots": 100, "record.users": 10**6})
     count, size = recorded_users(wide, 10**6)
     assert 0 < count < 1000
     assert 0.9 * MOST_RECORDED_BYTES < size <= MOST_RECORDED_BYTES
-    assert recorded_users(build_config({"alpha": 0, "beta": 0}), 10) == (10, 10 * 12 * 4 * 2)
+    assert recorded_users(build_config({"alpha": 0, "beta": 0}), 10) == (10, 10 * 12 * 4 * 4)
     assert recorded_users(build_config({"record.snapshots": 0}), 10) == (0, 0)
 
 
@@ -62,6 +63,24 @@ def test_ranks_and_weights_are_those_of_the_epoch(run, world):
             mine = sampled["weight"][np.isin(sampled["anchor_id"], prefix)]
             assert np.array_equal(weights[: len(mine)], mine)
             assert not weights[len(mine) :].any()
+
+
+def test_the_map_keeps_the_largest_part_of_the_variance(run, world):
+    made = run(epochs=2, patience=2, **{"record.snapshots": 10})
+    last, anchors = made.of(EpochRecorded)[-1], world.dataset.anchors
+    assert last.epoch == 2
+    users = np.asarray(last.columns["user_id"])
+    prefixes = np.zeros(world.dataset.users + 1, np.int64)
+    prefixes[anchors.user_ids[anchors.representing - 1]] = anchors.representing
+    there = prefixes[users] > 0
+    places = np.stack([last.columns["x"], last.columns["y"]], axis=1)
+    assert np.isnan(places[~there]).all()
+    model = made.trainer.model.backbone
+    vectors = encode(model, made.trainer.windows, prefixes[users][there]).double().numpy()
+    vectors -= vectors.mean(axis=0)
+    singular = np.linalg.svd(vectors, compute_uv=False)
+    assert np.linalg.norm(places[there], axis=0) == pytest.approx(singular[:2], rel=1e-4)
+    assert abs(places[there][:, 0] @ places[there][:, 1]) < 1e-3 * singular[0] * singular[1]
 
 
 def test_best_and_last_epoch_are_recorded_though_they_were_passed(run):

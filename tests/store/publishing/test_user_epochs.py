@@ -14,7 +14,7 @@ from store.home import Home
 from store.journal.journal import Journal
 from store.opening import open_store
 from store.publishing.publish import publish
-from store.queries.users import recorded_epochs
+from store.queries.users import recorded_epochs, recorded_places
 from store.transfer.bundle import export_bundle, import_bundle
 
 NewRun = Callable[..., Journal]
@@ -29,6 +29,8 @@ def recorded(journal: Journal, epoch: int, *, step: int, rank: int, weights: Any
             "user_id": np.array([3, 7], np.int32),
             "rank": np.array([rank, 2 * rank], np.int32),
             "weights": [None, None] if weights is None else np.array(weights, np.float32),
+            "x": np.array([epoch, np.nan], np.float32),
+            "y": np.array([0.5, np.nan], np.float32),
         },
     )
     journal.append(event.name, event.payload(), columns=event.columns, durable=event.durable)
@@ -59,6 +61,11 @@ def test_an_epoch_that_is_recorded_twice_has_one_row_of_each_user(run: Journal, 
     with open_store(home) as store:
         assert recorded_epochs(store, "one", 7)[1] == {"epoch": 1, "rank": 16, "weights": [0.25, 0.75]}
         assert recorded_epochs(store, "one", 8) == []
+        places = recorded_places(store, "one")
+        assert {epoch: (users.tolist(), at.tolist()) for epoch, (users, at) in places.items()} == {
+            epoch: ([3], [[epoch, 0.5]]) for epoch in (0, 1, 2)
+        }
+        assert recorded_places(store, "two") == {}
 
 
 def test_what_lay_beyond_the_checkpoint_is_recorded_anew(run: Journal, home: Home, rows: Rows) -> None:
