@@ -251,7 +251,7 @@ class EpochRecorded(Tabular):
     """Some users with the weights of `epoch`, 0 before training.
 
     Columns: user_id, rank (of the validation target, from 1), weights (float32, (M, K), by rank of the neighbor in the list; None
-    where the method weighs none), x and y (float32, along the two principal directions of these users' vectors).
+    where the method weighs none), x and y (float32, along the two principal directions of these users' vectors; None without a training prefix).
     """
 
     name = "epoch_recorded"

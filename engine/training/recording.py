@@ -64,8 +64,8 @@ class EpochRecorder:
             columns = {"user_id": self._users, "rank": ranks, "weights": self._weights(), "x": x, "y": y}
         self._report(EpochRecorded(epoch=epoch, step=step, columns=columns))
 
-    def _map(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Places (M,) of the users' vectors h along their two principal directions; NaN of a user without a training prefix.
+    def _map(self) -> tuple[list[float | None], list[float | None]]:
+        """Places (M,) of the users' vectors h along their two principal directions; None of a user without a training prefix.
 
         The directions of each epoch are its own, and so are their signs.
         """
@@ -76,7 +76,8 @@ class EpochRecorder:
             hidden -= hidden.mean(axis=0)
             axes = np.linalg.eigh(hidden.T @ hidden)[1][:, ::-1][:, :2]  # (D, 2)
             places[: axes.shape[1], known] = (hidden @ axes).T
-        return places[0], places[1]
+        x, y = ([None if np.isnan(place) else place for place in row.tolist()] for row in places)
+        return x, y
 
     def _weights(self) -> NDArray[np.float32] | list[Any]:
         """Weights (M, K) of the neighbors of the users' longest training prefixes; none where the method weighs no neighbors."""

@@ -260,7 +260,7 @@ class Projector:
             self._rows.new.note(source, what, step)
         self._insert(
             line,
-            "INSERT INTO user_epochs SELECT ?, ?, ?, user_id, rank, weights, if(isnan(x), NULL, x), if(isnan(y), NULL, y) FROM incoming",
+            "INSERT INTO user_epochs BY NAME SELECT ? AS run_id, ? AS epoch, ? AS step, * FROM incoming",
             [source, epoch, step],
         )
 

@@ -73,7 +73,7 @@ def test_the_map_keeps_the_largest_part_of_the_variance(run, world):
     prefixes = np.zeros(world.dataset.users + 1, np.int64)
     prefixes[anchors.user_ids[anchors.representing - 1]] = anchors.representing
     there = prefixes[users] > 0
-    places = np.stack([last.columns["x"], last.columns["y"]], axis=1)
+    places = np.array([last.columns["x"], last.columns["y"]], float).T
     assert np.isnan(places[~there]).all()
     model = made.trainer.model.backbone
     vectors = encode(model, made.trainer.windows, prefixes[users][there]).double().numpy()

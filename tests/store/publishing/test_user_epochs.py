@@ -29,8 +29,8 @@ def recorded(journal: Journal, epoch: int, *, step: int, rank: int, weights: Any
             "user_id": np.array([3, 7], np.int32),
             "rank": np.array([rank, 2 * rank], np.int32),
             "weights": [None, None] if weights is None else np.array(weights, np.float32),
-            "x": np.array([epoch, np.nan], np.float32),
-            "y": np.array([0.5, np.nan], np.float32),
+            "x": [float(epoch), None],
+            "y": [0.5, None],
         },
     )
     journal.append(event.name, event.payload(), columns=event.columns, durable=event.durable)
