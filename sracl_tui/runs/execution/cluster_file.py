@@ -48,6 +48,8 @@ def read(home: Home) -> Cluster:
         return Cluster()
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}" for one in error.errors()]
-        raise ConfigError("\n".join(problems), where=str(path), hint="docs/scale.md has an example.") from None
+        raise ConfigError(
+            "\n".join(problems), where=str(path), hint="docs/tutorials/cluster.md has an example."
+        ) from None
     except (ValueError, OSError, RecursionError) as error:
         raise ConfigError(f"not readable as TOML: {error}", where=str(path)) from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,28 +39,17 @@ def probe(home: Home, executor: Executor) -> Probed:
     here = FileLock(folder / "here.lock")
     here.acquire()
     (folder / "here").write_text(secrets.token_hex(8))
-    answers: list[str | EngineError] = []
-
-    def ask() -> None:
-        try:
-            answers.append(executor.run_elsewhere([*WORDS, folder.name]))
-        except EngineError as error:
-            answers.append(error)
-
-    asking = threading.Thread(target=ask, daemon=True)
+    threads = ThreadPoolExecutor(1)
     try:
-        asking.start()
+        asking = threads.submit(executor.run_elsewhere, [*WORDS, folder.name])
         found = Probed()
-        while asking.is_alive() and not (folder / "there").exists():
+        while not asking.done() and not (folder / "there").exists():
             time.sleep(0.1)
         if (folder / "there").exists():
             if not held(folder / "there.lock"):
                 found.problems.append("a lock that the node holds is not seen here")
             (folder / "seen").touch()
-        asking.join()
-        if isinstance(answers[0], EngineError):
-            raise answers[0]
-        told = json.loads(answers[0].strip().splitlines()[-1])
+        told = json.loads(asking.result().strip().splitlines()[-1])
         found.host = told["host"]
         if told["host"] == host():
             found.host += " (this machine, so that nothing is known of others)"
@@ -70,6 +59,7 @@ def probe(home: Home, executor: Executor) -> Probed:
             found.problems.append(f"a file that is written here is not seen on {told['host']}")
         return found
     finally:
+        threads.shutdown()
         here.release()
         for path in folder.iterdir():
             path.unlink()

@@ -97,7 +97,7 @@ class SlurmExecutor(Executor):
             done = _call(
                 "sacct", "--allocations", "--noheader", "--parsable2", f"--jobs={handle.id}", "--format=State,ExitCode"
             )
-            lines = done.stdout.split() if done.returncode == 0 else []
+            lines = done.stdout.splitlines() if done.returncode == 0 else []
             if not lines:
                 return Exited(reason="Slurm does not know its job any more")
             state, code = lines[-1].split("|")

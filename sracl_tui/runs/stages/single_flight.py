@@ -43,24 +43,20 @@ def single_flight(
     names = [f"{what}-{lock_key}"] if shard == WHOLE else []
     names += [f"{what}-{lock_key}-{number:x}" for number in shard.ranges]
     with ExitStack() as stack:
+        warned = False
         for name in names:
             lock = FileLock(home.cache / f"{name}.lock")
-            _take(lock, what, report, stop)
+            while not lock.acquire():
+                if not warned:
+                    report(Warned(message=f"{holder_name(lock.path)} is having the same {what} made: waiting for it"))
+                    warned = True
+                if stop():
+                    raise StopRequested
+                time.sleep(POLL_SECONDS)
             stack.callback(lock.release)
             lock.write_holder()
         _take_in_journals(home, stop)
         yield
-
-
-def _take(lock: FileLock, what: str, report: Report, stop: Callable[[], bool]) -> None:
-    warned = False
-    while not lock.acquire():
-        if not warned:
-            report(Warned(message=f"{holder_name(lock.path)} is having the same {what} made: waiting for it"))
-            warned = True
-        if stop():
-            raise StopRequested
-        time.sleep(POLL_SECONDS)
 
 
 def _take_in_journals(home: Home, stop: Callable[[], bool]) -> None:

@@ -221,6 +221,20 @@ def test_without_slurm_a_sentence_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     assert executor.slots() == ["slurm-0", "slurm-1", "slurm-2", "slurm-3"]
 
 
+def test_a_job_that_slurm_has_forgotten_is_asked_of_its_accounting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = {"squeue": "exit 0", "sacct": "echo 'FAILED|1:0'; echo 'CANCELLED by 0|0:15'"}
+    for name, does in tools.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    executor, handle = slurm.SlurmExecutor(Home(tmp_path)), Handle(run_id="x", executor="slurm", id="7")
+    assert executor.state(handle) == Exited(signal="SIGTERM", reason="its job was canceled")
+    (tmp_path / "sacct").write_text("#!/bin/sh\nexit 1\n")
+    assert executor.state(handle) == Exited(reason="Slurm does not know its job any more")
+
+
 @pytest.mark.parametrize(
     ("state", "code", "ended"),
     [
