@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from engine.methods.augmented import augmentation, last_of
 from engine.methods.base import Anchors, Context, Encode, Part, States, View
 from engine.methods.contrast import contrast
-from engine.models.losses import paired_logits
+from engine.models.losses import paired_loss
 from engine.part_settings import MetaSettings
 
 
@@ -66,13 +66,15 @@ class Meta(Part):
         if self.config.similarity == "cosine":
             rows, partners = F.normalize(rows, dim=1), F.normalize(partners, dim=1)
         temperature, kin = self.config.temperature, batch.group_ids
-        logits, partner = paired_logits(rows, partners, temperature=temperature, group_ids=kin)
-        found = F.cross_entropy(logits, partner)
-        margin = _margin(torch.cat([rows, partners]), logits.detach(), partner, temperature, every=kin is None)
+        found, log_shares, partner = paired_loss(rows, partners, temperature=temperature, group_ids=kin)
+        both, theirs = torch.cat([rows, partners]), torch.cat([partners, rows])
+        margin = _margin(both, theirs, log_shares, partner, temperature, every=kin is None)
         return found + self.config.margin * margin
 
 
-def _margin(rows: Tensor, logits: Tensor, partner: Tensor, temperature: float, *, every: bool) -> Tensor:
+def _margin(
+    rows: Tensor, partners: Tensor, log_shares: Tensor, partner: Tensor, temperature: float, *, every: bool
+) -> Tensor:
     """How far each row's similarity to its partner is above the largest to a negative, and how far the larger of the two is
     above those to all negatives, each on average.
 
@@ -80,19 +82,20 @@ def _margin(rows: Tensor, logits: Tensor, partner: Tensor, temperature: float, *
 
     Args:
         rows: (2B, D)
-        logits: (2B, 2B) as of `paired_logits`, without gradient; they are changed.
+        partners: (2B, D), that of row b the row `partner[b]`.
+        log_shares: (2B, 2B) as of `paired_loss`, which are in a row's order of similarity.
         every: whether all rows but itself and its partner are negatives of a row.
     """
-    largest, which = logits.scatter_(1, partner[:, None], -torch.inf).max(1)
+    negatives = log_shares.scatter(1, partner[:, None], -torch.inf)
+    largest, which = negatives.max(1)
     has_one = largest.isfinite()  # (2B,)
-    partners = rows[partner]
     positive = (rows * partners).sum(1) / temperature  # (2B,)
-    largest = torch.where(has_one, (rows * rows[which]).sum(1) / temperature, positive)
+    largest = torch.where(has_one, (rows * rows.index_select(0, which)).sum(1) / temperature, positive)
     above = (positive - largest).clamp(min=0).sum() / has_one.sum().clamp(min=1)
     if every:
-        sums, counts = rows.sum(0) - rows - partners, logits.new_full((len(rows),), len(rows) - 2)
+        sums, counts = rows.sum(0) - rows - partners, rows.new_full((len(rows),), len(rows) - 2)
     else:
-        negative = logits.isfinite().to(rows.dtype)
+        negative = negatives.isfinite().to(rows.dtype)
         sums, counts = negative @ rows, negative.sum(1)  # (2B, D), (2B,)
     others = (rows * sums).sum() / temperature  # all similarities to negatives
     return above + ((torch.maximum(positive, largest) * counts).sum() - others) / counts.sum().clamp(min=1)

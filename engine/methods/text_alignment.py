@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from engine.data.dataset import TRAIN
 from engine.methods.base import Context
+from engine.models.paired_loss import paired_cross_entropy
 
 
 class Projection(nn.Sequential):
@@ -70,10 +71,13 @@ def match(
     Args:
         group_ids: (N,) pairs of one group are no negatives of each other; none: all are.
     """
-    logits = F.normalize(rows, dim=1) @ F.normalize(partners, dim=1).T / temperature  # (N, N)
     barred = ~counted[None] if group_ids is None else ~counted[None] | (group_ids[:, None] == group_ids[None])
-    own = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
-    losses = F.cross_entropy(
-        logits.masked_fill(barred & ~own, -torch.inf), torch.arange(len(rows), device=rows.device), reduction="none"
+    own = torch.arange(len(rows), device=rows.device)
+    losses, _ = paired_cross_entropy(
+        F.normalize(rows, dim=1),
+        F.normalize(partners, dim=1),
+        own,
+        temperature=temperature,
+        barred=barred.expand(len(rows), -1).clone().fill_diagonal_(False),
     )
     return torch.where(counted, losses, 0.0).sum() / counted.sum().clamp(min=1)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.models.paired_loss import paired_cross_entropy
+
 
 def recommendation_loss(scores: Tensor, targets: Tensor) -> Tensor:
     """L_rec: mean cross-entropy of scores (B, V) over items 1..V against target item ids (B,)."""
@@ -85,32 +87,27 @@ def info_nce(
     count = len(anchors)
     if count < 2:
         return (anchors.sum() + positives.sum()) * 0.0
-    if not symmetric:
-        logits = anchors @ positives.T / temperature  # (B, B)
-        if group_ids is not None:
-            logits = logits.masked_fill(_same_group(group_ids).fill_diagonal_(False), -math.inf)
-        return F.cross_entropy(logits, torch.arange(count, device=logits.device))
-    logits, partner = paired_logits(anchors, positives, temperature=temperature, group_ids=group_ids)
-    return F.cross_entropy(logits, partner)
+    if symmetric:
+        return paired_loss(anchors, positives, temperature=temperature, group_ids=group_ids)[0]
+    barred = None if group_ids is None else _same_group(group_ids).fill_diagonal_(False)
+    partner = torch.arange(count, device=anchors.device)
+    return paired_cross_entropy(anchors, positives, partner, temperature=temperature, barred=barred)[0].mean()
 
 
-def paired_logits(
+def paired_loss(
     anchors: Tensor, positives: Tensor, *, temperature: float, group_ids: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """What the symmetric InfoNCE of paired rows (B, D) compares, and the number of each row's partner (2B,).
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Symmetric InfoNCE of at least two paired rows (B, D), what it compares, and the number of each row's partner (2B,).
 
-    Logits (2B, 2B) of the rows, anchors first: -inf where two are no negatives of each other, the row itself among these.
+    Log-shares (2B, 2B) of the rows, anchors first, without gradient: -inf where two are no negatives of each other, the row itself among these.
     """
-    count = len(anchors)
     rows = torch.cat([anchors, positives])  # (2B, D)
-    logits = (rows if temperature == 1 else rows / temperature) @ rows.T
-    partner = torch.arange(2 * count, device=logits.device).roll(count)
-    if group_ids is None:
-        barred = torch.eye(2 * count, dtype=torch.bool, device=logits.device)
-    else:
-        barred = _same_group(torch.cat([group_ids, group_ids]))
-        barred[torch.arange(2 * count, device=partner.device), partner] = False
-    return logits.masked_fill(barred, -math.inf), partner
+    partner = torch.arange(len(rows), device=rows.device).roll(len(anchors))
+    barred = None
+    if group_ids is not None:
+        barred = _same_group(torch.cat([group_ids, group_ids])).scatter_(1, partner[:, None], False)
+    losses, log_shares = paired_cross_entropy(rows, None, partner, temperature=temperature, barred=barred)
+    return losses.mean(), log_shares, partner
 
 
 def _same_group(group_ids: Tensor) -> Tensor:
