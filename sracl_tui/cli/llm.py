@@ -167,7 +167,14 @@ def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: De
         prices = prices_of(endpoint, endpoint.model or "", datetime.now(UTC))
         price = {"in": prices.input, "out": prices.output, "cached": prices.cached} if prices else None
         documents.append(
-            {"name": name, "base_url": endpoint.base_url, "model": endpoint.model, "key": key, "usd_per_million": price}
+            {
+                "name": name,
+                "base_url": endpoint.base_url,
+                "replicas": list(endpoint.replicas),
+                "model": endpoint.model,
+                "key": key,
+                "usd_per_million": price,
+            }
         )
     if json_:
         options_and_output.print_json({"endpoints": documents})
@@ -177,7 +184,8 @@ def list_endpoints(home: HomeOption = None, json_: JsonOption = False, debug: De
     for entry in documents:
         price = entry["usd_per_million"]
         shown = ["unknown"] * 3 if price is None else [f"{price[name]:g}" for name in ("in", "cached", "out")]
-        rows.append((entry["name"], entry["base_url"], entry["model"] or "-", entry["key"], *shown))
+        others = f" and {len(entry['replicas'])} more" if entry["replicas"] else ""
+        rows.append((entry["name"], entry["base_url"] + others, entry["model"] or "-", entry["key"], *shown))
     options_and_output.out().print(options_and_output.table(heads, rows))
     if any(entry["key"].endswith("is not set") for entry in documents):
         options_and_output.talk().print(NO_KEY, markup=False, highlight=False, soft_wrap=True)

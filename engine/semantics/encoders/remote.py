@@ -197,42 +197,42 @@ class _Client(Client):
         self._as_floats: set[str] = set()
         self._most = endpoint.texts_at_once
 
-    async def _ask_one(self, client: AsyncOpenAI, prompt: PromptRequest) -> None:
+    async def _ask_one(self, prompt: PromptRequest) -> None:
         texts = prompt.body["messages"]
         if len(texts) > self._most:  # others were refused for their size
-            await self._ask_halves(client, prompt)
+            await self._ask_halves(prompt)
         else:
-            await super()._ask_one(client, prompt)
+            await super()._ask_one(prompt)
 
-    async def _refit(self, client: AsyncOpenAI, prompt: PromptRequest, result: AttemptResult) -> bool:
+    async def _refit(self, prompt: PromptRequest, result: AttemptResult) -> bool:
         texts = prompt.body["messages"]
         if result.status not in OF_THE_PROMPT or self._stopping.is_set():
             return False
         if _BASE64.search(result.message) and prompt.key not in self._as_floats:
             self._floats = True
             self._as_floats.add(prompt.key)
-            await self._ask_one(client, prompt)
+            await self._ask_one(prompt)
             return True
         if result.status != 413 and not _SIZE.search(result.message):
             return False
         if len(texts) > 1:
             self._most = min(self._most, (len(texts) + 1) // 2)
-            await self._ask_halves(client, prompt)
+            await self._ask_halves(prompt)
             return True
         text = texts[0]["content"]
         if len(text) <= SHORTEST:
             return False
         cut = prompt.body | {"messages": [texts[0] | {"content": text[: max(SHORTEST, len(text) // 2)]}]}
-        await self._ask_one(client, replace(prompt, body=cut))
+        await self._ask_one(replace(prompt, body=cut))
         return True
 
-    async def _ask_halves(self, client: AsyncOpenAI, prompt: PromptRequest) -> None:
+    async def _ask_halves(self, prompt: PromptRequest) -> None:
         texts, (start, _) = prompt.body["messages"], self._spans[prompt.key]
         half = (len(texts) + 1) // 2
         for part, first in ((texts[:half], start), (texts[half:], start + half)):
             key = self._key_of([message["content"] for message in part])
             self._spans[key] = (first, len(part))
-            await self._ask_one(client, PromptRequest(key, prompt.kind, prompt.body | {"messages": part}))
+            await self._ask_one(PromptRequest(key, prompt.kind, prompt.body | {"messages": part}))
 
     @property
     def _max_output_tokens(self) -> int:

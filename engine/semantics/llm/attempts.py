@@ -117,6 +117,8 @@ class AttemptResult:
     usage: Usage | None = None
     headers: Any = None
     vectors: NDArray[np.float32] | None = None
+    server: str = ""
+    """Its address."""
     thinking: bool = False
     """Whether the server sent thoughts beside the answer."""
 
@@ -323,7 +325,7 @@ class EndpointClient:
             hint = "The server is at another address: set it as base_url in providers.toml."
         return SemanticsError(
             ": ".join(part for part in (result.error, result.message) if part),
-            where=f"{self._name} ({self._endpoint.base_url}, {self._budget.model})",
+            where=f"{self._name} ({result.server or self._endpoint.base_url}, {self._budget.model})",
             hint=hint,
         )
 

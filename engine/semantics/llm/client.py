@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ from engine.semantics.llm.budget import Budget, Call
 from engine.semantics.llm.connection import bound, client_options, forget_shell, http_options, no_connection
 from engine.semantics.llm.endpoints import Endpoint
 from engine.semantics.llm.refusals import OF_THE_PROMPT
+from engine.semantics.llm.servers import Server, Servers
 
 if TYPE_CHECKING:
     import httpx2 as http
@@ -73,6 +74,7 @@ class Client(EndpointClient):
         super().__init__(name, endpoint, key, budget)
         self._lock = threading.Lock()
         self._pending = _Delivery()
+        self._servers = Servers([])
         self._ended = threading.Event()
         self._error: BaseException | None = None
         self._stopping = threading.Event()
@@ -131,7 +133,6 @@ class Client(EndpointClient):
 
     async def _main(self, prompts: Iterator[PromptRequest]) -> None:
         import httpx2 as http
-        from openai import AsyncOpenAI
 
         limits = self._endpoint.limits
         self._loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -140,25 +141,29 @@ class Client(EndpointClient):
         self._budget.begin()
         pool = http.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency)
         timeout = http.Timeout(limits.timeout, connect=min(limits.timeout, 10.0), pool=None)
-        options = client_options(self._endpoint, self._key)
+        async with AsyncExitStack() as stack:
+            self._servers = Servers([await self._connected(url, stack, pool, timeout) for url in self._endpoint.urls])
+            await self._work(prompts)
+
+    async def _connected(self, url: str, stack: AsyncExitStack, pool: http.Limits, timeout: http.Timeout) -> Server:
+        """A server with its client, which the stack closes."""
+        import httpx2 as http
+        from openai import AsyncOpenAI
+
+        endpoint = self._endpoint.model_copy(update={"base_url": url})
+        hooks: Any = {"response": [bound]}
         try:
             plain = http.AsyncClient(
-                limits=pool,
-                timeout=timeout,
-                follow_redirects=False,
-                event_hooks={"response": [bound]},
-                **http_options(self._endpoint),
+                limits=pool, timeout=timeout, follow_redirects=False, event_hooks=hooks, **http_options(endpoint)
             )
         except Exception as error:  # a proxy or certificate file of the shell that is none
-            raise no_connection(self._scrub(str(error)), self._endpoint) from error
-        async with (
-            plain,
-            AsyncOpenAI(timeout=timeout, http_client=plain, **options) as client,
-        ):
-            forget_shell(client)
-            await self._work(client, prompts)
+            raise no_connection(self._scrub(str(error)), endpoint) from error
+        await stack.enter_async_context(plain)
+        client = AsyncOpenAI(timeout=timeout, http_client=plain, **client_options(endpoint, self._key))
+        forget_shell(client)
+        return Server(url, await stack.enter_async_context(client))
 
-    async def _work(self, client: AsyncOpenAI, prompts: Iterator[PromptRequest]) -> None:
+    async def _work(self, prompts: Iterator[PromptRequest]) -> None:
         """Run one worker per allowed call; the first error stops them all, once the calls in flight have ended."""
         errors: deque[BaseException] = deque()
 
@@ -168,7 +173,7 @@ class Client(EndpointClient):
                     if self._stopping.is_set():
                         return
                     self._open += 1
-                    await self._ask_apart(client, prompt)
+                    await self._ask_apart(prompt)
                     self._open -= 1
                 self._all_begun = True
             except SemanticsError as error:
@@ -184,14 +189,14 @@ class Client(EndpointClient):
         if errors:
             raise next((error for error in errors if not isinstance(error, BudgetReached)), errors[0])
 
-    async def _ask_apart(self, client: AsyncOpenAI, prompt: PromptRequest) -> None:
+    async def _ask_apart(self, prompt: PromptRequest) -> None:
         """Ask one prompt; an exception that nobody foresaw is this prompt's, unless every prompt so far has met one.
 
         Raises:
             SemanticsError: the endpoint rejects calls, or the cap is reached.
         """
         try:
-            await self._ask_one(client, prompt)
+            await self._ask_one(prompt)
         except SemanticsError:
             raise
         except Exception as error:
@@ -201,16 +206,16 @@ class Client(EndpointClient):
                 raise self._endpoint_error(AttemptResult(None, "exception", words)) from error
             await self._answer(Answer(prompt.key, None, f"exception: {words}", NO_USAGE, None))
 
-    async def _ask_one(self, client: AsyncOpenAI, prompt: PromptRequest) -> None:
+    async def _ask_one(self, prompt: PromptRequest) -> None:
         """Attempt one prompt until it has a usable answer, or its attempts are used up."""
         limits = self._endpoint.limits
         state = RequestState(prompt.key, prompt.kind)
         while True:
-            sent = await self._attempt(client, prompt, state)
+            sent = await self._attempt(prompt, state)
             if sent is None:  # stopped before it was sent
                 return
             result, validation, cost = sent
-            if await self._refit(client, prompt, result):
+            if await self._refit(prompt, result):
                 return
             answer = state.take(result, validation, cost, limits)
             self._retries += answer is None or answer.text is None
@@ -242,7 +247,7 @@ class Client(EndpointClient):
         answers = result.error in ("timeout", MALFORMED) or (result.status or 0) >= 500
         return answers and self._works and self._all_begun and self._open <= MOST_LAST
 
-    async def _refit(self, client: AsyncOpenAI, prompt: PromptRequest, result: AttemptResult) -> bool:
+    async def _refit(self, prompt: PromptRequest, result: AttemptResult) -> bool:
         """Ask a refused request again in a form that fits the server; False if there is none."""
         return False
 
@@ -275,7 +280,7 @@ class Client(EndpointClient):
                 await self._answer(answer)
 
     async def _attempt(
-        self, client: AsyncOpenAI, prompt: PromptRequest, state: RequestState
+        self, prompt: PromptRequest, state: RequestState
     ) -> tuple[AttemptResult, Validation | None, float | None] | None:
         """Send a prompt once rate limits and budget allow it, and record the call; None if the job was stopped first."""
         budget, limiter, messages = self._budget, self._limiter, state.messages(prompt)
@@ -294,7 +299,11 @@ class Client(EndpointClient):
             result = AttemptResult(None, "cancelled")
             cost: float | None = None
             try:
-                result = await self._send(client, prompt.body, messages)
+                with self._servers.one() as server:
+                    result = await self._send(server.client, prompt.body, messages)
+                    result.server = server.url
+                    if result.status is None or result.status == 429 or result.status >= 500:
+                        server.rest()
             finally:  # even if the job is cancelled: the attempt may have been billed
                 validation = self._judge(state, result, prompt)
                 billed = None if result.usage or result.status is None or result.answered else False

@@ -75,6 +75,8 @@ class Endpoint(Section):
 
     base_url: str
     """Such as `https://api.example.com/v1`."""
+    replicas: tuple[str, ...] = ()
+    """Further servers of the same models, among which single calls are shared; batches go to `base_url`."""
     model: str | None = None
     """Default model, if `semantics.llm` names none."""
     prompt: str | dict[str, str] | None = None
@@ -114,6 +116,16 @@ class Endpoint(Section):
     @classmethod
     def _plain_url(cls, value: str) -> str:
         return _PATHS.sub("", _checked_url(value, {"http", "https"}).rstrip("/"))
+
+    @field_validator("replicas")
+    @classmethod
+    def _plain_urls(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cls._plain_url(value) for value in values))
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses of all its servers."""
+        return tuple(dict.fromkeys((self.base_url, *self.replicas)))
 
     @field_validator("proxy")
     @classmethod
