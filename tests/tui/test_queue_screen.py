@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from unittest.mock import patch
 
 import pytest
 from textual.widgets import Static
@@ -13,6 +14,7 @@ from sracl_tui.runs.execution import queue
 from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.screens.queue import QueueScreen
+from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog
 from sracl_tui.tui.widgets.table import Table
 from store.queue import Queue
@@ -109,3 +111,22 @@ async def test_a_second_p_pauses(home):
             await pilot.quiet()
             assert Queue(home).paused
             assert "paused" in str(screen.query_one("#title", Static).content)
+
+
+async def test_o_chooses_what_executes_the_runs(home):
+    app = SraclApp(home)
+    async with drive(app, size=(80, 24)) as pilot:
+        screen = await opened(app, pilot)
+        await pilot.press("o")
+        await pilot.quiet()
+        assert isinstance(app.screen, ChoiceDialog)
+        assert "processes of this machine" in str(app.screen.query_one(Table).data.rows[0].cells)
+        await pilot.press(*"slurm", "enter")
+        await pilot.quiet()
+        assert Queue(home).executor == "slurm"
+        assert app.shown_command == "sracl queue start --on slurm"
+        (home.path / "cluster.toml").write_text("[slurm]\njobs = 0\n")
+        with patch.object(screen, "notify") as notify:
+            await pilot.press("o", *"slurm", "enter")
+            await pilot.quiet()
+        assert "slurm.jobs" in notify.call_args.args[0]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -13,14 +14,18 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Static
 
+from engine.errors import EngineError
 from sracl_tui import formatting
 from sracl_tui.runs.execution import queue as run_queue
+from sracl_tui.runs.execution.registry import EXECUTORS
 from sracl_tui.services.run_edits import Words
 from sracl_tui.tui.rendering.errors import error_text
 from sracl_tui.tui.screens.base import BaseScreen
+from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog, PromptDialog
 from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
 from store.errors import StoreError
+from store.process_state import LOCAL
 from store.queue import Queue
 
 POLL_SECONDS = 1.0
@@ -36,6 +41,11 @@ COLUMNS = (
     Column("reason", "reason", most=60),
     Column("group", "group", most=24),
 )
+WHERE = {
+    LOCAL: "processes of this machine, one per device",
+    "slurm": "jobs of Slurm, on its nodes",
+    "ray": "actors of Ray, on its nodes",
+}
 EMPTY = "The queue is empty. `sracl queue add` or `sracl run ... --queue` adds runs."
 
 
@@ -54,6 +64,7 @@ class QueueScreen(BaseScreen):
         Binding("t", "top", "Top"),
         Binding("x", "remove", "Remove"),
         Binding("w", "workers", "Workers"),
+        Binding("o", "executor", "Executor", show=False),
         Binding("i", "inspect", "Inspect", show=False),
         Binding("y", "copy", "Copy run id", show=False),
         Binding("r", "refresh", "Refresh", show=False),
@@ -109,7 +120,7 @@ class QueueScreen(BaseScreen):
         rows = {row["run_id"]: row for row in self.sracl.runs}
         try:
             found = run_queue.listing(self.sracl.home, rows)
-        except (StoreError, OSError) as error:
+        except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Done(error_text(error), failed=True))
             return
         data = lay_out(COLUMNS, [_row(entry) for entry in found["entries"]])
@@ -189,6 +200,22 @@ class QueueScreen(BaseScreen):
         hint = "runs at a time, spread over the devices; enter starts the queue"
         self.app.push_screen(PromptDialog("Workers", value=str(now), hint=hint), change)
 
+    def action_executor(self) -> None:
+        """Choose what executes the runs, and start the queue there."""
+        home = self.sracl.home
+
+        def change(name: Hashable | None) -> None:
+            if name is not None:
+                start = partial(run_queue.start, home, on=str(name))
+                self._change(lambda: _started(start()), ("queue", "start", "--on", str(name)))
+
+        names = dict.fromkeys([*EXECUTORS.names(), Queue(home).executor or LOCAL])  # one by path is none of the names
+        rows = [Row(name, (name, WHERE.get(name, "run by code of your own"))) for name in names]
+        hint = "enter starts the queue there; cluster.toml in the home has the options of a cluster"
+        columns = (Column("executor", "executor", most=40), Column("runs", "runs are", flex=True))
+        current = Queue(home).executor or LOCAL
+        self.app.push_screen(ChoiceDialog("What executes the runs", columns, rows, hint=hint, current=current), change)
+
     def action_shift(self, by: int) -> None:
         """Move the run up or down one place."""
         if self.entry is not None:
@@ -234,7 +261,7 @@ class QueueScreen(BaseScreen):
     def _change(self, change: Callable[[], str], words: Words) -> None:
         try:
             self.post_message(self.Done(change(), words=words))
-        except (StoreError, OSError) as error:
+        except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Done(error_text(error), failed=True))
 
     @on(Done)
