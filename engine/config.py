@@ -193,6 +193,9 @@ class TrainConfig(Section):
     """`auto` uses CUDA if available, else the CPU."""
     threads: Annotated[int | None, Hash(never=True)] = Field(default=None, ge=1)
     """CPU threads; none uses torch's default. The same seed gives the same run for the same number of threads."""
+    processes: Annotated[int, Hash(never=True)] = Field(default=1, ge=1, le=1024)
+    """Processes that share every batch, each with a GPU of its own or its part of the CPU's threads (docs/scale.md): the same
+    mathematics, and other random numbers, so that the same seed gives the same run for the same number of processes."""
     precision: Annotated[Literal["float32", "bfloat16"], Hash(omit_default=True)] = "float32"
     """Precision of the encoder's products in training (autocast); weights, losses, evaluation and bert4rec's own pass stay float32."""
 

@@ -16,13 +16,16 @@ from engine.evaluation.ranking import rank_and_list, rank_targets
 from engine.events import Metric
 from engine.metric_registry import RecommendedLists, oriented, split_name
 from engine.models.backbone import Backbone
+from engine.processes import ALONE, Processes
 
 
 class Evaluator:
     """Measures the metrics of a config on a data set."""
 
-    def __init__(self, config: Config, dataset: Dataset, windows: Windows) -> None:
+    def __init__(self, config: Config, dataset: Dataset, windows: Windows, *, processes: Processes = ALONE) -> None:
+        """Of one or several processes, each of which ranks its share of the targets and measures what all have found."""
         self._dataset, self._windows, self._config = dataset, windows, config.evaluate
+        self._processes = processes
         self._select = config.train.select
         selecting = split_name(self._select)[0]
         self._names = tuple(dict.fromkeys([*config.evaluate.metrics, selecting]))
@@ -51,7 +54,11 @@ class Evaluator:
     ) -> tuple[NDArray[np.int32], RecommendedLists | None]:
         """Ranks and, where a metric needs them, the lists up to the largest cutoff."""
         dataset, config = self._dataset, self._config
+        own = anchor_ids[self._processes.span(len(anchor_ids))]
         if not self._lists_on[split]:
-            return rank_targets(backbone, self._windows, dataset, anchor_ids, config), None
-        ranks, items = rank_and_list(backbone, self._windows, dataset, anchor_ids, config, k=max(config.ks))
+            parts = self._processes.together(lambda: rank_targets(backbone, self._windows, dataset, own, config))
+            return np.concatenate(parts), None
+        k = max(config.ks)
+        pairs = self._processes.together(lambda: rank_and_list(backbone, self._windows, dataset, own, config, k=k))
+        ranks, items = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
         return ranks, RecommendedLists(items=items, train_counts=dataset.train_counts)

@@ -20,6 +20,7 @@ class Align(Part):
     """One-way InfoNCE of h and of the target's embedding against their projected texts, in the pass that L_rec reads."""
 
     name = "align"
+    sharded = "batch"
     needs = PARTS["align"].needs
     settings = AlignSettings
     scales = ("parts.align.temperature",)

@@ -33,6 +33,10 @@ class Masking:
     vector: Tensor
     """(D,)"""
 
+    def of_sequences(self, numbers: Tensor) -> Masking:
+        """That of some of the views."""
+        return replace(self, rows=self.rows.at(numbers))
+
     def __call__(self, tokens: Tokens) -> Tokens:
         packed = tokens.packed
         requested = torch.empty_like(packed.restore)
@@ -154,6 +158,7 @@ class Augmented(Part):
     """InfoNCE of the two views of each prefix."""
 
     name = "augmented"
+    sharded = "batch"
     settings = AugmentedSettings
     scales = ("parts.augmented.temperature",)
     config: AugmentedSettings

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -43,7 +43,8 @@ __all__ = [
 ]
 
 Edit = Callable[["Tokens"], "Tokens"]
-"""Changes tokens of a view before they are encoded: their items, or their vectors."""
+"""Changes tokens of a view before they are encoded: their items, or their vectors. One that knows sequences by their number among
+those that it edits has a method `of_sequences(numbers)` that gives the edit of some of them, for several processes."""
 Encode = Callable[[Tensor], Tensor]
 """h (N, D) of anchors (N,), without gradient and dropout."""
 Made = TypeVar("Made")
@@ -143,6 +144,11 @@ class Anchors:
         """A view of the windows of anchors (C,), those of the batch where none are given; options as in `View`."""
         return View(self.ids if ids is None else ids, **options)
 
+    def at(self, rows: slice) -> Anchors:
+        """Some of these prefixes, with the notes of all."""
+        group_ids = None if self.group_ids is None else self.group_ids[rows]
+        return replace(self, ids=self.ids[rows], targets=self.targets[rows], group_ids=group_ids)
+
 
 @dataclass(frozen=True)
 class Context:
@@ -184,6 +190,11 @@ class Part(nn.Module, ABC):
     """Whether it reads states at other tokens than the last, which not every backbone gives."""
     sequence_mode: ClassVar[str] = ""
     """Why it cannot be trained with `train.mode = sequence`; empty where it can."""
+    sharded: ClassVar[Literal["", "rows", "batch"]] = ""
+    """How several processes share its batches (`train.processes`). All of them make the same `views` of the whole batch, by the same
+    random numbers, and encode a share of them. `batch`: all compute the loss, from the states of all sequences. `rows`: the loss is a mean
+    over prefixes, each with one sequence in every view, and a process computes it of its own. Empty: not at all. A class of
+    your own says it itself, also where its base class does."""
 
     def __init__(self, settings: Any, *, context: Context) -> None:
         """Build it from its settings, with random numbers of torch's global generator."""

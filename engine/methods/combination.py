@@ -6,11 +6,13 @@ from typing import Any
 
 from engine.config import Config
 from engine.errors import ConfigError, TrainingError
-from engine.extension_points import BACKBONES
+from engine.extension_points import BACKBONES, SYNTHESIZERS
 from engine.method_table import PARTS, name_of
 from engine.methods.base import Part, PartSettings
 from engine.models.backbone import Backbone
 from engine.registry import attribute_of
+
+UNKNOWN = "it does not say that several processes can share a batch (docs/extending.md)"
 
 
 def part_class(given: Any) -> type[Part]:
@@ -58,6 +60,37 @@ def check_combination(config: Config) -> None:
             )
         if problem := kind.problem_with(backbone, settings_of(given, config)):
             raise ConfigError(f"part {kind.name}: backbone {name} {problem}", where=f"parts.{kind.name}")
+    if config.train.processes > 1:
+        _check_processes(config, backbone)
+
+
+def _check_processes(config: Config, backbone: type[Backbone]) -> None:
+    """Refuse what several processes cannot train, or what does not say that they can.
+
+    Raises:
+        ConfigError: with the first reason.
+    """
+    train, kind = config.train, config.synthesizer.kind
+    problem = ""
+    if train.sparse_adam:
+        problem = "train.sparse_adam updates the rows that one process has touched"
+    elif train.batch < train.processes:
+        problem = f"a batch of {train.batch} prefixes cannot be shared by {train.processes} processes"
+    elif reason := _unsharded(backbone, ours=config.model.backbone in BACKBONES.ours):
+        problem = f"backbone {config.model.backbone}: {reason}"
+    elif config.contrasts and (reason := _unsharded(SYNTHESIZERS.load(kind), ours=kind in SYNTHESIZERS.ours)):
+        problem = f"synthesizer {kind}: {reason}"
+    for given in config.definition.all_parts:
+        part = part_class(given)
+        said = part.sharded if part.name in PARTS else vars(part).get("sharded", "")
+        if config.weight(given) != 0 and said not in ("rows", "batch"):
+            problem = problem or f"part {part.name}: {UNKNOWN}"
+    if problem:
+        raise ConfigError(problem, where="train.processes", hint="Use train.processes = 1 with it.")
+
+
+def _unsharded(kind: Any, *, ours: bool) -> str:
+    return kind.unsharded if ours else vars(kind).get("unsharded", UNKNOWN)
 
 
 def _check_read_parts(part: str, config: Config) -> None:

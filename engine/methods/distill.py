@@ -19,6 +19,7 @@ class Distill(Part):
     """Mean squared distance of h, as L_rec reads it, from the mean h of the anchor's neighbors, which get no gradient."""
 
     name = "distill"
+    sharded = "batch"
     needs = PARTS["distill"].needs
     settings = DistillSettings
 

@@ -22,16 +22,26 @@ from engine.data.batching.windows import Batch, Packed, Runs, Windows
 from engine.errors import ConfigError
 from engine.methods.base import Edit, States, Tokens, View
 from engine.models.backbone import Backbone, weight_of
+from engine.processes import ALONE, Processes
 
 
 def encode_views(
-    backbone: Backbone, views: Sequence[View], windows: Windows, *, grad: bool = True, bfloat16: bool = False
+    backbone: Backbone,
+    views: Sequence[View],
+    windows: Windows,
+    *,
+    grad: bool = True,
+    bfloat16: bool = False,
+    processes: Processes = ALONE,
+    by_rows: Sequence[bool] = (),
 ) -> list[Tensor | States]:
     """What each view reads, (C, D) or `States`, in the order of the views.
 
     Args:
         grad: false encodes everything without gradient.
         bfloat16: whether products of the encoder are computed in bfloat16; what it returns is float32 then, too.
+        processes: they have the same views, and each encodes its share of their sequences.
+        by_rows: whether of a view this share is read and not all sequences; none: all are read.
 
     Raises:
         ConfigError: views of one key cannot share a pass, or the backbone cannot give what a view wants.
@@ -50,8 +60,20 @@ def encode_views(
     for group in _layouts(distinct):
         chosen = [distinct[number] for number in group]
         with nullcontext() if grad and chosen[0].grad else torch.no_grad():
-            found |= dict(zip(group, _encode(backbone, chosen, windows, bfloat16), strict=True))
-    return [_read(view, found[number]) for view, number in zip(views, index, strict=True)]
+            encode = _encode if processes.count == 1 else _encode_share
+            found |= dict(zip(group, encode(backbone, chosen, windows, bfloat16, processes), strict=True))
+    if processes.count == 1:
+        return [_read(found[number], view.read, len(view)) for view, number in zip(views, index, strict=True)]
+    asked = list(zip(views, index, by_rows or [False] * len(views), strict=True))
+    whole = {
+        number: _whole(found[number], len(distinct[number]), processes)
+        for number in sorted({number for _, number, own in asked if not own})
+    }
+    own_counts = [processes.sizes(len(view))[processes.number] for view in views]
+    return [
+        _read(found[number], view.read, count) if own else _read(whole[number], view.read, len(view))
+        for (view, number, own), count in zip(asked, own_counts, strict=True)
+    ]
 
 
 def _joined(one: View, other: View, windows: Windows) -> View:
@@ -77,9 +99,57 @@ def _joined(one: View, other: View, windows: Windows) -> View:
     raise ConfigError(f"views with the key {one.key!r} {problem}", hint="Give them keys of their own.")
 
 
-def _read(view: View, found: Tensor | States) -> Tensor | States:
-    """What a view wants of its pass, which may have been read at more tokens for another view."""
-    return found.last(len(view)) if view.read == "last" and isinstance(found, States) else found
+def _read(found: Tensor | States, read: str, count: int) -> Tensor | States:
+    """What a view of so many sequences wants of its pass, which may have been read at more tokens for another view."""
+    return found.last(count) if read == "last" and isinstance(found, States) else found
+
+
+def _encode_share(
+    backbone: Backbone, views: Sequence[View], windows: Windows, bfloat16: bool, processes: Processes
+) -> list[Tensor] | list[States]:
+    """States of this process's sequences of views of one layout."""
+    numbers: dict[Edit, list[Tensor]] = {}
+    before: dict[Edit, int] = {}
+    spans = [processes.span(len(view)) for view in views]
+    empty = all(span.start == span.stop for span in spans)  # a backbone wants one sequence at least
+    spans = [slice(0, 1), *spans[1:]] if empty else spans
+    for view, span in zip(views, spans, strict=True):
+        if view.edit is not None:
+            first = before.get(view.edit, 0)
+            numbers.setdefault(view.edit, []).append(torch.arange(first + span.start, first + span.stop))
+            before[view.edit] = first + len(view)
+    edits = {edit: _edit_of(edit, torch.cat(parts)) for edit, parts in numbers.items()}
+    own = [
+        replace(view, sequences=_some_of(view.sequences, span), edit=None if view.edit is None else edits[view.edit])
+        for view, span in zip(views, spans, strict=True)
+    ]
+    found = _encode(backbone, own, windows, bfloat16)
+    if not empty:
+        return found
+    one = found[0]
+    nothing = one[:0] if isinstance(one, Tensor) else States(*(value[:0] for value in vars(one).values()))
+    return [nothing, *found[1:]]  # pyright: ignore[reportReturnType]
+
+
+def _edit_of(edit: Edit, numbers: Tensor) -> Edit:
+    some = getattr(edit, "of_sequences", None)
+    return edit if some is None else some(numbers)
+
+
+def _some_of(sequences: Tensor | Runs, span: slice) -> Tensor | Runs:
+    if isinstance(sequences, Tensor):
+        return sequences[span]
+    return replace(sequences, starts=sequences.starts[span], lengths=sequences.lengths[span])
+
+
+def _whole(found: Tensor | States, count: int, processes: Processes) -> Tensor | States:
+    """States of all C sequences of a view, of which this process has encoded its share."""
+    if isinstance(found, Tensor):
+        return processes.gathered(found, processes.sizes(count))
+    tokens = processes.lengths(len(found.rows))
+    columns = torch.stack([found.rows + processes.span(count).start, found.items, found.edited.long()], 1)  # (T, 3)
+    rows, items, edited = processes.gathered(columns, tokens).unbind(1)
+    return States(processes.gathered(found.hidden, tokens), rows, items, edited.bool())
 
 
 def _layouts(views: Sequence[View]) -> list[list[int]]:
@@ -98,7 +168,9 @@ def _how(view: View) -> tuple[bool, bool, str]:
     return view.causal, view.grad, view.read
 
 
-def _encode(backbone: Backbone, views: Sequence[View], windows: Windows, bfloat16: bool) -> list[Tensor] | list[States]:
+def _encode(
+    backbone: Backbone, views: Sequence[View], windows: Windows, bfloat16: bool, processes: Processes = ALONE
+) -> list[Tensor] | list[States]:
     """States of views of one layout."""
     batch = windows.gather(_sequences(backbone, views, windows), weight_of(backbone).device)
     if not views[0].causal:

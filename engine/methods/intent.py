@@ -36,6 +36,7 @@ class Intent(Part):
     """
 
     name = "intent"
+    sharded = "batch"
     settings = IntentSettings
     scales = ("parts.intent.temperature",)
     config: IntentSettings

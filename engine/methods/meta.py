@@ -36,6 +36,7 @@ class Meta(Part):
     """InfoNCE of each view with the other's learned view and of both learned views, and a margin that keeps the pairs apart."""
 
     name = "meta"
+    sharded = "batch"
     settings = MetaSettings
     scales = ("parts.meta.temperature",)
     config: MetaSettings

@@ -6,7 +6,7 @@ Legend: B anchors.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from engine.methods.encoding import encode_views
 from engine.methods.semantics import Semantics
 from engine.models.backbone import weight_of
 from engine.models.registry import build_backbone
+from engine.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,13 @@ class Losses:
     total: Tensor
     """The sum of the terms, each times the weight of its part."""
     terms: Mapping[str, Tensor]
-    """By name of the metric (`loss_rec`); 0 for a part that is switched off."""
+    """By name of the metric (`loss_rec`); 0 for a part that is switched off. Of several processes each has its share."""
+    by_all: tuple[str, ...] = ()
+    """Names of the terms of which several processes all compute the same."""
 
     def over(self, before: Losses) -> Losses:
         """These, with the terms of an update before that this one did not compute."""
-        return Losses(self.total, {**before.terms, **self.terms})
+        return replace(self, terms={**before.terms, **self.terms})
 
 
 WHOLE = Step()
@@ -124,6 +127,18 @@ class Model(nn.Module):
                 flat |= flatten(part.config.model_dump(), f"parts.{part.name}.")
         return {path: flat[path] for part in parts for path in part.scales if path in flat}
 
+    def items_without_vector(self) -> str:
+        """Where the backbone itself reads vectors of items, how many have none, in a sentence; empty where all have one."""
+        if self.semantics is None or not self.backbone.needs:
+            return ""
+        vectors = self.semantics.item_vectors[1:]
+        if (missing := int((~vectors.any(1)).sum())) == 0:
+            return ""
+        return (
+            f"backbone {self.config.model.backbone} reads zeros for {missing:,} of {len(vectors):,} items, which have no text vector: "
+            "they have no text, or no training interaction"
+        )
+
     @property
     def stages(self) -> tuple[tuple[Stage, int], ...]:
         """The trainings before the main one that have a part to train, with their epochs."""
@@ -151,11 +166,13 @@ class Model(nn.Module):
         stage: Stage | None = None,
         step: Step = Step(),
         notes: dict[str, Any] | None = None,
+        processes: Processes = ALONE,
     ) -> Losses:
         """The loss of a batch of training anchors (B,) and its terms.
 
         Args:
             notes: what parts have kept in the updates by this batch before; views that they find there are not drawn anew.
+            processes: they have the same batch, and each computes its share of the losses: their sums are those of the batch.
         """
         device = weight_of(self.backbone).device
         group_ids = windows.group_ids(anchor_ids)
@@ -171,9 +188,20 @@ class Model(nn.Module):
         asked = [self._checked_views(part, part.views(batch)) for part in parts]
         bfloat16 = self.config.train.precision == "bfloat16"
         views = [view for own in asked for view in own]
-        hidden = iter(encode_views(self.backbone, views, windows, grad=step.updates != "own", bfloat16=bfloat16))
+        by_rows = [part.sharded == "rows" for part, own in zip(parts, asked, strict=True) for _ in own]
+        with processes.own_random():
+            encoded = encode_views(
+                self.backbone,
+                views,
+                windows,
+                grad=step.updates != "own",
+                bfloat16=bfloat16,
+                processes=processes,
+                by_rows=by_rows,
+            )
+        hidden = iter(encoded)
         found = {
-            part.name: self._checked_loss(part, part.loss(batch, [next(hidden) for _ in own]))
+            part.name: self._share_of(part, batch, own, [next(hidden) for _ in own], processes)
             for part, own in zip(parts, asked, strict=True)
         }
         total: Tensor | None = None
@@ -189,7 +217,28 @@ class Model(nn.Module):
         zero = torch.zeros((), device=device, dtype=total.dtype)
         off = [part for part in self._parts_of(stage) if name_of(part) not in self._active]
         terms |= {term_of(part): zero for part in off}
-        return Losses(total, {name: terms[name] for name in self.terms(stage) if name in terms})
+        by_all = tuple(term_of(part) for part in parts if part.sharded != "rows")
+        return Losses(total, {name: terms[name] for name in self.terms(stage) if name in terms}, by_all)
+
+    def _share_of(
+        self, part: Part, batch: Anchors, views: Sequence[View], hidden: Sequence[Any], processes: Processes
+    ) -> Tensor:
+        """This process's share of the loss of a part, which is all of it where it trains alone.
+
+        Raises:
+            ConfigError: a part whose loss is a mean over rows asks for another number of sequences.
+        """
+        if processes.count == 1:
+            return self._checked_loss(part, part.loss(batch, hidden))
+        if part.sharded != "rows":
+            return self._checked_loss(part, part.loss(batch, hidden)) / processes.count
+        if other := next((len(view) for view in views if len(view) != len(batch)), None):
+            raise self._refused(part, f"sharded = 'rows', but a view has {other} sequences for {len(batch)} prefixes")
+        own = batch.at(processes.span(len(batch)))
+        if len(own) == 0:
+            return weight_of(self.backbone).sum() * 0.0
+        with processes.own_random():
+            return self._checked_loss(part, part.loss(own, hidden)) * (len(own) / len(batch))
 
     def _checked_views(self, part: Part, views: Sequence[View]) -> Sequence[View]:
         """What a part asks for.

@@ -43,6 +43,11 @@ class Rows:
         pairs = [(getattr(first, name), getattr(second, name)) for name in ("items", "lengths", "masked")]
         return cls(*(torch.cat(pair) for pair in pairs))
 
+    def at(self, numbers: Tensor) -> Rows:
+        """Some of the rows, by number."""
+        numbers = numbers.to(self.items.device)
+        return Rows(self.items[numbers], self.lengths[numbers], self.masked[numbers])
+
     def where(self, chosen: Tensor, other: Rows) -> Rows:
         """These rows where `chosen` (C,) is true, those of `other` elsewhere."""
         wide = chosen[:, None]

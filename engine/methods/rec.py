@@ -27,6 +27,7 @@ class Rec(Part):
     """Scores of the target against all items or sampled ones, or the backbone's own loss where it has one (bert4rec, alpharec)."""
 
     name = "rec"
+    sharded = "rows"
     settings = RecSettings
     config: RecSettings
     _sums: Tensor

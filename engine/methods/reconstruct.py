@@ -24,6 +24,7 @@ class Reconstruct(Part):
     """Masks items of the pass that L_rec reads; one-way InfoNCE of projected h, and of projected states at masked items, and texts."""
 
     name = "reconstruct"
+    sharded = "batch"
     needs = PARTS["reconstruct"].needs
     settings = ReconstructSettings
     scales = ("parts.reconstruct.temperature",)

@@ -26,6 +26,8 @@ from engine.part_settings import AapSettings, MapSettings, MipSettings, PartSett
 class Task(Part):
     """One task of the pretraining: a linear layer of its own, and the views that it shares."""
 
+    sharded = "batch"
+
     def __init__(self, settings: PartSettings, *, context: Context) -> None:
         super().__init__(settings, context=context)
         self.common = context.config.parts.mip

@@ -84,6 +84,7 @@ class SameTarget(Part):
     """InfoNCE of h of another dropout pass and h of a prefix with the same target (DuoRec's `us_x`)."""
 
     name = "same_target"
+    sharded = "batch"
     settings = SameTargetSettings
     scales = ("parts.same_target.temperature",)
 

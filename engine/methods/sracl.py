@@ -151,6 +151,7 @@ class Inter(Part):
     """L_CS: h of another dropout pass against h+, the weighted sum of its neighbors' h (paper section 3.3)."""
 
     name = "inter"
+    sharded = "batch"
     needs = PARTS["inter"].needs
     scales = ("loss.temperature",)
 
@@ -211,6 +212,7 @@ class Intra(Part):
     """L_IS: two views of a sequence in which items are swapped for substitutes (paper section 3.4)."""
 
     name = "intra"
+    sharded = "batch"
     needs = PARTS["intra"].needs
     scales = ("loss.temperature",)
 

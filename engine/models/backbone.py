@@ -44,6 +44,11 @@ class Backbone(nn.Module, ABC):
     accepts_padding: ClassVar[bool] = False
     """Whether it takes sequences that are padded to one block (engine/data/batching/padded_windows.py), as a GPU likes them."""
 
+    unsharded: ClassVar[str] = ""
+    """Why several processes cannot share a batch (`train.processes`), of which each encodes some sequences; empty where a state, and a
+    loss of its own as a mean over prefixes, is that of the sequence whatever else is in the batch. A class of your own says it itself,
+    also where its base class does."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read a class that uses former names, as in files kept with older runs: `own_loss`, `pads`, `at`."""
         super().__init_subclass__(**kwargs)

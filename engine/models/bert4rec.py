@@ -32,6 +32,7 @@ class BERT4Rec(Backbone):
     has_own_loss: ClassVar[bool] = True
     own_loss_over_items: ClassVar[bool] = True
     both_ways: ClassVar[bool] = True
+    unsharded: ClassVar[str] = "its loss is a mean over masked items, of which each process has another number"
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
         super().__init__(config, items=items, max_length=max_length)

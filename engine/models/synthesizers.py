@@ -30,6 +30,9 @@ class Synthesizer(nn.Module):
     """Whether training changes its weights of the neighbors."""
     one_hot: ClassVar[bool] = False
     """Whether all weight goes to one neighbor; weight dropout then stays off."""
+    unsharded: ClassVar[str] = ""
+    """Why several processes cannot train it, which all compute it for the whole batch; empty where it draws random numbers from torch alone.
+    A class of your own says it itself, also where its base class does."""
 
     def __init__(self, size: int, width: int, weight_dropout: float = 0.0) -> None:
         """A synthesizer of semantic vectors of `size` S; a learned one projects them to `width` D."""

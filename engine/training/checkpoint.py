@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,11 +21,14 @@ from torch import Tensor, nn
 
 from engine.errors import CheckpointError
 from engine.files import atomic_write, flush_to_disk
+from engine.training.checkpoint_files import BEST, LAST, PREVIOUS
 from engine.training.optimizer import Optimizers
 
 FORMAT = "sracl-checkpoint-2"
 READABLE = (FORMAT, "sracl-checkpoint-1")
 """Formats that are read: 1 has one optimizer, whose names are those of a single group."""
+OWN_STATES = "rng.process."
+"""Begins the names of the states of generators that processes have of their own."""
 
 
 @dataclass(frozen=True)
@@ -54,25 +58,18 @@ def save(
     state: LoopState,
     optimizers: Optimizers | None = None,
     previous: Path | None = None,
+    own_states: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a checkpoint; with the optimizers it can be trained on from, and holds the generators' states too.
 
     Args:
         previous: path at which the current checkpoint of `path` is kept.
+        own_states: states of the generators that each of several processes has of its own, by name.
 
     Raises:
         CheckpointError: the file cannot be written; an older one is unchanged.
     """
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    if optimizers is not None:
-        tensors |= {f"optimizer.{name}": value for name, value in optimizers.slots().items()}
-        tensors["rng.cpu"] = torch.get_rng_state()
-        device = next(model.parameters()).device
-        if device.type == "cuda":
-            tensors["rng.cuda"] = torch.cuda.get_rng_state(
-                device  # that trains, which need not be the first
-            )
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    tensors = tensors_of(model, optimizers) | dict(own_states or {})
     text = json.dumps(asdict(state))
     metadata = {"format": FORMAT, "state": text, "digest": _digest(tensors, text)}
     try:
@@ -83,6 +80,20 @@ def save(
                 _keep(path, previous)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot be written: {error}", where=str(path), hint="Is the disk full?") from error
+
+
+def tensors_of(model: nn.Module, optimizers: Optimizers | None = None) -> dict[str, Tensor]:
+    """What a checkpoint of a model holds, by name, on the CPU; with optimizers the generators' states too."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    if optimizers is not None:
+        tensors |= {f"optimizer.{name}": value for name, value in optimizers.slots().items()}
+        tensors["rng.cpu"] = torch.get_rng_state()
+        device = next(model.parameters()).device
+        if device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(
+                device  # that trains, which need not be the first
+            )
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
 def _keep(path: Path, to: Path) -> None:
@@ -101,19 +112,81 @@ def load(path: Path, *, model: nn.Module, optimizers: Optimizers | None = None) 
         CheckpointError: the file is missing, damaged, or of another shape.
     """
     tensors, state = _read(path)
+    if optimizers is not None and "rng.cpu" not in tensors:
+        raise CheckpointError("this checkpoint has no optimizer: it cannot be trained on from", where=str(path))
     try:
-        model.load_state_dict(_under("model.", tensors))
+        restore(tensors, model=model, optimizers=optimizers)
     except RuntimeError as error:
         raise CheckpointError(f"does not fit this model: {error}", where=str(path)) from None
+    return state
+
+
+def restore(tensors: Mapping[str, Tensor], *, model: nn.Module, optimizers: Optimizers | None = None) -> None:
+    """Take over what `tensors_of` gave."""
+    model.load_state_dict(_under("model.", tensors))
     if optimizers is not None:
-        if "rng.cpu" not in tensors:
-            raise CheckpointError("this checkpoint has no optimizer: it cannot be trained on from", where=str(path))
         optimizers.load(_under("optimizer.", tensors))
         torch.set_rng_state(tensors["rng.cpu"])
         device = next(model.parameters()).device
         if device.type == "cuda" and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"], device)
-    return state
+
+
+def find(folder: Path, ours: LoopState, *, processes: int, warn: Callable[[str], None]) -> Path | None:
+    """The checkpoint of a folder to go on from: the last one, the previous one where it is damaged; none where both are.
+
+    Args:
+        ours: of the training that goes on.
+        processes: of that training.
+        warn: is told of what is otherwise than it was, such as a damaged checkpoint.
+
+    Raises:
+        CheckpointError: there is none, it is that of another training, or other processes are within an epoch.
+    """
+    paths = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    for path in paths or [folder / LAST]:
+        try:
+            tensors, state = _read(path)
+            if state.best_epoch:
+                read_state(folder / BEST)  # the best weights are read at the end
+        except CheckpointError as error:
+            if not paths:
+                raise
+            warn(f"a checkpoint cannot be used, the one before is taken: {error.message}")
+            continue
+        for name in ("config_hash", "dataset_sha256", "seed"):
+            if (was := getattr(state, name)) != (now := getattr(ours, name)):
+                raise CheckpointError(
+                    f"its {name} is {was}, this run's is {now}", where=str(path), hint="Start a new run."
+                )
+        _check_processes(path, state, processes_of(tensors), processes, warn)
+        return path
+    return None
+
+
+def _check_processes(path: Path, state: LoopState, before: int, now: int, warn: Callable[[str], None]) -> None:
+    if before == now:
+        return
+    if state.done:
+        raise CheckpointError(
+            f"{before} processes saved it within epoch {state.epoch + 1}, and this training has {now}",
+            where=str(path),
+            hint=f"Continue it with train.processes = {before}.",
+        )
+    warn(
+        f"{now} processes go on from epoch {state.epoch + 1}, {before} were before: from here on the random numbers are others"
+    )
+
+
+def own_states(path: Path) -> dict[str, Tensor]:
+    """States of the generators that each of several processes had of its own, by name; none of one process."""
+    return {name: value for name, value in _read(path)[0].items() if name.startswith(OWN_STATES)}
+
+
+def processes_of(states: Mapping[str, Tensor]) -> int:
+    """How many processes there were, by what a checkpoint holds."""
+    own = {name.removeprefix(OWN_STATES).partition(".")[0] for name in states if name.startswith(OWN_STATES)}
+    return len(own) or 1
 
 
 def read_state(path: Path) -> LoopState:

@@ -92,9 +92,15 @@ class Optimizers:
 
     def step(self, updates: str) -> None:
         """Update the parameters of a group; `all` updates every group."""
-        for name, optimizer in self.by_group.items():
-            if updates in ("all", name.removesuffix(ROWS)):
-                optimizer.step()
+        for optimizer in self._of(updates):
+            optimizer.step()
+
+    def parameters(self, updates: str) -> list[nn.Parameter]:
+        """What `step` updates."""
+        return [parameter for one in self._of(updates) for group in one.param_groups for parameter in group["params"]]
+
+    def _of(self, updates: str) -> list[Adam]:
+        return [one for name, one in self.by_group.items() if updates in ("all", name.removesuffix(ROWS))]
 
     def slots(self) -> dict[str, Tensor]:
         """The states of all parameters: `<n>.<slot>` of a single group, `<group>.<n>.<slot>` of several."""

@@ -21,15 +21,16 @@ from engine.data.batching.padded_windows import PaddedWindows
 from engine.data.batching.shared_windows import SharedWindows
 from engine.data.batching.windows import Windows
 from engine.data.dataset import TEST, TRAIN, VALID, Dataset
-from engine.errors import CheckpointError, StopRequested, TrainingError
+from engine.errors import StopRequested, TrainingError
 from engine.evaluation.evaluator import Evaluator
 from engine.evaluation.ranking import encode
-from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, Warned
+from engine.events import EpochFinished, Evaluated, Metric, Report, StepFinished, Warned, ignore
 from engine.extension_points import BACKBONES
 from engine.method_table import Stage, Step
 from engine.methods.model import Losses, Model
 from engine.methods.semantics import Semantics
 from engine.models.cpu import prepare
+from engine.processes import ALONE, Processes
 from engine.training import checkpoint
 from engine.training.checkpoint import LoopState
 from engine.training.checkpoint_files import BEST, LAST, PREVIOUS
@@ -44,6 +45,11 @@ REPORT_SECONDS = 0.4
 ANOTHER_ADAM = (
     "train.sparse_adam: a step updates the items that it reads or samples and leaves all others, with their moments, as they are, "
     "where Adam moves every item in every step: compare such runs with each other"
+)
+
+
+OTHER_PROCESSES = (
+    "the random numbers are not those of a training that goes on, as the number of processes is another one"
 )
 
 
@@ -63,19 +69,6 @@ class TrainResult:
     evaluate_seconds: float
 
 
-def pick_device(name: str) -> torch.device:
-    """The device that `train.device` means.
-
-    Raises:
-        TrainingError: CUDA is requested and there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise TrainingError("CUDA is not available here", where="train.device", hint="Use auto or cpu.")
-    return torch.device(name)
-
-
 class Trainer:
     """Trains one config on one dataset, in a folder of its own for checkpoints."""
 
@@ -88,18 +81,21 @@ class Trainer:
         folder: Path,
         report: Report,
         stop: Callable[[], bool] = lambda: False,
+        processes: Processes = ALONE,
     ) -> None:
         """Build the model from the seed.
 
         Args:
             stop: called after every step; true ends the training with `Stopped`.
+            processes: this process, and those that train the same config with it; process 0 alone reports and writes.
 
         Raises:
             TrainingError: there is nothing to train on or to validate with, or the backbone cannot be trained in this mode.
         """
         self.config, self.dataset, self.folder = config, dataset, folder
-        self._report, self._stop = report, stop
-        self.device = pick_device(config.train.device)
+        self._processes, self._first = processes, processes.number == 0
+        self._report, self._stop = report if self._first else ignore, stop
+        self.device = processes.device(config.train.device)
         prepare()
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
@@ -114,10 +110,11 @@ class Trainer:
         shared = config.train.mode == "sequence"
         self._training_windows = SharedWindows(dataset, window) if shared else self.windows
         self.model = Model(config, dataset=dataset, windows=self._training_windows, semantics=moved).to(self.device)
-        self._evaluator = Evaluator(config, dataset, self.windows)
+        self._evaluator = Evaluator(config, dataset, self.windows, processes=processes)
         self._recorder = EpochRecorder(config, dataset, self.windows, model=self.model, report=report)
         self._optimizers = self._new_optimizers()
         self._stages = self.model.stages
+        self._own_states: dict[str, torch.Tensor] = {}
         self.state = LoopState(
             config_hash=config.config_hash(),
             dataset_sha256=dataset.sha256,
@@ -145,30 +142,22 @@ class Trainer:
     def resume(self) -> LoopState:
         """Continue from the last checkpoint, or from the previous one where it is damaged; from the start where both are.
 
+        Of several processes the first one does so, and gives the others its state when the training begins.
+
         Raises:
-            CheckpointError: there is none, or it has another config, dataset or seed.
+            CheckpointError: there is none, it has another config, dataset or seed, or another number of processes saved it
+                within an epoch.
         """
-        paths = [self.folder / name for name in (LAST, PREVIOUS) if (self.folder / name).exists()]
-        for path in paths or [self.folder / LAST]:
-            try:
-                state = checkpoint.read_state(path)
-                if state.best_epoch:
-                    checkpoint.read_state(self.folder / BEST)  # the best weights are read at the end
-            except CheckpointError as error:
-                if not paths:
-                    raise
-                self._report(Warned(message=f"a checkpoint cannot be used, the one before is taken: {error.message}"))
-                continue
-            for name in ("config_hash", "dataset_sha256", "seed"):
-                theirs, ours = getattr(state, name), getattr(self.state, name)
-                if theirs != ours:
-                    raise CheckpointError(
-                        f"its {name} is {theirs}, this run's is {ours}", where=str(path), hint="Start a new run."
-                    )
-            self.state = checkpoint.load(path, model=self.model, optimizers=self._optimizers)
+        warn, count = lambda text: self._report(Warned(message=text)), self._processes.count
+        path = checkpoint.find(self.folder, self.state, processes=count, warn=warn)
+        if path is None:
+            warn("no checkpoint can be read: the training starts over")
+            torch.set_rng_state(self._random)
             return self.state
-        self._report(Warned(message="no checkpoint can be read: the training starts over"))
-        torch.set_rng_state(self._random)
+        self._own_states = checkpoint.own_states(path)
+        if checkpoint.processes_of(self._own_states) != count:
+            self._own_states = {}
+        self.state = checkpoint.load(path, model=self.model, optimizers=self._optimizers)
         return self.state
 
     def run(self) -> TrainResult:
@@ -176,26 +165,31 @@ class Trainer:
 
         Raises:
             Stopped: `stop` returned true; `resume` continues from that step.
-            TrainingError: the loss is no longer a number.
+            TrainingError: the loss is no longer a number, or another process has ended.
         """
+        self.state = self._processes.begin(self.state, self.model, self._optimizers, self._own_states)
         if self.state.epoch == 0 and self.state.done == 0:
-            self._report_items_without_vector()
+            if problem := self.model.items_without_vector():
+                self._report(Warned(message=problem))
             if self.model.sparse_rows:
                 self._report(Warned(message=ANOTHER_ADAM))
             for name, reason in self.model.absent.items():
                 self._report(Warned(message=f"part {name} is switched off: {reason}"))
             self._report_seen("initial")
-            self._recorder.passed(0, 0)
+            if self._first:
+                self._recorder.passed(0, 0)
             self._save(self.state)
         train = self.config.train
         while self.state.epoch < self.epochs and self.state.bad_epochs < train.patience:
             self._epoch()
         self._report_seen("last")
-        self._recorder.at_end(self.state.epoch, self.state.step)
-        checkpoint.load(self.folder / BEST, model=self.model)
+        if self._first:
+            self._recorder.at_end(self.state.epoch, self.state.step)
+            checkpoint.load(self.folder / BEST, model=self.model)
+        self._processes.share_model(self.model)
         self.model.eval()
         self._report_seen("best")
-        if self.state.best_epoch != self.state.epoch:
+        if self._first and self.state.best_epoch != self.state.epoch:
             self._recorder.at_end(self.state.best_epoch, self.state.step)
         valid, test = (self._evaluate(split, ids) for split, ids in (("valid", self._valid), ("test", self._test)))
         return TrainResult(
@@ -216,6 +210,13 @@ class Trainer:
         """h (N, D) of anchors, without dropout."""
         return encode(self.model.backbone, self.windows, anchor_ids.cpu().numpy())
 
+    def _encode_shares(self, anchor_ids: torch.Tensor) -> torch.Tensor:
+        """The same, of which each process encodes its share."""
+        count = len(anchor_ids)
+        return self._processes.gathered(
+            self._encode(anchor_ids[self._processes.span(count)]), self._processes.sizes(count)
+        )
+
     def _new_optimizers(self) -> Optimizers:
         train = self.config.train
         return Optimizers(
@@ -223,12 +224,15 @@ class Trainer:
         )
 
     def _check_size(self) -> None:
+        count = self._processes.count
         for ids, what in ((self._ids, "training prefix"), (self._valid, "validation target")):
             if len(ids) == 0:
                 raise TrainingError(
                     f"dataset {self.dataset.name!r} has no {what}",
                     hint="A user needs three interactions to be validated on and four to give a training prefix with it.",
                 )
+            if len(ids) < count:
+                raise TrainingError(f"{count} processes cannot share {len(ids)} x {what}", where="train.processes")
 
     def _stage(self, epoch: int) -> Stage | None:
         """The stage to which an epoch belongs, counted from 1; none for the main training."""
@@ -244,7 +248,8 @@ class Trainer:
         stage = self._stage(epoch)
         started = time.perf_counter() - self.state.seconds
         if self.state.done == 0:  # else what it computes is in the checkpoint
-            self.model.before_epoch(epoch, self._encode, stage)
+            self.model.before_epoch(epoch, self._encode_shares, stage)
+            self._processes.share_buffers(self.model)
         sums, step = self._steps(epoch, stage, started)
         self.model.eval()
         trained = time.perf_counter()
@@ -264,7 +269,7 @@ class Trainer:
         self.evaluate_seconds += evaluated - trained
         # Reported before it is saved: a training that resumes from a checkpoint never reports that epoch again.
         self._report_seen("epoch", stage)
-        if stage is None:
+        if stage is None and self._first:
             self._recorder.passed(epoch, step)
         self._report(
             EpochFinished(
@@ -279,18 +284,21 @@ class Trainer:
                 stage="" if stage is None else stage.name,
             )
         )
-        if improved:
+        if improved and self._first:
             checkpoint.save(self.folder / BEST, model=self.model, state=self.state)
         self._save(self.state)
 
     def _save(self, state: LoopState) -> None:
-        checkpoint.save(
-            self.folder / LAST,
-            model=self.model,
-            state=state,
-            optimizers=self._optimizers,
-            previous=self.folder / PREVIOUS,
-        )
+        own_states = self._processes.random_states()
+        if self._first:
+            checkpoint.save(
+                self.folder / LAST,
+                model=self.model,
+                state=state,
+                optimizers=self._optimizers,
+                previous=self.folder / PREVIOUS,
+                own_states=own_states,
+            )
 
     def _steps(self, epoch: int, stage: Stage | None, started: float) -> tuple[dict[str, float], int]:
         """Train on every prefix once, from where the loop state stands; means of the losses by name, and the step reached."""
@@ -318,8 +326,8 @@ class Trainer:
                         epochs=self.epochs,
                     )
                 )
-            stopping = self._stop()
-            if stopping or now - saved > SAVE_SECONDS:
+            stopping, saving = self._processes.agreed(self._stop(), now - saved > SAVE_SECONDS)
+            if stopping or saving:
                 saved = now
                 self._check_finite(sums, names, epoch, step)
                 self._save(replace(self.state, done=done, sums=tuple(sums.tolist()), seconds=now - started))
@@ -335,9 +343,12 @@ class Trainer:
         for step in steps:
             if not self.model.active(stage, step):  # its parts are all switched off
                 continue
-            found = self.model.losses(ids, self._training_windows, stage=stage, step=step, notes=notes)
+            found = self.model.losses(
+                ids, self._training_windows, stage=stage, step=step, notes=notes, processes=self._processes
+            )
             self._optimizers.zero_grad()
             found.total.backward()
+            found = self._processes.summed(found, self._optimizers, step.updates)
             self._optimizers.step(step.updates)
             losses = found if losses is None else found.over(losses)
         assert losses is not None
@@ -345,6 +356,7 @@ class Trainer:
 
     def _check_finite(self, sums: torch.Tensor, names: tuple[str, ...], epoch: int, step: int) -> None:
         if torch.isfinite(sums).all():
+            self._processes.check_same_losses()
             return
         bad = [name for name, value in zip(names, sums.tolist(), strict=True) if not math.isfinite(value)]
         scales = {path: value for name in bad for path, value in self.model.scales(name).items()}
@@ -390,22 +402,10 @@ class Trainer:
         )
         return {m.name: m.value for m in metrics if m.subgroup == "all" and m.name != "n"}
 
-    def _report_items_without_vector(self) -> None:
-        """Where the backbone itself reads vectors of items, how many have none."""
-        semantics, name = self.model.semantics, self.config.model.backbone
-        if semantics is None or not self.model.backbone.needs:
-            return
-        missing, items = int((~semantics.item_vectors[1:].any(1)).sum()), len(self.dataset.items)
-        if missing:
-            self._report(
-                Warned(
-                    message=f"backbone {name} reads zeros for {missing:,} of {items:,} items, which have no text vector: "
-                    "they have no text, or no training interaction"
-                )
-            )
-
     def _report_seen(self, phase: str, stage: Stage | None = None) -> None:
         """Report what the parts of a stage, or of the main training, have to show."""
+        if not self._first:
+            return
         epoch = self.state.best_epoch if phase == "best" else self.state.epoch
         for part in self.model.active(stage):
             for event in part.seen(phase, epoch=epoch, step=self.state.step):

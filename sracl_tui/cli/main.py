@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -119,4 +120,20 @@ def sracl(
 def main() -> None:
     """Entry point of `sracl`."""
     gc.set_threshold(50_000, 20, 50)  # commands create few cycles and thousands of rows; scanning the rows takes time
-    begin(app)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _under_torchrun()
+    else:
+        begin(app)
+
+
+def _under_torchrun() -> None:
+    """torchrun starts the command N times: process 0 executes it, and the others take part in its trainings."""
+    from engine.training import workers
+
+    if os.environ["RANK"] != "0":
+        workers.serve_torchrun()
+        return
+    try:
+        begin(app)
+    finally:
+        workers.end_torchrun()

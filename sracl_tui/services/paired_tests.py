@@ -18,7 +18,7 @@ from store.database.database import Store
 from store.queries.caches import known_neighbors
 from store.run_row import StoredRun
 
-UNCOMPARED = ("train.seed", "train.device", "train.threads", "semantics.budget", "evaluate.metrics")
+UNCOMPARED = ("train.seed", "train.device", "train.threads", "train.processes", "semantics.budget", "evaluate.metrics")
 LIST_ONLY = {"retrieval.similarity", "retrieval.backend", "retrieval.trees", "retrieval.search_k"}
 """Settings that change nothing but which neighbors are found."""
 Ranks = tuple[NDArray[np.int32], NDArray[np.int32]]

@@ -18,7 +18,15 @@ from store.run_row import SHORT_METRICS, MetricName, metric_column
 
 METRICS = {split_name(name)[0]: metric_column("test", name) for name in SHORT_METRICS}
 """Key and column of each metric that the list always shows."""
-HIDDEN = ("train.seed", "train.device", "train.threads", "semantics.budget", "data.dataset", "evaluate.metrics")
+HIDDEN = (
+    "train.seed",
+    "train.device",
+    "train.threads",
+    "train.processes",
+    "semantics.budget",
+    "data.dataset",
+    "evaluate.metrics",
+)
 
 
 @dataclass(frozen=True)

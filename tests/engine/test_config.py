@@ -34,6 +34,7 @@ UNHASHED = {
     "train.seed",
     "train.device",
     "train.threads",
+    "train.processes",
     "semantics.budget",
     "evaluate.metrics",
 }

@@ -124,7 +124,7 @@ ELSEWHERE = {
     "retrieval.search_k",
 }  # fmt: skip
 """Read before the training begins: these shape the dataset and the semantics that it is given."""
-WITHOUT_EFFECT = {"train.device", "train.threads", "record.snapshots", "record.users"}
+WITHOUT_EFFECT = {"train.device", "train.threads", "train.processes", "record.snapshots", "record.users"}
 """What may change the time that a training takes, or what it tells, but not its result."""
 
 

@@ -5,6 +5,8 @@ Legend: R anchors that represent users, D model width, K neighbors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine.data.dataset import TRAIN
 from engine.methods.combination import check_combination
+from engine.processes import ALONE, Processes, under_torchrun
 from engine.setting_paths import named_entries
 from engine.training.trainer import LAST, PREVIOUS, Trainer
 from sracl_tui.runs.jobs.analysis_metrics import measure, weighing
@@ -39,14 +42,32 @@ def train(context: JobContext) -> None:
 
     The store is closed before training begins: it must not hold the database through hours of epochs.
     """
-    check_combination(context.request.config)
-    with open_store(context.home) as store:
-        dataset = context.open_dataset(store)
-        semantics = _semantics(context, store, dataset) if context.request.config.needs else None
-        trainer = _trainer(context, dataset, semantics)
-    if context.resume:
-        _restore(context, trainer)
-    _train(context, trainer)
+    config = context.request.config
+    check_combination(config)
+    several = _several(config)
+    with ExitStack() as processes:
+        with open_store(context.home) as store:
+            dataset = context.open_dataset(store)
+            semantics = _semantics(context, store, dataset) if config.needs else None
+            group = ALONE if several is None else processes.enter_context(several(config, dataset, semantics))
+            trainer = _trainer(context, dataset, semantics, group)
+        if context.resume:
+            _restore(context, trainer)
+        _train(context, trainer)
+
+
+def _several(config: Config) -> Callable[..., AbstractContextManager[Processes]] | None:
+    """What starts the other processes of a training; none where there are no others.
+
+    Raises:
+        ConfigError: torchrun has started another number of processes.
+    """
+    if config.train.processes == 1 and not under_torchrun():
+        return None
+    from engine.training import workers
+
+    workers.check(config)
+    return workers.started
 
 
 def _with_first_prompt(config: Config, folder: Path, store: Store) -> Config:
@@ -83,11 +104,19 @@ def _semantics(context: JobContext, store: Store, dataset: Dataset) -> Semantics
     return neighbor_stage.as_semantics(needs, vectors, found)
 
 
-def _trainer(context: JobContext, dataset: Dataset, semantics: Semantics | None) -> Trainer:
+def _trainer(context: JobContext, dataset: Dataset, semantics: Semantics | None, processes: Processes) -> Trainer:
     config, recorder = context.request.config, context.recorder
     for _, registry, name in named_entries(config):
         registry.keep(name, recorder.folder)
-    trainer = Trainer(config, dataset, semantics, folder=recorder.folder, report=recorder.report, stop=context.stop)
+    trainer = Trainer(
+        config,
+        dataset,
+        semantics,
+        folder=recorder.folder,
+        report=recorder.report,
+        stop=context.stop,
+        processes=processes,
+    )
     recorder.write("device_used", device=str(trainer.device), threads=torch.get_num_threads())
     return trainer
 

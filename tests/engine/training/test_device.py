@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engine import processes
 from engine.events import EpochFinished, Evaluated, WeightsSampled
-from engine.training import optimizer, trainer
+from engine.training import optimizer
 from engine.training.trainer import BEST
 from tests.support import pretended_device
 
@@ -25,7 +26,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(torch, "tensor", made)
     monkeypatch.setattr(
-        trainer, "pick_device", lambda name: torch.device(name if name != "auto" else pretended_device.DEVICE)
+        processes, "pick_device", lambda name: torch.device(name if name != "auto" else pretended_device.DEVICE)
     )
     monkeypatch.setattr(optimizer, "Adam", lambda *args, fused, **kwargs: adam(*args, foreach=False, **kwargs))
     return pretended_device.Machine()

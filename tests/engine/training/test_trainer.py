@@ -10,8 +10,9 @@ from engine.data.dataset import TEST, TRAIN, VALID
 from engine.errors import TrainingError
 from engine.evaluation import evaluator
 from engine.events import EpochFinished, Evaluated, StepFinished, WeightsSampled
+from engine.processes import pick_device
 from engine.training import checkpoint, trainer
-from engine.training.trainer import BEST, LAST, pick_device
+from engine.training.trainer import BEST, LAST
 
 # Seeds
 
