@@ -222,23 +222,26 @@ class _Asked:
         return self._asked
 
 
-def _end_with_parent(folder: Path) -> None:
-    """End this process when process 0 has, whatever it is doing, and remove what that one has left."""
+def _end_with_parent(folder: Path) -> threading.Thread:
+    """Has a thread end this process when process 0 has ended, whatever it is doing, and remove what that one has left."""
     parent = os.getppid()
 
     def wait() -> None:
         sys.stdin.buffer.read()
+        time.sleep(POLL_SECONDS)
         if os.getppid() != parent:
             shutil.rmtree(folder, ignore_errors=True)
         time.sleep(END_SECONDS / 2)  # it may be about to end by itself
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
 
 
 def main(path: str, number: int, count: int) -> None:
     """One process of a training that process 0 has started."""
-    _end_with_parent(Path(path).parent)
+    watching = _end_with_parent(Path(path).parent)
     stop = _Asked()
     store = dist.FileStore(path, count)
     store.set(f"ready {number}", "")
@@ -247,6 +250,7 @@ def main(path: str, number: int, count: int) -> None:
             _train(group, stop)
     except Exception as error:
         sys.stderr.write(f"{type(error).__name__}: {error}".replace("\n", " ") + "\n")
+        watching.join(1.0)
         raise SystemExit(1) from error
 
 
