@@ -186,20 +186,11 @@ class Model(nn.Module):
         )
         parts = self.active(stage, step)
         asked = [self._checked_views(part, part.views(batch)) for part in parts]
-        bfloat16 = self.config.train.precision == "bfloat16"
         views = [view for own in asked for view in own]
         by_rows = [part.sharded == "rows" for part, own in zip(parts, asked, strict=True) for _ in own]
         with processes.own_random():
-            encoded = encode_views(
-                self.backbone,
-                views,
-                windows,
-                grad=step.updates != "own",
-                bfloat16=bfloat16,
-                processes=processes,
-                by_rows=by_rows,
-            )
-        hidden = iter(encoded)
+            options = {"grad": step.updates != "own", "bfloat16": self.config.train.precision == "bfloat16"}
+            hidden = iter(encode_views(self.backbone, views, windows, processes=processes, by_rows=by_rows, **options))
         found = {
             part.name: self._share_of(part, batch, own, [next(hidden) for _ in own], processes)
             for part, own in zip(parts, asked, strict=True)

@@ -14,11 +14,13 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import torch
-import torch.distributed as dist
+import torch.distributed
 from torch import Tensor
 
 from engine.errors import TrainingError
 
+dist: Any = torch.distributed
+"""Torch exports more of it than it declares."""
 TIMEOUT = timedelta(minutes=30)
 """How long the others may be at something else, such as a checkpoint of process 0; a process that ends is noticed at once."""
 LOOPBACK = "127.0.0.1"
@@ -47,7 +49,7 @@ class Transport:
     """Calls that all processes make alike, in the same order."""
 
     @_collective
-    def __init__(self, store: dist.Store, number: int, count: int, *, gpu: bool, loopback: bool) -> None:
+    def __init__(self, store: Any, number: int, count: int, *, gpu: bool, loopback: bool) -> None:
         """Meet the others.
 
         Args:
@@ -66,7 +68,9 @@ class Transport:
         self._gloo = dist.ProcessGroupGloo(dist.PrefixStore("gloo", store), number, count, options)
         self._nccl = None
         if gpu:
-            self._nccl = dist.ProcessGroupNCCL(dist.PrefixStore("nccl", store), number, count, TIMEOUT)
+            wanted = dist.ProcessGroupNCCL.Options()
+            wanted._timeout = TIMEOUT
+            self._nccl = dist.ProcessGroupNCCL(dist.PrefixStore("nccl", store), number, count, wanted)
 
     def _of(self, tensor: Tensor) -> Any:
         return self._gloo if tensor.device.type == "cpu" else self._nccl

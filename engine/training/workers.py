@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from engine.config import Config
 from engine.data.dataset import Dataset
@@ -34,13 +33,14 @@ from engine.methods.semantics import Semantics
 from engine.processes import under_torchrun
 from engine.training.process_group import ProcessGroup
 from engine.training.trainer import Stopped, Trainer
-from engine.training.transport import TIMEOUT, ProcessLost, Transport
+from engine.training.transport import TIMEOUT, ProcessLost, Transport, dist
 
 READY_SECONDS = 300.0
 """Until all processes have imported what they need."""
 END_SECONDS = 10.0
 """Until a process has ended that has nothing left to do."""
 POLL_SECONDS = 0.05
+RESUME = "Every saved step is kept: sracl run --resume RUN goes on from there."
 
 
 def check(config: Config) -> None:
@@ -100,8 +100,7 @@ def _children(count: int) -> Iterator[ProcessGroup]:
             with _joined(store, 0, count, local=0) as group:
                 yield group
         except ProcessLost as error:
-            reason = next((child.reason() for child in children if child.ended(END_SECONDS)), error.message)
-            raise TrainingError(reason, where="train.processes", hint="Every saved step is kept.") from error
+            raise TrainingError(_reason(children, error), where="train.processes", hint=RESUME) from error
         finally:
             for child in children:
                 child.close()
@@ -128,6 +127,11 @@ class _Child:
             return self._process.wait(seconds) != 0
         return False
 
+    @property
+    def began_it(self) -> bool:
+        """Whether it has ended for another reason than that others have."""
+        return self._process.returncode < 0 or ProcessLost.__name__ not in self._log.read_text("utf-8", "replace")
+
     def reason(self) -> str:
         """How it has ended."""
         code = self._process.returncode
@@ -147,7 +151,19 @@ class _Child:
             self._process.wait()
 
 
-def _wait_for(children: list[_Child], store: dist.Store) -> None:
+def _reason(children: list[_Child], error: ProcessLost) -> str:
+    """Why another process cannot be reached, by the first of those that have ended of themselves."""
+    deadline = time.monotonic() + END_SECONDS
+    while True:
+        ended = [child for child in children if child.ended()]
+        if found := next((child for child in ended if child.began_it), None):
+            return found.reason()
+        if len(ended) == len(children) or time.monotonic() > deadline:
+            return ended[0].reason() if ended else error.message
+        time.sleep(POLL_SECONDS)
+
+
+def _wait_for(children: list[_Child], store: Any) -> None:
     deadline = time.monotonic() + READY_SECONDS
     for child in children:
         while not store.check([f"ready {child.number}"]):
@@ -170,7 +186,7 @@ def _met() -> Iterator[ProcessGroup]:
 
 
 @cache
-def _meeting() -> tuple[dist.Store, int, int]:
+def _meeting() -> tuple[Any, int, int]:
     """torchrun's store, the number of this process, and N."""
     store, number, count = next(dist.rendezvous("env://", timeout=TIMEOUT))
     return dist.PrefixStore("sracl", store), number, count
@@ -183,7 +199,7 @@ def end_torchrun() -> None:
 
 
 @contextmanager
-def _joined(store: dist.Store, number: int, count: int, *, local: int) -> Iterator[ProcessGroup]:
+def _joined(store: Any, number: int, count: int, *, local: int) -> Iterator[ProcessGroup]:
     """The processes that meet in a store."""
     gpu = torch.cuda.is_available() and dist.is_nccl_available()
     loopback = int(os.environ.get("LOCAL_WORLD_SIZE", count)) == count
@@ -271,7 +287,7 @@ def serve_torchrun() -> None:
         session += 1
 
 
-def _next_of(store: dist.Store, session: int) -> str:
+def _next_of(store: Any, session: int) -> str:
     """What process 0 begins next; it may be at summaries for hours before."""
     while True:
         with suppress(dist.DistStoreError):
