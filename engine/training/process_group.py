@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from engine.errors import EngineError, TrainingError
 from engine.methods.model import Losses
 from engine.models.backbone import weight_of
-from engine.processes import Found, Processes
+from engine.processes import Found, Processes, pick_device
 from engine.training import checkpoint
 from engine.training.checkpoint import OWN_STATES
 from engine.training.optimizer import Optimizers
@@ -59,15 +59,9 @@ class ProcessGroup(Processes):
         self._apart: Tensor | None = None  # the largest relative difference of a loss that all processes compute
 
     def device(self, name: str) -> torch.device:
-        if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-            return torch.device("cpu")
-        gpus = torch.cuda.device_count()
-        if name not in ("auto", "cuda") or gpus <= self.local:
-            raise TrainingError(
-                f"{self.count} processes want a GPU each, and train.device = {name} means {min(gpus, 1) if ':' in name else gpus}",
-                where="train.processes",
-                hint="Use train.device = cpu, or as many processes as there are GPUs.",
-            )
+        device = pick_device(name)
+        if device.type == "cpu":
+            return device
         torch.cuda.set_device(self.local)
         return torch.device("cuda", self.local)
 

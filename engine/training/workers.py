@@ -44,16 +44,27 @@ RESUME = "Every saved step is kept: sracl run --resume RUN goes on from there."
 
 
 def check(config: Config) -> None:
-    """Refuse another number of processes than torchrun has started.
+    """Refuse another number of processes than torchrun has started, and more of them than there are GPUs.
 
     Raises:
-        ConfigError: it is another one.
+        ConfigError: with the reason.
     """
-    if under_torchrun() and (count := int(os.environ["WORLD_SIZE"])) != config.train.processes:
+    count, device = config.train.processes, config.train.device
+    here = int(os.environ["LOCAL_WORLD_SIZE"]) if under_torchrun() else count
+    if under_torchrun() and (others := int(os.environ["WORLD_SIZE"])) != count:
         raise ConfigError(
-            f"torchrun has started {count} processes, and the setting is {config.train.processes}",
+            f"torchrun has started {others} processes, and the setting is {count}",
             where="train.processes",
-            hint=f"Add --set processes={count}.",
+            hint=f"Add --set processes={others}.",
+        )
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return
+    gpus = 1 if ":" in device else torch.cuda.device_count()
+    if gpus < here:
+        raise ConfigError(
+            f"{here} processes want a GPU each, and train.device = {device} means {gpus}",
+            where="train.processes",
+            hint="Use train.device = cpu, or as many processes as there are GPUs.",
         )
 
 

@@ -92,7 +92,19 @@ def test_torchrun_starts_the_processes_of_several_runs(tmp_path: Path) -> None:
 def test_torchrun_and_the_setting_name_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     with pytest.raises(ConfigError, match="torchrun has started 3 processes, and the setting is 2") as caught:
         workers.check(build_config({"processes": 2}))
     assert caught.value.hint == "Add --set processes=3."
     workers.check(build_config({"processes": 3}))
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "means"), [("auto", 1, 1), ("cuda", 1, 1), ("cuda:1", 4, 1), ("cuda", 0, 0)]
+)
+def test_fewer_gpus_than_processes(device: str, gpus: int, means: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    with pytest.raises(ConfigError, match=f"2 processes want a GPU each, and train.device = {device} means {means}"):
+        workers.check(build_config({"processes": 2, "device": device}))
+    workers.check(build_config({"processes": 2, "device": "cpu"}))

@@ -11,11 +11,12 @@ import torch
 
 from engine.data.dataset import TRAIN
 from engine.errors import CheckpointError, ConfigError, TrainingError
+from engine.evaluation import evaluator
 from engine.events import EpochFinished, Evaluated, StepFinished, Warned
 from engine.methods.combination import check_combination
 from engine.methods.sracl import Inter
 from engine.processes import ALONE, Processes
-from engine.training import checkpoint, process_group
+from engine.training import checkpoint, process_group, trainer
 from engine.training.trainer import BEST, LAST
 from tests.support.peer import peer, steps, trained
 
@@ -183,6 +184,40 @@ def test_processes_that_compute_other_losses_are_found(both: Both, given: Any, m
     )  # in this process alone
     with pytest.raises(TrainingError, match="not the same in all processes"):
         both(steps, *setting, [ids[:32]])
+
+
+def test_all_processes_raise_what_one_finds(
+    both: Both, given: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And none of them waits for another afterwards."""
+    with pytest.raises(TrainingError, match="no longer a number at epoch 1"):
+        both(trained, *given(method="plain", lr=1e30), tmp_path)
+    rank = evaluator.rank_targets
+
+    def fail(*args: Any) -> Any:
+        raise TrainingError("a score is not a number")
+
+    with monkeypatch.context() as patch:  # in this process alone
+        patch.setattr(evaluator, "rank_targets", fail)
+        with pytest.raises(TrainingError, match="a score is not a number"):
+            both(trained, *given(method="plain"), tmp_path)
+    assert evaluator.rank_targets is rank
+    assert both(trained, *given(method="plain", epochs=1), tmp_path)
+
+
+def test_all_processes_save_when_one_is_due(
+    both: Both, given: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    save = checkpoint.save
+    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)  # in this process alone
+    monkeypatch.setattr(
+        checkpoint, "save", lambda path, *, state, **rest: saved.append(state.done) or save(path, state=state, **rest)
+    )
+    setting = given(method="plain", epochs=1)
+    both(trained, *setting, tmp_path)
+    steps_of_epoch = -(-len(setting[1].anchors.ids(TRAIN)) // 32)
+    assert saved == [0, *range(1, steps_of_epoch + 1), 0, 0]
 
 
 # What is refused
