@@ -169,6 +169,9 @@ def counts_of(home: Home) -> Counts:
     for path, prefix in ((home.database, ""), (home.vectors, "vectors.")):
         if not path.is_file():
             continue
+        log = path.with_name(f"{path.name}.wal")
+        if log.exists() and not log.is_file():  # DuckDB itself would wait for a pipe
+            path = Path(shutil.copy(path, f"{home.path}.without-log"))
         try:
             connection = duckdb.connect(str(path), read_only=True)
         except duckdb.Error:
