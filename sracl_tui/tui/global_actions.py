@@ -30,6 +30,7 @@ from sracl_tui.tui.widgets.command_dialog import CommandDialog, Entry, matching
 from sracl_tui.tui.widgets.table import Column, Row
 from store.errors import StoreError
 from store.run_row import ListedRun
+from store.untrusted_text import shown
 
 NOTIFICATIONS = 3
 """So many are on the screen at most."""
@@ -69,8 +70,8 @@ class GlobalActions(KeyOrderMixin, AppInternalsMixin, App[None]):
         """The command in the status line; empty from the next key on."""
 
     def notify(self, message: str, **options: Any) -> None:
-        """Show a notification; of more than a few the oldest go."""
-        super().notify(message, **options)
+        """Show a notification, of whatever people and files wrote; of more than a few the oldest go."""
+        super().notify(shown(message), **options)
         self.call_later(self._drop_oldest)
 
     def _drop_oldest(self) -> None:

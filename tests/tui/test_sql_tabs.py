@@ -481,3 +481,17 @@ async def test_a_chart_of_too_many_rows_says_how_many_are_drawn(home):
         await pilot.quiet()
         assert str(app.screen.query_one("#chart-notes", Static).content) == "only the first 1,000 of 5,000 rows"
         assert len(app.screen.query_one("#chart-bars", Table).data.rows) == 1_000
+
+
+async def test_names_that_have_to_be_quoted_complete_as_that(home):
+    write_sql(home, 'CREATE TABLE "my notes" (day DATE, "order" TEXT)')
+    app = SraclApp(home)
+    async with drive(app, size=(100, 30)) as pilot:
+        screen = await opened(app, pilot)
+        editor = screen.editor
+        for typed in ("FROM my", 'FROM "my'):
+            editor.text = ""
+            await pilot.press(*typed, "tab")
+            assert editor.text == 'FROM "my notes"'
+        await pilot.press(*" WHERE ord", "tab")
+        assert editor.text == 'FROM "my notes" WHERE "order"'

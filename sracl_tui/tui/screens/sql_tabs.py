@@ -122,7 +122,7 @@ class SqlTabs(BaseScreen):
 
     @on(Named)
     def _know(self, message: Named) -> None:
-        vocabulary = {table.name: [column.name for column in table.columns] for table in message.tables}
+        vocabulary = {table.sql: [column.sql for column in table.columns] for table in message.tables}
         self.editor.learn(vocabulary, message.words)
         self.query_one(Catalog).show(message.tables)
 

@@ -42,7 +42,7 @@ def complete(text: str, prefix: str, vocabulary: dict[str, list[str]], words: Sq
     Args:
         text: the whole query.
         prefix: letters before the cursor; with a dot, the part before the last one is a table or an alias.
-        vocabulary: tables with their columns.
+        vocabulary: tables with their columns, as they stand in a query: quoted where they have to be.
         words: keywords and functions.
     """
     owner, dot, leaf = prefix.rpartition(".")
@@ -51,7 +51,7 @@ def complete(text: str, prefix: str, vocabulary: dict[str, list[str]], words: Sq
         found = [Candidate(f"{owner}.{name}", "column") for name in vocabulary.get(table, []) if _fits(name, leaf)]
         whole = [Candidate(name, "table") for name in vocabulary if _fits(name, prefix)]
         return (found + whole)[:MOST]
-    named = {table for table in vocabulary if re.search(rf"(?<![\w.]){re.escape(table)}\b", text)}
+    named = {table for table in vocabulary if re.search(rf"(?<![\w.]){re.escape(table)}(?!\w)", text)}
     near = [Candidate(name, table) for table in vocabulary if table in named for name in vocabulary[table]]
     far = [Candidate(name, table) for table in vocabulary if table not in named for name in vocabulary[table]]
     tables = [Candidate(name, "table") for name in vocabulary]
@@ -63,7 +63,7 @@ def complete(text: str, prefix: str, vocabulary: dict[str, list[str]], words: Sq
         if _fits(candidate.text, prefix) and candidate.text.lower() != prefix.lower():
             seen.setdefault(candidate.text, candidate)
     starts = prefix.lower()
-    return sorted(seen.values(), key=lambda one: not one.text.lower().startswith(starts))[:MOST]
+    return sorted(seen.values(), key=lambda one: not one.text.lower().lstrip('"').startswith(starts))[:MOST]
 
 
 def _aliases(text: str, vocabulary: dict[str, list[str]], words: SqlWords) -> dict[str, str]:
@@ -79,7 +79,7 @@ def _aliases(text: str, vocabulary: dict[str, list[str]], words: SqlWords) -> di
 
 def _fits(name: str, prefix: str) -> bool:
     """Whether the name, or a word in it, begins with the prefix: `ndcg` finds `test_ndcg_20`."""
-    name, prefix = name.lower(), prefix.lower()
+    name, prefix = name.lower().replace('"', ""), prefix.lower()
     return name.startswith(prefix) or (len(prefix) > 1 and f"_{prefix}" in name)
 
 
@@ -170,7 +170,8 @@ class SqlEditor(NamedBindings, KeysInOrderMixin, TextArea):  # pyright: ignore[r
         prefix = match[0] if match else ""
         inside = before.count("'") % 2 == 1 or "--" in before
         found = complete(self.text, prefix, self.vocabulary, self.words) if len(prefix) >= least and not inside else []
-        self._prefix = prefix
+        begun = before.count('"') % 2 == 1 and before.endswith(f'"{prefix}')  # as a quoted name
+        self._prefix = f'"{prefix}' if begun else prefix
         self._offer(found)
 
     def _offer(self, found: Iterable[Candidate]) -> None:
