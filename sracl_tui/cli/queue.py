@@ -272,7 +272,9 @@ def start(
     ] = None,
     on: Annotated[
         str | None,
-        typer.Option("--on", metavar="NAME", help="What executes the runs: local, slurm; as last time without it."),
+        typer.Option(
+            "--on", metavar="NAME", help="What executes the runs: local, slurm, ray; as last time without it."
+        ),
     ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,

@@ -29,10 +29,28 @@ class Slurm(Section):
     """So long before the end of its time a job is asked to save; it is put into Slurm's queue again and goes on from there."""
 
 
+class Ray(Section):
+    """`[ray]`: how runs become actors of Ray."""
+
+    address: str = "auto"
+    """Of the cluster, as `ray.init` takes it; auto: the one that this machine belongs to."""
+    jobs: int = Field(default=4, ge=1, le=1000)
+    """Runs at a time; the others wait in the queue of the home."""
+    cpus: float = Field(default=1, ge=0)
+    """Cores that a run takes of its node."""
+    gpus: float = Field(default=0, ge=0)
+    """GPUs that a run takes of its node."""
+    resources: dict[str, float] = Field(default_factory=dict)
+    """Further resources of Ray that a run takes, such as `{ "A100" = 1 }`."""
+    setup: str = ""
+    """Lines of a shell before each run, such as `source /shared/venv/bin/activate`; then `sracl` is looked for in the path."""
+
+
 class Cluster(Section):
     """The settings of `cluster.toml`."""
 
     slurm: Slurm = Slurm()
+    ray: Ray = Ray()
 
 
 def read(home: Home) -> Cluster:

@@ -24,6 +24,7 @@ EXECUTORS = Registry(
     base="sracl_tui.runs.execution.base:Executor",
     ours={
         LOCAL: "sracl_tui.runs.execution.local:LocalExecutor",
+        "ray": "sracl_tui.runs.execution.ray:RayExecutor",
         "slurm": "sracl_tui.runs.execution.slurm:SlurmExecutor",
     },
     example="docs/extending.md has one that works.",
