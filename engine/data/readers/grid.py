@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,8 +120,11 @@ class Grid:
             raise DataError(f"the column {found!r} is there {self.names.count(found)} times", where=self.head)
         return found
 
-    def need(self, named: str | None, usual: tuple[str, ...], flag: str) -> str:
+    def need(self, named: str | None, usual: tuple[str, ...], flag: str, others: Sequence[str] = ()) -> str:
         """`pick` for a column that must exist.
+
+        Args:
+            others: flags of further columns that are not found by themselves, for the hint.
 
         Raises:
             DataError: it does not exist, or several have usual names.
@@ -133,7 +136,8 @@ class Grid:
         if found is None:
             what = flag.removeprefix("--").removesuffix("-column")
             hint = delimiter_hint(self.names) or headerless_hint(self.names)
-            hint = hint or f"Name it with {flag}; found by itself: {', '.join(usual)}."
+            more = f", and others with {' and '.join(others)}" if others else ""
+            hint = hint or f"Name it with {flag}{more}; found by itself: {', '.join(usual)}."
             raise DataError(f"there is no column with the {what} ids; {self.listing}", where=self.head, hint=hint)
         return found
 
@@ -164,8 +168,10 @@ class Grid:
         Raises:
             DataError: a required column does not exist.
         """
+        rest = (("--item-column", wanted.item, USUAL_ITEM), ("--time-column", wanted.time, USUAL_TIME))
+        others = [flag for flag, named, usual in rest if named is None and not self._usual(usual)]
         return Roles(
-            user=self.need(wanted.user, USUAL_USER, "--user-column"),
+            user=self.need(wanted.user, USUAL_USER, "--user-column", others),
             item=self.need(wanted.item, USUAL_ITEM, "--item-column"),
             time=self.pick_time(wanted.time),
             title=None if wanted.items else self.pick(wanted.title, USUAL_TITLE, "--title-column"),

@@ -285,6 +285,19 @@ def test_hints_say_what_to_do(make):
     assert "no line with column names" in str(error.hint)
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("customer,article,when", "Name it with --user-column, and others with --item-column and --time-column; "),
+        ("customer,item_id,when", "Name it with --user-column, and others with --time-column; "),
+        ("customer,item_id,time", "Name it with --user-column; "),
+    ],
+)
+def test_all_columns_that_have_to_be_named_are_told_at_once(make, names, told):
+    error = fails(make("a.csv", f"{names}\nu1,i1,100\n"), "a.csv:1", "user ids")
+    assert str(error.hint).startswith(told)
+
+
 def test_broken_gzip(tmp_path):
     whole = gzip.compress(b"user,item\n" + b"1,2\n" * 99)
     (tmp_path / "cut.csv.gz").write_bytes(whole[:-12])
