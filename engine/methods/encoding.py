@@ -118,9 +118,12 @@ def _encode_share(
             first = before.get(view.edit, 0)
             numbers.setdefault(view.edit, []).append(torch.arange(first + span.start, first + span.stop))
             before[view.edit] = first + len(view)
-    edits = {edit: _edit_of(edit, torch.cat(parts)) for edit, parts in numbers.items()}
+    chosen = {edit: torch.cat(parts) for edit, parts in numbers.items()}
+    edits = {edit: _edit_of(edit, some) for edit, some in chosen.items() if len(some)}
     own = [
-        replace(view, sequences=_some_of(view.sequences, span), edit=None if view.edit is None else edits[view.edit])
+        replace(
+            view, sequences=_some_of(view.sequences, span), edit=None if view.edit is None else edits.get(view.edit)
+        )
         for view, span in zip(views, spans, strict=True)
     ]
     found = _encode(backbone, own, windows, bfloat16)

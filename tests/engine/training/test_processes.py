@@ -66,13 +66,15 @@ def test_gradients_are_those_of_one_process(settings: dict[str, Any], both: Both
     setting = given(**settings)
     ids = torch.from_numpy(setting[1].anchors.ids(TRAIN))
     staged = settings.get("method") == "s3rec"
-    alone, losses = steps(ALONE, *setting, [ids[:33]], staged=staged)  # 17 and 16 rows
-    shared, ours = both(steps, *setting, [ids[:33]], staged=staged)
+    batches = [ids[:33], ids[60:61]]  # 17 and 16 rows, and one and none
+    alone, losses = steps(ALONE, *setting, batches, staged=staged)
+    shared, ours = both(steps, *setting, batches, staged=staged)
     assert [list(one) for one in shared] == [list(one) for one in alone]
     for one, other in zip(alone, shared, strict=True):
         for name, value in one.items():
             torch.testing.assert_close(other[name], value, rtol=0, atol=1e-12 * max(1.0, float(value.abs().max())))
-    np.testing.assert_allclose(ours, losses, rtol=1e-12)
+    np.testing.assert_allclose(ours[:1], losses[:1], rtol=1e-12)
+    np.testing.assert_allclose(ours, losses, rtol=1e-9)
 
 
 def test_without_the_gather_the_gradient_is_another_one(
@@ -89,11 +91,10 @@ def test_without_the_gather_the_gradient_is_another_one(
     assert (shared[0][name] - alone[0][name]).abs().max() > 0.01 * alone[0][name].abs().max()
 
 
-@pytest.mark.parametrize("method", ["sracl", "mclrec"])
-def test_losses_after_twenty_steps(method: str, both: Both, given: Any) -> None:
-    setting = given(method=method)
+def test_losses_after_twenty_steps(both: Both, given: Any) -> None:
+    setting = given()
     ids = torch.from_numpy(setting[1].anchors.ids(TRAIN))
-    batches = [*ids[:57].split(19), ids[57:60], ids[60:62]] * 4  # of 19, 3 and 2 prefixes
+    batches = [*ids[:57].split(19), ids[57:60], ids[60:61]] * 4  # of 19, 3 and 1: one process has none of the last
     _, losses = steps(ALONE, *setting, batches)
     _, ours = both(steps, *setting, batches)
     assert len(ours) == 20
@@ -218,6 +219,69 @@ def test_all_processes_save_when_one_is_due(
     both(trained, *setting, tmp_path)
     steps_of_epoch = -(-len(setting[1].anchors.ids(TRAIN)) // 32)
     assert saved == [0, *range(1, steps_of_epoch + 1), 0, 0]
+
+
+PARTS = """
+import torch
+from engine.data.batching.windows import Runs
+from engine.method_table import Method
+from engine.methods.base import ANCHOR, Part, Tokens, View
+from dataclasses import dataclass, replace
+
+class Rows(Part):
+    name, sharded = "rows", "rows"
+    def views(self, batch):
+        runs = batch.windows.anchor_runs(batch.ids)
+        return batch.view(key=ANCHOR), View(Runs(runs.starts, torch.ones_like(runs.lengths)))
+    def loss(self, batch, hidden):
+        return ((hidden[0] - hidden[1]).square().sum(1) * batch.targets).mean()
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    factors: torch.Tensor
+    def of_sequences(self, numbers):
+        return Scaled(self.factors[numbers])
+    def __call__(self, tokens):
+        packed = tokens.packed
+        requested = torch.empty_like(packed.restore)
+        requested[packed.restore] = torch.arange(len(requested))
+        sequences = requested[packed.sequences]
+        mine = torch.zeros_like(requested).scatter_reduce(0, sequences, tokens.mine.long(), "amax")
+        number = (mine.cumsum(0) - 1)[sequences].clamp(min=0)
+        return replace(tokens, vectors=torch.where(tokens.mine, self.factors[number], 1.0)[:, None] * tokens.embedded())
+
+class Batch(Part):
+    name, sharded = "batch", "batch"
+    def views(self, batch):
+        factors = torch.rand(2 * len(batch), dtype=torch.float64)
+        edit = Scaled(factors)
+        return batch.view(edit=edit), batch.view(edit=edit)
+    def loss(self, batch, hidden):
+        return (hidden[0] @ hidden[1].T).logsumexp(1).mean() + torch.rand(()).item()
+
+class Wrong(Rows):
+    name, sharded = "wrong", "rows"
+    def views(self, batch):
+        return batch.view(key=ANCHOR), batch.view(batch.ids[1:])
+
+METHOD = Method(parts=("rec", Rows, Batch))
+WRONG = Method(parts=("rec", Wrong))
+"""
+
+
+def test_parts_of_ones_own_of_both_kinds(both: Both, given: Any, tmp_path: Any) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(PARTS)
+    config, dataset, _ = given(method=f"{path}:METHOD")
+    ids = torch.from_numpy(dataset.anchors.ids(TRAIN))
+    alone, losses = steps(ALONE, config, dataset, None, [ids[:33]])
+    shared, ours = both(steps, config, dataset, None, [ids[:33]])
+    for name, value in alone[0].items():
+        torch.testing.assert_close(shared[0][name], value, rtol=0, atol=1e-12 * max(1.0, float(value.abs().max())))
+    np.testing.assert_allclose(ours, losses, rtol=1e-12)
+    config, *_ = given(method=f"{path}:WRONG")
+    with pytest.raises(ConfigError, match="sharded = 'rows', but a view has 32 sequences for 33 prefixes"):
+        both(steps, config, dataset, None, [ids[:33]])
 
 
 # What is refused
