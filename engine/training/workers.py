@@ -254,7 +254,7 @@ def _end_with_parent(folder: Path) -> threading.Thread:
     parent = os.getppid()
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)  # not of `sys.stdin`, whose lock would abort a program that ends meanwhile
         time.sleep(POLL_SECONDS)
         if os.getppid() != parent:
             shutil.rmtree(folder, ignore_errors=True)
