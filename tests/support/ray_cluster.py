@@ -28,7 +28,7 @@ cluster.shutdown()
 
 def missing() -> str:
     """Why no Ray can be started here; empty where it can."""
-    return "" if find_spec("ray") else "ray is not installed: pip install 'sracl[ray]'"
+    return "" if find_spec("ray") else "ray is not installed: pip install ray"
 
 
 class RayCluster:

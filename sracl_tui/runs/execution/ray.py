@@ -24,7 +24,7 @@ from sracl_tui.runs.request import RunRequest
 from store.errors import LookupFailed
 from store.home import VARIABLE, Home
 
-INSTALL = "Install it: pip install 'sracl[ray]' -c constraints.txt"
+INSTALL = "Install it, with sracl's extra `ray` or by itself: pip install ray"
 
 
 class RayExecutor(Executor):
