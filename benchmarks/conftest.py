@@ -75,8 +75,8 @@ def bench(request: pytest.FixtureRequest) -> Callable[[str], Bench]:
 
 def _load(name: str, cache: Path) -> Bench:
     from engine.data.importing import import_dataset
+    from engine.semantics.encoders.item_means import ItemMeans
     from engine.semantics.encoders.registry import build_encoder
-    from engine.semantics.encoders.text_vectors import item_mean
 
     if not (DATA / name).is_dir():
         pytest.skip(f"{name} does not lie beside the project")
@@ -87,7 +87,7 @@ def _load(name: str, cache: Path) -> Bench:
         np.save(kept, np.concatenate([np.zeros((1, vectors.shape[1]), np.float32), vectors]))
     items = np.load(kept)
     ids = dataset.anchors.ids(TRAIN)
-    return Bench(dataset, items, ids, item_mean(items, dataset, ids, max_length=20))
+    return Bench(dataset, items, ids, ItemMeans(items, dataset, ids, max_length=20).whole())
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ def rank_and_list(
         ranks.append((above.sum(1) + (config.ties == "best")).cpu())
         if k:
             lists[start : start + chunk] = _best(scores, k)
+        del scores, above  # else they stay while the next ones are made
     return torch.cat(ranks).numpy().astype(np.int32), lists
 
 

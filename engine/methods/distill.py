@@ -31,7 +31,7 @@ class Distill(Part):
 
     def views(self, batch: Anchors) -> Sequence[View]:
         neighbors = self._neighbors[0]
-        ids = neighbors[batch.ids.to(neighbors.device)]  # (B, K)
+        ids = neighbors[batch.ids.to(neighbors.device)].long()  # (B, K)
         exists = ids > 0
         # On a GPU all B x K are encoded, those that do not exist too, as picking rows makes it wait.
         rows = None if batch.windows.static_shapes else exists.nonzero()[:, 0]  # (M,)

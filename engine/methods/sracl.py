@@ -79,7 +79,7 @@ class Synthesis:
     def neighbor_weights(self, anchor_ids: Tensor) -> Tensor:
         """p (B, K) for anchors (ids on the semantics' device); zeros where a neighbor is missing."""
         semantics = self.semantics
-        neighbors = semantics.neighbors[anchor_ids]  # (B, K)
+        neighbors = semantics.neighbors[anchor_ids].long()  # (B, K)
         rows = semantics.user_rows
         vectors = semantics.user_vectors[rows[neighbors]]  # (B, K, S)
         own = semantics.user_vectors[rows[anchor_ids]]  # (B, S)
@@ -122,7 +122,7 @@ class Synthesis:
         backbone.eval()
         device = weight_of(backbone).device
         weights = self.neighbor_weights(anchor_ids.to(device))
-        ids = self.semantics.neighbors[anchor_ids.to(device)]  # (B, K)
+        ids = self.semantics.neighbors[anchor_ids.to(device)].long()  # (B, K)
         neighbors = _some(ids, weights, ids > 0)
         hidden = backbone(windows.pack(torch.cat([anchor_ids, neighbors.ids]), device))
         return hidden[: len(anchor_ids)], neighbors.synthesize(hidden[len(anchor_ids) :])
@@ -160,14 +160,14 @@ class Inter(Part):
         self._loss = context.config.loss
         self._synthesis = _synthesis(context)
         semantics = self._synthesis.semantics
-        neighbors = semantics.neighbors[semantics.user_rows > 0]
-        self._has_isolated_anchors = bool((neighbors == 0).all(1).any())  # L_CS leaves anchors without any neighbor out
+        alone = (semantics.neighbors[:, 0] == 0) & (semantics.user_rows > 0)
+        self._has_isolated_anchors = bool(alone.any())  # L_CS leaves anchors without any neighbor out
 
     def views(self, batch: Anchors) -> Sequence[View]:
         synthesis = self._synthesis
         ids = batch.ids.to(synthesis.semantics.neighbors.device)
         weights = synthesis.neighbor_weights(ids)  # (B, K)
-        neighbors = synthesis.semantics.neighbors[ids]
+        neighbors = synthesis.semantics.neighbors[ids].long()
         if batch.windows.static_shapes:
             chosen: AllNeighbors | SomeNeighbors = AllNeighbors(neighbors.flatten(), weights)
         else:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import RetrievalConfig
+from engine.data.vector_rows import VectorRows
 from engine.errors import SemanticsError
 
 
@@ -116,8 +117,8 @@ class Backend(ABC):
 
     def find(
         self,
-        candidates: NDArray[np.float32],
-        queries: NDArray[np.float32],
+        candidates: VectorRows,
+        queries: VectorRows,
         skip: NDArray[np.int64],
         *,
         k: int,
@@ -129,14 +130,12 @@ class Backend(ABC):
             SemanticsError: the lists do not keep to `search`: of another shape, or with candidates that a query must not find.
         """
         from engine.retrieval.recall import measured_recall
-        from engine.retrieval.topk import ExactSearch
 
-        columns, similarity = self.search(candidates, queries, skip, k=k, step=step)
+        columns, similarity = self.search(candidates.whole(), queries.whole(), skip, k=k, step=step)
         _check(columns, similarity, skip, shape=(len(queries), k), count=len(candidates))
         if self.exact or not len(candidates):
             return Found(columns, similarity)
-        recall = measured_recall(ExactSearch(candidates, k=k), queries, skip, columns, similarity)
-        return Found(columns, similarity, recall)
+        return Found(columns, similarity, measured_recall(candidates, queries, skip, columns, similarity))
 
 
 def _check(

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import RetrievalConfig
+from engine.data.vector_rows import VectorRows
 from engine.extension_points import BACKENDS
-from engine.retrieval.backend import Backend, Index
+from engine.retrieval.backend import Backend, Found, Index
 
 
 class Exact(Backend):
@@ -31,6 +32,19 @@ class Exact(Backend):
         from engine.retrieval.topk import ExactSearch
 
         return ExactSearch(candidates, k=k)(queries, skip, step=step)
+
+    def find(
+        self,
+        candidates: VectorRows,
+        queries: VectorRows,
+        skip: NDArray[np.int64],
+        *,
+        k: int,
+        step: Callable[[int], None],
+    ) -> Found:
+        from engine.retrieval.topk_in_parts import ExactSearchInParts
+
+        return Found(*ExactSearchInParts(candidates, k=k)(queries, skip, step=step))
 
 
 class Annoy(Backend):

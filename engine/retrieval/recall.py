@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.retrieval.topk import ExactSearch
+from engine.data.vector_rows import HeldRows, VectorRows
+from engine.retrieval.topk_in_parts import ExactSearchInParts
 
 SEED = 1
 SAMPLE = 200
@@ -16,8 +17,8 @@ SAMPLE = 200
 
 
 def measured_recall(
-    exact: ExactSearch,
-    queries: NDArray[np.float32],
+    candidates: VectorRows,
+    queries: VectorRows,
     skip: NDArray[np.int64],
     best: NDArray[np.int64],
     similarity: NDArray[np.float32],
@@ -25,7 +26,8 @@ def measured_recall(
     """Share of the exact neighbors that were found; one that is as similar as the last exact one counts as found."""
     generator = np.random.default_rng(SEED)
     sample = np.sort(generator.choice(len(queries), min(SAMPLE, len(queries)), replace=False))
-    columns, scores = exact(queries[sample], skip[sample])
+    exact = ExactSearchInParts(candidates, k=best.shape[1])
+    columns, scores = exact(HeldRows(queries.take(sample)), skip[sample])
     mask = columns >= 0
     if not mask.any():
         return None

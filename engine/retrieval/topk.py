@@ -83,7 +83,8 @@ class ExactSearch:
         padded = np.zeros((self._width * self._groups, candidates.shape[1]), np.float32)
         padded[: len(candidates)] = candidates
         self._columns = torch.from_numpy(padded).T  # (S, width * groups)
-        self._largest = float(np.sqrt((candidates.astype(np.float64) ** 2).sum(axis=1).max(initial=0.0)))
+        squares = ((part.astype(np.float64) ** 2).sum(axis=1) for part in _parts(candidates))
+        self._largest = float(np.sqrt(max(part.max(initial=0.0) for part in squares)))
         self._same = _equal_rows(candidates)
 
     def __call__(

@@ -93,7 +93,7 @@ def semantic_stages(needs: Needs, store: Store, prompts: dict[str, Any]) -> list
     mean = config.semantics.vector == "item-mean"
     kinds: tuple[tuple[Kind, bool], ...] = (("user", needs.user_list), ("item", needs.item_list))
     lists = {kind: needs.list_id(kind, sets["item" if mean else kind], encoder) for kind, on in kinds if on}
-    open_lists = [kind for kind, list_id in lists.items() if caches.known_neighbors(store, list_id) is None]
+    open_lists = [kind for kind, list_id in lists.items() if not caches.has_neighbors(store, list_id)]
     anchors = len(needs.dataset.anchors.ids(0)) if "user" in open_lists else 0
     search = anchors * SEARCH_SECONDS * max(1.0, anchors / 40_000)
     download = ", a model that has to be downloaded" if missing_texts and is_download(config.semantics.encoder) else ""

@@ -217,6 +217,18 @@ class Store:
         except duckdb.Error as error:
             raise explain(error, self.home.database) from None
 
+    def parts(self, query: str, parameters: Sequence[Any] = (), *, rows: int = 122_880) -> Iterator[pa.RecordBatch]:
+        """Rows of one of our own queries as Arrow batches of at most so many, which are read as they are asked for.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        try:
+            with self._cursor() as cursor:
+                yield from cursor.sql(query, params=bindable(parameters)).to_arrow_reader(rows)
+        except duckdb.Error as error:
+            raise explain(error, self.home.database) from None
+
     def rows(self, query: str, parameters: Sequence[Any] = (), **tables: pa.Table) -> list[dict[str, Any]]:
         """Rows of one of our own queries as dictionaries; see `table`. A value that Python cannot hold is a text that says so.
 

@@ -17,8 +17,9 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from store.atomic_write import atomic_write
 from store.errors import StoreBusy
@@ -27,6 +28,9 @@ from store.journal.processes import start_of
 from store.journal.seals import is_sealed, sealed, table_facts
 from store.locks import FileLock, held, holder_name, holder_pid, holder_words, host
 from store.regular_file import open_regular
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SEGMENT = re.compile(r"events-(\d{4,})\.jsonl")
 _HEAD = 120
@@ -50,6 +54,15 @@ def segment_name(number: int) -> str:
 def segment_number(path: Path) -> int:
     """Number of a segment by path; the first one is 1."""
     return int(path.stem.removeprefix("events-"))
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """Columns that are made and written some rows at a time."""
+
+    def parts(self) -> Iterator[Mapping[str, Any]]:
+        """All columns of consecutive rows, of the same types in each part; at least one part."""
+        ...
 
 
 class Journal:
@@ -82,7 +95,7 @@ class Journal:
 
         Args:
             columns: a table that belongs to the event: in the line of a durable event with at most `INLINE_ROWS` rows, else
-                in a file beside the journal; a 2-d float array becomes fixed-size lists.
+                in a file beside the journal, part by part where they are `InParts`; a 2-d float array becomes fixed-size lists.
             durable: sync before returning; None for what `RECORDED` states of the event.
             at: Unix seconds of an event that is copied from another journal; None for now.
 
@@ -145,16 +158,26 @@ def _write_table(path: Path, columns: Mapping[str, Any]) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    tables = map(_arrow, columns.parts() if isinstance(columns, InParts) else [columns])
+    first = next(tables)
+    texts: Any = [field.name for field in first.schema if pa.types.is_string(field.type)]  # the stubs say bool
+    with atomic_write(path, sync=True) as temporary:
+        with pq.ParquetWriter(temporary, first.schema, compression="zstd", use_dictionary=texts) as writer:
+            for table in chain([first], tables):
+                writer.write_table(table, row_group_size=_GROUP)
+        return table_facts(temporary)
+
+
+def _arrow(columns: Mapping[str, Any]) -> pa.Table:
+    import pyarrow as pa
+
     arrays = {}
     for name, values in columns.items():
         if getattr(values, "ndim", 1) == 2:
             arrays[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
         else:
             arrays[name] = pa.array(values)
-    texts: Any = [name for name, array in arrays.items() if pa.types.is_string(array.type)]  # the stubs say bool
-    with atomic_write(path, sync=True) as temporary:
-        pq.write_table(pa.table(arrays), temporary, compression="zstd", use_dictionary=texts, row_group_size=_GROUP)
-        return table_facts(temporary)
+    return pa.table(arrays)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -35,7 +37,7 @@ def known_vectors(store: Store, encoder: str, sha256s: list[str]) -> tuple[list[
 
 def known_neighbors(store: Store, list_id: str) -> tuple[NDArray[np.int32], ...] | None:
     """Columns anchor_id, rank, neighbor_id (int32) and similarity (float32) of a list; None for an unknown one."""
-    if not store.rows("SELECT 1 FROM neighbor_lists WHERE list_id = ?", [list_id]):
+    if not has_neighbors(store, list_id):
         return None
     table = store.table(
         "SELECT anchor_id, rank::INTEGER AS rank, neighbor_id, similarity FROM neighbors WHERE list_id = ? "
@@ -43,6 +45,18 @@ def known_neighbors(store: Store, list_id: str) -> tuple[NDArray[np.int32], ...]
         [list_id],
     )
     return tuple(table[name].to_numpy() for name in table.column_names)
+
+
+def has_neighbors(store: Store, list_id: str) -> bool:
+    """Whether a list is stored."""
+    return bool(store.rows("SELECT 1 FROM neighbor_lists WHERE list_id = ?", [list_id]))
+
+
+def neighbor_parts(store: Store, list_id: str) -> Iterator[tuple[NDArray[np.integer], ...]]:
+    """The columns of `known_neighbors`, some rows at a time and in no order: a long list is never in memory whole."""
+    query = "SELECT anchor_id, rank::INTEGER AS rank, neighbor_id, similarity FROM neighbors WHERE list_id = ?"
+    for batch in store.parts(query, [list_id]):
+        yield tuple(column.to_numpy() for column in batch.columns)
 
 
 def list_recall(store: Store, list_id: str) -> float | None:

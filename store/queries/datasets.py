@@ -15,11 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from store.database.database import Store
-from store.errors import LookupFailed
+from store.errors import LookupFailed, StoreError
 from store.home import Home
 from store.publishing.publish import publish
 from store.untrusted_text import check_name
 
+LARGEST = 2**31 - 1
+"""Largest number of a prefix: an INTEGER. There are fewer prefixes than interactions."""
 SECOND = 1_000_000
 """Microseconds."""
 PART, TEXTS = 1 << 18, 10_000
@@ -73,9 +75,11 @@ def add(home: Home, record: DatasetRecord, *, told: Callable[[str], None] = lamb
     Raises:
         NameRefused: the name has control characters.
         LookupFailed: the name belongs to other content, or the content to another name.
-        StoreError: the store cannot be written.
+        StoreError: the store cannot be written, or has no numbers for so many interactions.
     """
     check_name("the name", record.name)
+    if len(record.sequence) > LARGEST:
+        raise StoreError(f"{len(record.sequence):,} interactions are more than the store can number, which is {LARGEST:,}")
     publish(home, apply=lambda connection: _insert(connection, record, told))
 
 

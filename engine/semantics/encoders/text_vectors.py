@@ -1,7 +1,4 @@
-"""The vectors stage: each distinct text is encoded once; and prefixes as means of item vectors.
-
-Legend: N texts, S size of a vector, B anchors, V items.
-"""
+"""The vectors stage: each distinct text is encoded once. Legend: N texts, S size of a vector."""
 
 from __future__ import annotations
 
@@ -11,16 +8,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.dataset import Dataset
-from engine.data.histories import window_items
 from engine.errors import Interrupted, SemanticsError
 from engine.events import ApiCalled, Report, StageProgress, VectorsMade, Warned
 from engine.semantics.encoders.encoder import Encoder, RemoteEncoder
 
 CHUNK = 512
 """Texts encoded between two reports: the most that a killed run can lose."""
-MEANS_AT_ONCE = 16_384
-"""Anchors summed at once, which bounds the memory in double precision."""
 STAGE = "vectors"
 
 Known = Callable[[list[str]], tuple[list[str], NDArray[np.float32]]]
@@ -147,27 +140,3 @@ def _place(
     pool = np.concatenate([*parts, np.zeros((1, parts[0].shape[1]), np.float32)])
     rows = [row_of[distinct[text]] if text in distinct else len(names) for text in texts]
     return pool[np.array(rows, np.int64)]
-
-
-def item_mean(
-    item_vectors: NDArray[np.float32], dataset: Dataset, anchor_ids: NDArray[np.int64], max_length: int
-) -> NDArray[np.float32]:
-    """Means (B, S) of the vectors of each anchor's last `max_length` items; zeros if none of them has a text.
-
-    Items without a text have zeros in `item_vectors` (V + 1, S) and are left out of the mean. Prefixes with the same items
-    in any order have bit-identical vectors: sums run in order of item id, in double precision.
-    """
-    from scipy.sparse import csr_array
-
-    filled = np.any(item_vectors != 0, axis=1)
-    wide = item_vectors.astype(np.float64)
-    means = np.zeros((len(anchor_ids), item_vectors.shape[1]), np.float32)
-    for start in range(0, len(anchor_ids), MEANS_AT_ONCE):
-        window = window_items(dataset, anchor_ids[start : start + MEANS_AT_ONCE], max_length)
-        shape = (len(window), len(item_vectors))
-        counts = csr_array((filled[window.items].astype(np.float64), window.items, window.starts), shape=shape)
-        counts.sum_duplicates()  # sorts by item too
-        sizes = np.asarray(counts.sum(axis=1), np.float64)[:, None]  # (B, 1)
-        sums = np.asarray(counts @ wide)  # (B, S)
-        means[start : start + len(window)] = np.divide(sums, sizes, out=np.zeros_like(sums), where=sizes > 0)
-    return means

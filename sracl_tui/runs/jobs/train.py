@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from sracl_tui.runs.jobs.base import JobContext
     from store.database.database import Store
 
+WEIGHED = 65_536
+"""Anchors whose weights are computed and written at once."""
+
 
 def train(context: JobContext) -> None:
     """Train on the dataset of the settings, test the best epoch, and keep its user vectors and neighbor weights.
@@ -169,19 +172,24 @@ def _write_arrays(trainer: Trainer, folder: Path) -> tuple[Any, Any]:
         own, samples = (torch.cat(side).cpu().numpy() for side in zip(*parts, strict=True))
         columns = {"anchor_id": pa.array(ids), "h": _lists(own), "h_plus": _lists(samples)}
         anchors = trainer.dataset.anchors.ids(TRAIN)
-        _write_weights(folder / "weights.parquet", "anchor_id", anchors, *users.user_table(anchors))
+        _write_weights(folder / "weights.parquet", "anchor_id", anchors, users.user_table)
     if items is not None and trainer.config.synthesizer.item_kind == "synthesize":
         item_ids = np.arange(1, len(trainer.dataset.items) + 1)
-        _write_weights(folder / "item_weights.parquet", "item_id", item_ids, *items.item_table(item_ids))
+        _write_weights(folder / "item_weights.parquet", "item_id", item_ids, items.item_table)
     pq.write_table(pa.table(columns), folder / "user_vectors.parquet", compression="zstd")
     return own, samples
 
 
-def _write_weights(path: Path, owner: str, ids: Any, neighbors: Any, weights: Any) -> None:
-    """One row per neighbor; padding is left out. `neighbors` and `weights` are (len(ids), K)."""
-    rows, ranks = np.nonzero(neighbors)
-    table = pa.table({owner: ids[rows], "neighbor_id": neighbors[rows, ranks], "weight": weights[rows, ranks]})
-    pq.write_table(table, path, compression="zstd")
+def _write_weights(path: Path, owner: str, ids: NDArray[np.int64], table: Callable[..., Any]) -> None:
+    """One row per neighbor; padding is left out. `table` gives neighbors (B, K) and weights (B, K) of ids (B,)."""
+    schema = pa.schema({owner: pa.int64(), "neighbor_id": pa.int64(), "weight": pa.float32()})
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for first in range(0, max(1, len(ids)), WEIGHED):
+            part = ids[first : first + WEIGHED]
+            neighbors, weights = table(part)
+            rows, ranks = np.nonzero(neighbors)
+            columns = [part[rows], neighbors[rows, ranks], weights[rows, ranks]]
+            writer.write_table(pa.table(columns, schema=schema))
 
 
 def _lists(matrix: NDArray[np.float32]) -> pa.FixedSizeListArray:

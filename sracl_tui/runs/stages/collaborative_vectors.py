@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.data.vector_rows import as_rows
 from engine.events import ignore
 
 if TYPE_CHECKING:
@@ -41,4 +42,4 @@ def backbone_vectors(needs: Needs, request: RunRequest, folder: Path, clock: Clo
             else np.zeros((0, items.shape[1]), np.float32)
         )
         outcome["detail"] = f"backbone of {request.run_id}: {items.shape[1]} numbers each"
-    return Vectors(ids, users, items, dict.fromkeys(("user", "item"), f"run:{request.run_id}"), None, {})
+    return Vectors(ids, as_rows(users), items, dict.fromkeys(("user", "item"), f"run:{request.run_id}"), None, {})

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import Config, content_hash
-from engine.data.dataset import Dataset
+from engine.data.dataset import TRAIN, Dataset
 from engine.data.perturb import perturb_items
 from engine.errors import ConfigError
 from engine.extension_points import BACKENDS
@@ -91,6 +91,13 @@ class Needs:
     def item_ids(self) -> Ids:
         """Items with a training interaction, (N,); others have no neighbors."""
         return np.flatnonzero(self.dataset.train_counts > 0)
+
+    def queries(self, kind: Kind) -> Ids:
+        """Anchors or items whose neighbors are retrieved, ascending."""
+        anchors = self.dataset.anchors
+        if kind == "item":
+            return self.item_ids
+        return anchors.representing if self.config.semantics.unit == "user" else anchors.ids(TRAIN)
 
     def summary_owners(self) -> dict[Kind, Ids]:
         """Owners of summaries by kind. Item-mean vectors do not use user summaries, which are only displayed: one per user."""

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.dataset import TRAIN
+from engine.data.vector_rows import HeldRows, VectorRows, id_type
 from engine.events import NeighborsFound, Warned
 from engine.extension_points import BACKENDS
-from engine.retrieval.neighbors import NeighborTable
+from engine.retrieval.neighbors import NeighborTable, Search, item_search, user_search
 from sracl_tui.runs.stages.clock import Clock
 from sracl_tui.runs.stages.needs import Floats, Ids, Needs
 from sracl_tui.runs.stages.vectors import Vectors
@@ -23,7 +23,9 @@ from store.database.database import Store
 from store.queries import caches
 
 if TYPE_CHECKING:
-    from engine.methods.semantics import Semantics
+    from torch import Tensor
+
+    from engine.methods.semantics import PartedVectors, Semantics
     from engine.semantics.kinds import Kind
 
 
@@ -79,28 +81,13 @@ def _find_list(
     stop: Callable[[], bool],
     computed: list[str],
 ) -> NeighborList:
-    from engine.retrieval import neighbors
-
     retrieval = needs.config.retrieval
     list_id = needs.list_id(kind, vectors.sources[kind], vectors.encoder)
     k = retrieval.k if kind == "user" else retrieval.item_k
-    stored_rows = caches.known_neighbors(store, list_id)
-    if stored_rows is not None:
-        table = _table_from_rows(*stored_rows, k=k)
+    if caches.has_neighbors(store, list_id):
+        table = _stored(needs, kind, store, list_id, k=k)
         return NeighborList(list_id, replace(table, recall=caches.list_recall(store, list_id)))
-    if kind == "user":
-        unit, anchors = needs.config.semantics.unit, needs.dataset.anchors
-        table = neighbors.user_neighbors(
-            vectors.users,
-            vectors.anchor_ids,
-            needs.dataset,
-            retrieval,
-            queries=anchors.representing if unit == "user" else anchors.ids(TRAIN),
-            report=clock.report,
-            stop=stop,
-        )
-    else:
-        table = neighbors.item_neighbors(vectors.items, needs.dataset, retrieval, report=clock.report, stop=stop)
+    table = search_of(needs, vectors, kind).whole(report=clock.report, stop=stop)
     clock.report(
         NeighborsFound(
             list_id=list_id,
@@ -115,20 +102,29 @@ def _find_list(
     return NeighborList(list_id, table)
 
 
+def search_of(needs: Needs, vectors: Vectors, kind: Kind) -> Search:
+    """The search of a list."""
+    retrieval, queries = needs.config.retrieval, needs.queries(kind)
+    if kind == "user":
+        return user_search(vectors.users, vectors.anchor_ids, needs.dataset, retrieval, queries=queries)
+    return item_search(vectors.items, needs.dataset, retrieval)
+
+
 def _counted(table: NeighborTable, owners: str, k: int) -> str:
     """`229 anchors x 10`; `3 of 229 anchors x 10` where the others have no neighbor at all."""
     queries, found = len(table.query_ids), int((table.ids != 0).any(1).sum())
     return f"{f'{found:,} of ' if found < queries else ''}{queries:,} {owners} x {k}"
 
 
-def _table_from_rows(
-    owner: NDArray[Any], rank: NDArray[Any], neighbor: NDArray[Any], similarity: NDArray[Any], *, k: int
-) -> NeighborTable:
-    """Build the table from stored rows; arguments are parallel columns, ranks start at 1."""
-    queries, rows = np.unique(owner, return_inverse=True)
-    ids, values = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
-    ids[rows, rank - 1], values[rows, rank - 1] = neighbor, similarity
-    return NeighborTable(queries.astype(np.int64), ids, values)
+def _stored(needs: Needs, kind: Kind, store: Store, list_id: str, *, k: int) -> NeighborTable:
+    """A list that the store has."""
+    queries = needs.queries(kind)
+    largest = len(needs.dataset.anchors) if kind == "user" else len(needs.dataset.items)
+    ids, similarity = np.zeros((len(queries), k), id_type(largest)), np.zeros((len(queries), k), np.float32)
+    for owners, ranks, neighbors, scores in caches.neighbor_parts(store, list_id):
+        rows = np.searchsorted(queries, owners)
+        ids[rows, ranks - 1], similarity[rows, ranks - 1] = neighbors, scores
+    return NeighborTable(queries, ids, similarity)
 
 
 def as_semantics(needs: Needs, vectors: Vectors, lists: dict[Kind, NeighborList]) -> Semantics:
@@ -140,32 +136,42 @@ def as_semantics(needs: Needs, vectors: Vectors, lists: dict[Kind, NeighborList]
     from engine.methods.semantics import Semantics
 
     anchors, retrieval = needs.dataset.anchors, needs.config.retrieval
-    source_anchors = np.arange(len(anchors) + 1)
+    shared: Ids | None = None
     if needs.config.semantics.unit == "user":
         longest_prefix = np.zeros(needs.dataset.users + 1, np.int64)
         longest_prefix[anchors.user_ids[anchors.representing - 1]] = anchors.representing
-        source_anchors[1:] = longest_prefix[anchors.user_ids]
+        shared = np.append(0, longest_prefix[anchors.user_ids])
     row_of = np.zeros(len(anchors) + 1, np.int64)
     row_of[vectors.anchor_ids] = np.arange(len(vectors.anchor_ids)) + 1
     neighbors, similarity = _index_by_id(lists.get("user"), rows=len(anchors) + 1, k=retrieval.k)
     item_neighbors, item_similarity = _index_by_id(
         lists.get("item"), rows=len(needs.dataset.items) + 1, k=retrieval.item_k
     )
-    padded = np.concatenate([np.zeros((1, vectors.items.shape[1]), np.float32), vectors.users])
     return Semantics(
-        user_vectors=torch.from_numpy(padded),
-        user_rows=torch.from_numpy(row_of[source_anchors]),
-        neighbors=torch.from_numpy(neighbors[source_anchors]),
-        similarity=torch.from_numpy(similarity[source_anchors]),
+        user_vectors=_padded(vectors.users),
+        user_rows=torch.from_numpy(row_of if shared is None else row_of[shared]),
+        neighbors=torch.from_numpy(neighbors if shared is None else neighbors[shared]),
+        similarity=torch.from_numpy(similarity if shared is None else similarity[shared]),
         item_vectors=torch.from_numpy(vectors.items),
         substitutes=torch.from_numpy(item_neighbors),
         item_similarity=torch.from_numpy(item_similarity),
     )
 
 
-def _index_by_id(neighbor_list: NeighborList | None, *, rows: int, k: int) -> tuple[Ids, Floats]:
+def _padded(vectors: VectorRows) -> Tensor | PartedVectors:
+    """Vectors (R + 1, S) of which the first is zero; large ones are not copied."""
+    import torch
+
+    from engine.methods.semantics import PartedVectors
+
+    if not isinstance(vectors, HeldRows) or not vectors.small:
+        return PartedVectors(vectors)
+    return torch.from_numpy(np.concatenate([np.zeros((1, vectors.shape[1]), np.float32), vectors.vectors]))
+
+
+def _index_by_id(neighbor_list: NeighborList | None, *, rows: int, k: int) -> tuple[NDArray[np.integer], Floats]:
     """Ids and similarities (rows, k), with zeros for ids without neighbors."""
-    ids, similarity = np.zeros((rows, k), np.int64), np.zeros((rows, k), np.float32)
+    ids, similarity = np.zeros((rows, k), id_type(rows)), np.zeros((rows, k), np.float32)
     if neighbor_list is not None:
         table = neighbor_list.table
         ids[table.query_ids], similarity[table.query_ids] = table.ids, table.similarity

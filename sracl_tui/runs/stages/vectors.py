@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.config import content_hash
+from engine.data.vector_rows import VectorRows, as_rows, held_if_small
 from sracl_tui.runs.stages.clock import Clock, Counter, record_cost, spent_so_far
 from sracl_tui.runs.stages.needs import Floats, Ids, Needs
 from store.database.database import Store
@@ -25,8 +26,8 @@ class Vectors:
 
     anchor_ids: Ids
     """(R,) anchors with a vector, in the order of `users`."""
-    users: Floats
-    """(R, S)"""
+    users: VectorRows
+    """(R, S); means of items are computed where they are read, if all together would be large."""
     items: Floats
     """(V + 1, S); zeros for padding, items without a training interaction, and items without text."""
     sources: dict[str, str]
@@ -82,7 +83,7 @@ def make_vectors(
         sets: summaries by kind.
         build: makes the encoder for the texts that it will encode.
     """
-    from engine.semantics.encoders import text_vectors
+    from engine.semantics.encoders.item_means import ItemMeans
 
     semantics = needs.config.semantics
     mean = semantics.vector == "item-mean"
@@ -100,9 +101,9 @@ def make_vectors(
         if "item" in by_kind:
             items[sets["item"].owner_ids] = by_kind["item"]
         ids = needs.vector_anchors if needs.users else np.zeros(0, np.int64)
-        users = by_kind.get("user", np.zeros((0, size), np.float32))
+        users = as_rows(by_kind.get("user", np.zeros((0, size), np.float32)))
         if mean and needs.users:
-            users = text_vectors.item_mean(items, needs.text_dataset, ids, needs.config.data.max_length)
+            users = held_if_small(ItemMeans(items, needs.text_dataset, ids, needs.config.data.max_length))
         outcome |= {
             "cached": counter.made == 0,
             "detail": f"{encoder.name}: {size} numbers each, {counter.made:,} texts encoded",

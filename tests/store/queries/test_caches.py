@@ -96,6 +96,12 @@ def test_neighbors_of_a_list(store: Store) -> None:
         [5, 70_000, 6, 4],
         [1.0, 0.5, 0.75, 0.25],
     ]
+    parts = list(caches.neighbor_parts(store, "l1"))
+    assert sorted(zip(*(np.concatenate(column).tolist() for column in zip(*parts, strict=True)), strict=True)) == [
+        (2, 1, 5, 1.0), (2, 2, 70_000, 0.5), (7, 1, 6, 0.75), (7, 2, 4, 0.25),
+    ]  # fmt: skip
+    assert caches.has_neighbors(store, "l1")
+    assert not caches.has_neighbors(store, "l2")
     assert caches.known_neighbors(store, "l2") is None
     empty = caches.known_neighbors(store, "empty")
     assert empty is not None

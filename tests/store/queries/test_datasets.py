@@ -124,6 +124,13 @@ def test_all_or_nothing(home: Home, make_dataset: MakeDataset, rows: Rows, diges
     assert _counts(rows)["anchors"] == len(anchors["role"])
 
 
+def test_more_interactions_than_the_store_has_numbers_for(home: Home, make_dataset: MakeDataset) -> None:
+    record = to_record(make_dataset("toy"))
+    many = dataclasses.replace(record, sequence=np.broadcast_to(np.int32(1), (2**31,)))
+    with pytest.raises(StoreError, match="2,147,483,648 interactions are more than the store can number"):
+        datasets.add(home, many)
+
+
 @pytest.mark.parametrize("per_letter", [0, datasets.PER_LETTER])
 def test_the_limit_of_memory_has_room_for_texts(
     home: Home, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch, per_letter: int

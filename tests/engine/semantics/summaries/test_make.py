@@ -14,8 +14,9 @@ from engine.data.dataset import TRAIN, Dataset, Items
 from engine.data.histories import source_anchors
 from engine.errors import Interrupted, SemanticsError
 from engine.events import Event, StageProgress, SummariesLinked, SummariesMade, SummarySetMade, VectorsMade, Warned
-from engine.semantics.encoders import text_vectors
-from engine.semantics.encoders.text_vectors import item_mean, make_vectors, text_sha256
+from engine.semantics.encoders import item_means, text_vectors
+from engine.semantics.encoders.item_means import ItemMeans
+from engine.semantics.encoders.text_vectors import make_vectors, text_sha256
 from engine.semantics.kinds import Kind
 from engine.semantics.summaries import make
 from engine.semantics.summaries.make import make_summaries, set_id_of
@@ -230,7 +231,7 @@ def test_item_mean_against_a_plain_loop() -> None:
     items = rng.normal(size=(13, 5)).astype(np.float32)
     items[[0, 4, 9]] = 0  # padding, and two items without a text
     ids = np.arange(1, len(dataset.anchors) + 1)
-    got = item_mean(items, dataset, ids, 3)
+    got = ItemMeans(items, dataset, ids, 3).whole()
     for row, anchor in enumerate(ids.tolist()):
         window = [item for item in dataset.history(anchor, 3).tolist() if items[item].any()]
         want = items[window].astype(np.float64).mean(axis=0) if window else np.zeros(5)
@@ -239,7 +240,7 @@ def test_item_mean_against_a_plain_loop() -> None:
 
 
 def test_item_mean_of_the_same_items_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_vectors, "MEANS_AT_ONCE", 7)
+    monkeypatch.setattr(item_means, "MEANS_AT_ONCE", 7)
     rng = np.random.default_rng(2)
     bag = rng.integers(1, 40, 12)
     sequence = np.concatenate([rng.permutation(bag) for _ in range(30)]).astype(np.int32)
@@ -248,7 +249,7 @@ def test_item_mean_of_the_same_items_is_the_same_to_the_bit(monkeypatch: pytest.
     vectors_ = rng.normal(size=(41, 33)).astype(np.float32)
     vectors_[0] = 0
     ids = np.flatnonzero(dataset.anchors.positions % 12 == 0) + 1
-    got = item_mean(vectors_, dataset, ids, 12)
+    got = ItemMeans(vectors_, dataset, ids, 12).whole()
     assert len(got) == 20
     assert (got == got[0]).all()
 
