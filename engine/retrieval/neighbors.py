@@ -5,7 +5,7 @@ Legend: R rows with a vector, S size of a vector, Q queries, C candidates, k nei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,12 +113,11 @@ class Search:
     k: int
     config: RetrievalConfig
 
-    def blocks(self) -> list[slice]:
-        """Ranges of queries, each some minutes of work; one range for a backend that is not exact, as it makes an index first."""
-        queries = len(self.queries)
+    @property
+    def block_size(self) -> int:
+        """Queries that are some minutes of work; all of them for a backend that is not exact, as it makes an index first."""
         size = max(1, min(BLOCK_QUERIES, BLOCK_SCORES // max(1, len(self.ids))))
-        size = size if build_backend(self.config).exact else max(1, queries)
-        return [slice(first, min(first + size, queries)) for first in range(0, max(1, queries), size)]
+        return size if build_backend(self.config).exact else max(1, len(self.queries))
 
     def run(self, part: slice, *, step: Callable[[int], None] = lambda done: None) -> NeighborTable:
         """The lists of a range of queries.
@@ -147,11 +146,27 @@ class Search:
         """
         total = int(self.asking.sum())
         progress(report, stop, 0, total)(0)
-        done, parts = 0, list[NeighborTable]()
-        for part in self.blocks():
-            parts.append(self.run(part, step=progress(report, stop, done, total)))
-            done += int(self.asking[part].sum())
-        return joined(parts)
+        queries, size = len(self.queries), self.block_size
+
+        def found() -> Iterator[NeighborTable]:
+            done = 0
+            for first in range(0, queries, size):
+                part = slice(first, min(first + size, queries))
+                yield self.run(part, step=progress(report, stop, done, total))
+                done += int(self.asking[part].sum())
+
+        return self.joined(found())
+
+    def joined(self, parts: Iterable[NeighborTable]) -> NeighborTable:
+        """The lists of consecutive ranges of all queries as one table."""
+        shape = len(self.queries), self.k
+        ids, similarity = np.zeros(shape, id_type(int(self.ids.max(initial=0)))), np.zeros(shape, np.float32)
+        first, recall = 0, None
+        for part in parts:
+            last, recall = first + len(part.query_ids), part.recall
+            ids[first:last], similarity[first:last] = part.ids, part.similarity
+            first = last
+        return NeighborTable(self.queries, ids, similarity, recall)
 
 
 def progress(report: Report, stop: Callable[[], bool], before: int, total: int) -> Callable[[int], None]:
@@ -167,16 +182,6 @@ def progress(report: Report, stop: Callable[[], bool], before: int, total: int) 
             raise Interrupted
 
     return step
-
-
-def joined(parts: Sequence[NeighborTable]) -> NeighborTable:
-    """The lists of consecutive ranges of queries as one table."""
-    if len(parts) == 1:
-        return parts[0]
-    queries, ids, similarity = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("query_ids", "ids", "similarity")
-    )
-    return NeighborTable(queries, ids, similarity)
 
 
 class ChosenRows(VectorRows):

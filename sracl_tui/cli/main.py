@@ -27,6 +27,7 @@ COMMANDS = {
     "inspect": "inspect.inspect",
     "search": "search.search",
     "summarize": "llm.summarize",
+    "neighbors": "neighbors.neighbors",
     "costs": "costs.costs",
     "prompts": "llm.prompts_app",
     "llm": "llm.app",

@@ -1,4 +1,4 @@
-"""`sracl summarize --shards N`: jobs of the queue that share the prompts of a summary set."""
+"""`--shards N`: jobs of the queue that share the prompts of a summary set, or the queries of neighbor lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def share(home: Home, config: Config, kinds: Sequence[str], count: int, *, batch
         ConfigError: the provider asks no model, or batches are wanted.
     """
     from engine.extension_points import PROVIDERS
-    from sracl_tui.runs.execution import queue
 
     if batch:
         raise ConfigError("a batch is one job", where="--shards", hint="Leave --batch or --shards out.")
@@ -35,6 +34,32 @@ def share(home: Home, config: Config, kinds: Sequence[str], count: int, *, batch
         )
         for number in range(1, count + 1)
     ]  # fmt: skip
+    _enqueue(home, requests, "Their calls are in `sracl costs`.", json_=json_)
+
+
+def share_neighbors(home: Home, config: Config, preset: str, count: int, *, json_: bool) -> None:
+    """Put `count` jobs into the queue that search neighbors of a part of the prefixes and items each.
+
+    Raises:
+        ConfigError: the search is not exact, or nothing is searched.
+    """
+    from sracl_tui.runs.stages.needs import check_retrieval
+
+    check_retrieval(config, exact="--shards")
+    group = f"neighbors-{new_run_id()}"
+    requests = [
+        RunRequest(
+            run_id=new_run_id(), config=config, kind="neighbors", preset=preset, name=f"neighbors-{number}-of-{count}",
+            group=group, job={"shard": [number, count]},
+        )
+        for number in range(1, count + 1)
+    ]  # fmt: skip
+    _enqueue(home, requests, "The last of them stores the lists.", json_=json_)
+
+
+def _enqueue(home: Home, requests: Sequence[RunRequest], after: str, *, json_: bool) -> None:
+    from sracl_tui.runs.execution import queue
+
     added, _ = queue.enqueue(home, requests, force=True)
     ids = [request.run_id for request in added]
     if json_:
@@ -42,5 +67,6 @@ def share(home: Home, config: Config, kinds: Sequence[str], count: int, *, batch
         return
     for run_id in ids:
         options_and_output.out().print(run_id, markup=False, highlight=False)
-    text = f"{count} jobs wait in the queue: `sracl queue start --workers {count}` starts them. Their calls are in `sracl costs`."
+    count = len(ids)
+    text = f"{count} jobs wait in the queue: `sracl queue start --workers {count}` starts them. {after}"
     options_and_output.talk().print(text, markup=False, highlight=False)

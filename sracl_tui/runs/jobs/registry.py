@@ -10,6 +10,7 @@ from sracl_tui.runs.jobs.base import Job
 JOBS = {
     "train": "sracl_tui.runs.jobs.train:train",
     "summarize": "sracl_tui.runs.jobs.summarize:summarize",
+    "neighbors": "sracl_tui.runs.jobs.neighbors:find_neighbors",
     "leaks": "sracl_tui.runs.jobs.leaks:measure_leaks",
     "search": "sracl_tui.runs.jobs.encode:encode_set",
     "collect": "sracl_tui.runs.jobs.collect:collect",

@@ -147,3 +147,25 @@ class Needs:
 def needs_of(config: Config, dataset: Dataset, kinds: Sequence[str]) -> Needs:
     """Needs restricted to the given kinds of summaries, regardless of the method."""
     return replace(Needs.of(config, dataset), users="user" in kinds, items="item" in kinds)
+
+
+def check_retrieval(config: Config, *, exact: str | None = None) -> None:
+    """Refuse settings by which no neighbors are searched.
+
+    Args:
+        exact: option that needs an exact search, if any.
+
+    Raises:
+        ConfigError: nothing is searched, or the search is not exact.
+    """
+    backend = config.retrieval.backend
+    if not config.needs & (MethodNeeds.NEIGHBORS | MethodNeeds.SUBSTITUTES):
+        raise ConfigError(
+            "these settings retrieve no neighbors", where="method", hint="Name a method or preset that does."
+        )
+    if exact is not None and not build_backend(config.retrieval).exact:
+        raise ConfigError(
+            f"{backend} makes one index for the whole list, so its search is one job",
+            where=exact,
+            hint=f"Leave {exact} out, or set backend=exact.",
+        )

@@ -16,10 +16,12 @@ from engine.data.vector_rows import HeldRows, VectorRows, id_type
 from engine.events import NeighborsFound, Warned
 from engine.extension_points import BACKENDS
 from engine.retrieval.neighbors import NeighborTable, Search, item_search, user_search
+from sracl_tui.runs.stages import neighbor_blocks
 from sracl_tui.runs.stages.clock import Clock
 from sracl_tui.runs.stages.needs import Floats, Ids, Needs
 from sracl_tui.runs.stages.vectors import Vectors
 from store.database.database import Store
+from store.home import Home
 from store.queries import caches
 
 if TYPE_CHECKING:
@@ -65,9 +67,10 @@ def find_neighbors(
 
 def _low_recall(needs: Needs, kind: str, recall: float) -> str:
     backend = BACKENDS.label_of(needs.config.retrieval.backend)
-    remedy = "more trees or a larger search_k raise it, " if backend == "annoy" else ""
+    remedies = {"annoy": "more trees or a larger search_k raise it, ", "faiss": "a larger search_k raises it, "}
     return (
-        f"{backend} finds {100 * recall:.1f} % of the true neighbors of {kind}s, less than {100 * RECALL_TARGET:.0f} %: {remedy}"
+        f"{backend} finds {100 * recall:.1f} % of the true neighbors of {kind}s, less than {100 * RECALL_TARGET:.0f} %: "
+        f"{remedies.get(backend, '')}"
         "backend=exact finds all"
     )
 
@@ -85,21 +88,70 @@ def _find_list(
     list_id = needs.list_id(kind, vectors.sources[kind], vectors.encoder)
     k = retrieval.k if kind == "user" else retrieval.item_k
     if caches.has_neighbors(store, list_id):
+        neighbor_blocks.forget(store.home, list_id)
         table = _stored(needs, kind, store, list_id, k=k)
         return NeighborList(list_id, replace(table, recall=caches.list_recall(store, list_id)))
-    table = search_of(needs, vectors, kind).whole(report=clock.report, stop=stop)
+    table = _search(search_of(needs, vectors, kind), store.home, list_id, clock, stop)
+    _report(needs, vectors, kind, NeighborList(list_id, table), clock)
+    computed.append(_counted(table, "items" if kind == "item" else "anchors", k))
+    return NeighborList(list_id, table)
+
+
+def _search(search: Search, home: Home, list_id: str, clock: Clock, stop: Callable[[], bool]) -> NeighborTable:
+    """The whole list: at once, or in blocks that are kept where it takes longer than one, or others have begun so."""
+    if len(search.queries) <= search.block_size and not neighbor_blocks.are_begun(home, list_id):
+        return search.whole(report=clock.report, stop=stop)
+    blocks = neighbor_blocks.Blocks(home, list_id, search)
+    while True:
+        blocks.find(first=0, report=clock.report, stop=stop, wait=True)
+        if (table := blocks.whole()) is not None:
+            return table
+
+
+def _report(needs: Needs, vectors: Vectors, kind: Kind, found: NeighborList, clock: Clock) -> None:
     clock.report(
         NeighborsFound(
-            list_id=list_id,
+            list_id=found.list_id,
             dataset_id=needs.dataset.dataset_id,
             kind=kind,
             parameters=needs.list_key(kind, vectors.sources[kind], vectors.encoder),
-            recall=table.recall,
-            columns=table.columns(),
+            recall=found.table.recall,
+            columns=found.table.columns(),
         )
     )
-    computed.append(_counted(table, "items" if kind == "item" else "anchors", k))
-    return NeighborList(list_id, table)
+
+
+def find_part(
+    needs: Needs, vectors: Vectors, store: Store, clock: Clock, stop: Callable[[], bool], *, number: int, of: int
+) -> dict[Kind, str]:
+    """What job `number` of `of` can do for the lists that are not stored; ids of the lists that are whole, by kind.
+
+    Blocks that other jobs have claimed are left to them; the job that finds a list whole first reports it.
+    """
+    whole: dict[Kind, str] = {}
+    kinds: list[Kind] = [*(["user"] if needs.user_list else []), *(["item"] if needs.item_list else [])]
+    with clock.stage("neighbors") as outcome:
+        computed = 0
+        for kind in kinds:
+            list_id = needs.list_id(kind, vectors.sources[kind], vectors.encoder)
+            if caches.has_neighbors(store, list_id):
+                neighbor_blocks.forget(store.home, list_id)
+                whole[kind] = list_id
+                continue
+            blocks = neighbor_blocks.Blocks(store.home, list_id, search_of(needs, vectors, kind), jobs=of)
+            first = len(blocks.ranges) * (number - 1) // of
+            while blocks.find(first=first, report=clock.report, stop=stop, wait=False):
+                with blocks.end() as mine:
+                    table = blocks.whole() if mine else None
+                    if table is not None:
+                        _report(needs, vectors, kind, NeighborList(list_id, table), clock)
+                        blocks.mark_reported()
+                if table is not None or not mine:
+                    whole[kind] = list_id
+                    break
+            computed += blocks.searched
+        outcome |= {"cached": not computed, "detail": f"part {number}/{of}: {computed:,} blocks searched"}
+    return whole
 
 
 def search_of(needs: Needs, vectors: Vectors, kind: Kind) -> Search:
