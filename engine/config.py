@@ -74,11 +74,12 @@ class RetrievalConfig(Section):
     similarity: Literal["cosine", "dot"] = "cosine"
     """Similarity of two semantic vectors."""
     backend: Annotated[str, Named(BACKENDS), Hash(identity=BACKENDS.identity_of)] = "exact"
-    """Exact search, Annoy's approximate trees (`annoy`), or your own as `path.py:Class`."""
+    """Exact search, Annoy's approximate trees (`annoy`), faiss's inverted lists (`faiss`, an extra), or your own as
+    `path.py:Class`."""
     trees: int = Field(default=50, ge=1, le=1000)
     """Annoy: number of trees."""
     search_k: int = Field(default=20_000, ge=1)
-    """Annoy: nodes that a query inspects."""
+    """Annoy: nodes that a query inspects. faiss: candidates that it compares."""
 
 
 def _all_but(*names: str) -> tuple[str, ...]:

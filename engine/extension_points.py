@@ -32,7 +32,11 @@ BACKENDS = Registry(
     where="retrieval.backend",
     group="sracl.retrieval",
     base="engine.retrieval.backend:Backend",
-    ours={"exact": "engine.retrieval.backends:Exact", "annoy": "engine.retrieval.backends:Annoy"},
+    ours={
+        "exact": "engine.retrieval.backends:Exact",
+        "annoy": "engine.retrieval.backends:Annoy",
+        "faiss": "engine.retrieval.backends:Faiss",
+    },
     example="docs/extending.md has one that works.",
 )
 

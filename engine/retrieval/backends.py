@@ -5,12 +5,14 @@ is read while a run is planned.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import RetrievalConfig
 from engine.data.vector_rows import VectorRows
+from engine.errors import ConfigError
 from engine.extension_points import BACKENDS
 from engine.retrieval.backend import Backend, Found, Index
 
@@ -74,6 +76,36 @@ class Annoy(Backend):
         from engine.retrieval.annoy_index import AnnoyTrees
 
         return AnnoyTrees
+
+
+class Faiss(Backend):
+    """Inverted lists of vectors of 8 bits a number, by the package faiss."""
+
+    settings = ("search_k",)
+
+    def __init__(self, config: RetrievalConfig) -> None:
+        super().__init__(config)
+        if find_spec("faiss") is None:
+            raise ConfigError(
+                "backend faiss needs the package faiss-cpu, which is not installed",
+                where="retrieval.backend",
+                hint="pip install faiss-cpu, which is the extra `faiss` of sracl-tui; or set backend=exact.",
+            )
+
+    def search(
+        self,
+        candidates: NDArray[np.float32],
+        queries: NDArray[np.float32],
+        skip: NDArray[np.int64],
+        *,
+        k: int,
+        step: Callable[[int], None],
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        from engine.retrieval.faiss_search import faiss_search
+
+        if not len(candidates):
+            return Exact(self.config).search(candidates, queries, skip, k=k, step=step)
+        return faiss_search(candidates, queries, skip, k=k, search_k=self.config.search_k, step=step)
 
 
 def build_backend(config: RetrievalConfig) -> Backend:
