@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-SIZES = (100_000, 400_000)
+SIZES = (100_000, 300_000)
 LENGTH, ITEMS, NUMBERS, STEPS = 12, 10_000, 384, 10
 SETTINGS = (
     "dataset=made",
@@ -97,7 +97,11 @@ def _made_parts() -> None:
     from engine.semantics.encoders.encoder import TextEncoder
 
     class Encoder(TextEncoder):
-        name, dimension = "made", NUMBERS
+        name = "made"
+
+        @property
+        def dimension(self) -> int:
+            return NUMBERS
 
         def encode(self, texts: list[str]) -> Any:
             return np.random.default_rng(1).standard_normal((len(texts), NUMBERS), np.float32)
@@ -114,7 +118,7 @@ def _made_parts() -> None:
     module = sys.modules[__name__]
     for registry, made in ((ENCODERS, Encoder), (BACKENDS, Backend)):
         setattr(module, made.__name__, made)
-        registry.ours["made"] = f"{__name__}:{made.__name__}"
+        cast(dict[str, str], registry.ours)["made"] = f"{__name__}:{made.__name__}"
 
 
 def _peak() -> int:

@@ -14,6 +14,7 @@ from engine.data.batching.windows import Windows
 from engine.data.dataset import Dataset
 from engine.errors import TrainingError
 from engine.models.backbone import Backbone, weight_of
+from engine.models.cpu import gathered
 
 SCORES_AT_ONCE = 16_000_000
 """Scores held at once (64 MB): the full matrix of users x items is never built."""
@@ -26,9 +27,9 @@ def encode(backbone: Backbone, windows: Windows, anchor_ids: NDArray[np.int64], 
     backbone.eval()
     device = weight_of(backbone).device
     ids = torch.from_numpy(anchor_ids)
-    hidden = [backbone(windows.pack(part, device)) for part in ids.split(batch)]
+    hidden = gathered((backbone(windows.pack(part, device)) for part in ids.split(batch)), len(ids))
     backbone.train(training)
-    return torch.cat(hidden)
+    return hidden
 
 
 @torch.no_grad()
@@ -64,7 +65,7 @@ def rank_and_list(
     hidden = encode(backbone, windows, anchor_ids)
     k = min(k, len(dataset.items))
     chunk = max(1, SCORES_AT_ONCE // len(dataset.items))
-    ranks: list[Tensor] = []
+    ranks = np.zeros(len(anchor_ids), np.int32)
     lists = np.zeros((len(anchor_ids), k), np.int32)
     for start in range(0, len(anchor_ids), chunk):
         ids = anchor_ids[start : start + chunk]
@@ -78,11 +79,11 @@ def rank_and_list(
             scores[rows.to(scores.device), items.to(scores.device)] = -math.inf
             scores.scatter_(1, target, own)
         above = scores >= own if config.ties == "worst" else scores > own
-        ranks.append((above.sum(1) + (config.ties == "best")).cpu())
+        ranks[start : start + chunk] = (above.sum(1) + (config.ties == "best")).cpu().numpy()
         if k:
             lists[start : start + chunk] = _best(scores, k)
         del scores, above  # else they stay while the next ones are made
-    return torch.cat(ranks).numpy().astype(np.int32), lists
+    return ranks, lists
 
 
 def _best(scores: Tensor, k: int) -> NDArray[np.int32]:

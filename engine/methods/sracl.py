@@ -27,6 +27,7 @@ from engine.method_table import PARTS
 from engine.methods.base import Anchors, Context, Part, Tokens, View
 from engine.methods.semantics import Semantics
 from engine.models.backbone import Backbone, weight_of
+from engine.models.cpu import gathered
 from engine.models.losses import info_nce
 from engine.models.synthesizers import Synthesizer, build_synthesizer
 
@@ -99,7 +100,7 @@ class Synthesis:
         """Neighbor ids (B, K) of anchors (B,), 0 where there are fewer, and their weights (B, K) without dropout."""
         self.synthesizer.eval()
         ids = torch.from_numpy(anchor_ids).to(self.semantics.neighbors.device)
-        weights = torch.cat([self.neighbor_weights(part) for part in ids.split(AT_ONCE)])
+        weights = gathered(map(self.neighbor_weights, ids.split(AT_ONCE)), len(ids))
         return self.semantics.neighbors[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
 
     @torch.no_grad()
@@ -107,7 +108,7 @@ class Synthesis:
         """Ids of the substitutes (M, K') of items (M,), 0 where there are fewer, and their weights (M, K') without dropout."""
         self.synthesizer.eval()
         ids = torch.from_numpy(item_ids).to(self.semantics.substitutes.device)
-        weights = torch.cat([self.item_weights(part) for part in ids.split(AT_ONCE)])
+        weights = gathered(map(self.item_weights, ids.split(AT_ONCE)), len(ids))
         return self.semantics.substitutes[ids].cpu().numpy().astype(np.int64), weights.cpu().numpy()
 
     def similarity(self, anchor_ids: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Iterable
 
 import torch
 
@@ -28,3 +29,18 @@ def prepare() -> bool:
         return False
     libc = ctypes.CDLL(None)
     return bool(libc.mallopt(MMAP_THRESHOLD, KEEP_BYTES)) and bool(libc.mallopt(TRIM_THRESHOLD, KEEP_BYTES))
+
+
+def gathered(parts: Iterable[torch.Tensor], count: int) -> torch.Tensor:
+    """Parts of a tensor of `count` rows, at least one part, that are made one after the other.
+
+    The whole is allocated after the first part. A list of them would lie between the large blocks that are freed meanwhile, so that
+    the next ones do not fit, and memory grows with the number of parts.
+    """
+    whole, first = None, 0
+    for part in parts:
+        whole = part.new_empty((count, *part.shape[1:])) if whole is None else whole
+        whole[first : first + len(part)] = part
+        first += len(part)
+    assert whole is not None, "there is a part"
+    return whole

@@ -60,6 +60,7 @@ def _none(count: int, k: int) -> Found:
 
 def _better(one: Found, other: Found) -> Found:
     """The k best of two lists (Q, k) for the same queries."""
-    columns, scores = (np.concatenate(pair, axis=1) for pair in zip(one, other, strict=True))
+    columns = np.concatenate([one[0], other[0]], axis=1)
+    scores = np.concatenate([one[1], other[1]], axis=1)
     rows, places = np.nonzero(columns >= 0)
     return first_k(rows, columns[rows, places], scores[rows, places], count=len(columns), k=one[0].shape[1])

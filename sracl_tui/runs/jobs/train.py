@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine.data.dataset import TRAIN
 from engine.methods.combination import check_combination
+from engine.models.cpu import gathered
 from engine.processes import ALONE, Processes, under_torchrun
 from engine.setting_paths import named_entries
 from engine.training.trainer import LAST, PREVIOUS, Trainer
@@ -166,10 +167,9 @@ def _write_arrays(trainer: Trainer, folder: Path) -> tuple[Any, Any]:
         columns, samples = {"anchor_id": pa.array(ids), "h": _lists(own)}, None
     else:
         ids = trainer.dataset.anchors.representing
-        parts = [
-            users.samples(trainer.model.backbone, part, trainer.windows) for part in torch.from_numpy(ids).split(256)
-        ]
-        own, samples = (torch.cat(side).cpu().numpy() for side in zip(*parts, strict=True))
+        parts = torch.from_numpy(ids).split(256)
+        both = (torch.cat(users.samples(trainer.model.backbone, part, trainer.windows), dim=1) for part in parts)
+        own, samples = (side.cpu().numpy().copy() for side in gathered(both, len(ids)).chunk(2, dim=1))
         columns = {"anchor_id": pa.array(ids), "h": _lists(own), "h_plus": _lists(samples)}
         anchors = trainer.dataset.anchors.ids(TRAIN)
         _write_weights(folder / "weights.parquet", "anchor_id", anchors, users.user_table)
