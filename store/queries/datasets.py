@@ -79,7 +79,9 @@ def add(home: Home, record: DatasetRecord, *, told: Callable[[str], None] = lamb
     """
     check_name("the name", record.name)
     if len(record.sequence) > LARGEST:
-        raise StoreError(f"{len(record.sequence):,} interactions are more than the store can number, which is {LARGEST:,}")
+        raise StoreError(
+            f"{len(record.sequence):,} interactions are more than the store can number, which is {LARGEST:,}"
+        )
     publish(home, apply=lambda connection: _insert(connection, record, told))
 
 

@@ -103,7 +103,7 @@ def make_vectors(
         ids = needs.vector_anchors if needs.users else np.zeros(0, np.int64)
         users = as_rows(by_kind.get("user", np.zeros((0, size), np.float32)))
         if mean and needs.users:
-            users = held_if_small(ItemMeans(items, needs.text_dataset, ids, needs.config.data.max_length))
+            users = held_if_small(ItemMeans(items, needs.dataset, ids, needs.config.data.max_length))
         outcome |= {
             "cached": counter.made == 0,
             "detail": f"{encoder.name}: {size} numbers each, {counter.made:,} texts encoded",

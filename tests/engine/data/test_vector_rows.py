@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -52,6 +53,7 @@ def test_vectors_in_parts_stand_for_a_tensor(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal(parted[index], tensor[index])
     assert torch.equal(parted[index.T], tensor[index.T])
     assert torch.equal(parted.any(1), tensor.any(1))
+    assert torch.equal(pickle.loads(pickle.dumps(parted))[index], tensor[index]), "as another process gets it"
     assert parted.shape == tensor.shape
     assert PartedVectors(HeldRows(vectors[:0]))[torch.zeros(2, dtype=torch.long)].tolist() == [[0] * 3] * 2
     moved = parted.to("meta")
