@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -78,7 +79,7 @@ def _measured(items: int, way: str) -> dict[str, float]:
     return json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def slope(sizes: list[int], values: list[float]) -> float:
+def slope(sizes: Sequence[float], values: list[float]) -> float:
     """The exponent b of values ~ a sizes^b, by least squares of the logarithms."""
     x, y = [math.log(size) for size in sizes], [math.log(value) for value in values]
     middle = sum(x) / len(x), sum(y) / len(y)

@@ -1,4 +1,4 @@
-"""Time and memory of imports of large files, generated first: python benchmarks/bench_import.py [--texts] [MILLIONS ...].
+"""Time and memory of imports of large files, generated first: python -m benchmarks.bench_import [--texts] [MILLIONS ...].
 
 Each import is a command of its own, in a new home; memory is the most that its process ever had resident (`ru_maxrss`).
 `--texts` imports a few interactions with item texts as JSON lines, of as many times 100 MB.
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+
+from benchmarks.bench_catalog import slope
 
 WORDS = [
     "blue",
@@ -84,8 +86,9 @@ def measure(folder: Path, options: list[str], path: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """One line for each size."""
+    """One line for each size, and how CPU and memory grow: the slope of the logarithm over that of the size."""
     sizes = [float(word) for word in sys.argv[1:] if not word.startswith("-")] or [1, 5, 10]
+    every: list[dict[str, float]] = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as place:
             path = Path(place) / "big.csv"
@@ -97,6 +100,10 @@ def main() -> None:
                 f"memory {found['memory']:.0f} MiB, database {found['database']:.0f} MiB\n"
             )
             sys.stdout.flush()
+            every.append(found)
+    if len(sizes) > 1:
+        slopes = {name: slope(sizes, [found[name] for found in every]) for name in ("cpu", "memory", "database")}
+        sys.stdout.write("exponents: " + ", ".join(f"{name} {value:.2f}" for name, value in slopes.items()) + "\n")
 
 
 if __name__ == "__main__":
