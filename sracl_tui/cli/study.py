@@ -93,7 +93,7 @@ def show(
       sracl study show quick --toml > mine.toml
     """
     from sracl_tui.studies.library import find_study
-    from sracl_tui.studies.planning import make_plan
+    from sracl_tui.studies.planning import datasets_to_read, make_plan
     from sracl_tui.studies.show import show_document
 
     resolved = options_and_output.home_of(home)
@@ -102,7 +102,7 @@ def show(
         options_and_output.print_json({"toml": found.text}) if json_ else typer.echo(shown(found.text), nl=False)
         return
     with options_and_output.open_store(resolved) as store:
-        document = show_document(make_plan(found, store, datasets_named=dataset or ()))
+        document = show_document(make_plan(found, store, datasets_named=dataset or datasets_to_read(found, store)))
     if json_:
         options_and_output.print_json(document)
         return

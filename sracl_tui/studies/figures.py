@@ -14,7 +14,7 @@ from sracl_tui.services.figures.options import FigureOptions, chosen_metric
 from sracl_tui.studies.definition import MEASURES
 from sracl_tui.studies.judging import judge_study
 from sracl_tui.studies.library import find_study, study_files
-from sracl_tui.studies.planning import make_plan
+from sracl_tui.studies.planning import datasets_to_read, make_plan
 from sracl_tui.studies.tables import seeds_text
 from store.errors import LookupFailed
 from store.queries.runs import select_runs
@@ -58,7 +58,7 @@ def _study_of(store: Store, names: Sequence[str]) -> Study | None:
 
 
 def _finished(study: Study, store: Store) -> list[str]:
-    plan = make_plan(study, store)
+    plan = make_plan(study, store, datasets_named=datasets_to_read(study, store))
     pairs = dict.fromkeys((variant, dataset) for dataset in plan.datasets for variant in study.variants)
     found = [row["run_id"] for variant, dataset in pairs for row in plan.finished(variant, dataset)]
     if not found:
@@ -86,7 +86,7 @@ def forest_of(study: Study, store: Store, options: FigureOptions) -> Forest:
         raise ConfigError(
             f"--{foreign} is of runs: a study's claims say what is compared, in test ranks", where=f"--{foreign}"
         )
-    plan = make_plan(study, store)
+    plan = make_plan(study, store, datasets_named=datasets_to_read(study, store))
     judged = [one for one in judge_study(plan, store) if one.verdict is not None and one.verdict.difference is not None]
     if not judged:
         raise _nothing(study)

@@ -148,6 +148,12 @@ def make_plan(
     return Plan(study, chosen, counts, planned, claims, selected, given)
 
 
+def datasets_to_read(study: Study, store: Store) -> tuple[str, ...]:
+    """Data sets in place of the study's for one who reads it and names none: those that it was run on, if none of them is its own."""
+    declared = studies.declared_datasets(store, study.name)
+    return () if set(declared) & set(study.datasets) else tuple(declared)
+
+
 def _planned(
     key: tuple[str, str],
     seed: int,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sracl_tui.studies.definition import Study
 from sracl_tui.studies.judging import Judgement, Power, judge_study, power_of
-from sracl_tui.studies.planning import Plan, code_of, make_plan
+from sracl_tui.studies.planning import Plan, code_of, datasets_to_read, make_plan
 from sracl_tui.studies.tables import NumberRow, counts_text, number_rows, settings_rows
 from sracl_tui.version import __version__
 from store.database.database import Store
@@ -74,7 +74,7 @@ def make_report(study: Study, store: Store, *, datasets_named: Sequence[str] = (
     Raises:
         ConfigError: a variant's settings do not suit a data set.
     """
-    plan = make_plan(study, store, datasets_named=datasets_named)
+    plan = make_plan(study, store, datasets_named=datasets_named or datasets_to_read(study, store))
     judgements = judge_study(plan, store)
     return Report(
         study=study,

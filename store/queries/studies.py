@@ -55,6 +55,12 @@ def declared_fingerprints(store: Store, study: str) -> set[tuple[str, str, str]]
     return {(claim, dataset, fingerprint) for claim, dataset, fingerprint in rows}
 
 
+def declared_datasets(store: Store, study: str) -> list[str]:
+    """Data sets on which claims of a study were declared, by when that was first."""
+    query = "SELECT dataset FROM study_claims WHERE study = ? GROUP BY dataset ORDER BY min(declared_at), dataset"
+    return [dataset for (dataset,) in store.tuples(query, [study])]
+
+
 def last_verdicts(store: Store, study: str) -> pa.Table:
     """The newest verdict on each claim and data set, a row of `study_verdicts` each."""
     return store.table(

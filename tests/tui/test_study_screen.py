@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from textual.widgets import Static
 
 from sracl_tui.studies.judging import Judgement
 from sracl_tui.tui.app import SraclApp
+from sracl_tui.tui.navigation import Unavailable
 from sracl_tui.tui.rendering.study import PLOT, plot_line
 from sracl_tui.tui.screens.compare import CompareScreen
 from sracl_tui.tui.screens.runs import RunsScreen
@@ -20,6 +22,7 @@ from sracl_tui.tui.widgets.table import Table
 from store.home import Home
 from store.opening import open_store
 from store.queries import runs
+from store.queries.studies import declare
 from store.queue import Queue
 from tests.studies.conftest import STUDY
 from tests.studies.test_report import judged
@@ -155,3 +158,28 @@ def test_the_plot_of_characters_puts_what_is_claimed_on_the_right():
     beyond = marks(judged("higher", [50.0, 50.1], 1.0), 2.0)
     assert "●" not in beyond
     assert beyond[-1] == ">"
+
+
+async def test_a_study_is_read_where_it_was_run_and_on_another_data_set(home):
+    claim = {"claim": "gain", "dataset": "shop", "sentence": "s", "fingerprint": "f", "seeds": 2}
+    app = SraclApp(home)
+    async with drive(app, size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
+        await pilot.press("d")
+        await pilot.quiet()
+        assert isinstance(app.screen, ChoiceDialog)
+        await pilot.press(*"demo", "enter")
+        await pilot.quiet()
+        assert screen.plan.datasets == ("demo",)
+        assert "4 runs: 4 finished" in said(screen, "study-facts")
+        with pytest.raises(Unavailable, match="when the study is opened"):
+            screen.figure_words()
+        declare(home, study="quick", sha256="0" * 64, text="", claims=[claim])
+        screen.study_name, screen.named = "quick", ()
+        screen.action_refresh()
+        await pilot.quiet()
+        assert screen.plan.datasets == ("shop",), "it was run on no other"
+        assert screen._others == ("shop",)
+    assert json.loads(sracl_inside(home.path, "study", "show", "quick", "--json").stdout)["datasets"] == ["shop"]
+    declare(home, study="quick", sha256="0" * 64, text="", claims=[{**claim, "dataset": "demo"}])
+    assert json.loads(sracl_inside(home.path, "study", "show", "quick", "--json").stdout)["datasets"] == ["demo"]

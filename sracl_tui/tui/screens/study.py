@@ -17,7 +17,7 @@ from sracl_tui import formatting
 from sracl_tui.studies.estimate import estimate
 from sracl_tui.studies.judging import Judgement, judge_study
 from sracl_tui.studies.library import FOLDER, find_study, study_files
-from sracl_tui.studies.planning import Plan, make_plan, plan_document
+from sracl_tui.studies.planning import Plan, datasets_to_read, make_plan, plan_document
 from sracl_tui.studies.report import make_report
 from sracl_tui.studies.report_html import html
 from sracl_tui.studies.running import StudyOptions, group_name, run_study
@@ -31,8 +31,10 @@ from sracl_tui.tui.widgets.choice_dialog import ChoiceDialog
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog
 from sracl_tui.tui.widgets.table import Column, Row, Table, TableData, lay_out
 from store.errors import StoreError
+from store.queries.datasets import listed as listed_datasets
 
 FIRST = "quick"
+DATASETS = (Column("data", "data", flex=True, least=20), Column("users", "users", right=True))
 STUDIES = (
     Column("study", "study"),
     Column("data", "data", most=20),
@@ -51,6 +53,7 @@ class StudyScreen(FigurePage):
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "study", "Study"),
+        Binding("d", "data", "Data set"),
         Binding("R", "run", "Run"),
         Binding("o", "runs", "Runs"),
         Binding("w", "report", "Report"),
@@ -74,9 +77,10 @@ class StudyScreen(FigurePage):
 
     @dataclass
     class Listed(Message):
-        """The studies, to choose one."""
+        """The studies, or the data sets, to choose one."""
 
         rows: list[Row]
+        datasets: bool = False
 
     @dataclass
     class Done(Message):
@@ -88,6 +92,8 @@ class StudyScreen(FigurePage):
     def __init__(self, name: str = FIRST) -> None:
         super().__init__()
         self.study_name = name
+        self.named: tuple[str, ...] = ()
+        """The data set that was chosen in place of the study's."""
         self.plan: Plan | None = None
         self.judgements: list[Judgement] = []
         self._seen: tuple[Any, ...] = ()
@@ -129,7 +135,8 @@ class StudyScreen(FigurePage):
     def _judge(self) -> None:
         try:
             store = self.library.store()
-            plan = make_plan(find_study(self.sracl.home, self.study_name), store)
+            study = find_study(self.sracl.home, self.study_name)
+            plan = make_plan(study, store, datasets_named=self.named or datasets_to_read(study, store))
             judgements = judge_study(plan, store)
         except (StoreError, EngineError) as error:
             self.post_message(self.Done(error_text(error), failed=True))
@@ -157,7 +164,7 @@ class StudyScreen(FigurePage):
 
     def disabled_reason(self, action: str) -> str:
         """Runs can be shown once some are finished, and added while some are missing."""
-        if action in ("study", "refresh"):
+        if action in ("study", "data", "refresh"):
             return ""
         if self.plan is None:
             return "The study is not read yet."
@@ -203,18 +210,48 @@ class StudyScreen(FigurePage):
             rows.append(Row(file.name, tuple(map(formatting.line, cells))))
         self.post_message(self.Listed(rows))
 
+    def action_data(self) -> None:
+        """Read the data sets of the home and ask for one."""
+        self._list_data()
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="list")
+    def _list_data(self) -> None:
+        try:
+            found = listed_datasets(self.library.store())
+        except StoreError as error:
+            self.post_message(self.Done(error_text(error), failed=True))
+            return
+        rows = [Row(row["name"], (formatting.line(row["name"]), f"{row['users']:,}")) for row in found]
+        self.post_message(self.Listed(rows, datasets=True))
+
+    def _read_anew(self) -> None:
+        self.plan, self.judgements = None, []
+        self.query_one("#study-facts", Static).update("reading ...")
+        self.query_one(Table).show(lay_out(COLUMNS, []))
+        self._judge()
+
     @on(Listed)
     def _choose(self, message: Listed) -> None:
         def answer(name: Hashable | None) -> None:
-            if isinstance(name, str) and name != self.study_name:
-                self.study_name, self.plan, self.judgements = name, None, []
-                self.query_one("#study-facts", Static).update("reading ...")
-                self.query_one(Table).show(lay_out(COLUMNS, []))
-                self._judge()
+            if isinstance(name, str) and message.datasets:
+                self.named = (name,)
+                self._read_anew()
+            elif isinstance(name, str) and name != self.study_name:
+                self.study_name, self.named = name, ()
+                self._read_anew()
 
+        if message.datasets:
+            hint = "enter takes it in place of the study's   esc: back"
+            self.app.push_screen(ChoiceDialog("Data sets", DATASETS, message.rows, hint=hint), answer)
+            return
         own = self.sracl.home.path / FOLDER
         hint = f"enter chooses   esc: back   your own: .toml files in {own}"
         self.app.push_screen(ChoiceDialog("Studies", STUDIES, message.rows, hint=hint), answer)
+
+    @property
+    def _others(self) -> tuple[str, ...]:
+        """The data sets that are shown, if they are not the study's own."""
+        return () if self.plan is None or self.plan.datasets == self.plan.study.datasets else self.plan.datasets
 
     def action_run(self) -> None:
         """Price the missing runs, and ask."""
@@ -247,17 +284,17 @@ class StudyScreen(FigurePage):
 
         def answer(yes: bool | None) -> None:
             if yes:
-                self._start()
+                self._start(StudyOptions(datasets=self._others))
 
         question = f"Run study {self.study_name}?"
         self.app.push_screen(ConfirmDialog(question, detail=message.text, yes="Run it"), answer)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="start")
-    def _start(self) -> None:
+    def _start(self, options: StudyOptions) -> None:
         said: list[str] = []
         try:
             study = find_study(self.sracl.home, self.study_name)
-            run_study(self.sracl.home, study, StudyOptions(), report=said.append, wait=False)
+            run_study(self.sracl.home, study, options, report=said.append, wait=False)
         except (StoreError, EngineError, OSError) as error:
             self.post_message(self.Done(error_text(error), failed=True))
         else:
@@ -272,7 +309,8 @@ class StudyScreen(FigurePage):
         home = self.sracl.home
         path = home.path / FOLDER / f"{self.study_name}.html"
         try:
-            text = html(make_report(find_study(home, self.study_name), self.library.store()))
+            study = find_study(home, self.study_name)
+            text = html(make_report(study, self.library.store(), datasets_named=self.named))
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, "utf-8")
         except (StoreError, EngineError, OSError) as error:
@@ -284,12 +322,15 @@ class StudyScreen(FigurePage):
         """The claims as a forest plot."""
         if not any(one.verdict is not None and one.verdict.difference is not None for one in self.judgements):
             raise Unavailable("No claim has finished runs on both sides: R puts them into the queue.")
+        if self.named:
+            raise Unavailable("The figure is of the data sets that stand here when the study is opened.")
         return [self.study_name, "--figure", "forest"]
 
     def action_copy(self) -> None:
         """Copy the command that prints the claim's numbers, or the one that runs the study."""
         one = self.claim
-        command = one.command if one is not None and one.command else f"sracl study run {self.study_name}"
+        run = " ".join(["sracl study run", self.study_name, *(f"--dataset {name}" for name in self._others)])
+        command = one.command if one is not None and one.command else run
         self.copy(command, command)
 
     @on(Done)
