@@ -173,3 +173,23 @@ def test_a_summary_that_stands_in_for_a_model_says_so_first():
     assert "one per 4 prefixes" in said
     assert "price unknown" in said
     assert "fallback" not in summary_text(row | {"fallback": False}).plain
+
+
+@pytest.mark.parametrize("missing", [("found",), ("population",), ("found", "population")], ids="-".join)
+async def test_no_key_needs_what_is_not_read_yet(home, missing):
+    app = SraclApp(home)
+    async with drive(app, size=(120, 40)) as pilot:
+        await pilot.quiet()
+        await pilot.press("i")
+        await pilot.quiet()
+        screen = app.screen
+        assert isinstance(screen, InspectorScreen)
+        for binding in InspectorScreen.BINDINGS:
+            for key in binding.key.split(","):
+                for name in missing:
+                    setattr(screen, name, None)
+                await pilot.press(key)
+                while app.screen is not screen:
+                    app.pop_screen()
+                    await pilot.pause()
+        assert app.return_code is None, "the app has ended"

@@ -299,7 +299,7 @@ class InspectorScreen(PanesPage, FigurePage):
 
     def disabled_reason(self, action: str) -> str:
         """Steps need the list of users; prefixes and items need a user."""
-        if action in ("copy", "prefix", "item_summary", "item", "turn") and not self.found:
+        if action in ("copy", "prefix", "item_summary", "item", "turn", "what_if") and not self.found:
             return "No user is shown."
         if action in ("step", "surprise", "find", "order", "other_run", "everyone", "what_if") and not self.population:
             return "The users are not read yet." if self.found else "No user is shown."
