@@ -9,15 +9,16 @@ import re
 import stat
 import zipfile
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from store.database.connection import fetch_few, lock_down, open_empty
 from store.database.migrate import migrate
 from store.errors import StoreError
 from store.home import Home
 from store.regular_file import open_regular
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMAT = "sracl-bundle-1"
 FILE = "bundle.zip"
@@ -60,6 +61,8 @@ def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, pa.Table], bytes]
     Raises:
         StoreError: as for `import_bundle`.
     """
+    import pyarrow as pa
+
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()

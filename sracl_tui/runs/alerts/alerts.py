@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
@@ -25,12 +25,14 @@ from engine.sections import Section
 from engine.semantics.llm.endpoints import read_dotenv
 from sracl_tui.redaction import redact
 from sracl_tui.runs.alerts import terminal_bell
-from sracl_tui.runs.alerts import webhook as webhook_module
 from store.home import Home
 from store.journal.journal import segments
 from store.locks import host
 from store.regular_file import read_regular
 from store.run_states import FAILED
+
+if TYPE_CHECKING:
+    from sracl_tui.runs.alerts.webhook import Post
 
 FILE = "alerts.toml"
 Kind = Literal["nan", "collapse", "stall", "budget", "failed", "finished"]
@@ -144,7 +146,7 @@ def address(home: Home, webhook: Webhook) -> str:
     return url
 
 
-def post_of(home: Home, settings: Settings, alert: Alert) -> webhook_module.Post | None:
+def post_of(home: Home, settings: Settings, alert: Alert) -> Post | None:
     """The post of an alert; none without a webhook.
 
     Raises:
@@ -153,7 +155,9 @@ def post_of(home: Home, settings: Settings, alert: Alert) -> webhook_module.Post
     hook = settings.webhook
     if hook is None:
         return None
-    return webhook_module.Post(address(home, hook), alert.body(home), hook.attempts, hook.timeout, hook.backoff)
+    from sracl_tui.runs.alerts.webhook import Post
+
+    return Post(address(home, hook), alert.body(home), hook.attempts, hook.timeout, hook.backoff)
 
 
 def end_of_run(state: str, reason: str | None) -> Kind | None:
@@ -196,7 +200,9 @@ def _post(home: Home, alert: Alert, settings: Settings) -> None:
         log(home, "webhook not sent", event=alert.kind, run=alert.run_id, reason=error.message)
         return
     if what is not None:
-        webhook_module.send(what, home.path)
+        from sracl_tui.runs.alerts import webhook
+
+        webhook.send(what, home.path)
 
 
 def notify_death(home: Home, alert: Alert, settings: Settings) -> None:
