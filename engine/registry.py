@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -26,8 +27,13 @@ _FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
 
 def entry_points(group: str) -> EntryPoints:
-    """The installed entry points of a group; `importlib.metadata` is imported by those commands alone that ask for them."""
-    import importlib.metadata
+    """The installed entry points of a group, looked up once for each `sys.path`: that reads the files of every installed package."""
+    return _entry_points(group, tuple(sys.path))
+
+
+@cache
+def _entry_points(group: str, path: tuple[str, ...]) -> EntryPoints:
+    import importlib.metadata  # by those commands alone that ask for them
 
     return importlib.metadata.entry_points(group=group)
 
