@@ -45,7 +45,7 @@ def leak_table(table: NeighborTable, dataset: Dataset, *, max_length: int) -> Le
     holds = np.zeros(len(table.query_ids), bool)
     for start in range(0, len(rows), ENTRIES_AT_ONCE):
         part = slice(start, start + ENTRIES_AT_ONCE)
-        hit = _holds(dataset, neighbors[part], anchors.targets[queries[part] - 1], max_length)
+        hit = _holds(dataset, neighbors[part].astype(np.int64), anchors.targets[queries[part] - 1], max_length)
         holds[rows[part][hit]] = True
     return LeakReport(
         own_share=_share(own),
