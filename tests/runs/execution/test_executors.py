@@ -270,7 +270,7 @@ def test_the_default_is_local_and_an_unknown_one_is_refused(home: Home, monkeypa
     monkeypatch.setenv(registry.VARIABLE, "")
     assert isinstance(registry.default(home), LocalExecutor)
     monkeypatch.setenv(registry.VARIABLE, "slrm")
-    with pytest.raises(ConfigError, match=r"there is no executor 'slrm'; there are local, slurm, cluster"):
+    with pytest.raises(ConfigError, match=r"there is no executor 'slrm'; there are local, ray, slurm, cluster"):
         launch.launch(home, request())
     assert not home.run_folder("far").exists()
 
@@ -319,6 +319,7 @@ def test_only_the_local_executor_knows_locks_pids_and_machines() -> None:
     }
     facts = {
         "sracl_tui/runs/alerts/alerts.py": '"host": host()',  # a webhook names its machine
+        "sracl_tui/runs/execution/ray_door.py": '"node": socket.gethostname()',  # on a node, for people to read
         "sracl_tui/services/bug_report.py": "for private in (host(), _user()):",  # which is taken out of reports
     }
     told = {line for line in found if any(line.startswith(path) and fact in line for path, fact in facts.items())}
