@@ -71,7 +71,9 @@ class Job:
         return {}
 
     def _write(self, **fields: Any) -> None:
-        before = self._read() if self._read().get("name") == self._name else {}
+        before = self._read()
+        if before.get("name") != self._name:
+            before = {}
         aside = self._folder / f"{STATE}.new"
         aside.write_text(json.dumps({**before, "name": self._name, "node": socket.gethostname(), **fields}))
         aside.replace(self._folder / STATE)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,11 +71,11 @@ def test_a_job_is_stopped(tmp_path: Path, killed: list[object], force: bool, cod
 def test_a_job_whose_node_died_waits_for_the_lock_of_the_process_that_lives_on(
     tmp_path: Path, killed: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(time, "sleep", lambda seconds: (tmp_path / "free").touch())
+    waits = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: (tmp_path / "free").touch())
+    monkeypatch.setattr(ray_door, "time", waits)
     (tmp_path / ray_door.STATE).write_text('{"name": "one", "node": "n1", "pid": 1}')
     job(tmp_path, "import os; raise SystemExit(0 if os.path.exists('free') else 4)")
-    while not killed:
-        pass
+    until(lambda: bool(killed))
     assert told(tmp_path)["code"] == 0
 
 
@@ -190,7 +192,5 @@ def node_of(address: str, actor: str) -> str:
         "id = ray.get_actor(sys.argv[2])._actor_id.hex()\n"
         "print('NODE', actors(id)['Address']['NodeID'])"
     )
-    import subprocess
-
     printed = subprocess.run([sys.executable, "-c", script, address, actor], capture_output=True, text=True, check=True)
     return printed.stdout.split("NODE ")[1].split()[0]
