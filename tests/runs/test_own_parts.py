@@ -10,6 +10,7 @@ import pytest
 
 from engine.config import RetrievalConfig
 from engine.config_files import build_config, load_config
+from engine.data.vector_rows import as_rows
 from engine.errors import ConfigError, SemanticsError
 from engine.events import Event, StageFinished
 from engine.extension_points import ENCODERS, PROVIDERS
@@ -172,7 +173,7 @@ def test_lists_that_break_the_rules_are_refused(tmp_path: Path, returned: str, w
     head = "import numpy as np\nfrom engine.retrieval.backend import Backend\nclass Wrong(Backend):\n"
     path.write_text(f"{head}    def search(self, candidates, queries, skip, *, k, step):\n        return {returned}\n")
     backend = build_backend(RetrievalConfig(backend=f"{path}:Wrong"))
-    vectors = np.eye(6, dtype=np.float32)
+    vectors = as_rows(np.eye(6, dtype=np.float32))
     skip = np.array([[row, row + 1] for row in range(6)])
     with pytest.raises(SemanticsError, match=words):
         backend.find(vectors, vectors, skip, k=2, step=lambda done: None)

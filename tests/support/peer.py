@@ -52,7 +52,7 @@ def peer(folder: Path) -> Iterator[Callable[..., Any]]:
         with joined(folder, 0) as group:
             yield both
             group.shared(lambda: None)
-        assert process.wait(10) == 0
+        assert process.wait(10) == 0, log.read_text()
     finally:
         process.kill()
 

@@ -125,7 +125,7 @@ def test_all_or_nothing(home: Home, make_dataset: MakeDataset, rows: Rows, diges
 
 
 def test_more_interactions_than_the_store_has_numbers_for(home: Home, make_dataset: MakeDataset) -> None:
-    record = to_record(make_dataset("toy"))
+    record = to_record(make_dataset())
     many = dataclasses.replace(record, sequence=np.broadcast_to(np.int32(1), (2**31,)))
     with pytest.raises(StoreError, match="2,147,483,648 interactions are more than the store can number"):
         datasets.add(home, many)
