@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -113,6 +114,26 @@ def metadata(wheel: Path) -> tuple[Message, list[str]]:
         folder = path.removesuffix("METADATA")
         others = [name.removeprefix(folder) for name in archive.namelist() if name.startswith(folder)]
         return Parser().parsestr(archive.read(path).decode()), others
+
+
+EXTRAS = {"keyring": "keyring", "ray": "ray", "plots": "matplotlib.figure", "faiss": "faiss", "docs": "properdocs"}
+"""What the program imports of each extra that people install."""
+
+
+def test_the_wheel_declares_every_extra_and_pins_are_known(wheel: Path) -> None:
+    declared, _ = metadata(wheel)
+    assert set(declared.get_all("Provides-Extra") or ()) == {*EXTRAS, "dev"}
+    pinned = set(re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE))
+    for line in declared.get_all("Requires-Dist") or ():
+        name = re.split(r"[^\w.-]", line)[0]
+        assert name.lower() in {one.lower() for one in pinned}, f"constraints.txt has no version of {line}"
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_can_be_imported(extra: str) -> None:
+    if importlib.util.find_spec(EXTRAS[extra].partition(".")[0]) is None:
+        pytest.skip(f"the extra {extra} is not installed")
+    run(sys.executable, "-c", f"import {EXTRAS[extra]}", folder=ROOT)
 
 
 def test_the_build_warns_of_nothing_in_the_packages(wheel: Path) -> None:
