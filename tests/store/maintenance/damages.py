@@ -84,7 +84,8 @@ def _aside(home: Home, by: random.Random) -> Path:
 
 def _change(home: Home, path: Path, how: str, by: random.Random) -> None:
     data = path.read_bytes()
-    old = sorted(home.path.glob(f"backups/*/{path.name.partition('.standby-')[0]}"))
+    of_backups = home.path.glob(f"backups/*/{path.name.partition('.standby-')[0]}")
+    old = sorted(one for one in of_backups if one.is_file())  # another damage may have replaced it
     if how == "old" and old:
         shutil.copy(old[0], path)
     elif how == "flip":
