@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,8 @@ from sracl_tui.cli import options_and_output
 from sracl_tui.cli.options_and_output import DebugOption, HomeOption, JsonOption
 from sracl_tui.runs import own_code
 from sracl_tui.runs.request import RunRequest
+from store.errors import LookupFailed
+from store.home import Home
 from store.run_row import StoredRun
 from store.run_states import OPEN
 
@@ -20,8 +23,12 @@ if TYPE_CHECKING:
     from store.database.database import Store
 
 
-def bundled(store: Store, row: StoredRun, out: Path | None, *, patch: bool = True) -> dict[str, Any]:
+def bundled(store: Store, row: StoredRun, out: Path | None, *, without: Sequence[str] = ()) -> dict[str, Any]:
     """Write a run into one file: settings, hash of the data, summaries, neighbor lists, metrics, ranks, environment.
+
+    Args:
+        out: the file, or a folder for it.
+        without: parts that are left out (`store.transfer.bundle.PARTS`).
 
     Raises:
         ConfigError: the run has not ended.
@@ -30,28 +37,52 @@ def bundled(store: Store, row: StoredRun, out: Path | None, *, patch: bool = Tru
 
     if row["state"] in OPEN:
         raise ConfigError(f"run {row['run_id']} is {row['state']}", where="export", hint="Wait until it has ended.")
-    path = out or Path(f"{row['run_id']}.sracl.zip")
+    path = out or Path()
+    if path.is_dir():
+        path /= f"{row['run_id']}.sracl.zip"
+    content = ["settings", "hash of the data", "metrics", "ranks", f"machine ({row['machine']})", "note"]
+    content += [words for part, words in (("texts", "summaries"), ("neighbors", "neighbors")) if part not in without]
     changes = len((row["git_patch"] or "").splitlines())
-    content = f"The bundle contains settings, hash of the data, summaries, neighbors, metrics, ranks, machine ({row['machine']}), note"
-    if changes and patch:
-        content += f", and the uncommitted changes of the code ({changes:,} lines; --without patch leaves them out)"
-    options_and_output.talk().print(f"{content}.", highlight=False)
-    rows = export_bundle(store, row["run_id"], path, patch=patch)
+    if changes and "patch" not in without:
+        content.append(f"the uncommitted changes of the code ({changes:,} lines; --without patch leaves them out)")
+    told = f"The bundle contains {', '.join(content[:-1])} and {content[-1]}."
+    options_and_output.talk().print(told, markup=False, highlight=False)
+    rows = export_bundle(store, row["run_id"], path, without=without)
     return {"run_id": row["run_id"], "path": str(path), "bytes": path.stat().st_size, "rows": rows}
 
 
 def import_bundle(
-    file: Annotated[Path, typer.Argument(help="A file that `sracl export --bundle` wrote.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Files that `sracl export --bundle` wrote.", metavar="FILE...", show_default=False),
+    ],
     home: HomeOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Import a run from another home, for lists, comparison and SQL. The file has the hash of the dataset, not the dataset.
+    """Import runs from another home, for lists, comparison, studies and SQL. A file has the hash of its dataset, not the dataset.
+
+    Of several files those whose run is here already are passed over.
 
     \b
     Examples:
       sracl import-bundle night.zip
+      sracl import-bundle results/*.sracl.zip
     """
+    resolved = options_and_output.home_of(home)
+    documents: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            documents.append(_imported(resolved, file, json_=json_))
+        except LookupFailed as error:
+            if len(files) == 1:
+                raise
+            options_and_output.talk().print(f"{file.name}: {error.message}", markup=False, highlight=False)
+    if json_:
+        options_and_output.print_json(documents[0] if len(files) == 1 else documents)
+
+
+def _imported(home: Home, file: Path, *, json_: bool) -> dict[str, Any]:
     from store.transfer import bundle
 
     code: list[str] = []
@@ -59,17 +90,15 @@ def import_bundle(
     def check(row: dict[str, Any], request: bytes) -> None:
         code.extend(own_code.named_code(_checked(row, request, file)))
 
-    resolved = options_and_output.home_of(home)
-    manifest = bundle.import_bundle(resolved, file, check=check)
-    if code:
-        told = [f"{name} ({own_code.standing(resolved, name)})" for name in dict.fromkeys(code)]
-        text = f"Its settings name code: {', '.join(told)}. `--allow-code FILE` of the command that needs it allows it."
+    manifest = bundle.import_bundle(home, file, check=check)
+    named = list(dict.fromkeys(code))
+    if named:
+        told = ", ".join(f"{name} ({own_code.standing(home, name)})" for name in named)
+        text = f"Its settings name code: {told}. `--allow-code FILE` of the command that needs it allows it."
         options_and_output.talk().print(text, markup=False, highlight=False)
-    if json_:
-        document = {name: manifest[name] for name in ("run_id", "dataset_name", "dataset_sha256", "rows")}
-        options_and_output.print_json(document | {"code": list(dict.fromkeys(code))})
-    else:
+    if not json_:
         options_and_output.out().print(f"{manifest['run_id']} is here.", markup=False, highlight=False)
+    return {name: manifest[name] for name in ("run_id", "dataset_name", "dataset_sha256", "rows")} | {"code": named}
 
 
 def _checked(row: dict[str, Any], request: bytes, file: Path) -> list[Any]:

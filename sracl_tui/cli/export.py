@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 What = Literal["results", "neighbors", "weights", "users", "items", "texts", "model"]
 
 
+class Part(StrEnum):
+    """What a bundle can do without (`store.transfer.bundle.PARTS`)."""
+
+    PATCH = "patch"
+    TEXTS = "texts"
+    NEIGHBORS = "neighbors"
+    SAMPLES = "samples"
+
+
 def export(
     names: Annotated[
         list[str],
@@ -35,7 +45,7 @@ def export(
             "--out",
             "-o",
             help="File: .csv, .parquet, .json; results also .tex, .md; a figure .svg, .pdf, .png. A folder for a model. Of a "
-            "bundle RUN.sracl.zip by default.",
+            "bundle RUN.sracl.zip by default, or a folder, in which each of several runs has its file.",
         ),
     ] = None,
     what: Annotated[
@@ -47,8 +57,11 @@ def export(
     ] = "results",
     bundle: Annotated[bool, typer.Option("--bundle", help="A whole run as one file for another home.")] = False,
     without: Annotated[
-        Literal["patch"] | None,
-        typer.Option(help="Of a bundle: leave out the uncommitted changes of the code."),
+        list[Part] | None,
+        typer.Option(
+            help="Of a bundle, also several times: leave out the uncommitted changes of the code; summaries; neighbors and "
+            "their weights; samples of the machine. The claims of a study need metrics and ranks, which stay."
+        ),
     ] = None,
     figure: Annotated[
         str | None,
@@ -88,6 +101,7 @@ def export(
       sracl export last --what weights --out weights.parquet
       sracl export last --what model --out my-model
       sracl export last --bundle --out night.zip
+      sracl export office --bundle --without texts --out results
       sracl export office --figure forest --split test --out forest.pdf
       sracl export office --figure epochs --metric ndcg@20 --out epochs.svg
       sracl export last --figure user --user 7 --out user-7.png
@@ -104,6 +118,8 @@ def export(
         )
     if out is not None:
         check_out(out)
+    if without and not bundle:
+        raise ConfigError("--without is of a bundle", where="--without", hint="--bundle --without PART.")
     options = FigureOptions(metric=metric, split=split, user=user, baseline=baseline, cost=cost)
     if figure is not None:
         document = _figure(figure, names, options, out, other=bundle or what != "results", home=home)
@@ -113,17 +129,25 @@ def export(
         raise ConfigError(f"--{options.given()[0]} is of a figure", where="export", hint="Name one with --figure.")
     with options_and_output.open_store(options_and_output.home_of(home)) as store:
         rows = select_runs(store, names)
-        if (bundle or what != "results") and len(rows) != 1:
-            raise ConfigError(f"it is of one run; these are {len(rows)}", where="export", hint="Name one run.")
+        if (bundle or what != "results") and len(rows) != 1 and not (bundle and out is not None and out.is_dir()):
+            hint = "Name one run, or a folder: --out FOLDER." if bundle else "Name one run."
+            raise ConfigError(f"it is of one run; these are {len(rows)}", where="export", hint=hint)
         if bundle:
-            document = bundled(store, rows[0], out, patch=without is None)
-        else:
-            document = {"path": str(out), "what": what, "rows": _written(store, rows, what, out or Path())}
-    if bundle and not json_:
+            _bundles(
+                [bundled(store, row, out, without=[part.value for part in without or ()]) for row in rows], json_=json_
+            )
+            return
+        document = {"path": str(out), "what": what, "rows": _written(store, rows, what, out or Path())}
+    count = document["rows"]
+    _report(document, f"{count:,} {'items' if what == 'model' else 'rows'} are in {out}", json_=json_)
+
+
+def _bundles(documents: list[dict[str, Any]], *, json_: bool) -> None:
+    if json_:
+        options_and_output.print_json(documents[0] if len(documents) == 1 else documents)
+        return
+    for document in documents:
         options_and_output.out().print(document["path"], markup=False, highlight=False)
-    else:
-        rows = document.get("rows", 0)
-        _report(document, f"{rows:,} {'items' if what == 'model' else 'rows'} are in {out}", json_=json_)
 
 
 def _report(document: dict[str, Any], text: str, *, json_: bool) -> None:

@@ -11,7 +11,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,23 @@ from store.regular_file import read_regular
 from store.run_row import decode_json
 from store.run_states import OPEN
 
+PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "patch": (("git_patch",), ()),
+    "texts": (("user_set_id", "item_set_id"), ("prompts", "summary_sets", "summary_links", "summaries")),
+    "neighbors": (
+        ("user_list_id", "item_list_id"),
+        ("neighbor_lists", "neighbors", "synthesizer_weights", "user_epochs"),
+    ),
+    "samples": ((), ("machine_samples",)),
+}
+"""What a bundle can do without: columns of its run that become NULL, and tables that have no row."""
 
-def export_bundle(store: Store, run_id: str, path: Path, *, patch: bool = True) -> dict[str, int]:
+
+def export_bundle(store: Store, run_id: str, path: Path, *, without: Collection[str] = ()) -> dict[str, int]:
     """Write the bundle of a run, which appears when it is complete; returns its number of rows by table.
 
     Args:
-        patch: with the uncommitted changes of the code that the run was made with.
+        without: parts of `PARTS` that are left out; a warning of the run in the bundle says so.
 
     Raises:
         StoreError: it cannot be written.
@@ -52,9 +63,8 @@ def export_bundle(store: Store, run_id: str, path: Path, *, patch: bool = True) 
     hashes: dict[str, str] = {}
     try:
         with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name, chosen in TABLES.items():
-                columns = "* REPLACE (NULL::VARCHAR AS git_patch)" if name == "runs" and not patch else "*"
-                table = store.table(f"SELECT {columns} FROM {name} WHERE {chosen}", [run_id])
+            for name in TABLES:
+                table = store.table(*_chosen(name, run_id, without))
                 if name in OPTIONAL and not table.num_rows:
                     continue
                 sink = io.BytesIO()
@@ -68,6 +78,21 @@ def export_bundle(store: Store, run_id: str, path: Path, *, patch: bool = True) 
     except OSError as error:
         raise StoreError(f"the bundle cannot be written: {error.strerror}", where=str(path)) from None
     return rows
+
+
+def _chosen(name: str, run_id: str, without: Collection[str]) -> tuple[str, list[str]]:
+    """The query of a table's rows, and its values."""
+    columns, empty = "*", any(name in PARTS[part][1] for part in without)
+    if name == "runs" and (dropped := [column for part in without for column in PARTS[part][0]]):
+        columns = f"* REPLACE ({', '.join(f'NULL::VARCHAR AS {column}' for column in dropped)})"
+    query = f"SELECT {columns} FROM {name} WHERE {TABLES[name]}{' AND false' if empty else ''}"
+    if name != "run_warnings" or not (told := [part for part in without if part != "patch"]):
+        return query, [run_id]
+    words = f"its bundle was made without {' and '.join(told)}"
+    return f"{query} UNION ALL BY NAME SELECT $1 AS run_id, now() AT TIME ZONE 'UTC' AS warned_at, $2 AS message", [
+        run_id,
+        words,
+    ]
 
 
 def _request(path: Path) -> bytes:

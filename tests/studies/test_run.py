@@ -74,6 +74,38 @@ def test_the_numbers_are_those_of_the_ranks(sracl, home) -> None:
     assert tested["difference"] == pytest.approx(found["difference"], abs=1e-12)
 
 
+def test_a_study_goes_on_in_another_home_with_what_bundles_bring(sracl, home, inside, tmp_path) -> None:
+    """Bundles without texts and neighbors have what verdicts rest on."""
+    before = document(sracl, home, "run", "tiny")
+    (bundles := tmp_path / "bundles").mkdir()
+    runs_of = [run for one in before["verdicts"][:1] for side in ("variant", "against") for run in one[side]["runs"]]
+    left_out = [word for part in ("patch", "texts", "neighbors", "samples") for word in ("--without", part)]
+    sracl("export", *runs_of, "--bundle", *left_out, "--out", str(bundles), home=home)
+    files = sorted(map(str, bundles.iterdir()))
+    assert [Path(file).name for file in files] == sorted(f"{run}.sracl.zip" for run in runs_of)
+    other = tmp_path / "other"
+    (other / "studies").mkdir(parents=True)
+    (other / "studies" / "tiny.toml").write_text((home / "studies" / "tiny.toml").read_text())
+    sracl("import-bundle", files[0], home=other)
+    told = sracl("import-bundle", *files, home=other)
+    assert "is in this home already" in told.stderr
+    assert len(told.stdout.splitlines()) == len(files) - 1
+    assert "there is no dataset" in sracl("study", "run", "tiny", home=other, code=2).stderr
+    texts = [
+        word
+        for one in ("provider=titles", "vector=item-mean", "encoder=tfidf", "max_users=60")
+        for word in ("--set", one)
+    ]
+    sracl("neighbors", "--dataset", "demo", *texts, home=other)  # makes the data
+    inside.submitted.clear()
+    after = document(sracl, other, "run", "tiny")
+    assert inside.submitted == []
+    assert after["counts"]["finished"] == before["counts"]["finished"]
+    for one, again in zip(before["verdicts"], after["verdicts"], strict=True):
+        for name in ("verdict", "difference", "p_value", "low", "high"):
+            assert again.get(name) == one.get(name), (one["claim"], name)
+
+
 def exported(sracl: Any, home: Path) -> str:
     sracl("study", "export", "tiny", "--out", str(home / "all.json"), home=home)
     return (home / "all.json").read_text()

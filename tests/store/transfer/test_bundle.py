@@ -16,12 +16,15 @@ import pytest
 
 from store.errors import LookupFailed, StoreError
 from store.home import Home
+from store.maintenance.check import check_home
 from store.maintenance.repair import repair_home
 from store.opening import open_store
 from store.publishing import bundle_reader
 from store.publishing.publish import publish
 from store.transfer import bundle as bundle_module
 
+RECORDED = Path(__file__).parents[2] / "golden" / "recorded" / "full.sracl.zip"
+"""A bundle of a run of version 0.1.0, with texts, neighbors and weights."""
 RANKS = {"user_id": [1, 2], "rank": [3, 4]}
 METRICS = [{"split": "test", "subgroup": "all", "name": "hr@20", "value": 0.5}]
 
@@ -218,12 +221,37 @@ def test_a_row_that_cannot_be_decoded_is_shown_as_damaged(bundle: Path, home: Ho
         assert "damaged" in str(runs.find_run(store, "one")["reason"])
 
 
+@pytest.mark.parametrize("part", bundle_module.PARTS)
+def test_a_part_can_be_left_out(tmp_path: Path, part: str) -> None:
+    """The rest is as in a whole bundle, a warning of the run says what is not, and the home that takes it in is in order."""
+    run_id = bundle_module.import_bundle(Home(tmp_path / "home"), RECORDED)["run_id"]
+    with open_store(Home(tmp_path / "home")) as store:
+        bundle_module.export_bundle(store, run_id, tmp_path / "whole.zip")
+        bundle_module.export_bundle(store, run_id, tmp_path / "part.zip", without=[part])
+    whole, less = tables_of(tmp_path / "whole.zip"), tables_of(tmp_path / "part.zip")
+    columns, tables = bundle_module.PARTS[part]
+    for name, table in whole.items():
+        stem = Path(name).stem
+        if stem in tables:
+            assert name not in less or less[name].num_rows == 0
+        elif stem == "runs":
+            assert all(less[name][column].to_pylist() == [None] for column in columns)
+            assert less[name].drop_columns(list(columns)).equals(table.drop_columns(list(columns)))
+        elif stem != "run_warnings":
+            assert less[name].equals(table), name
+    other = Home(tmp_path / "other")
+    bundle_module.import_bundle(other, tmp_path / "part.zip")
+    messages = [message for (message,) in rows_of(other, "SELECT message FROM run_warnings ORDER BY warned_at")]
+    assert (f"its bundle was made without {part}" in messages) == (part != "patch")
+    assert check_home(other).problems == []
+
+
 def test_the_patch_can_be_left_out(bundle: Path, home: Home, tmp_path: Path) -> None:
     from store.publishing.publish import write_sql
 
     write_sql(home, "UPDATE runs SET git_patch = 'secret work'")
     with open_store(home) as store:
         for patch, expected in ((True, ["secret work"]), (False, [None])):
-            bundle_module.export_bundle(store, "one", tmp_path / "again.zip", patch=patch)
+            bundle_module.export_bundle(store, "one", tmp_path / "again.zip", without=() if patch else ("patch",))
             assert tables_of(tmp_path / "again.zip")[RUNS]["git_patch"].to_pylist() == expected
     assert bundle_module.import_bundle(Home(tmp_path / "third"), tmp_path / "again.zip")["run_id"] == "one"
