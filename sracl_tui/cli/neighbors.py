@@ -34,7 +34,8 @@ def neighbors(
     \b
     Examples:
       sracl neighbors --dataset office --set vector=item-mean
-      sracl neighbors --dataset office --shards 3 && sracl queue start --workers 3
+      sracl neighbors --dataset office --shards 3
+      sracl queue start --workers 3
     """
     from sracl_tui.runs.execute import execute
 
