@@ -205,7 +205,7 @@ def _facts(home: Home, row: StoredRun) -> dict[str, str]:
         "tags": " ".join(row["tags"]),
         "note": row["note"],
         "exit": " ".join(str(row[name]) for name in ("exit_code", "signal") if row[name] is not None),
-        "epochs": f"{row['epoch']}, best {row['best_epoch'] or '-'}; started {row['segments']} times",
+        "epochs": f"{row['epoch']}, best {row['best_epoch'] or '-'}; started {formatting.count(row['segments'], 'time')}",
         "time": ", ".join(f"{name} {formatting.clock(value, tenths=True)}" for name, value in timings.items()),
         "memory": f"{row['peak_memory_bytes'] / 2**30:.2f} GiB at most" if row["peak_memory_bytes"] else "",
         "own code": "; ".join(
