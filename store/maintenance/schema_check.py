@@ -40,7 +40,7 @@ def _ours(which: DatabaseName) -> tuple[Relations, Columns]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "new.duckdb"
         with open_for_writing(path) as connection:
-            migrate(connection, which)
+            migrate(connection, which, comments=False)
         with open_foreign(path) as connection:
             return _read(connection, FOREIGN)
 

@@ -140,7 +140,7 @@ def try_bundle(path: Path, run_id: str, tables: dict[str, pa.Table]) -> dict[str
     import duckdb
 
     with open_empty() as connection:
-        migrate(connection, "main")
+        migrate(connection, "main", comments=False)
         lock_down(connection)
         try:
             _insert(connection, run_id, tables)

@@ -51,6 +51,25 @@ def test_everything_has_a_comment(which: DatabaseName) -> None:
     assert bare == []
 
 
+@pytest.mark.parametrize("which", WHICH)
+def test_without_comments_all_else_is_the_same(which: DatabaseName) -> None:
+    schemas = (
+        "SELECT table_name, sql FROM duckdb_tables()",
+        "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal",
+        "SELECT index_name, sql FROM duckdb_indexes()",
+        "SELECT version, name FROM schema_version",
+        "SELECT table_name, column_name, data_type, column_default, is_nullable FROM duckdb_columns() WHERE NOT internal",
+    )
+    found = []
+    for comments in (True, False):
+        with duckdb.connect() as connection:
+            migrate(connection, which, comments=comments)
+            found.append([connection.execute(f"{schema} ORDER BY ALL").fetchall() for schema in schemas])
+            commented = connection.execute("SELECT count(comment) FROM duckdb_columns() WHERE NOT internal").fetchall()
+            assert (commented[0][0] > 0) == comments
+    assert found[0] == found[1]
+
+
 def test_views_name_no_column_that_is_not_there(home: Home) -> None:
     with open_store(home) as store:
         views = store.rows("SELECT view_name FROM duckdb_views() WHERE NOT internal")
