@@ -147,9 +147,13 @@ def begin(app: Callable[[], object]) -> None:
     What their encoding lacks (ASCII on nodes of a cluster) becomes a question mark. One that is closed is the null device, also
     by its number: the next file that is opened, such as the database, would take that.
     """
-    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
-        os.set_inheritable(number, True)
-    os.close(number)
+    try:
+        while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+            os.set_inheritable(number, True)
+        os.close(number)
+    except OSError:  # there is no null device, which is needed in place of a closed one only
+        if None in (sys.stdin, sys.stdout, sys.stderr):
+            raise SystemExit(4) from None
     width = os.environ.get("COLUMNS")
     if width is not None and not (width.isdecimal() and NARROWEST <= int(width[:9]) <= WIDEST):
         del os.environ["COLUMNS"]  # nothing can be laid out in it, or no memory holds it

@@ -112,6 +112,19 @@ def test_ctrl_c_in_the_first_second_is_exit_code_130(tmp_path: Path, module: str
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("closed", "code"), [("", 0), ("2>&-", 4)])
+def test_the_null_device_is_needed_for_closed_streams_only(tmp_path: Path, closed: str, code: int) -> None:
+    """The system cannot open it, as in a bare root directory."""
+    start = "import os; os.devnull += '/none'; from sracl_tui.cli.main import main; main()"
+    words = [sys.executable, "-P", "-c", start, "methods", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SRACL_HOME": str(tmp_path)}
+    shell = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *words]
+    done = subprocess.run(shell, env=environment, capture_output=True, timeout=120)
+    assert done.returncode == code, done.stderr
+    assert bool(done.stdout) == (code == 0)
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("closed", [0, 1, 2])
 def test_a_stream_that_is_closed_is_the_null_device(tmp_path: Path, closed: int) -> None:
     """`sracl ... >&-`: the database must not be opened as stdout, and nothing fails for want of a stream."""
