@@ -25,7 +25,7 @@ from tests.support.commands import ROOT, environment, start, until
 SECONDS = float(os.environ.get("SRACL_SECONDS", "120"))
 LONG = ("--dataset", "demo", "--preset", "backbone", "--set", "epochs=1000000", "--set", "patience=1000000",
         "--set", "threads=1", "--headless")  # fmt: skip
-PROMPTS = 1400
+PROMPTS = 3400
 """Of the demo set, about."""
 STALE = "SELECT epoch(now()) - epoch(min(heartbeat_at AT TIME ZONE 'UTC')) FROM runs WHERE state = 'running' AND kind = 'train'"
 
