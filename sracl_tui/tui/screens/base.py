@@ -37,12 +37,6 @@ HEAR_SECONDS = 1.0
 PRODUCT = "sracl"
 
 
-def change(there: Static, content: str) -> None:
-    """Show a text where it is another one: the whole screen is laid out anew each time."""
-    if there.content != content:
-        there.update(content)
-
-
 class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
     """A screen with title, body, status line and key bar; disabled actions have a reason."""
 
@@ -135,7 +129,7 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
 
     def set_title(self, text: str) -> None:
         """Show the screen's name and a text in the title bar."""
-        self.query_one("#title", Static).update(formatting.line(f"{self.NAME}  {text}"), layout=False)
+        self.query_one("#title", Static).update(formatting.line(f"{self.NAME}  {text}"))
 
     def show_status(self, status: StoreStatus) -> None:
         """Show the status of the store in the status line."""

@@ -51,20 +51,9 @@ class CurvesPane(Vertical, can_focus=True):
 class FactsPane(VerticalScroll):
     """The facts of a run."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._of: tuple[ListedRun | None, Mapping[str, str]] | None = None
-
     def compose(self) -> ComposeResult:
         """The text."""
         yield Static("", id="facts", markup=False)
-
-    def show(self, run: ListedRun | None, differences: Mapping[str, str]) -> None:
-        """Show a run where it is another one, or was read again."""
-        if self._of is None or self._of[0] is not run or self._of[1] is not differences:
-            for there in self.query(Static):  # none before it is on the screen, and as the app closes
-                self._of = run, differences
-                there.update(run_facts.facts(run, differences) if run is not None else "")
 
 
 class RunPanesPage(PlotKeysPage):
@@ -132,8 +121,10 @@ class RunPanesPage(PlotKeysPage):
         run = self.run
         if run is not None:
             self._row.fill()
-        for pane in self.query(FactsPane):
-            pane.show(run, self.differences)
+        if "facts" in self._row.shown:
+            text = run_facts.facts(run, self.differences) if run is not None else ""
+            for there in self.query("#facts").results(Static):  # none as the app closes
+                there.update(text)
         if {"curves", "machine"} & {*self._row.shown} and self._reading is None:
             rows = self.curve_runs()[:MOST]
             self._reading = tuple(row["run_id"] for row in rows)

@@ -18,7 +18,6 @@ from sracl_tui import formatting
 from sracl_tui.services import run_filter, run_list
 from sracl_tui.tui.rendering import run_list as run_table
 from sracl_tui.tui.rendering.errors import error_text
-from sracl_tui.tui.screens.base import change
 from sracl_tui.tui.screens.run_panes import RunPanesPage
 from sracl_tui.tui.screens.run_removal import RunRemoval
 from sracl_tui.tui.widgets.dialogs import ConfirmDialog
@@ -166,7 +165,7 @@ class RunsScreen(RunPanesPage, RunRemoval):
         trouble = "" if self.sracl.runs_known else self.sracl.status.trouble
         empty = bool(self.sracl.runs_known or trouble) and not self.sracl.runs
         hint = self.query_one("#hint", Static)
-        change(hint, formatting.text(trouble) or run_table.WELCOME)
+        hint.update(formatting.text(trouble) or run_table.WELCOME)
         hint.display, self.query_one("#panes").display = empty, not empty
         hidden = (
             preferences.filter.strip()
@@ -179,7 +178,7 @@ class RunsScreen(RunPanesPage, RunRemoval):
         notes = [shown, "seeds folded" if preferences.folded else "", f"baseline {pinned['name']}" if pinned else ""]
         notes.append(f"{len(self.marked)} marked" if self.marked else "")
         self.set_title(", ".join(filter(None, notes)))
-        change(self.query_one("#filter-trouble", Static), formatting.line(message.trouble))
+        self.query_one("#filter-trouble", Static).update(formatting.line(message.trouble))
         self._remember()
 
     @on(Table.Highlighted)
