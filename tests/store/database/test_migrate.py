@@ -66,7 +66,7 @@ def test_without_comments_all_else_is_the_same(which: DatabaseName) -> None:
             migrate(connection, which, comments=comments)
             found.append([connection.execute(f"{schema} ORDER BY ALL").fetchall() for schema in schemas])
             commented = connection.execute("SELECT count(comment) FROM duckdb_columns() WHERE NOT internal").fetchall()
-            assert (commented[0][0] > 0) == comments
+            assert (commented[0][0] > 3) == comments, "the record of the migrations has three"
     assert found[0] == found[1]
 
 
