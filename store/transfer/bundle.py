@@ -59,6 +59,7 @@ def export_bundle(store: Store, run_id: str, path: Path, *, without: Collection[
     """
     import pyarrow.parquet as pq
 
+    without = dict.fromkeys(without)  # a part may be named twice
     rows: dict[str, int] = {}
     hashes: dict[str, str] = {}
     try:
