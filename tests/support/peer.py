@@ -53,7 +53,7 @@ def peer(folder: Path) -> Iterator[Callable[..., Any]]:
             yield both
             group.shared(lambda: None)
             # before this process leaves: a connection that is closed too early may take the last message with it
-            assert process.wait(60) == 0, log.read_text()
+            assert process.wait(10) == 0, log.read_text()
     finally:
         process.kill()
 
