@@ -40,8 +40,9 @@ def bundled(store: Store, row: StoredRun, out: Path | None, *, without: Sequence
     path = out or Path()
     if path.is_dir():
         path /= f"{row['run_id']}.sracl.zip"
-    content = ["settings", "hash of the data", "metrics", "ranks", f"machine ({row['machine']})", "note"]
-    content += [words for part, words in (("texts", "summaries"), ("neighbors", "neighbors")) if part not in without]
+    content = ["settings", "hash of the data", "metrics", "ranks", "note"]
+    parts = {"texts": "summaries", "neighbors": "neighbors", "machine": f"machine ({row['machine']})"}
+    content += [words for part, words in parts.items() if part not in without]
     changes = len((row["git_patch"] or "").splitlines())
     if changes and "patch" not in without:
         content.append(f"the uncommitted changes of the code ({changes:,} lines; --without patch leaves them out)")

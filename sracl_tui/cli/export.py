@@ -28,7 +28,7 @@ class Part(StrEnum):
     PATCH = "patch"
     TEXTS = "texts"
     NEIGHBORS = "neighbors"
-    SAMPLES = "samples"
+    MACHINE = "machine"
 
 
 def export(
@@ -60,7 +60,7 @@ def export(
         list[Part] | None,
         typer.Option(
             help="Of a bundle, also several times: leave out the uncommitted changes of the code; summaries; neighbors and "
-            "their weights; samples of the machine. The claims of a study need metrics and ranks, which stay."
+            "their weights; name, system and load of the machine. The claims of a study need metrics and ranks, which stay."
         ),
     ] = None,
     figure: Annotated[

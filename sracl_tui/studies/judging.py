@@ -217,7 +217,9 @@ def _differing_conditions(plan: Plan, planned: PlannedClaim) -> list[str]:
     else:
         notes = ["the two sides were run by different versions of the code"]
     machines = [{row["machine"] for row in side} for side in sides]
-    if planned.claim.metric in PACE and machines[0] != machines[1]:
+    if planned.claim.metric in PACE and None in machines[0] | machines[1]:
+        notes.append("the machine of some runs is not known")
+    elif planned.claim.metric in PACE and machines[0] != machines[1]:
         notes.append("the two sides were measured on different machines")
     return notes
 

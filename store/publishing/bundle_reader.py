@@ -79,7 +79,9 @@ def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, pa.Table], bytes]
         return manifest, tables, data[REQUEST]
     except FileNotFoundError:
         raise StoreError("there is no such file", where=str(path)) from None
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, pa.ArrowException, OSError, EOFError, NotImplementedError,
+    except OSError as error:  # who takes it in asks whether that may pass
+        raise refused(path, f"it cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, pa.ArrowException, EOFError, NotImplementedError,
             KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:  # fmt: skip
         raise refused(path, f"it is no bundle of ours, or damaged: {error}") from None
 

@@ -17,7 +17,6 @@ from store.journal.run_fold import changed_columns, created_columns, utc
 from store.journal.seals import check_table
 from store.publishing import paid_events, removals
 from store.publishing.run_rows import RunRows
-from store.regular_file import open_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -324,15 +323,12 @@ class Projector:
         from store.publishing import bundle_reader
 
         self.flush()
-        file = line.folder / bundle_reader.FILE
-        try:
-            open_regular(file).close()
-        except OSError as error:
-            if _may_pass(error):
-                raise Unreadable(line, file, error) from None
         try:
             bundle_reader.insert_bundle(self._connection, line.folder, line.fields["file"], kept=source == EDITS)
         except StoreError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and _may_pass(cause):
+                raise Unreadable(line, line.folder / line.fields["file"], cause) from None
             self._warnings.append(str(error))
 
     def _on_run_tagged(self, source: str, line: Line) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from store.atomic_write import atomic_write
-from store.database.database import Store, reading
+from store.database.database import Store
 from store.errors import LookupFailed, StoreError
 from store.home import Home
 from store.journal.journal import Journal
@@ -43,7 +43,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("user_list_id", "item_list_id"),
         ("neighbor_lists", "neighbors", "synthesizer_weights", "user_epochs"),
     ),
-    "samples": ((), ("machine_samples",)),
+    "machine": (("host", "boot_id", "pid", "process_started", "handle", "machine"), ("machine_samples",)),
 }
 """What a bundle can do without: columns of its run that become NULL, and tables that have no row."""
 
@@ -85,7 +85,7 @@ def _chosen(name: str, run_id: str, without: Collection[str]) -> tuple[str, list
     """The query of a table's rows, and its values."""
     columns, empty = "*", any(name in PARTS[part][1] for part in without)
     if name == "runs" and (dropped := [column for part in without for column in PARTS[part][0]]):
-        columns = f"* REPLACE ({', '.join(f'NULL::VARCHAR AS {column}' for column in dropped)})"
+        columns = f"* REPLACE ({', '.join(f'if(false, {column}, NULL) AS {column}' for column in dropped)})"
     query = f"SELECT {columns} FROM {name} WHERE {TABLES[name]}{' AND false' if empty else ''}"
     if name != "run_warnings" or not (told := [part for part in without if part != "patch"]):
         return query, [run_id]
@@ -158,10 +158,30 @@ def import_bundle(
         raise StoreError(f"cannot be written: {error.strerror}", where=str(folder)) from None
     finally:
         shutil.rmtree(making, ignore_errors=True)
-    publish(home)
-    with reading(home) as cursor:
-        there = cursor.execute("SELECT count(*) FROM runs WHERE run_id = ?", [run_id]).fetchall()[0][0]
-    if not there:
-        shutil.rmtree(folder, ignore_errors=True)  # or it would block the right file
-        raise refused(path, "its rows cannot be taken in")
+    _take_in(home, run_id, path, aside=making)
     return manifest
+
+
+def _take_in(home: Home, run_id: str, path: Path, *, aside: Path) -> None:
+    """Publish an imported run; one that cannot be taken in leaves nothing behind, or it would block the right file.
+
+    Raises:
+        StoreError: its rows were not taken in.
+    """
+    there = False
+
+    def look(connection: Any) -> None:
+        nonlocal there
+        there = bool(connection.execute("SELECT count(*) FROM runs WHERE run_id = ?", [run_id]).fetchall()[0][0])
+        if not there:  # no other process takes it in meanwhile: it would have to publish
+            connection.execute("DELETE FROM journal_offsets WHERE source = ?", [run_id])
+            if home.run_folder(run_id).exists():  # a publish may start over
+                home.run_folder(run_id).rename(aside)
+
+    try:
+        report = publish(home, apply=look)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    if not there:
+        why = "; ".join(warning for warning in report.warnings if run_id in warning)
+        raise refused(path, f"its rows cannot be taken in{f': {why}' if why else ''}")

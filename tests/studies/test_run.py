@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import signal
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from engine.evaluation.significance import compare
@@ -27,6 +30,7 @@ from store.publishing.publish import write_sql
 from store.queries import runs, studies
 from store.queries.pace import pace
 from store.queue import Queue
+from store.transfer.bundle import PARTS
 from tests.studies.conftest import SMALL, STUDY
 from tests.support.commands import ROOT
 from tests.support.inside_queue import Inside
@@ -79,10 +83,14 @@ def test_a_study_goes_on_in_another_home_with_what_bundles_bring(sracl, home, in
     before = document(sracl, home, "run", "tiny")
     (bundles := tmp_path / "bundles").mkdir()
     runs_of = [run for one in before["verdicts"][:1] for side in ("variant", "against") for run in one[side]["runs"]]
-    left_out = [word for part in ("patch", "texts", "neighbors", "samples") for word in ("--without", part)]
+    left_out = [word for part in ("patch", "texts", "neighbors", "machine") for word in ("--without", part)]
     sracl("export", *runs_of, "--bundle", *left_out, "--out", str(bundles), home=home)
     files = sorted(map(str, bundles.iterdir()))
     assert [Path(file).name for file in files] == sorted(f"{run}.sracl.zip" for run in runs_of)
+    with zipfile.ZipFile(files[0]) as bundle:
+        (row,) = pq.read_table(io.BytesIO(bundle.read("tables/runs.parquet"))).to_pylist()
+        assert row["seed"] == 1
+        assert {row[name] for name in PARTS["machine"][0]} == {None}
     other = tmp_path / "other"
     (other / "studies").mkdir(parents=True)
     (other / "studies" / "tiny.toml").write_text((home / "studies" / "tiny.toml").read_text())
@@ -272,6 +280,9 @@ def test_what_may_be_another_reason_of_a_difference_is_told(sracl, home, inside,
         "the two sides were run by different versions of the code",
         "the two sides were measured on different machines",
     ]
+    write_sql(Home(home), "UPDATE runs SET machine = NULL WHERE name = 'plain-1'")
+    notes = {one["claim"]: one["notes"] for one in document(sracl, home, "run", str(same))["verdicts"]}
+    assert notes["pace"][1:] == ["the machine of some runs is not known"]
     assert inside.submitted == []
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.support.fault_server
 
-reads a JSON list per line: the home, an expression for `strace -e inject=` (empty for none), the words of the command, and
-the most seconds that it may take. It answers with exit code, stdout, stderr, and the calls of each traced name. Everything is imported
+reads a JSON list per line: the home, an expression for `strace -e inject=` (empty for none), the words of the command, the most
+seconds that it may take, and whether it is traced at all. It answers with exit code, stdout, stderr, and the calls of each traced name. Everything is imported
 before, so that the calls of a command are few and the same each time, and are counted from its beginning.
 """
 
@@ -53,7 +53,7 @@ def _command(home: str, words: list[str], folder: Path, *, record: bool) -> None
     os._exit(code)
 
 
-def run(home: str, inject: str, words: list[str], seconds: float, folder: Path) -> dict[str, object]:
+def run(home: str, inject: str, words: list[str], seconds: float, folder: Path, *, traced: bool) -> dict[str, object]:
     """Run a command to its end; the code is negative for a signal, and -99 where it took too long."""
     for name in ("out", "err"):
         (folder / name).write_text("")
@@ -67,29 +67,9 @@ def run(home: str, inject: str, words: list[str], seconds: float, folder: Path) 
             os.close(file)
         os.read(go, 1)
         os.close(go)
-        _command(home, words, folder, record=not inject)
+        _command(home, words, folder, record=traced and not inject)
     os.close(go)
-    calls = inject.split(":")[0] if inject else ",".join(CALLS)
-    options = [f"--inject={inject}"] if inject else []
-    tracer = subprocess.Popen(
-        [
-            "strace",
-            "-f",
-            "-qqq",
-            "-p",
-            str(child),
-            "-y",
-            "-s",
-            "300",
-            "-o",
-            str(folder / "trace"),
-            f"--trace={calls}",
-            *options,
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    while "TracerPid:\t0\n" in Path(f"/proc/{child}/status").read_text() and tracer.poll() is None:
-        time.sleep(0.002)
+    tracer = _trace(child, inject, folder) if traced else None
     os.write(told, b"x")
     os.close(told)
     code, deadline = None, time.monotonic() + seconds
@@ -103,12 +83,24 @@ def run(home: str, inject: str, words: list[str], seconds: float, folder: Path) 
             code = -99
         else:
             time.sleep(0.005)
-    tracer.wait(30)
-    trace = (folder / "trace").read_text(errors="replace")
+    if tracer is not None:
+        tracer.wait(30)
+    trace = "" if tracer is None else (folder / "trace").read_text(errors="replace")
     calls_of = _calls(trace, home)
     out, err = ((folder / name).read_text(errors="replace") for name in ("out", "err"))
     places = re.findall(r'"([^"]*)"[^"]*\(INJECTED\)', trace) + ["a signal"] * trace.count("killed by SIGKILL")
     return {"code": code, "out": out, "err": err, "calls": calls_of, "places": places}
+
+
+def _trace(child: int, inject: str, folder: Path) -> subprocess.Popen[bytes]:
+    """A `strace` that holds the process."""
+    calls = inject.split(":")[0] if inject else ",".join(CALLS)
+    options = [f"--trace={calls}", *([f"--inject={inject}"] if inject else [])]
+    words = ["strace", "-f", "-qqq", "-p", str(child), "-y", "-s", "300", "-o", str(folder / "trace"), *options]
+    tracer = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    while "TracerPid:\t0\n" in Path(f"/proc/{child}/status").read_text() and tracer.poll() is None:
+        time.sleep(0.002)
+    return tracer
 
 
 def _calls(trace: str, home: str) -> dict[str, list[int]]:
@@ -129,9 +121,9 @@ def main() -> None:
 
     turns.SMALL_BYTES = turns.COPIED_PER_TAKEN = 0  # small files take turns, too
     for line in sys.stdin:
-        home, inject, words, seconds = json.loads(line)
-        found = run(home, inject, words, seconds, folder)
-        if not inject:  # the next one imports nothing
+        home, inject, words, seconds, traced = json.loads(line)
+        found = run(home, inject, words, seconds, folder, traced=traced)
+        if traced and not inject:  # the next one imports nothing
             for name in (folder / "modules").read_text().split():
                 with suppress(Exception):
                     import_module(name)
