@@ -103,7 +103,13 @@ class Training:
     """A model on a device, trained in one of the ways."""
 
     def __init__(
-        self, config: Config, data: tuple[Dataset, Semantics], device: torch.device, *, way: str = "float32", backend: str
+        self,
+        config: Config,
+        data: tuple[Dataset, Semantics],
+        device: torch.device,
+        *,
+        way: str = "float32",
+        backend: str,
     ) -> None:
         torch.manual_seed(config.train.seed)
         dataset, semantics = data
@@ -153,9 +159,9 @@ class Training:
 @contextmanager
 def _not_compiled(backbone: Backbone) -> Iterator[None]:
     """Evaluation has other shapes than a step, and would be compiled anew."""
-    compiled, backbone._compiled_call_impl = backbone._compiled_call_impl, None  # noqa: SLF001
+    compiled, backbone._compiled_call_impl = backbone._compiled_call_impl, None
     yield
-    backbone._compiled_call_impl = compiled  # noqa: SLF001
+    backbone._compiled_call_impl = compiled
 
 
 class _Graph:
@@ -257,7 +263,9 @@ def _busy(training: Training, wait: Callable[[], None]) -> float:
     return sum(event.self_device_time_total for event in seen.key_averages()) / 1e6 / took
 
 
-def row(method: str, way: str, data: tuple[Dataset, Semantics], given: argparse.Namespace, until: float) -> dict[str, Any]:
+def row(
+    method: str, way: str, data: tuple[Dataset, Semantics], given: argparse.Namespace, until: float
+) -> dict[str, Any]:
     """One way of training one method."""
     device = torch.device(given.device)
     found: dict[str, Any] = {"method": method, "way": way}
@@ -342,7 +350,9 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--seconds", type=float, default=420.0, help="for all of it; each way has an equal part of what is left")
+    parser.add_argument(
+        "--seconds", type=float, default=420.0, help="for all of it; each way has an equal part of what is left"
+    )
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch", type=int, default=build_config().train.batch)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))

@@ -26,7 +26,9 @@ def folder(tmp_path, make_dataset, make_semantics):
 
 def test_a_table_has_every_way(folder, capsys):
     out = folder / "table.md"
-    gpu.main([str(folder), "--device", "cpu", "--epochs", "2", "--batch", "32", "--backend", "eager", "--out", str(out)])
+    gpu.main(
+        [str(folder), "--device", "cpu", "--epochs", "2", "--batch", "32", "--backend", "eager", "--out", str(out)]
+    )
     text = out.read_text()
     assert capsys.readouterr().out.endswith(text)
     same = re.findall(r"\| (plain|sracl) \| (\S+) \| (\S+) \| (\S+) \|$", text, re.M)
@@ -40,7 +42,9 @@ def test_a_table_has_every_way(folder, capsys):
             assert by_way[method, way][7].endswith("after 2")
         for way in ("tf32", "graph"):
             assert by_way[method, way][2] == "needs CUDA"
-        assert by_way[method, "compile"][7:] == by_way[method, "float32"][7:], "torch's compiler without a back end changes nothing"
+        assert by_way[method, "compile"][7:] == by_way[method, "float32"][7:], (
+            "torch's compiler without a back end changes nothing"
+        )
         assert by_way[method, "bfloat16"][8] != by_way[method, "float32"][8]
 
 
