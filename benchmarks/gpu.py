@@ -91,6 +91,8 @@ def _means(dataset: Dataset, items: Tensor, ids: Tensor) -> Tensor:
     """(A + 1, S) means of the vectors of each prefix's last items, behind a row of zeros."""
     windows = PaddedWindows(dataset, build_config().data.max_length, "cpu")
     means = torch.zeros(len(ids) + 1, items.shape[1])
+    items = items.clone()
+    items[0] = 0  # padding
     for part, rows in zip(ids.split(4096), torch.arange(1, len(ids) + 1).split(4096), strict=True):
         packed = windows.pack(part)
         window = packed.items.view(len(part), -1)
@@ -310,7 +312,7 @@ def table(document: dict[str, Any]) -> str:
         lines.append(
             f"| {one['method']} | {one['way']} | {one['seconds']:.2f} | {ratio} | {one['first']:.2f} | "
             f"{'' if busy is None else f'{busy:.0%}'} | {'' if memory is None else f'{memory:.2f}'} | "
-            f"{one['ndcg@20']:.4f} after {one['epochs']} | {one['loss']:.3f} |"
+            f"{one['ndcg@20']:.4f} after {one['epochs']} | {one['loss']:.5f} |"
         )
     return "\n".join(lines) + "\n"
 

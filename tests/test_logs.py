@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 from typer.testing import CliRunner
 
@@ -87,6 +88,27 @@ def test_an_unexpected_error_of_a_command_is_a_sentence_and_a_traceback_in_the_l
     assert str(logs.path_of(Home(tmp_path))) in done.stderr
     assert "Traceback" not in done.output
     assert "raise KeyError" in json.loads(logs.path_of(Home(tmp_path)).read_text().splitlines()[-1])["traceback"]
+
+
+def test_a_file_that_the_database_cannot_read_is_no_bug(tmp_path, monkeypatch) -> None:
+    def broken() -> str:
+        raise duckdb.IOException('IO Error: Cannot open file "/proc/self/cgroup": Input/output error')
+
+    monkeypatch.setattr(environment, "machine", broken)
+    done = CliRunner().invoke(app, ["doctor", "--home", str(tmp_path)])
+    assert done.exit_code == 4
+    assert "Store error: IO Error: Cannot open file" in " ".join(done.stderr.split())
+
+
+def test_where_nothing_can_be_opened_the_error_itself_is_told(tmp_path, monkeypatch) -> None:
+    def broken() -> str:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(environment, "machine", broken)
+    monkeypatch.setitem(sys.modules, "sracl_tui.logs", None)
+    done = CliRunner().invoke(app, ["doctor", "--home", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "KeyError('a bug'), and its log cannot be written" in " ".join(done.stderr.split())
 
 
 def test_an_unexpected_error_of_the_app_too(tmp_path, monkeypatch, capsys) -> None:

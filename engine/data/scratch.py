@@ -10,13 +10,15 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.errors import ScratchFull
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PART = 1 << 18
 """Rows that are in memory at a time."""
@@ -170,6 +172,8 @@ class Spool:
             return
         try:
             if self._writer is None:
+                import pyarrow as pa
+
                 self._file = self._work.file()
                 options = pa.ipc.IpcWriteOptions(compression="lz4")
                 self._writer = pa.ipc.new_file(self._file, self.schema, options=options)
@@ -198,6 +202,8 @@ class Spool:
         if self._file is None:
             yield from (batch.column(index) for batch in self._held)
             return
+        import pyarrow as pa
+
         options = pa.ipc.IpcReadOptions(included_fields=[index], use_threads=False)
         reader = pa.ipc.open_file(pa.PythonFile(self._file, mode="r"), options=options)
         for number in range(reader.num_record_batches):
@@ -206,6 +212,8 @@ class Spool:
 
 def grouped(arrays: Iterable[pa.Array], kind: pa.DataType | None = None) -> Iterator[pa.ChunkedArray]:
     """Consecutive arrays together, so that each group but the last has at least `PART` rows; at least one group."""
+    import pyarrow as pa
+
     held: list[pa.Array] = []
     rows, given = 0, False
     for array in arrays:

@@ -116,11 +116,28 @@ class Commands(TyperGroup):
         except Exception as error:  # a bug: a sentence here, the traceback in the log
             if _debug or isinstance(error, typer.Abort) or hasattr(error, "exit_code"):  # typer's own
                 raise
-            from sracl_tui.logs import crash
-
-            message = crash(_home or Home.resolve(), error, "the command has ended by an error")
-            talk().print(f"{message} --debug shows it here.", markup=False, highlight=False)
+            if _of_the_system(error):
+                hint = "Nothing that was written is lost. --debug shows the traceback."
+                print_error(StoreError(str(error).splitlines()[0], hint=hint))
+                raise typer.Exit(4) from None
+            talk().print(f"{_logged(error)} --debug shows it here.", markup=False, highlight=False)
             raise typer.Exit(1) from None
+
+
+def _of_the_system(error: Exception) -> bool:
+    """Whether the database says so of a file, outside what expects it; told without importing it."""
+    kind = type(error)
+    return kind.__name__ == "IOException" and kind.__module__.lstrip("_").startswith("duckdb")
+
+
+def _logged(error: Exception) -> str:
+    what = "the command has ended by an error"
+    try:
+        from sracl_tui.logs import crash
+
+        return crash(_home or Home.resolve(), error, what)
+    except (OSError, ImportError) as second:
+        return f"{what}: {error!r}, and its log cannot be written: {second}."
 
 
 def exit_code(error: BaseException) -> int:

@@ -89,7 +89,7 @@ def test_a_study_goes_on_in_another_home_with_what_bundles_bring(sracl, home, in
     assert [Path(file).name for file in files] == sorted(f"{run}.sracl.zip" for run in runs_of)
     with zipfile.ZipFile(files[0]) as bundle:
         (row,) = pq.read_table(io.BytesIO(bundle.read("tables/runs.parquet"))).to_pylist()
-        assert row["seed"] == 1
+        assert row["seed"] in (1, 2)
         assert {row[name] for name in PARTS["machine"][0]} == {None}
     other = tmp_path / "other"
     (other / "studies").mkdir(parents=True)

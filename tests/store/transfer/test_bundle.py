@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import shutil
 import stat
 import zipfile
 from collections.abc import Callable
@@ -16,11 +18,13 @@ import pytest
 
 from store.errors import LookupFailed, StoreError
 from store.home import Home
+from store.maintenance import trash
 from store.maintenance.check import check_home
 from store.maintenance.repair import repair_home
 from store.opening import open_store
 from store.publishing import bundle_reader
 from store.publishing.publish import publish
+from store.queries.runs import find_run
 from store.transfer import bundle as bundle_module
 
 RECORDED = Path(__file__).parents[2] / "golden" / "recorded" / "full.sracl.zip"
@@ -255,3 +259,66 @@ def test_the_patch_can_be_left_out(bundle: Path, home: Home, tmp_path: Path) -> 
             bundle_module.export_bundle(store, "one", tmp_path / "again.zip", without=() if patch else ("patch",))
             assert tables_of(tmp_path / "again.zip")[RUNS]["git_patch"].to_pylist() == expected
     assert bundle_module.import_bundle(Home(tmp_path / "third"), tmp_path / "again.zip")["run_id"] == "one"
+
+
+@pytest.fixture
+def failing_reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Lets the next reading of a bundle in a folder fail as a disk does for a moment."""
+    waiting: list[Path] = []
+    opened = bundle_reader.open_regular
+
+    def reads(path: Path) -> Any:
+        if path.parent in waiting:
+            waiting.remove(path.parent)
+            raise OSError(errno.EIO, "Input/output error")
+        return opened(path)
+
+    monkeypatch.setattr(bundle_reader, "open_regular", reads)
+    return waiting.append
+
+
+def test_a_bundle_that_is_not_taken_in_leaves_nothing(
+    bundle: Path, home: Home, tmp_path: Path, failing_reads: Callable[[Path], None]
+) -> None:
+    """It was skipped for good, and the database remembered a folder that was deleted."""
+    other = Home(tmp_path / "other")
+    failing_reads(other.runs / "one")
+    with pytest.raises(StoreError, match=r"cannot be taken in: .*cannot be read: Input/output error"):
+        bundle_module.import_bundle(other, bundle)
+    assert not (other.runs / "one").exists()
+    assert check_home(other).problems == []
+    bundle_module.import_bundle(other, bundle)
+    assert rows_of(other, "SELECT rank FROM user_ranks ORDER BY rank") == [(3,), (4,)]
+    assert check_home(other).problems == []
+
+
+def test_a_bundle_that_cannot_be_read_for_a_moment_waits(
+    bundle: Path, home: Home, tmp_path: Path, failing_reads: Callable[[Path], None]
+) -> None:
+    other = Home(tmp_path / "other")
+    bundle_module.import_bundle(other, bundle)
+    other.database.unlink()
+    shutil.rmtree(other.path / "backups", ignore_errors=True)
+    failing_reads(other.runs / "one")
+    repair_home(other)
+    publish(other)
+    assert rows_of(other, "SELECT rank FROM user_ranks ORDER BY rank") == [(3,), (4,)]
+    assert check_home(other).problems == []
+
+
+def test_what_was_kept_of_a_deleted_run_waits_too(tmp_path: Path, failing_reads: Callable[[Path], None]) -> None:
+    """The bundle is in the journal of edits then, under a name of its own."""
+    home = Home(tmp_path / "home")
+    run_id = bundle_module.import_bundle(home, RECORDED)["run_id"]
+    with open_store(home) as store:
+        trash.remove(store, [find_run(store, run_id)])
+    with open_store(home) as store:
+        trash.empty(store, trash.to_empty(store, None))
+    before = rows_of(home, "SELECT key FROM summaries ORDER BY key")
+    assert before
+    home.database.unlink()
+    shutil.rmtree(home.path / "backups", ignore_errors=True)
+    failing_reads(home.edits)
+    repair_home(home)
+    publish(home)
+    assert rows_of(home, "SELECT key FROM summaries ORDER BY key") == before
