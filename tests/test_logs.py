@@ -102,10 +102,10 @@ def test_a_file_that_the_database_cannot_read_is_no_bug(tmp_path, monkeypatch) -
 
 def test_where_nothing_can_be_opened_the_error_itself_is_told(tmp_path, monkeypatch) -> None:
     def broken() -> str:
+        monkeypatch.setitem(sys.modules, "sracl_tui.logs", None)
         raise KeyError("a bug")
 
     monkeypatch.setattr(environment, "machine", broken)
-    monkeypatch.setitem(sys.modules, "sracl_tui.logs", None)
     done = CliRunner().invoke(app, ["doctor", "--home", str(tmp_path)])
     assert done.exit_code == 1
     assert "KeyError('a bug'), and its log cannot be written" in " ".join(done.stderr.split())
