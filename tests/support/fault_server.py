@@ -3,8 +3,8 @@
     python -m tests.support.fault_server FOLDER
 
 reads a JSON list per line: the home, a fault such as `openat:error=EIO:when=7`, `...:when=7+` (from there on) or `write:signal=KILL:when=3`
-(the words of `strace --inject`; empty for none), the words of the command, and the most seconds that it may take. It answers with exit code,
-stdout, stderr, and the calls that reach the home. Everything is imported before, so that the calls of a command are few and the same each
+(the words of `strace --inject`; `all` to count calls, empty for neither), the words of the command, and the most seconds that it may take. It
+answers with exit code, stdout, stderr, and the calls that reach the home. Everything is imported before, so that the calls of a command are few and the same each
 time, and are counted from its beginning, by thread. What the kernel asks is `seccomp_unotify(2)`: unlike under ptrace, other calls cost nothing.
 """
 
@@ -49,7 +49,7 @@ def missing() -> str:
     child = os.fork()
     if child == 0:
         with suppress(OSError):
-            _listen()
+            _listen([*NUMBERS])
             os._exit(0)
         os._exit(1)
     os.close(reading)
@@ -57,12 +57,12 @@ def missing() -> str:
     return "the kernel gives no notice of system calls" if os.waitpid(child, 0)[1] else ""
 
 
-def _listen() -> int:
-    """Let every chosen call of this thread, and of those that it starts, wait for an answer; the file to answer at."""
+def _listen(names: list[str]) -> int:
+    """Let every call of these names of this thread, and of those that it starts, wait for an answer; the file to answer at."""
     libc = ctypes.CDLL(None, use_errno=True)
-    count = len(NUMBERS)
+    count = len(names)
     lines = [(_LOAD, 0, 0, 0)]  # the number of the call
-    lines += [(_EQUAL, count - place, 0, number) for place, number in enumerate(NUMBERS.values())]
+    lines += [(_EQUAL, count - place, 0, NUMBERS[name]) for place, name in enumerate(names)]
     lines += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _NOTIFY)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
     program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(lines), ctypes.addressof(code)))
@@ -86,7 +86,7 @@ class Fault:
     @classmethod
     def read(cls, words: str) -> Fault:
         """From `CALL:error=NAME:when=N`, `CALL:signal=KILL:when=N`, with a `+` behind N for all from there on."""
-        if not words:
+        if ":" not in words:
             return cls()
         call, how, when = words.split(":")
         name = how.removeprefix("error=")
@@ -180,6 +180,8 @@ def run(home: str, inject: str, words: list[str], seconds: float, folder: Path) 
     for name in ("out", "err"):
         (folder / name).write_text("")
     here, there = socket.socketpair()
+    fault = Fault.read(inject)
+    names = [fault.call] if fault.call else [*NUMBERS] if inject else []
     child = os.fork()
     if child == 0:
         here.close()
@@ -187,20 +189,22 @@ def run(home: str, inject: str, words: list[str], seconds: float, folder: Path) 
             file = os.open(folder / name, os.O_WRONLY | os.O_TRUNC)
             os.dup2(file, number)
             os.close(file)
-        listener = _listen()
-        socket.send_fds(there, [b"x"], [listener])
-        os.close(listener)
+        if names:
+            listener = _listen(names)
+            socket.send_fds(there, [b"x"], [listener])
+            os.close(listener)
         there.close()
-        _command(home, words, folder, record=not inject)
+        _command(home, words, folder, record=inject == "all")
     there.close()
-    (listener,) = socket.recv_fds(here, 1, 1)[1]
+    listeners = socket.recv_fds(here, 1, 1)[1]
     here.close()
-    calls = Calls(home, Fault.read(inject))
+    calls = Calls(home, fault)
     waiting = select.poll()
-    waiting.register(listener, select.POLLIN)
+    for listener in listeners:
+        waiting.register(listener, select.POLLIN)
     code, deadline = None, time.monotonic() + seconds
     while code is None:
-        for _, event in waiting.poll(5):
+        for listener, event in waiting.poll(5):
             if event & select.POLLIN:
                 calls.answer(listener)
             else:  # nobody is left who would ask
@@ -212,9 +216,10 @@ def run(home: str, inject: str, words: list[str], seconds: float, folder: Path) 
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             code = -99
-    while waiting.poll(0) == [(listener, select.POLLIN)]:  # of what it started
-        calls.answer(listener)
-    os.close(listener)
+    for listener in listeners:
+        while waiting.poll(0) == [(listener, select.POLLIN)]:  # of what it started
+            calls.answer(listener)
+        os.close(listener)
     out, err = ((folder / name).read_text(errors="replace") for name in ("out", "err"))
     reached = {call: sorted(numbers) for call, numbers in calls.reached.items()}
     return {"code": code, "out": out, "err": err, "calls": reached, "places": calls.places}
@@ -229,7 +234,7 @@ def main() -> None:
     for line in sys.stdin:
         home, inject, words, seconds = json.loads(line)
         found = run(home, inject, words, seconds, folder)
-        if not inject:  # the next one imports nothing
+        if inject == "all":  # the next one imports nothing
             for name in (folder / "modules").read_text().split():
                 with suppress(Exception):
                     import_module(name)

@@ -120,7 +120,7 @@ def make_scene(
             for _ in range(2):  # the first one imports
                 shutil.rmtree(top / "trial", ignore_errors=True)
                 trial = copy_turning(home.path, top / "trial")
-                done = server.run(trial, COMMANDS[command])
+                done = server.run(trial, COMMANDS[command], "all")
                 assert done["code"] == 0, done
             known[command] = Scene(home.path, before, counts_of(trial), done["calls"])
         return known[command]
