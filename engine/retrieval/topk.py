@@ -1,7 +1,7 @@
 """Exact top-k search in chunks. Legend: Q queries, C candidates, S size of a vector, k neighbors, B queries of a chunk.
 
-A chunk's scores come from one float32 matrix product. It only picks who may be among the first k; those few are scored
-again in double precision, rounded to float32 and sorted by score, then by column. So the result does not depend on chunk
+A chunk's scores come from one matrix product that is fast and not exact (`engine.retrieval.coarse_scores`). It only picks who may be among the
+first k; those few are scored again in double precision, rounded to float32 and sorted by score, then by column. So the result does not depend on chunk
 size, threads or the library's order of summation, and equal candidates always stand in order of their columns.
 """
 
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from engine.retrieval.coarse_scores import BFloat16Scores, CoarseScores, Float32Scores, pays
 
 CHUNK = 1024
 """Queries at once, fewer where there are very many candidates."""
@@ -80,11 +82,7 @@ class ExactSearch:
         self._candidates, self._k = candidates, k
         self._width = max(1, min(64, len(candidates) // (32 * k)))
         self._groups = -(-len(candidates) // self._width)
-        padded = np.zeros((self._width * self._groups, candidates.shape[1]), np.float32)
-        padded[: len(candidates)] = candidates
-        self._columns = torch.from_numpy(padded).T  # (S, width * groups)
-        squares = ((part.astype(np.float64) ** 2).sum(axis=1) for part in _parts(candidates))
-        self._largest = float(np.sqrt(max(part.max(initial=0.0) for part in squares)))
+        self._coarse: dict[type[CoarseScores], CoarseScores] = {}
         self._same = _equal_rows(candidates)
 
     def __call__(
@@ -100,19 +98,34 @@ class ExactSearch:
             skip: (Q, 2) half-open range of columns that each query must not find: itself, or its user's.
             step: called after each chunk with the number of queries done; what it raises ends the search.
         """
-        size = max(1, min(CHUNK, SCORES_AT_ONCE // max(1, self._columns.shape[1])))
-        buffer = torch.empty((min(size, len(queries)), self._columns.shape[1]))
+        scorer = self._scorer(len(queries))
+        columns, dtype = self._width * self._groups, scorer.dtype
+        size = max(1, min(CHUNK, SCORES_AT_ONCE * 4 // dtype.itemsize // max(1, columns)))
+        buffer = torch.empty((min(size, len(queries)), columns), dtype=dtype)
         best = np.full((len(queries), self._k), -1, np.int64)
         similarity = np.zeros((len(queries), self._k), np.float32)
         for start in range(0, len(queries) if len(self._candidates) else 0, size):
             part = slice(start, min(start + size, len(queries)))
             scores = buffer[: part.stop - part.start]
-            best[part], similarity[part] = self._chunk(queries[part], skip[part], scores)
+            best[part], similarity[part] = self._chunk(queries[part], skip[part], scorer, scores)
             step(part.stop)
         return best, similarity
 
-    def _chunk(self, queries: NDArray[np.float32], skip: NDArray[np.int64], scores: Tensor) -> Found:
-        torch.matmul(torch.from_numpy(queries), self._columns, out=scores)  # (B, width * groups)
+    def _scorer(self, queries: int) -> CoarseScores:
+        """Scores of width * groups candidates, made once, in the way that is faster for so many queries."""
+        count, size = self._candidates.shape
+        kind = BFloat16Scores if pays(count, size, k=self._k, queries=queries) else Float32Scores
+        if kind not in self._coarse:
+            padded = np.zeros((self._width * self._groups, size), np.float32)
+            padded[:count] = self._candidates
+            self._coarse[kind] = kind(torch.from_numpy(padded))
+        return self._coarse[kind]
+
+    def _chunk(
+        self, queries: NDArray[np.float32], skip: NDArray[np.int64], scorer: CoarseScores, scores: Tensor
+    ) -> Found:
+        asked = torch.from_numpy(queries)
+        scorer.write(asked, scores)  # (B, width * groups)
         scores[:, len(self._candidates) :] = -torch.inf
         lengths = skip[:, 1] - skip[:, 0]
         rows = np.repeat(np.arange(len(queries)), lengths)
@@ -124,9 +137,8 @@ class ExactSearch:
         # The k-th largest maximum of disjoint groups is at most the k-th largest score: a bound that is cheap to find.
         # A group is every `groups`-th column, so that a user's prefixes, which are alike, fall into different ones.
         grouped = scores.view(len(queries), self._width, self._groups)
-        tops = grouped.amax(1)  # (B, groups)
-        bound = tops.topk(min(self._k, self._groups), dim=1).values[:, -1]
-        bound -= torch.from_numpy(self._rounding(queries))
+        tops = grouped.amax(1).float()  # (B, groups)
+        bound = scorer.lowest(asked, tops.topk(min(self._k, self._groups), dim=1).values[:, -1])
         hits = (tops >= bound[:, None]) & (tops > -torch.inf)
         kept: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         counts = np.count_nonzero(hits.numpy(), axis=1)  # torch's own sum of booleans takes ten times as long
@@ -144,15 +156,11 @@ class ExactSearch:
         entry, member = ((members >= bound[row][:, None]) & (members > -torch.inf)).nonzero(as_tuple=True)
         rows, columns = row[entry].numpy(), (member * self._groups + group[entry]).numpy()
         # Of equal candidates only the first k columns can be among the first k.
-        order = np.lexsort((columns, self._same[columns], rows))
-        rows, columns = rows[order], columns[order]
-        kept = _positions(rows * (len(self._candidates) + 1) + self._same[columns]) < self._k
+        count = len(self._candidates)
+        kinds = rows * count + self._same[columns]
+        order = np.argsort(kinds * count + columns)  # a chunk has so few rows that this is less than 2**63
+        kept = order[_positions(kinds[order]) < self._k]
         return rows[kept], columns[kept]
-
-    def _rounding(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(B,) how much two float32 dot products of a query may be off together (S times the unit roundoff, twice each)."""
-        norms = np.sqrt((queries.astype(np.float64) ** 2).sum(axis=1))
-        return (norms * self._largest * queries.shape[1] * 2.0**-22).astype(np.float32)
 
 
 def _equal_rows(vectors: NDArray[np.float32]) -> NDArray[np.int64]:

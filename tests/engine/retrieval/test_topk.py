@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -26,6 +28,14 @@ def brute_force(
     return best, similarity
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["float32", "bfloat16"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both ways of picking who may be among the first, wherever they would be used."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topk, "pays", lambda *_, **__: request.param)
+        yield
+
+
 def check(queries: NDArray[np.float32], candidates: NDArray[np.float32], skip: NDArray[np.int64], k: int) -> None:
     best, similarity = ExactSearch(candidates, k=k)(queries, skip)
     want, scores = brute_force(queries, candidates, skip, k)
@@ -33,7 +43,7 @@ def check(queries: NDArray[np.float32], candidates: NDArray[np.float32], skip: N
     np.testing.assert_array_equal(similarity, scores)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 10_000),
     count=st.integers(0, 40),
