@@ -32,6 +32,8 @@ NUMBERS = {
     "ftruncate": 77, "mkdir": 83, "rmdir": 84, "flock": 73, "copy_file_range": 326, "sendfile": 40, "chmod": 90, "fchmod": 91,
 }  # fmt: skip
 """The calls by which a command changes or opens files, by their numbers on x86-64."""
+CREATES = "openat that creates"
+"""Beside `openat`, those of them that may make a file, and so may find the disk full."""
 _NAMES = {number: name for name, number in NUMBERS.items()}
 _PATH_AT = {"openat": 1, "unlinkat": 1, "rename": 0, "link": 0, "unlink": 0, "mkdir": 0, "rmdir": 0, "chmod": 0}
 """Which argument is a path; of the other calls the first one is a file's number."""
@@ -120,6 +122,8 @@ class Calls:
         token, pid, _, number, _, _, *arguments = struct.unpack("QIIiIQ6Q", asked)
         call = _NAMES[number]
         count = self.counts[pid, call] = self.counts.get((pid, call), 0) + 1
+        if call == "openat" and arguments[2] & os.O_CREAT:
+            self.reached.setdefault(CREATES, set()).add(count)
         hit = self.fault.hits(call, count)
         if hit or call in ("openat", "mkdir"):
             place = _place(pid, call, arguments)

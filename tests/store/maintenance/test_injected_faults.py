@@ -28,7 +28,7 @@ from store.publishing.publish import publish
 from store.transfer.bundle import export_bundle
 from tests.store.maintenance.conftest import Counts, copy_turning, counts_of, dataset_of, fewer, write_run
 from tests.support.commands import ROOT
-from tests.support.fault_server import missing
+from tests.support.fault_server import CREATES, missing
 
 COMMANDS = {
     "publish": ["tag", "one", "extra"],
@@ -183,7 +183,8 @@ def _faults(calls: dict[str, list[int]]) -> list[str]:
         if call not in FAILING:
             continue
         for number in numbers:
-            errors = ["EIO", "ENOSPC"] if call in ("write", "pwrite64", "openat", "fsync", "mkdir") else ["EIO"]
+            writes = call in ("write", "pwrite64", "fsync", "mkdir") or number in calls.get(CREATES, ())
+            errors = ["EIO", "ENOSPC"] if writes else ["EIO"]
             found += [f"{call}:error={error}:when={number}{more}" for error in errors for more in ("", "+")]
             found.append(f"{call}:signal=KILL:when={number}")
     return found
