@@ -15,8 +15,6 @@ from torch import Tensor
 
 ROWS_AT_ONCE = 8_192
 """Candidates that are rounded at once."""
-SLACK = 1.001
-"""For the rounding of norms that are summed in float32."""
 TRIED = 64
 """Vectors by which the bound is tried, and how often each."""
 
@@ -42,7 +40,7 @@ class CoarseScores(ABC):
         """(B,) what a score has to be if the exact one may reach the exact one of a score `reached` (B,), both finite."""
         rounding = torch.finfo(self.dtype).eps / 2 * 1.01
         wide = reached.double()
-        exact = wide - rounding * wide.abs() - 2 * self.error(queries).double()
+        exact = wide - rounding * wide.abs() - 2 * self.error(queries)
         return (exact / (1 + rounding * exact.sign())).float().nextafter(torch.tensor(-torch.inf))
 
 
@@ -120,7 +118,8 @@ def has_bfloat16() -> bool:
 
 
 def _norms(rows: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(rows, dim=1) * SLACK
+    """(N,) in double precision: squares of small numbers would vanish in float32."""
+    return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
 
 
 def _largest(rows: Tensor) -> float:

@@ -1,8 +1,9 @@
 """Exact top-k search in chunks. Legend: Q queries, C candidates, S size of a vector, k neighbors, B queries of a chunk.
 
-A chunk's scores come from one matrix product that is fast and not exact (`engine.retrieval.coarse_scores`). It only picks who may be among the
-first k; those few are scored again in double precision, rounded to float32 and sorted by score, then by column. So the result does not depend on chunk
-size, threads or the library's order of summation, and equal candidates always stand in order of their columns.
+A chunk's scores come from one matrix product that is fast and not exact (`engine.retrieval.coarse_scores`). It only picks
+who may be among the first k; those few are scored again in double precision, rounded to float32 and sorted by score, then by
+column. So the result does not depend on the processor, chunk size, threads or the library's order of summation, and equal
+candidates always stand in order of their columns.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from engine.retrieval.coarse_scores import BFloat16Scores, CoarseScores, Float32
 
 CHUNK = 1024
 """Queries at once, fewer where there are very many candidates."""
-SCORES_AT_ONCE = 48_000_000
-"""Scores of a chunk at most (192 MB)."""
+BYTES_AT_ONCE = 192_000_000
+"""Bytes of the scores of a chunk at most."""
 ENTRIES_AT_ONCE = 2_000_000
 """Scores of a chunk that are compared with the bound at once."""
 NUMBERS_AT_ONCE = 8_000_000
@@ -100,7 +101,7 @@ class ExactSearch:
         """
         scorer = self._scorer(len(queries))
         columns, dtype = self._width * self._groups, scorer.dtype
-        size = max(1, min(CHUNK, SCORES_AT_ONCE * 4 // dtype.itemsize // max(1, columns)))
+        size = max(1, min(CHUNK, BYTES_AT_ONCE // (dtype.itemsize * max(1, columns))))
         buffer = torch.empty((min(size, len(queries)), columns), dtype=dtype)
         best = np.full((len(queries), self._k), -1, np.int64)
         similarity = np.zeros((len(queries), self._k), np.float32)
