@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from engine.config import Config
@@ -144,14 +146,40 @@ def _survives(server: Server, scene: Scene, command: str, inject: str, home: Hom
 
 
 def _content(home: Home) -> list[tuple[str, str]]:
-    """Paths and hashes of all files; the names of standbys hold inodes, of which only counts whether they are the right ones."""
-    marks = {}
-    for path in (home.database, home.vectors):
-        for left in path.parent.glob(f"{path.name}.standby-*"):
-            right = path.exists() and left.name.endswith("-".join(f"{n:x}" for n in state_of(left)[""]))
-            marks[left] = f"{path.name}.standby, {'right' if right else 'wrong'}"
-    files = [path for path in sorted(home.path.rglob("*")) if path.is_file()]
-    return [(marks.get(path, str(path)), sha256(path.read_bytes()).hexdigest()) for path in files]
+    """Names of all files without times and numbers of processes, with their rows where they are whole databases, else hashes.
+
+    The names of standbys hold inodes, of which only counts whether they are the right ones.
+    """
+    found: list[tuple[str, str]] = []
+    for path in sorted(path for path in home.path.rglob("*") if path.is_file()):
+        name = re.sub(r"-\d{8}-\d{6}|(?<=\.new-)\d+", "-N", str(path.relative_to(home.path)))
+        base, _, marks = path.name.partition(".standby-")
+        if marks:
+            states = [state_of(file).get("", []) for file in (path.with_name(base), path)]
+            fits = marks == "-".join(f"{n:x}" for state in states for n in state)
+            name = f"{base}.standby, {'right' if fits else 'wrong'}"
+        whole = path.suffix == ".duckdb" or marks
+        found.append((name, (_rows(path) if whole else "") or sha256(path.read_bytes()).hexdigest()))
+    return found
+
+
+def _rows(path: Path) -> str:
+    """The rows of a database, but for when its schema was made; empty where one cannot be read, or is in a log."""
+    if path.with_name(f"{path.name}.wal").exists():
+        return ""
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            names = connection.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY ALL"
+            ).fetchall()
+            counts = [
+                connection.execute(f'SELECT $1, count(*), bit_xor(hash(t)) FROM "{name}" t', [name]).fetchall()
+                for (name,) in names
+                if name != "schema_version"
+            ]
+        return str(counts)
+    except duckdb.Error:
+        return ""
 
 
 def _goes_on(server: Server, scene: Scene, command: str, home: Home, said: str, *, ended_well: bool) -> None:
