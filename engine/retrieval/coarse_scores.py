@@ -98,7 +98,7 @@ class BFloat16Scores(CoarseScores):
 
 def pays(candidates: int, size: int, *, k: int, queries: int) -> bool:
     """Whether bfloat16 is worth its while: rounding is repaid by so many queries, and what its bound leaves is few beside all."""
-    return queries >= 256 and candidates * size >= 400_000 * k and has_bfloat16()
+    return queries >= 256 and candidates * size >= 70_000 * k and has_bfloat16()
 
 
 @cache
