@@ -442,7 +442,7 @@ def test_a_file_that_cannot_be_read_for_now_is_taken_in_later(
     home: Home, new_run: NewRun, rows: Rows, monkeypatch: pytest.MonkeyPatch, event: str
 ) -> None:
     """What follows it in its segment waits with it, and other runs do not."""
-    from store.publishing import projection
+    from store.publishing import bundle_reader, projection
 
     first, other = new_run("one"), new_run("two")
     tables = {
@@ -457,21 +457,24 @@ def test_a_file_that_cannot_be_read_for_now_is_taken_in_later(
     first.append(event, fields, columns=columns)
     for journal in (first, other):
         journal.append("warned", {"message": "later"})
-    reads = {name: getattr(projection, name) for name in ("check_table", "open_regular")}
+    reads = [
+        (projection, "check_table", projection.check_table),
+        (bundle_reader, "open_regular", bundle_reader.open_regular),
+    ]
 
     def fails(*_: Any) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    for name in reads:
-        monkeypatch.setattr(projection, name, fails)
+    for module, name, _ in reads:
+        monkeypatch.setattr(module, name, fails)
     for _ in range(2):
         told = publish(home).warnings
         assert len(told) == 1
         assert "Input/output error" in told[0]
         assert rows("SELECT run_id, message FROM run_warnings") == [("two", "later")]
         assert rows("SELECT run_id FROM runs ORDER BY ALL") == [("one",), ("two",)]
-    for name, read in reads.items():
-        monkeypatch.setattr(projection, name, read)
+    for module, name, read in reads:
+        monkeypatch.setattr(module, name, read)
     publish(home)
     assert rows("SELECT run_id FROM run_warnings ORDER BY ALL") == [("one",), ("two",)]
     counts = "SELECT (SELECT count(*) FROM vectors.vectors), (SELECT count(*) FROM synthesizer_weights)"
