@@ -119,15 +119,21 @@ def make_scene(
                 os.truncate(home.database, 60_000)
                 os.truncate(home.vectors, 5_000)
             before = counts_of(home)
-            for _ in range(2):  # the first one imports
-                shutil.rmtree(top / "trial", ignore_errors=True)
-                trial = copy_turning(home.path, top / "trial")
-                done = server.run(trial, COMMANDS[command], "all")
-                assert done["code"] == 0, done
-            known[command] = Scene(home.path, before, counts_of(trial), done["calls"])
+            _tried(server, home, command)  # the first one imports
+            trial, calls = _tried(server, home, command)
+            known[command] = Scene(home.path, before, counts_of(trial), calls)
         return known[command]
 
     return make
+
+
+def _tried(server: Server, home: Home, command: str) -> tuple[Home, dict[str, list[int]]]:
+    """A copy of a home in which a command has succeeded, and its calls."""
+    shutil.rmtree(home.path.with_name("trial"), ignore_errors=True)
+    trial = copy_turning(home.path, home.path.with_name("trial"))
+    done = server.run(trial, COMMANDS[command], "all")
+    assert done["code"] == 0, done
+    return trial, done["calls"]
 
 
 def _survives(server: Server, scene: Scene, command: str, inject: str, home: Home) -> str:
