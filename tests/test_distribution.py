@@ -144,7 +144,7 @@ def test_the_build_warns_of_nothing_in_the_packages(wheel: Path) -> None:
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path, in_packages: set[str]) -> None:
-    assert {Path(name).suffix for name in in_packages} >= {".py", ".toml", ".sql", ".tcss"}
+    assert {Path(name).suffix for name in in_packages} >= {".py", ".toml", ".sql", ".tcss", ".c"}
     names = set(zipfile.ZipFile(wheel).namelist())
     held = {name for name in names if ".dist-info/" not in name}
     assert in_packages - held == set(), "package-data in pyproject.toml leaves these out"

@@ -2,7 +2,8 @@
 
 Legend: B sequences, C of one length L in a block, T tokens, H heads, D width, d = D / H.
 
-Each has an implementation for the CPU and one for other devices, with the same values, gradients and dropout masks.
+Each has a kernel for the CPU (kernels.c), an implementation by torch's operators for a CPU without it, and one for other devices, with the
+same values and gradients, and on a CPU the same dropout masks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 
 from engine.models.cpu import by_hand
-from engine.models.dropout import keep_mask
+from engine.models.dropout import Drawn, draw, keep_mask
+from engine.models.kernels import LANES, Kernels, first_derivative_alone, kernels_for
 
 Blocks = Sequence[tuple[int, int]]
 """(C, L) of each block, in order of the tokens."""
@@ -39,7 +41,12 @@ class AttentionSpec:
 
 def attend(qkv: Tensor, spec: AttentionSpec) -> Tensor:
     """softmax(q k^T / sqrt(d)) v of every block and head: (T, D) for queries, keys and values (T, 3D)."""
-    mask = _draw_mask(spec, [count * length * length for count, length in spec.blocks], qkv)
+    sizes = [count * length * length for count, length in spec.blocks]
+    kernels = _kernels(spec, qkv)
+    if kernels is not None:
+        keep = draw(sum(sizes) * spec.heads, spec.dropout)
+        return _Kernel.apply(qkv, keep, spec, kernels)  # pyright: ignore[reportReturnType]
+    mask = _draw_mask(spec, sizes, qkv)
     if by_hand(qkv) and spec.padding_mask is None:
         return _OnCPU.apply(qkv, mask, spec)  # pyright: ignore[reportReturnType]
     return attend_by_block(qkv, mask, spec)
@@ -70,14 +77,21 @@ def attend_last(
     width, heads = query.shape[1], spec.heads
     queries = query.view(-1, heads, width // heads).transpose(0, 1) @ key.view(heads, -1, width)  # (H, B, D)
     queries = (queries / math.sqrt(width // heads)).transpose(0, 1).contiguous()  # (B, H, D)
-    mask = _draw_mask(spec, [count * length for count, length in spec.blocks], query)
-    if by_hand(query) and spec.padding_mask is None:
-        pooled, share = _PoolOnCPU.apply(queries, tokens, mask, spec)  # pyright: ignore[reportGeneralTypeIssues]
-    else:
-        pooled, share = pool_by_block(queries, tokens, mask, spec)
+    pooled, share = _pool(queries, tokens, spec)
     values = pooled.transpose(0, 1) @ value.view(heads, -1, width).transpose(1, 2)  # (H, B, d)
     values = values + share.T[:, :, None] * value_bias.view(heads, 1, -1)
     return values.transpose(0, 1).flatten(1)  # (B, D)
+
+
+def _pool(queries: Tensor, tokens: Tensor, spec: AttentionSpec) -> tuple[Tensor, Tensor]:
+    kernels = _kernels(spec, queries)
+    if kernels is not None:
+        keep = draw(spec.heads * len(tokens), spec.dropout)
+        return _PoolKernel.apply(queries, tokens, keep, spec, kernels)  # pyright: ignore[reportReturnType]
+    mask = _draw_mask(spec, [count * length for count, length in spec.blocks], queries)
+    if by_hand(queries) and spec.padding_mask is None:
+        return _PoolOnCPU.apply(queries, tokens, mask, spec)  # pyright: ignore[reportReturnType]
+    return pool_by_block(queries, tokens, mask, spec)
 
 
 def pool_by_block(queries: Tensor, tokens: Tensor, mask: Tensor | None, spec: AttentionSpec) -> tuple[Tensor, Tensor]:
@@ -95,6 +109,64 @@ def pool_by_block(queries: Tensor, tokens: Tensor, mask: Tensor | None, spec: At
         shares.append(weights.sum(-1))
         before += count
     return torch.cat(pooled), torch.cat(shares)
+
+
+def _kernels(spec: AttentionSpec, x: Tensor) -> Kernels | None:
+    longest = max((length for _, length in spec.blocks), default=0)
+    return kernels_for(x, rows=(longest,)) if spec.padding_mask is None else None
+
+
+def _counts_and_lengths(spec: AttentionSpec) -> tuple[Tensor, Tensor]:
+    """Those of the blocks."""
+    counts, lengths = torch.tensor(spec.blocks, dtype=torch.int64).view(-1, 2).T.contiguous()
+    return counts, lengths
+
+
+class _Kernel(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, keep: Drawn, spec: AttentionSpec, kernels: Kernels) -> Tensor:
+        qkv, (counts, lengths) = qkv.contiguous(), _counts_and_lengths(spec)
+        out = qkv.new_empty(len(qkv), qkv.shape[1] // 3)
+        padded = -(-lengths // LANES) * LANES
+        weights = qkv.new_empty(spec.heads * int((counts * lengths * padded).sum()))
+        shape = (len(counts), spec.heads, out.shape[1], int(spec.causal))
+        kernels.attend(qkv, counts, lengths, *shape, keep, out, weights)
+        ctx.save_for_backward(qkv, counts, lengths, weights)
+        ctx.shape, ctx.keep, ctx.kernels = shape, keep, kernels
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        first_derivative_alone()
+        qkv, counts, lengths, weights = ctx.saved_tensors
+        d_out, d_qkv = grads[0].contiguous(), torch.empty_like(qkv)
+        ctx.kernels.attend_backward(qkv, counts, lengths, *ctx.shape, ctx.keep, d_out, weights, d_qkv)
+        return d_qkv, None, None, None
+
+
+class _PoolKernel(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, queries: Tensor, tokens: Tensor, keep: Drawn, spec: AttentionSpec, kernels: Kernels
+    ) -> tuple[Tensor, Tensor]:
+        queries, tokens, (counts, lengths) = queries.contiguous(), tokens.contiguous(), _counts_and_lengths(spec)
+        pooled, share = torch.empty_like(queries), queries.new_empty(queries.shape[:2])
+        weights = tokens.new_empty(spec.heads * len(tokens))
+        shape = (len(counts), spec.heads, tokens.shape[1])
+        kernels.pool(queries, tokens, counts, lengths, *shape, keep, pooled, share, weights)
+        ctx.save_for_backward(queries, tokens, counts, lengths, weights)
+        ctx.shape, ctx.keep, ctx.kernels = shape, keep, kernels
+        return pooled, share
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        first_derivative_alone()
+        queries, tokens, counts, lengths, weights = ctx.saved_tensors
+        d_pooled, d_share = (grad.contiguous() for grad in grads)
+        d_queries, d_tokens = torch.empty_like(queries), torch.empty_like(tokens)
+        given = (ctx.keep, d_pooled, d_share, weights)
+        ctx.kernels.pool_backward(queries, tokens, counts, lengths, *ctx.shape, *given, d_queries, d_tokens)
+        return d_queries, d_tokens, None, None, None
 
 
 class _OnCPU(torch.autograd.Function):

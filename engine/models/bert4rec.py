@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from engine.config import ModelConfig
 from engine.data.batching.windows import Packed
 from engine.models.backbone import Backbone, init_weights, zero_padding
-from engine.models.dropout import dropout
+from engine.models.residual_norm import normed_sum
+from engine.models.table_rows import table_rows
 from engine.models.transformer import LAYER_NORM_EPS, Layer
 
 LAST_ONLY = 0.5
@@ -100,7 +101,8 @@ class BERT4Rec(Backbone):
 
     def _encode(self, x: Tensor, longer: Packed, *, last_only: bool) -> Tensor:
         """(T + B, D), or (B, D) at the last positions alone."""
-        x = dropout(self.input_norm(x + self.position_embedding(longer.positions)), self.dropout, self.training)
+        positions = table_rows(self.position_embedding, longer.positions)
+        x = normed_sum(x, positions, self.input_norm, self.dropout if self.training else 0.0)
         for number, layer in enumerate(self.layers, 1):
             x = layer(x, longer, last_only=last_only and number == len(self.layers))
         return x

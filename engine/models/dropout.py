@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -27,18 +28,38 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
     return x * keep_mask(x.shape, rate, x)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Which of some values dropout keeps."""
+
+    words: Tensor | None
+    """Random numbers of 8 or 16 bits, one a value, which is kept where its number is at least `cut`; none: all are."""
+    cut: int = 0
+    scale: float = 1.0
+    """Factor of the values kept."""
+
+    def factors(self, dtype: torch.dtype) -> Tensor:
+        """0, or the scale, of each value."""
+        assert self.words is not None
+        return (self.words >= self.cut).to(dtype).mul_(self.scale)
+
+
+KEEP_ALL = Drawn(None)
+
+
+def draw(count: int, rate: float) -> Drawn:
+    """Which of `count` values dropout keeps, each dropped with probability `rate`, on the CPU."""
+    if rate == 0.0:
+        return KEEP_ALL
+    bits = 8 if (rate * 256).is_integer() else 16
+    cut = min(round(rate * 2**bits), 2**bits - 1)
+    kind, per_word = (torch.int8 if bits == 8 else torch.int16), 64 // bits
+    words = torch.empty(-(-count // per_word), dtype=torch.int64).random_(_LOWEST, None)
+    return Drawn(words.view(kind)[:count], cut - 2 ** (bits - 1), 2**bits / (2**bits - cut))
+
+
 def keep_mask(shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
     """Factors of this shape, of the type and device of `like`: 0 with probability `rate`, else 1 / (1 - rate)."""
     if like.device.type != "cpu":
         return like.new_empty(torch.Size(shape)).bernoulli_(1 - rate).div_(1 - rate)
-    bits = 8 if (rate * 256).is_integer() else 16
-    cut = min(round(rate * 2**bits), 2**bits - 1)
-    kept = _keep(math.prod(shape), cut, bits).view(torch.Size(shape))
-    return kept.to(like.dtype).mul_(2**bits / (2**bits - cut))
-
-
-def _keep(count: int, cut: int, bits: int) -> Tensor:
-    """(count,) mask of the values kept: each is dropped with probability cut / 2^bits."""
-    kind, per_word = (torch.int8 if bits == 8 else torch.int16), 64 // bits
-    words = torch.empty(-(-count // per_word), dtype=torch.int64).random_(_LOWEST, None)
-    return words.view(kind)[:count] >= cut - 2 ** (bits - 1)
+    return draw(math.prod(shape), rate).factors(like.dtype).view(torch.Size(shape))

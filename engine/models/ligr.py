@@ -25,7 +25,7 @@ class LiGR(SASRec):
 
     def __init__(self, config: ModelConfig, *, items: int, max_length: int) -> None:
         super().__init__(config, items=items, max_length=max_length)
-        self.input_norm = nn.Identity()
+        self.input_norm = None
         for part in self.layers.modules():
             if isinstance(part, nn.Linear):
                 nn.init.xavier_normal_(part.weight)

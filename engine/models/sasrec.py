@@ -17,6 +17,8 @@ from engine.config import ModelConfig
 from engine.data.batching.windows import Packed, prefixes_at
 from engine.models.backbone import Backbone, init_weights, zero_padding
 from engine.models.dropout import dropout
+from engine.models.residual_norm import normed_sum
+from engine.models.table_rows import table_rows
 from engine.models.transformer import LAYER_NORM_EPS, Layer
 
 
@@ -32,7 +34,7 @@ class SASRec(Backbone):
         self.dropout = config.dropout
         self.item_embedding = nn.Embedding(items + 1, config.width, padding_idx=0)
         self.position_embedding = nn.Embedding(max_length, config.width)
-        self.input_norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
+        self.input_norm: nn.LayerNorm | None = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
         self.layers = nn.ModuleList(self._layer(config, max_length) for _ in range(config.layers))
         init_weights(self)
         if config.padding == "zero":
@@ -61,8 +63,13 @@ class SASRec(Backbone):
 
     def _before_last(self, packed: Packed, token_vectors: Tensor | None) -> Tensor:
         """(T, D) what the last layer works on."""
-        x = self.item_embedding(packed.items) if token_vectors is None else token_vectors  # (T, D)
-        x = dropout(self.input_norm(x + self.position_embedding(packed.positions)), self.dropout, self.training)
+        x = table_rows(self.item_embedding, packed.items) if token_vectors is None else token_vectors  # (T, D)
+        positions, rate = table_rows(self.position_embedding, packed.positions), self.dropout if self.training else 0.0
+        x = (
+            dropout(x + positions, rate, True)
+            if self.input_norm is None
+            else normed_sum(x, positions, self.input_norm, rate)
+        )
         for layer in self.layers[:-1]:
             x = layer(x, packed, last_only=False)
         return x

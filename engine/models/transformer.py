@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import ModelConfig
 from engine.data.batching.windows import Packed
 from engine.models.attention import AttentionSpec, attend, attend_last
 from engine.models.dropout import dropout
-from engine.models.feed_forward import feed_forward
+from engine.models.feed_forward import feed_forward_half
+from engine.models.linear import linear
+from engine.models.residual_norm import projected_norm
 
 LAYER_NORM_EPS = 1e-12
 
@@ -36,10 +37,15 @@ class Attention(nn.Module):
             key, value = self.key_value.weight.chunk(2)
             return attend_last(self.query(last), x, key, value, self.key_value.bias.chunk(2)[1], spec)
         weight = torch.cat([self.query.weight, self.key_value.weight])  # one product reads the tokens once
-        return attend(F.linear(x, weight, torch.cat([self.query.bias, self.key_value.bias])), spec)
+        return attend(linear(x, weight, torch.cat([self.query.bias, self.key_value.bias])), spec)
+
+    @property
+    def _rate(self) -> float:
+        """The rate of dropout now."""
+        return self.dropout if self.training else 0.0
 
     def _drop(self, x: Tensor) -> Tensor:
-        return dropout(x, self.dropout, self.training)
+        return dropout(x, self._rate, True)
 
 
 class Layer(Attention):
@@ -62,7 +68,7 @@ class Layer(Attention):
 
     def _mixed(self, attended: Tensor, queried: Tensor, x: Tensor, packed: Packed, *, last_only: bool) -> Tensor:
         """The first half for the queried tokens, from what attention gives for them."""
-        return self.attention_norm(self._drop(self.output(attended)) + queried)
+        return projected_norm(attended, self.output, queried, self.attention_norm, self._rate)
 
     def _fed(self, x: Tensor) -> Tensor:
-        return self.feed_norm(self._drop(feed_forward(x, self.expand, self.contract)) + x)
+        return feed_forward_half(x, self.expand, self.contract, self.feed_norm, self._rate)

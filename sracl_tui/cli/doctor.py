@@ -171,8 +171,16 @@ def _own_code(home: Any) -> str:
 def _torch() -> str:
     import torch
 
+    from engine.models.kernels import missing
+
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA"
-    return f"torch {torch.__version__}, {torch.get_num_threads()} threads, {cuda}"
+    why = missing()
+    kernels = (
+        f"no kernels of our own for the CPU, so a step takes longer: {why}"
+        if why
+        else "with kernels of our own for the CPU"
+    )
+    return f"torch {torch.__version__}, {torch.get_num_threads()} threads, {cuda}, {kernels}"
 
 
 def _encoder() -> str:

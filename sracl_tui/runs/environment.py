@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from engine.models import kernel_library
 from sracl_tui.version import __version__
 
 PACKAGES = (
@@ -29,8 +30,8 @@ def describe() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of Python and of the packages that can affect results, or `not installed`."""
-    versions = {"python": platform.python_version()}
+    """Installed versions of Python and of the packages that can affect results, or `not installed`; and what a CPU trains with."""
+    versions = {"python": platform.python_version(), "kernels": kernel_library.name()}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

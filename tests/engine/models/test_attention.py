@@ -8,6 +8,8 @@ import torch
 from engine.models import attention
 from engine.models.attention import AttentionSpec, attend, attend_by_block, attend_last, pool_by_block
 
+pytestmark = pytest.mark.usefixtures("with_and_without_kernels")
+
 BLOCKS = ((3, 1), (2, 2), (1, 5), (4, 7))
 SEQUENCES, TOKENS, WIDTH = 10, 40, 8
 
