@@ -88,7 +88,10 @@ def test_a_training_there_gives_what_it_gives_here(prepare, machine, settings):
     for ours, theirs in zip(there.values("train"), here.values("train"), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
     for name, weight in here.weights(BEST).items():
-        torch.testing.assert_close(there.weights(BEST)[name], weight, rtol=1e-3, atol=1e-5)
+        one, other = there.weights(BEST)[name], weight
+        if name.endswith("key_value.bias"):  # the gradient of a key's bias is 0 but for rounding, which Adam scales up
+            one, other = one.chunk(2)[1], other.chunk(2)[1]
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
 
 def test_a_training_there_with_dropout(prepare, machine):
