@@ -1,5 +1,5 @@
-/* What a training step does on a CPU beside its small products: linear layers, the feed-forward half, LayerNorm with what surrounds it, and
-   attention, each forward and backward. Every function reads its large arguments once.
+/* What a training step does on a CPU beside its small products: linear layers, the feed-forward half, LayerNorm with what surrounds it, attention
+   and cross-entropy, each forward and backward. Every function reads its large arguments once.
 
    Compiled on first use (kernel_library.py), with REAL as float or double. Matrices are contiguous, row by row. Each function has an equal in
    torch's operators, which tests compare it with (tests/engine/models/test_kernels.py); the callers in Python check types and shapes.
@@ -409,6 +409,29 @@ void add_rows(const REAL *restrict rows, const int64_t *restrict index, REAL *re
             if (place < first || place >= stop || place == skip) continue;
             add(table + place * columns, rows + t * columns, 1, columns);
         }
+    }
+}
+
+/* ---- cross-entropy ---- */
+
+/* losses (B) of scores (B, V) with the index (B) of what is right, and slopes (B, V) = softmax(scores) - what is right */
+void cross_entropy(const REAL *restrict scores, const int64_t *restrict index, REAL *restrict losses, REAL *restrict slopes, int64_t rows,
+                   int64_t columns) {
+#pragma omp parallel for schedule(static)
+    for (int64_t b = 0; b < rows; b++) {
+        const REAL *own = scores + b * columns;
+        REAL *slope = slopes + b * columns, top = -INFINITY, total = 0;
+#pragma omp simd reduction(max : top)
+        for (int64_t c = 0; c < columns; c++) top = own[c] > top ? own[c] : top;
+#pragma omp simd reduction(+ : total)
+        for (int64_t c = 0; c < columns; c++) {
+            slope[c] = EXP(own[c] - top);
+            total += slope[c];
+        }
+        REAL scale = 1 / total;
+        EACH for (int64_t c = 0; c < columns; c++) slope[c] *= scale;
+        losses[b] = (REAL)log(total) + top - own[index[b]];
+        slope[index[b]] -= 1;
     }
 }
 

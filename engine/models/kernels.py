@@ -35,6 +35,7 @@ SIGNATURES = {
     "norm": "t?ktttdkttt ii",
     "norm_backward": "ttttkkttttt ii",
     "add_rows": "tnt iiii",
+    "cross_entropy": "tntt ii",
     "attend": "tnn iiiiktt",
     "attend_backward": "tnn iiiikttt",
     "pool": "ttnn iiikttt",
@@ -62,6 +63,7 @@ class Kernels:
     norm: Callable[..., None]
     norm_backward: Callable[..., None]
     add_rows: Callable[..., None]
+    cross_entropy: Callable[..., None]
     attend: Callable[..., None]
     attend_backward: Callable[..., None]
     pool: Callable[..., None]

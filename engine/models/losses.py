@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.models.kernels import Kernels, first_derivative_alone, kernels_for
 from engine.models.paired_loss import paired_cross_entropy
 
 
 def recommendation_loss(scores: Tensor, targets: Tensor) -> Tensor:
     """L_rec: mean cross-entropy of scores (B, V) over items 1..V against target item ids (B,)."""
-    return F.cross_entropy(scores, targets - 1)
+    kernels = kernels_for(scores)
+    if kernels is None:
+        return F.cross_entropy(scores, targets - 1)
+    return _OnCPU.apply(scores, targets - 1, kernels)  # pyright: ignore[reportReturnType]
+
+
+class _OnCPU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, index: Tensor, kernels: Kernels) -> Tensor:
+        scores = scores.contiguous()
+        losses, slopes = scores.new_empty(len(scores)), torch.empty_like(scores)
+        if int(index.min()) < 0 or int(index.max()) >= scores.shape[1]:
+            raise IndexError("a target is no item")
+        kernels.cross_entropy(scores, index.contiguous(), losses, slopes, *scores.shape)
+        ctx.save_for_backward(slopes.div_(len(scores)))
+        return losses.mean()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        first_derivative_alone()
+        (slopes,) = ctx.saved_tensors
+        return slopes if float(grads[0]) == 1 else slopes * grads[0], None, None
 
 
 def draw_negatives(targets: Tensor, count: int, *, items: int) -> Tensor:

@@ -17,6 +17,7 @@ from engine.models.feed_forward import feed_forward_half
 from engine.models.kernel_library import SWITCH
 from engine.models.kernels import Kernels, kernels_for, missing
 from engine.models.linear import linear
+from engine.models.losses import recommendation_loss
 from engine.models.registry import build_backbone
 from engine.models.residual_norm import normed_sum, projected_norm
 from engine.models.table_rows import table_rows
@@ -100,6 +101,19 @@ def test_rows_of_a_table(padding: int | None, monkeypatch: pytest.MonkeyPatch) -
     _compare(lambda: table_rows(table, index), [table.weight], monkeypatch)
 
 
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize(("rows", "items", "spread"), [(1, 2, 1.0), (7, 33, 30.0), (256, 2420, 3.0)])
+def test_cross_entropy(
+    rows: int, items: int, spread: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scores,) = _drawn(dtype, (rows, items))
+    targets = torch.randint(1, items + 1, (rows,), generator=torch.Generator().manual_seed(1))
+    _compare(lambda: recommendation_loss(scores * spread, targets), [scores], monkeypatch)
+    _compare(lambda: 3 * recommendation_loss(scores * spread, targets), [scores], monkeypatch)
+    with pytest.raises(IndexError):
+        recommendation_loss(scores, targets.new_full((rows,), items + 1))
+
+
 def test_gelu_far_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its relative error is some 1e-6 at -6, where 1 + erf has lost all digits; nothing is not a number."""
     one = torch.zeros(32, 32)
@@ -171,6 +185,7 @@ def test_what_is_not_a_number_stays_so() -> None:
     ):
         assert out[3].isnan().any()
         assert not out[:3].isnan().any()
+    assert recommendation_loss(x, torch.ones(12, dtype=torch.long)).isnan()
     qkv = torch.randn(12, 96)
     qkv[3, 40] = torch.nan  # a key
     out = attend(qkv, AttentionSpec(((2, 6),), 1, causal=True, dropout=0.0))
