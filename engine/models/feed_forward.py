@@ -48,12 +48,8 @@ class _Half(torch.autograd.Function):
         kernels: Kernels,
     ) -> Tensor:
         x = x.contiguous()
-        inner, fed, out, inverse = (
-            x.new_empty(len(x), len(w1)),
-            torch.empty_like(x),
-            torch.empty_like(x),
-            x.new_empty(len(x)),
-        )
+        fed, out, inverse = torch.empty_like(x), torch.empty_like(x), x.new_empty(len(x))
+        inner = x.new_empty(len(x), len(w1)) if any(ctx.needs_input_grad) else None
         kernels.feed_forward(x, w1, b1, w2, inner, fed, *x.shape, len(w1))
         normal = fed  # which nothing needs any more
         kernels.norm(fed, b2, keep, x, gain, shift, eps, KEEP_ALL, out, normal, inverse, *x.shape)

@@ -105,6 +105,12 @@ INLINE void normal_double(double x, double *below, double *density) {
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* rows at once, of so many columns, whose values lie in the second-level cache */
+INLINE int64_t chunk_of(int64_t columns) {
+    int64_t rows = 49152 / columns / 6 * 6;
+    return rows > 96 ? 96 : rows < 24 ? 24 : rows;
+}
+
 INLINE REAL dot(const REAL *restrict a, const REAL *restrict b, int64_t n) {
     REAL sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -132,7 +138,7 @@ typedef REAL Lanes __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may
 #define WIDTH ((int64_t)(BYTES / sizeof(REAL)))
 #define PANEL (2 * WIDTH)
 #define TILE 6
-#define CHUNK 96 /* rows whose values lie in the second-level cache */
+#define DEPTH 256 /* of a panel that lies in the first-level cache beside TILE rows */
 #define UNROLL _Pragma("GCC unroll 8")
 
 /* c (rows, PANEL) = or += bias + a (rows, n) b (n, PANEL), for up to TILE rows; rows of a are a_row apart, its columns a_step */
@@ -172,13 +178,15 @@ static void pack(const REAL *matrix, int64_t row, int64_t column, int64_t k, int
             for (int64_t j = 0; j < PANEL; j++) *packed++ = matrix[i * row + (first + j) * column];
 }
 
-/* y (rows, N) = or += bias (N), or nothing, + x (rows, K) times a packed matrix (K, N) */
+/* y (rows, N) = or += bias (N), or nothing, + x (rows, K) times a packed matrix (K, N); DEPTH columns of x at once */
 INLINE void times(const REAL *x, int64_t x_row, const REAL *packed, const REAL *bias, REAL *y, int64_t y_row, int64_t rows, int64_t k, int64_t n,
                   int more) {
-    for (int64_t first = 0; first < n; first += PANEL)
-        for (int64_t r = 0; r < rows; r += TILE)
-            tile(x + r * x_row, x_row, 1, packed + first * k, PANEL, bias == NULL ? NULL : bias + first, y + r * y_row + first, y_row,
-                 least(TILE, rows - r), k, more);
+    for (int64_t from = 0; from < k; from += DEPTH)
+        for (int64_t first = 0; first < n; first += PANEL)
+            for (int64_t r = 0; r < rows; r += TILE)
+                tile(x + r * x_row + from, x_row, 1, packed + first * k + from * PANEL, PANEL,
+                     bias == NULL || from > 0 ? NULL : bias + first, y + r * y_row + first, y_row, least(TILE, rows - r),
+                     least(DEPTH, k - from), more || from > 0);
 }
 
 /* sum (M, N) += y^T x for y (rows, M) and x (rows, N) */
@@ -190,11 +198,12 @@ INLINE void outer(const REAL *y, int64_t y_row, const REAL *x, int64_t x_row, RE
 
 /* y (T, N) = x (T, K) w^T + bias for w (N, K) and bias (N), or NULL */
 void linear(const REAL *x, const REAL *w, const REAL *bias, REAL *y, int64_t rows, int64_t k, int64_t n) {
+    int64_t chunk = chunk_of(k > n ? k : n);
     REAL *packed = aligned_alloc(64, k * n * sizeof(REAL));
     pack(w, 1, k, k, n, packed);
 #pragma omp parallel for schedule(dynamic)
-    for (int64_t t = 0; t < rows; t += CHUNK)
-        times(x + t * k, k, packed, bias, y + t * n, n, least(CHUNK, rows - t), k, n, 0);
+    for (int64_t t = 0; t < rows; t += chunk)
+        times(x + t * k, k, packed, bias, y + t * n, n, least(chunk, rows - t), k, n, 0);
     free(packed);
 }
 
@@ -213,15 +222,15 @@ static void summed(const REAL *sums, int64_t pieces, int64_t row, REAL *total, i
 
 /* d_x (T, K), d_w (N, K) and d_bias (N), unless NULL, from d_y (T, N) */
 void linear_backward(const REAL *x, const REAL *w, const REAL *d_y, REAL *d_x, REAL *d_w, REAL *d_bias, int64_t rows, int64_t k, int64_t n) {
-    int64_t pieces = pieces_of(rows), size = (k + 1) * n; /* of the weights, and of the biases behind them */
+    int64_t pieces = pieces_of(rows), chunk = chunk_of(k > n ? k : n), size = (k + 1) * n; /* of the weights, and of the biases behind them */
     REAL *packed = aligned_alloc(64, k * n * sizeof(REAL)), *sums = calloc(pieces * size, sizeof(REAL));
     pack(w, k, 1, n, k, packed);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t piece = 0; piece < pieces; piece++) {
         int64_t last = rows * (piece + 1) / pieces;
         REAL *sum = sums + piece * size;
-        for (int64_t t = rows * piece / pieces; t < last; t += CHUNK) {
-            int64_t some = least(CHUNK, last - t);
+        for (int64_t t = rows * piece / pieces; t < last; t += chunk) {
+            int64_t some = least(chunk, last - t);
             times(d_y + t * n, n, packed, NULL, d_x + t * k, k, some, n, k, 0);
             outer(d_y + t * n, n, x + t * k, k, sum, some, n, k);
             if (d_bias != NULL)
@@ -256,19 +265,21 @@ INLINE void gelu_backward_of(const REAL *restrict x, const REAL *restrict b, REA
     }
 }
 
-/* y (T, D) from x (T, D), w1 (I, D), b1 (I), w2 (D, I); inner (T, I) = x w1^T is kept */
+/* y (T, D) from x (T, D), w1 (I, D), b1 (I), w2 (D, I); inner (T, I) = x w1^T is kept, unless NULL */
 void feed_forward(const REAL *x, const REAL *w1, const REAL *b1, const REAL *w2, REAL *inner, REAL *y, int64_t rows, int64_t width, int64_t size) {
+    int64_t chunk = chunk_of(size);
     REAL *first = aligned_alloc(64, 2 * width * size * sizeof(REAL)), *second = first + width * size;
     pack(w1, 1, width, width, size, first);
     pack(w2, 1, size, size, width, second);
 #pragma omp parallel
     {
-        REAL *value = aligned_alloc(64, CHUNK * size * sizeof(REAL));
+        REAL *value = aligned_alloc(64, 2 * chunk * size * sizeof(REAL)), *own = value + chunk * size;
 #pragma omp for schedule(dynamic)
-        for (int64_t t = 0; t < rows; t += CHUNK) {
-            int64_t some = least(CHUNK, rows - t);
-            times(x + t * width, width, first, NULL, inner + t * size, size, some, width, size, 0);
-            for (int64_t r = 0; r < some; r++) gelu_of(inner + (t + r) * size, b1, value + r * size, size);
+        for (int64_t t = 0; t < rows; t += chunk) {
+            int64_t some = least(chunk, rows - t);
+            REAL *there = inner == NULL ? own : inner + t * size;
+            times(x + t * width, width, first, NULL, there, size, some, width, size, 0);
+            for (int64_t r = 0; r < some; r++) gelu_of(there + r * size, b1, value + r * size, size);
             times(value, size, second, NULL, y + t * width, width, some, size, width, 0);
         }
         free(value);
@@ -280,19 +291,19 @@ void feed_forward(const REAL *x, const REAL *w1, const REAL *b1, const REAL *w2,
 void feed_forward_backward(const REAL *x, const REAL *w1, const REAL *b1, const REAL *w2, const REAL *inner, const REAL *d_y, REAL *d_x,
                            REAL *d_w1, REAL *d_b1, REAL *d_w2, int64_t rows, int64_t width, int64_t size) {
     int64_t both = width * size, row = size + 16; /* rows of a power of two would meet in few places of the cache */
-    int64_t pieces = pieces_of(rows), all = 2 * both + size;
+    int64_t pieces = pieces_of(rows), all = 2 * both + size, chunk = chunk_of(size);
     REAL *first = aligned_alloc(64, 2 * both * sizeof(REAL)), *second = first + both, *sums = calloc(pieces * all, sizeof(REAL));
     pack(w1, width, 1, size, width, first);
     pack(w2, size, 1, width, size, second);
 #pragma omp parallel
     {
-        REAL *value = aligned_alloc(64, 2 * CHUNK * row * sizeof(REAL)), *d_inner = value + CHUNK * row;
+        REAL *value = aligned_alloc(64, 2 * chunk * row * sizeof(REAL)), *d_inner = value + chunk * row;
 #pragma omp for schedule(dynamic)
         for (int64_t piece = 0; piece < pieces; piece++) {
             int64_t last = rows * (piece + 1) / pieces;
             REAL *sum1 = sums + piece * all, *sum2 = sum1 + both, *bias = sum2 + both;
-            for (int64_t t = rows * piece / pieces; t < last; t += CHUNK) {
-                int64_t some = least(CHUNK, last - t);
+            for (int64_t t = rows * piece / pieces; t < last; t += chunk) {
+                int64_t some = least(chunk, last - t);
                 times(d_y + t * width, width, second, NULL, d_inner, row, some, width, size, 0);
                 for (int64_t r = 0; r < some; r++)
                     gelu_backward_of(inner + (t + r) * size, b1, d_inner + r * row, value + r * row, bias, size);
@@ -506,33 +517,66 @@ INLINE void fetch(const REAL *numbers, int64_t count) {
     for (int64_t i = 0; i < count; i += 64 / (int64_t)sizeof(REAL)) __builtin_prefetch(numbers + i);
 }
 
+/* `attend_one` for long sequences, as products: turned (d, most) and scores (TILE, most) are to work in, where `most` is in whole panels. */
+INLINE void attend_long(Shape is, int64_t d, const REAL *q, const REAL *k, const REAL *v, const Keep *keep, int64_t first, REAL *out,
+                        REAL *weights, REAL *turned, REAL *scores, int64_t most) {
+    int64_t length = is.length, size = padded(length);
+    REAL factors[LONGEST + LANES];
+    for (int64_t j = 0; j < length; j++) /* (most / PANEL, d, PANEL) */
+        for (int64_t c = 0; c < d; c++) turned[(j / PANEL * d + c) * PANEL + j % PANEL] = is.scale * k[j * is.step + c];
+    for (int64_t i = 0; i < length; i += TILE) {
+        int64_t rows = least(TILE, length - i), last = is.causal ? i + rows : length;
+        for (int64_t j = 0; j < last; j += PANEL)
+            tile(q + i * is.step, is.step, 1, turned + j * d, PANEL, NULL, scores + j, most, rows, d, 0);
+        for (int64_t r = 0; r < rows; r++) {
+            int64_t seen = is.causal ? i + r + 1 : length, lanes = padded(seen);
+            REAL *own = scores + r * most;
+            softmax(own, seen, lanes);
+            for (int64_t j = lanes; j < last; j++) own[j] = 0;
+            memcpy(weights + (i + r) * size, own, lanes * sizeof(REAL));
+            for (int64_t j = lanes; j < size; j++) weights[(i + r) * size + j] = 0;
+            if (keep->words == NULL) continue;
+            factors_of(keep, first + (i + r) * length, seen, factors);
+            EACH for (int64_t j = 0; j < seen; j++) own[j] *= factors[j];
+        }
+        for (int64_t c = 0; c < d; c += PANEL)
+            tile(scores, most, 1, v + c, is.step, NULL, out + i * is.width + c, is.width, rows, last, 0);
+    }
+}
+
 /* out (T, D) from qkv (T, 3D). Of each block weights before dropout, (C, H, L, padded L), are kept, and random words are (H, C, L, L). */
 void attend(const REAL *qkv, const int64_t *counts, const int64_t *lengths, int64_t blocks, int64_t heads, int64_t width, int64_t causal,
             const Keep *keep, REAL *out, REAL *weights) {
-    int64_t d = width / heads;
+    int64_t d = width / heads, most = 0;
+    for (int64_t block = 0; block < blocks; block++) most = lengths[block] > most ? lengths[block] : most;
+    most = (padded(most) + PANEL - 1) / PANEL * PANEL; /* whole lanes, and whole panels */
 #pragma omp parallel
     {
+        REAL *turned = calloc((d + TILE) * most, sizeof(REAL)), *scores = turned + d * most;
         int64_t token = 0, kept = 0, drawn = 0;
         for (int64_t block = 0; block < blocks; block++) {
             int64_t count = counts[block], length = lengths[block], square = length * padded(length);
+            int longer = length >= 32 && d % PANEL == 0;
             Shape is = {length, 3 * width, width, causal, 1 / (REAL)sqrt((double)d)};
 #pragma omp for schedule(dynamic, 8) nowait
             for (int64_t one = 0; one < count; one++) {
                 if (one + 1 < count) fetch(qkv + (token + (one + 1) * length) * 3 * width, length * 3 * width);
-                memset(out + (token + one * length) * width, 0, length * width * sizeof(REAL));
+                if (!longer) memset(out + (token + one * length) * width, 0, length * width * sizeof(REAL));
                 for (int64_t head = 0; head < heads; head++) {
-                    const REAL *q = qkv + (token + one * length) * 3 * width + head * d;
+                    const REAL *q = qkv + (token + one * length) * 3 * width + head * d, *k = q + width, *v = k + width;
                     REAL *result = out + (token + one * length) * width + head * d;
                     REAL *own = weights + kept + (one * heads + head) * square;
                     int64_t first = drawn + (head * count + one) * length * length;
-                    if (d == 32) attend_one(is, 32, q, q + width, q + 2 * width, keep, first, result, own);
-                    else attend_one(is, d, q, q + width, q + 2 * width, keep, first, result, own);
+                    if (longer) attend_long(is, d, q, k, v, keep, first, result, own, turned, scores, most);
+                    else if (d == 32) attend_one(is, 32, q, k, v, keep, first, result, own);
+                    else attend_one(is, d, q, k, v, keep, first, result, own);
                 }
             }
             token += count * length;
             kept += count * heads * square;
             drawn += count * heads * length * length;
         }
+        free(turned);
     }
 }
 

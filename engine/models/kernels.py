@@ -30,7 +30,7 @@ LANES = 16
 SIGNATURES = {
     "linear": "tt?t iii",
     "linear_backward": "ttttt? iii",
-    "feed_forward": "tttttt iii",
+    "feed_forward": "tttt?t iii",
     "feed_forward_backward": "tttttttttt iii",
     "norm": "t?ktttdkttt ii",
     "norm_backward": "ttttkkttttt ii",
