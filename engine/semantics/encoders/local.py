@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from engine.errors import SemanticsError
 from engine.extension_points import own_pooling
 from engine.semantics.encoders.encoder import EncoderContext, TextEncoder
 from engine.semantics.encoders.pooling import first_line, has_own_pooling, load_model
+
+if TYPE_CHECKING:
+    from engine.semantics.encoders.packed_bert import PackedBert
 
 BATCH = 16
 """Texts per forward pass; larger batches pad short texts more (on the CPU, faster than 32 and 64)."""
@@ -41,6 +44,7 @@ class SentenceEncoder(TextEncoder):
         self.name = f"{name}+{self._pooling}" if self._pooling else name
         self._source = source
         self._model: Any = None
+        self._packed: PackedBert | None = None
 
     @classmethod
     def of_folder(cls, folder: Path, *, pooling: str = "auto") -> SentenceEncoder:
@@ -67,6 +71,8 @@ class SentenceEncoder(TextEncoder):
         model = self._load()
         if not texts:
             return np.zeros((0, self.dimension or 0), np.float32)
+        if self._packed is not None:
+            return self._packed.encode(texts)
         vectors = model.encode(texts, batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False)
         return np.asarray(vectors, np.float32)
 
@@ -74,7 +80,10 @@ class SentenceEncoder(TextEncoder):
         if self._model is None:
             try:
                 with _quiet():
-                    self._model = load_model(self._source or _minilm_folder(), self._pooling)
+                    model = load_model(self._source or _minilm_folder(), self._pooling)
+                    from engine.semantics.encoders.packed_bert import PackedBert
+
+                    self._model, self._packed = model, PackedBert.of(model)
             except SemanticsError:
                 raise
             except Exception as error:  # the libraries raise exceptions of every kind
