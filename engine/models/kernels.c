@@ -105,12 +105,6 @@ INLINE void normal_double(double x, double *below, double *density) {
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* rows at once, of so many columns, whose values lie in the second-level cache */
-INLINE int64_t chunk_of(int64_t columns) {
-    int64_t rows = 49152 / columns / 6 * 6;
-    return rows > 96 ? 96 : rows < 24 ? 24 : rows;
-}
-
 INLINE REAL dot(const REAL *restrict a, const REAL *restrict b, int64_t n) {
     REAL sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -138,7 +132,8 @@ typedef REAL Lanes __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may
 #define WIDTH ((int64_t)(BYTES / sizeof(REAL)))
 #define PANEL (2 * WIDTH)
 #define TILE 6
-#define DEPTH 256 /* of a panel that lies in the first-level cache beside TILE rows */
+#define DEPTH 384 /* of a panel that lies in the first-level cache beside TILE rows */
+#define CHUNK 96 /* rows at once, whose values lie in the second-level cache */
 #define UNROLL _Pragma("GCC unroll 8")
 
 /* c (rows, PANEL) = or += bias + a (rows, n) b (n, PANEL), for up to TILE rows; rows of a are a_row apart, its columns a_step */
@@ -198,12 +193,11 @@ INLINE void outer(const REAL *y, int64_t y_row, const REAL *x, int64_t x_row, RE
 
 /* y (T, N) = x (T, K) w^T + bias for w (N, K) and bias (N), or NULL */
 void linear(const REAL *x, const REAL *w, const REAL *bias, REAL *y, int64_t rows, int64_t k, int64_t n) {
-    int64_t chunk = chunk_of(k > n ? k : n);
     REAL *packed = aligned_alloc(64, k * n * sizeof(REAL));
     pack(w, 1, k, k, n, packed);
 #pragma omp parallel for schedule(dynamic)
-    for (int64_t t = 0; t < rows; t += chunk)
-        times(x + t * k, k, packed, bias, y + t * n, n, least(chunk, rows - t), k, n, 0);
+    for (int64_t t = 0; t < rows; t += CHUNK)
+        times(x + t * k, k, packed, bias, y + t * n, n, least(CHUNK, rows - t), k, n, 0);
     free(packed);
 }
 
@@ -222,15 +216,15 @@ static void summed(const REAL *sums, int64_t pieces, int64_t row, REAL *total, i
 
 /* d_x (T, K), d_w (N, K) and d_bias (N), unless NULL, from d_y (T, N) */
 void linear_backward(const REAL *x, const REAL *w, const REAL *d_y, REAL *d_x, REAL *d_w, REAL *d_bias, int64_t rows, int64_t k, int64_t n) {
-    int64_t pieces = pieces_of(rows), chunk = chunk_of(k > n ? k : n), size = (k + 1) * n; /* of the weights, and of the biases behind them */
+    int64_t pieces = pieces_of(rows), size = (k + 1) * n; /* of the weights, and of the biases behind them */
     REAL *packed = aligned_alloc(64, k * n * sizeof(REAL)), *sums = calloc(pieces * size, sizeof(REAL));
     pack(w, k, 1, n, k, packed);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t piece = 0; piece < pieces; piece++) {
         int64_t last = rows * (piece + 1) / pieces;
         REAL *sum = sums + piece * size;
-        for (int64_t t = rows * piece / pieces; t < last; t += chunk) {
-            int64_t some = least(chunk, last - t);
+        for (int64_t t = rows * piece / pieces; t < last; t += CHUNK) {
+            int64_t some = least(CHUNK, last - t);
             times(d_y + t * n, n, packed, NULL, d_x + t * k, k, some, n, k, 0);
             outer(d_y + t * n, n, x + t * k, k, sum, some, n, k);
             if (d_bias != NULL)
@@ -267,16 +261,15 @@ INLINE void gelu_backward_of(const REAL *restrict x, const REAL *restrict b, REA
 
 /* y (T, D) from x (T, D), w1 (I, D), b1 (I), w2 (D, I); inner (T, I) = x w1^T is kept, unless NULL */
 void feed_forward(const REAL *x, const REAL *w1, const REAL *b1, const REAL *w2, REAL *inner, REAL *y, int64_t rows, int64_t width, int64_t size) {
-    int64_t chunk = chunk_of(size);
     REAL *first = aligned_alloc(64, 2 * width * size * sizeof(REAL)), *second = first + width * size;
     pack(w1, 1, width, width, size, first);
     pack(w2, 1, size, size, width, second);
 #pragma omp parallel
     {
-        REAL *value = aligned_alloc(64, 2 * chunk * size * sizeof(REAL)), *own = value + chunk * size;
+        REAL *value = aligned_alloc(64, 2 * CHUNK * size * sizeof(REAL)), *own = value + CHUNK * size;
 #pragma omp for schedule(dynamic)
-        for (int64_t t = 0; t < rows; t += chunk) {
-            int64_t some = least(chunk, rows - t);
+        for (int64_t t = 0; t < rows; t += CHUNK) {
+            int64_t some = least(CHUNK, rows - t);
             REAL *there = inner == NULL ? own : inner + t * size;
             times(x + t * width, width, first, NULL, there, size, some, width, size, 0);
             for (int64_t r = 0; r < some; r++) gelu_of(there + r * size, b1, value + r * size, size);
@@ -291,19 +284,19 @@ void feed_forward(const REAL *x, const REAL *w1, const REAL *b1, const REAL *w2,
 void feed_forward_backward(const REAL *x, const REAL *w1, const REAL *b1, const REAL *w2, const REAL *inner, const REAL *d_y, REAL *d_x,
                            REAL *d_w1, REAL *d_b1, REAL *d_w2, int64_t rows, int64_t width, int64_t size) {
     int64_t both = width * size, row = size + 16; /* rows of a power of two would meet in few places of the cache */
-    int64_t pieces = pieces_of(rows), all = 2 * both + size, chunk = chunk_of(size);
+    int64_t pieces = pieces_of(rows), all = 2 * both + size;
     REAL *first = aligned_alloc(64, 2 * both * sizeof(REAL)), *second = first + both, *sums = calloc(pieces * all, sizeof(REAL));
     pack(w1, width, 1, size, width, first);
     pack(w2, size, 1, width, size, second);
 #pragma omp parallel
     {
-        REAL *value = aligned_alloc(64, 2 * chunk * row * sizeof(REAL)), *d_inner = value + chunk * row;
+        REAL *value = aligned_alloc(64, 2 * CHUNK * row * sizeof(REAL)), *d_inner = value + CHUNK * row;
 #pragma omp for schedule(dynamic)
         for (int64_t piece = 0; piece < pieces; piece++) {
             int64_t last = rows * (piece + 1) / pieces;
             REAL *sum1 = sums + piece * all, *sum2 = sum1 + both, *bias = sum2 + both;
-            for (int64_t t = rows * piece / pieces; t < last; t += chunk) {
-                int64_t some = least(chunk, last - t);
+            for (int64_t t = rows * piece / pieces; t < last; t += CHUNK) {
+                int64_t some = least(CHUNK, last - t);
                 times(d_y + t * width, width, second, NULL, d_inner, row, some, width, size, 0);
                 for (int64_t r = 0; r < some; r++)
                     gelu_backward_of(inner + (t + r) * size, b1, d_inner + r * row, value + r * row, bias, size);

@@ -1,7 +1,7 @@
 """A BERT that encodes texts on the CPU by the kernels of the backbones: without padding, and with fewer passes over memory.
 
-Measured with 400 texts of 1 to 7 titles and all-MiniLM-L6-v2, two threads: 8.7 and 8.9 s, where sentence-transformers takes 13.7 and 14.7 s. Vectors
-differ by rounding (2e-7 at most there).
+Measured with all-MiniLM-L6-v2 and 1,000 texts of 1 to 7 titles (benchmarks/bench_embedding.py): 22.3 s, where sentence-transformers takes 29.5 s.
+Vectors differ by rounding, 2e-7 at most there.
 
 Legend: N texts, T tokens of some texts, laid end to end, S size of a vector.
 """
