@@ -60,12 +60,21 @@ def compiled(kind: str) -> Path:
             raise NoKernels(read_regular(failure))
         _compile(path, kind)
     except _CompilerFailed as error:
-        with atomic_write(failure) as file:
-            file.write_text(str(error), "utf-8")
+        give_up(kind, str(error))
         raise
     except OSError as error:
         raise NoKernels(f"the folder of caches cannot be used: {error}") from None
     return path
+
+
+def give_up(kind: str, why: str) -> None:
+    """Keep that the library cannot be used, in its place: from now on a run says that it computes with torch."""
+    try:
+        with atomic_write(_failure(kind)) as file:
+            file.write_text(why, "utf-8")
+        _library(kind).unlink(missing_ok=True)
+    except OSError:  # it is tried again by the next process
+        return
 
 
 class _CompilerFailed(NoKernels):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engine.models.cpu import by_hand
 from engine.models.dropout import KEEP_ALL
-from engine.models.kernel_library import SWITCH, NoKernels, compiled, switched_off
+from engine.models.kernel_library import SWITCH, NoKernels, compiled, give_up, switched_off
 
 NAMES = {torch.float32: "float", torch.float64: "double"}
 STEP = 32
@@ -136,11 +136,14 @@ def _loaded(dtype: torch.dtype) -> tuple[Kernels | None, str]:
     """The kernels, or why there are none."""
     try:
         kernels = Kernels(ctypes.CDLL(str(compiled(NAMES[dtype]))), dtype)
+        why = "" if _agrees(kernels, dtype) else "on this machine they do not compute what they should"
     except NoKernels as error:
         return None, str(error)
     except (OSError, AttributeError) as error:
-        return None, f"they cannot be loaded: {error}"
-    return (kernels, "") if _agrees(kernels, dtype) else (None, "on this machine they do not compute what they should")
+        kernels, why = None, f"they cannot be loaded: {error}"
+    if why:
+        give_up(NAMES[dtype], why)
+    return (None, why) if why else (kernels, "")
 
 
 def _agrees(kernels: Kernels, dtype: torch.dtype) -> bool:

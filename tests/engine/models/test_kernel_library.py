@@ -68,6 +68,20 @@ def test_a_library_that_is_none_is_not_loaded(cache: Path, compiler: Path) -> No
     found, why = kernels._loaded.__wrapped__(torch.float32)
     assert found is None
     assert why.startswith("they cannot be loaded")
+    assert name() == "torch"
+    with pytest.raises(NoKernels, match="cannot be loaded"):
+        compiled("float")
+
+
+def test_a_library_that_computes_wrongly_is_given_up(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not library._compilers():
+        pytest.skip("there is no C compiler")
+    monkeypatch.setattr(kernels, "_agrees", lambda *_: False)
+    found, why = kernels._loaded.__wrapped__(torch.float32)
+    assert found is None
+    assert "do not compute what they should" in why
+    assert name() == "torch"
+    assert [path.suffix for path in cache.iterdir()] == [".failed"]
 
 
 @pytest.mark.parametrize("what", ["folder", "file"])
