@@ -30,9 +30,12 @@ class NoKernels(Exception):
 
 def name() -> str:
     """What a training here computes with: `c-` and a digest of the source, or `torch` where there is no compiler, or none that can."""
-    if switched_off() or not any(path.exists() for path in (_library("float"), *map(Path, _compilers()))):
+    try:
+        possible = not switched_off() and (_library("float").exists() or bool(_compilers()))
+        possible = possible and not _failure("float").exists()
+    except NoKernels:
         return "torch"
-    return "torch" if _failure("float").exists() else f"c-{_digest(SOURCE.read_bytes())[:8]}"
+    return f"c-{_digest(SOURCE.read_bytes())[:8]}" if possible else "torch"
 
 
 def switched_off() -> bool:
@@ -122,8 +125,16 @@ def _failure(kind: str) -> Path:
 
 
 def _cache() -> Path:
+    """The folder.
+
+    Raises:
+        NoKernels: the user has no home folder, as in a container that knows no such user.
+    """
     named = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(named) if Path(named).is_absolute() else Path.home() / ".cache") / "sracl"
+    try:
+        return (Path(named) if Path(named).is_absolute() else Path.home() / ".cache") / "sracl"
+    except RuntimeError as error:
+        raise NoKernels(f"there is no folder of caches: {error}") from None
 
 
 def _key() -> str:

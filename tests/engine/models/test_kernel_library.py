@@ -106,6 +106,17 @@ def test_a_file_in_the_place_of_the_folder(cache: Path) -> None:
         compiled("float")
 
 
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    assert name() == "torch"
+    with pytest.raises(NoKernels, match="no folder of caches"):
+        compiled("float")
+
+
 def test_without_a_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert name() == "torch"
