@@ -16,7 +16,7 @@ from engine.models.paired_loss import paired_cross_entropy
 def recommendation_loss(scores: Tensor, targets: Tensor) -> Tensor:
     """L_rec: mean cross-entropy of scores (B, V) over items 1..V against target item ids (B,)."""
     kernels = kernels_for(scores)
-    if kernels is None:
+    if kernels is None or len(scores) == 0:
         return F.cross_entropy(scores, targets - 1)
     return _OnCPU.apply(scores, targets - 1, kernels)  # pyright: ignore[reportReturnType]
 

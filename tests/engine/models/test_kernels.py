@@ -110,6 +110,7 @@ def test_cross_entropy(
     targets = torch.randint(1, items + 1, (rows,), generator=torch.Generator().manual_seed(1))
     _compare(lambda: recommendation_loss(scores * spread, targets), [scores], monkeypatch)
     _compare(lambda: 3 * recommendation_loss(scores * spread, targets), [scores], monkeypatch)
+    assert recommendation_loss(scores[:0], targets[:0]).isnan()
     with pytest.raises(IndexError):
         recommendation_loss(scores, targets.new_full((rows,), items + 1))
 
