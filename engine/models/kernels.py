@@ -154,10 +154,10 @@ def _agrees(kernels: Kernels, dtype: torch.dtype) -> bool:
         return torch.randn(*shape, generator=generator, dtype=dtype) / math.sqrt(shape[-1])
 
     x, w1, b1, w2, qkv = drawn(9, 64), drawn(96, 64), drawn(96), drawn(64, 96), drawn(9, 192)
-    inner, fed, normed, normal, inverse = (x.new_empty(9, size) for size in (96, 64, 64, 64, 1))
+    inner, fed, normed, normal, inverse = (x.new_full((9, size), math.nan) for size in (96, 64, 64, 64, 1))
     kernels.feed_forward(x, w1, b1, w2, inner, fed, 9, 64, 96)
     kernels.norm(fed, None, KEEP_ALL, x, b1[:64], b1[32:], 1e-5, KEEP_ALL, normed, normal, inverse, 9, 64)
-    attended, weights = torch.empty_like(x), x.new_empty(2 * 9 * LANES)
+    attended, weights = torch.full_like(x, math.nan), x.new_empty(2 * 9 * LANES)
     one, nine = torch.tensor([1]), torch.tensor([9])
     kernels.attend(qkv, one, nine, 1, 2, 64, 1, KEEP_ALL, attended, weights)
     fed_there = F.gelu(F.linear(x, w1, b1)) @ w2.T
