@@ -115,7 +115,7 @@ class RunFold:
     )
     """Columns that events have changed since."""
     test: dict[str, float | None] = field(default_factory=dict)
-    """Test metrics of all users by name, such as `hr@20`; None where a resumed run is to measure one again."""
+    """Test metrics of all users by name, such as `hr@20`; None for one that was measured before and no longer counts."""
     _test_step: int = 0
 
     def take(self, line: Line) -> None:
@@ -129,7 +129,8 @@ class RunFold:
             self.created = created_columns(line.fields, line.at)
         self.changed |= changed_columns(line)
         if line.event == "evaluated" and line.fields["split"] == "test":
-            self.test, self._test_step = metrics_of_all_users(line.fields), line.fields["step"]
+            measured = metrics_of_all_users(line.fields)  # what was measured before and is not now is gone
+            self.test, self._test_step = dict.fromkeys(self.test) | measured, line.fields["step"]
         elif line.event == "run_resumed" and self._test_step > line.fields["step"]:
             self.test = dict.fromkeys(
                 self.test

@@ -117,6 +117,27 @@ def test_test_metrics_beyond_the_checkpoint_go_from_the_list_though_they_were_pu
     lock.release()
 
 
+def test_test_metrics_that_a_later_evaluation_lacks_go_from_the_list_though_they_were_published(place: Home) -> None:
+    run_id = "fewer"
+    lock = RunLock(place.run_folder(run_id))
+    lock.acquire()
+    monitor = RunMonitor(place)
+    journal = Journal(place.run_folder(run_id))
+    append_all(journal, run_id, [("run_created", CREATED, None), ("run_started", STARTED, None)])
+    metrics = [{"split": "test", "subgroup": "all", "name": "hr@20", "value": 0.5}]
+    journal.append("evaluated", {"split": "test", "epoch": 2, "step": 20, "metrics": metrics})
+    publish(place)
+    assert seen(monitor.overlay(listed(place)), run_id)["test_hr_20"] == 0.5
+    metrics = [{"split": "test", "subgroup": "all", "name": "ndcg@20", "value": 0.25}]
+    journal.append("evaluated", {"split": "test", "epoch": 2, "step": 20, "metrics": metrics})
+    journal.close()
+    for _ in ("before it is published", "after"):
+        row = seen(monitor.overlay(listed(place)), run_id)
+        assert (row["test_hr_20"], row["test_ndcg_20"]) == (None, 0.25)
+        publish(place)
+    lock.release()
+
+
 def test_a_run_whose_folder_goes_before_it_was_published_leaves_the_list(place: Home) -> None:
     """As when the database loses it and its folder moves to the trash between two polls."""
     folder = place.run_folder("gone")

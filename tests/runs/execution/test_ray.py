@@ -36,11 +36,11 @@ def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[obj
     """What a job tells a Ray that is none to end."""
     (tmp_path / "ray.py").write_text(STAND_IN)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)  # remembered, so that no stand-in outlives the test
+    del sys.modules["ray"]
     import ray as stand_in
 
     yield stand_in.calls
-    monkeypatch.delitem(sys.modules, "ray")
 
 
 def job(tmp_path: Path, script: str) -> ray_door.Job:
