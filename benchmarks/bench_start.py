@@ -30,12 +30,13 @@ def many(request: pytest.FixtureRequest) -> Home:
     return home
 
 
-def _until(home: Home, sign: bytes) -> None:
-    """Start the app in a terminal and wait until it has drawn the sign."""
+def until_drawn(home: Path, sign: bytes, *, root: Path = ROOT) -> None:
+    """Start the app of a checkout in a terminal and wait until it has drawn the sign."""
     pid, screen = pty.fork()
     if pid == 0:
-        os.chdir(ROOT)
-        os.environ.update(TERM="xterm-256color", PYTHONPATH=str(ROOT), SRACL_HOME=str(home.path))
+        os.chdir(root)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # modules would be compiled at each start
+        os.environ.update(TERM="xterm-256color", PYTHONPATH=str(root), SRACL_HOME=str(home))
         os.execv(sys.executable, [sys.executable, "-P", "-m", "sracl_tui"])
     fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     seen = b""
@@ -54,4 +55,4 @@ def _until(home: Home, sign: bytes) -> None:
 @pytest.mark.parametrize("what", ["first paint", "first runs"])
 def test_start(benchmark, many, what):
     sign = b"Runs" if what == "first paint" else b"finished"
-    benchmark.pedantic(_until, (many, sign), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(until_drawn, (many.path, sign), rounds=5, warmup_rounds=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from engine.registry import guard_files
 from tests.support.commands import ROOT
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start commands by the hundred: each module is compiled once
+sys.dont_write_bytecode = False
 os.environ["PYTHONPATH"] = str(ROOT)  # processes that the product starts run this checkout's code too
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs have it, and all that they start
     signal.signal(signal.SIGINT, signal.default_int_handler)

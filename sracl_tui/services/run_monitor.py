@@ -167,12 +167,15 @@ class RunMonitor:
 
     def _is_over(self, run_id: str, run: _FollowedRun, published: ListedRun | None) -> bool:
         """Whether the database knows all that the journal says, nothing was ever written, or the run was removed."""
-        live = run.live
-        if isinstance(run.process, Alive) or time.monotonic() - run.since < EXPECTED_SECONDS:
+        live, exited = run.live, isinstance(run.process, Exited)
+        if isinstance(run.process, Alive):
+            return False
+        if published is None and live.lines:
+            return exited and not self._home.run_folder(run_id).exists()  # it was removed
+        if time.monotonic() - run.since < EXPECTED_SECONDS:
             return False
         if published is None:
-            removed = not self._home.run_folder(run_id).exists()
-            return (not live.lines or removed) and isinstance(run.process, Exited)
+            return exited
         return published["state"] not in OPEN and (not live.lines or live.state in (*ACTIVE, published["state"]))
 
     def _changes(self, run_id: str, run: _FollowedRun, published: ListedRun | None) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from engine.semantics.llm import budget as budgets
 from engine.semantics.llm.budget import Budget, Usage
 from engine.semantics.llm.endpoints import Endpoint
 from engine.semantics.summaries.shard import RANGES, Shard, range_of
-from sracl_tui.runs.stages import shared_cap
 from sracl_tui.runs.stages.shared_cap import SharedCap
 from store.errors import StoreError
 from store.home import Home
@@ -34,7 +33,7 @@ CAP = 0.05
 def amounts(home: Path) -> dict[str, float]:
     """What each job holds of the cap."""
     files = list((home / "cache").glob("cap-*.json"))
-    return json.loads(files[0].read_text()) if files else {}
+    return {name: usd for name, (usd, _) in json.loads(files[0].read_text()).items()} if files else {}
 
 
 def share(home: Path, *words: str) -> list[str]:
@@ -102,36 +101,58 @@ def test_what_cannot_be_shared_is_refused(serve: Any, tmp_path: Path) -> None:
     assert not list((tmp_path / "runs").glob("*"))
 
 
+def budget_of(share: SharedCap) -> Budget:
+    """A budget of a dollar that is shared."""
+    endpoint = Endpoint(base_url="http://127.0.0.1:1/v1", model="m", local=True)
+    budget = Budget(endpoint, "m", cap=1.0, share=share)
+    budget.begin()
+    return budget
+
+
 def test_a_shared_cap_waits_for_what_others_may_free_and_not_for_the_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = Home(tmp_path)
     home.create()
     monkeypatch.setattr(budgets, "SHARE_SECONDS", 0.01)
-    other = SharedCap(home, "g", "2/2")
-    assert other.hold(0.8, 1.0)
-    budget = Budget(
-        Endpoint(base_url="http://127.0.0.1:1/v1", model="m", local=True),
-        "m",
-        cap=1.0,
-        share=SharedCap(home, "g", "1/2"),
-    )
-    budget.begin()
+    with SharedCap(home, "g", "1/2") as own:
+        budget = budget_of(own)
+        with SharedCap(home, "g", "2/2") as other:
+            assert other.hold(0.8, 1.0, reserved=0.8)
 
-    async def both() -> bool:
-        asking = asyncio.create_task(budget.reserve(0.5))
-        await asyncio.sleep(0.1)
-        assert not asking.done()
-        assert other.hold(0.4)
-        return await asking
+            async def both() -> bool:
+                asking = asyncio.create_task(budget.reserve(0.5))
+                await asyncio.sleep(0.1)
+                assert not asking.done()
+                assert other.hold(0.4, reserved=0.1)
+                return await asking
 
-    assert asyncio.run(both())
-    assert budget.reserved == 0.5
-    budget.record_cost(0.5, Usage(1, 1, 0), 0.0, billed=True)
-    monkeypatch.setattr(shared_cap, "SECONDS", 0.05)
-    budget.begin()
-    assert not asyncio.run(budget.reserve(0.7)), "the other holds 0.4 and does not change"
-    (tmp_path / "cache" / "cap-g.json").write_text("{")
-    budget.begin()
-    with pytest.raises(StoreError, match="shared budget cannot be read"):
-        asyncio.run(budget.reserve(0.1))
+            assert asyncio.run(both())
+            assert budget.reserved == 0.5
+            budget.record_cost(0.5, Usage(1, 1, 0), 0.0, billed=True)
+        budget.begin()
+        assert not asyncio.run(budget.reserve(0.7)), "the other has ended, though it holds 0.1 for calls"
+        (tmp_path / "cache" / "cap-g.json").write_text("{")
+        budget.begin()
+        with pytest.raises(StoreError, match="shared budget cannot be read"):
+            asyncio.run(budget.reserve(0.1))
+
+
+def test_jobs_without_calls_in_flight_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.create()
+    with SharedCap(home, "g", "1/2") as own, SharedCap(home, "g", "2/2") as other:
+        assert other.hold(0.8, 1.0, reserved=0.0)
+        assert not asyncio.run(budget_of(own).reserve(0.5))
+        assert asyncio.run(budget_of(own).reserve(0.2))
+
+
+def test_what_an_earlier_version_wrote_counts(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.create()
+    (home.cache / "cap-g.json").write_text('{"1/2": 0.3, "2/2": 0.6}')
+    own = SharedCap(home, "g", "1/2")
+    assert own.held() == 0.3
+    assert not own.hold(0.5, 1.0, reserved=0.2)
+    assert not own.may_change()
+    assert own.hold(0.4, 1.0, reserved=0.1)

@@ -71,7 +71,7 @@ class Call:
 class CapShare(Protocol):
     """What several jobs hold of one cap."""
 
-    def hold(self, usd: float, cap: float | None = None) -> bool:
+    def hold(self, usd: float, cap: float | None = None, *, reserved: float) -> bool:
         """Record what this job holds, spent and reserved, if all together stay within the cap; whether they do."""
         ...
 
@@ -140,9 +140,12 @@ class Budget:
 
     def _take(self, usd: float) -> bool:
         """Reserve dollars if they fit, also beside what other jobs hold; whether they did."""
-        if not self.fits(usd) or (self.share and not self.share.hold(self.spent + self.reserved + usd, self.cap)):
+        reserved = self.reserved + usd
+        if not self.fits(usd) or (
+            self.share and not self.share.hold(self.spent + reserved, self.cap, reserved=reserved)
+        ):
             return False
-        self.reserved += usd
+        self.reserved = reserved
         return True
 
     def fits(self, usd: float) -> bool:
@@ -164,7 +167,7 @@ class Budget:
         self.spent += reserve if usd is None and billed is not False else usd or 0.0
         self.reserved = max(0.0, self.reserved - reserve)
         if self.share is not None:
-            self.share.hold(self.spent + self.reserved)
+            self.share.hold(self.spent + self.reserved, reserved=self.reserved)
         return usd
 
     async def record_cost_and_wake(

@@ -72,8 +72,11 @@ def make_part(
     with clock.stage("summaries", total=sum(map(len, owners.values()))) as outcome:
         stage = _SummaryStage(needs, provider, store, clock, stop)
         lock_key = lock_key_of(needs.dataset.name, provider)
-        with single_flight(store.home, lock_key, "summaries", report=clock.report, stop=stop, shard=shard):
-            stage.make_part(shard, SharedCap(store.home, group, str(shard)))
+        with (
+            single_flight(store.home, lock_key, "summaries", report=clock.report, stop=stop, shard=shard),
+            SharedCap(store.home, group, str(shard)) as cap,
+        ):
+            stage.make_part(shard, cap)
         detail = f"{provider.name}: shard {shard}, {stage.counter.made:,} new"
         outcome |= {"cached": stage.counter.made == 0, "detail": detail}
 

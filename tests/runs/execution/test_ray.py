@@ -32,7 +32,7 @@ def get_runtime_context(): return types.SimpleNamespace(current_actor="me")
 
 
 @pytest.fixture
-def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What a job tells a Ray that is none to end."""
     (tmp_path / "ray.py").write_text(STAND_IN)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -40,7 +40,7 @@ def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[obj
     del sys.modules["ray"]
     import ray as stand_in
 
-    yield stand_in.calls
+    return stand_in.calls
 
 
 def job(tmp_path: Path, script: str) -> ray_door.Job:
