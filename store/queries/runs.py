@@ -84,12 +84,18 @@ _LOOKED_AT = f"""(
 def list_runs_json(
     store: Store, *, group: str | None = None, tag: str | None = None, limit: int | None = None
 ) -> list[str]:
-    """The rows of `list_runs` as JSON documents that the database writes, five times as fast as Python does."""
+    """The rows of `list_runs` as JSON documents that the database writes, five times as fast as Python does.
+
+    The settings, which are most of a document, are JSON already and are put in as they stand.
+    """
     listed = _listed(limit)
-    query = f"SELECT run_id, {_LOOKED_AT} AS looked_at, to_json(listed)::VARCHAR AS document FROM ({listed}) listed"
+    query = (
+        f"SELECT run_id, {_LOOKED_AT} AS looked_at, to_json(struct_update(listed, config := '@'))::VARCHAR AS document, "
+        f"coalesce(config::VARCHAR, 'null') FROM ({listed}) listed"
+    )
     found = store.tuples(query, [group, tag])
-    documents = [document for _, _, document in found]
-    places = {run_id: place for place, (run_id, looked_at, _) in enumerate(found) if looked_at}
+    documents = [document.replace('"config":"@"', f'"config":{config}', 1) for _, _, document, config in found]
+    places = {run_id: place for place, (run_id, looked_at, *_) in enumerate(found) if looked_at}
     if places:
         query = f"SELECT * FROM ({listed}) listed WHERE list_contains($3, run_id)"
         for row in with_present_states(store, store.rows(query, [group, tag, list(places)])):
