@@ -39,7 +39,7 @@ def markdown(made: Report) -> str:
             parts += [f"{title}\n", render(heads(VERDICT_HEADS), rows, format_="md")]
     parts += [
         f"- **{one.planned.name if several else one.claim.name}**: {conclusion(one)}"
-        + (f" {one.declaration.capitalize()}." if one.declaration and not one.changed else "")
+        + (f" {one.declaration[0].upper()}{one.declaration[1:]}." if one.declaration and not one.changed else "")
         + (f" `{one.command}`" if one.command else "")
         for one in made.judgements
     ]

@@ -77,6 +77,7 @@ def test_markdown_and_latex_have_the_same_verdicts(sracl, home: Path) -> None:
     markdown, latex = (home / "study.md").read_text(), (home / "study.tex").read_text()
     assert re.search(r"^\| \+ \| rank \| supported \|", markdown, re.M)
     assert re.search(r"^rank & supported & ", latex, re.M)
+    assert re.search(r" Declared on [-\d]+ [:\d]+ UTC[.,]", markdown)
     assert "- **llm**: Summaries of an LLM help. Not run: there is none here." in markdown
     assert re.search(r"^\| plain \|  \| full, but loss.alpha = 0.0, loss.beta = 0.0 \|$", markdown, re.M)
     assert re.search(r"^\| full \| SRA-CL \| .*semantics.provider = titles, .*retrieval.k = 4, ", markdown, re.M)
