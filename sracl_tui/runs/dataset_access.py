@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from engine.data.synthetic import GENERATED, generate
 from engine.errors import DataError
 from store.database.database import Store
+from store.errors import StoreError
 from store.queries import datasets as stored
 from store.queries.datasets import DatasetRecord
 
@@ -101,23 +102,43 @@ def open_dataset(store: Store, name: str, *, max_users: int | None = None) -> Da
 
     Raises:
         LookupFailed: there is no such dataset.
+        StoreError: it is to be stored, and this process does not write the database.
     """
     if is_generated(store, name):
         made = generate(name)
         same = stored.find(store, made.dataset_id)
         if same is None:
-            stored.add(store.home, to_record(made, source="generated", synthetic=True))
+            _add(store, to_record(made, source="generated", synthetic=True))
         name = name if same is None else same["name"]
     record = stored.load(store, name)
     dataset = from_record(record)
     subset = dataset.first_users(max_users)
     if subset is dataset:
         return dataset
-    subset = replace(subset, name=f"{name}[:{max_users}]", options={**subset.options, "max_users": max_users})
+    subset = replace(subset, name=_part(name, max_users), options={**subset.options, "max_users": max_users})
     if stored.find(store, subset.dataset_id) is None:
         source = f"the first {max_users} users of {name}"
-        stored.add(store.home, to_record(subset, source=source, synthetic=record.synthetic))
+        _add(store, to_record(subset, source=source, synthetic=record.synthetic))
     return subset
+
+
+def _part(name: str, max_users: int | None) -> str:
+    return f"{name}[:{max_users}]"
+
+
+def _add(store: Store, record: DatasetRecord) -> None:
+    if not store.home.publishes:
+        raise StoreError(
+            f"dataset {record.name} is not stored yet, and this process does not write the database",
+            where=str(store.home.database),
+            hint="A queue on a cluster stores it before it gives a run to a node, as does any run on the machine that publishes.",
+        )
+    stored.add(store.home, record)
+
+
+def is_stored(store: Store, name: str, *, max_users: int | None = None) -> bool:
+    """Whether `open_dataset` would only read; False also where `max_users` are all users of a dataset, or more."""
+    return stored.find(store, name if max_users is None else _part(name, max_users)) is not None
 
 
 def is_generated(store: Store, name: str) -> bool:

@@ -8,15 +8,19 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from engine.config import DataConfig
 from engine.config_files import load_config
 from engine.errors import ConfigError
 from sracl_tui.runs import own_code, resume_check
+from sracl_tui.runs.dataset_access import is_stored, open_dataset
 from sracl_tui.runs.execution import registry
 from sracl_tui.runs.execution.base import LOG, Executor, Exited, Handle
 from sracl_tui.runs.request import FILE, RunRequest, new_run_id
+from store.errors import LookupFailed
 from store.home import Home
 from store.journal.journal import segments
 from store.journal.submission import write_handle
+from store.opening import open_store
 from store.process_state import ProcessState
 from store.publishing.liveness import lives
 from store.regular_file import read_regular
@@ -34,9 +38,12 @@ def submit(home: Home, executor: Executor, request: RunRequest, *, slot: str | N
 
     Raises:
         EngineError: it was not accepted.
+        StoreError: its data set cannot be stored.
         OSError: it cannot be started, or recorded.
     """
     folder = home.run_folder(request.run_id)
+    if executor.waits_only:
+        _provide_dataset(home, request.config.data)
     write_handle(
         folder, Handle(run_id=request.run_id, executor=executor.name)
     )  # its process may be quicker than `submit`
@@ -47,6 +54,13 @@ def submit(home: Home, executor: Executor, request: RunRequest, *, slot: str | N
         raise
     write_handle(folder, handle)
     return handle
+
+
+def _provide_dataset(home: Home, data: DataConfig) -> None:
+    """Store what a run makes of a data set, as the machine that executes it does not write the database."""
+    with open_store(home) as store, suppress(LookupFailed):  # of an unknown data set the run itself tells
+        if not is_stored(store, data.dataset, max_users=data.max_users):
+            open_dataset(store, data.dataset, max_users=data.max_users)
 
 
 def launch(home: Home, request: RunRequest) -> Handle:

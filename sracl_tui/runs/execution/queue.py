@@ -280,7 +280,9 @@ def _run(home: Home, entry: QueueEntry, slot: str) -> None:
         try:
             executor = registry.of_queue(home)
             handle = submit(home, executor, RunRequest.read(folder), slot=slot)
-        except EngineError as error:
+        except StoreBusy:
+            raise  # it is tried again
+        except (EngineError, StoreError) as error:
             process_exit.mark_dead(home, entry.run_id, Exited(code=2, reason=str(error)))
             return
         ended = executor.wait(handle)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from engine.config_files import load_config
 from sracl_tui.cli.foreground import resume_run
+from sracl_tui.runs.dataset_access import open_dataset
 from sracl_tui.runs.execution import launch, local
 from sracl_tui.runs.request import RunRequest
+from store.errors import StoreError
 from store.home import Home
 from store.opening import open_store
 from store.queries.runs import find_run
@@ -67,3 +70,23 @@ def test_a_folder_that_an_older_version_launched_is_read(home):
     found = launch.launched_request(folder)
     assert found is not None
     assert (found.run_id, found.preset, found.config.train.seed) == ("old", "backbone", 7)
+
+
+@pytest.mark.parametrize("users", [40, None])
+def test_machines_that_write_no_database_find_what_a_run_makes_of_a_data_set(home, monkeypatch, users):
+    """A node could not store a generated set, nor a part of one: its run failed."""
+    monkeypatch.setattr(local.LocalExecutor, "waits_only", True)
+    config, _ = load_config(preset="backbone", settings={"dataset": "goods", "max_users": users})
+    launch.launch(home, RunRequest(run_id="elsewhere", config=config, preset="backbone"))
+    with open_store(replace(home, publishes=False)) as store:
+        assert open_dataset(store, "goods", max_users=users).users == users or users is None
+        with pytest.raises(StoreError, match=r"goods\[:7\] is not stored yet") as refused:
+            open_dataset(store, "goods", max_users=7)
+    assert "queue on a cluster stores it" in refused.value.hint
+
+
+def test_a_run_with_an_unknown_data_set_tells_so_where_it_is_executed(home, monkeypatch):
+    monkeypatch.setattr(local.LocalExecutor, "waits_only", True)
+    config, _ = load_config(settings={"dataset": "nowhere"})
+    launch.launch(home, RunRequest(run_id="lost", config=config, preset="default"))
+    assert spawned

@@ -19,6 +19,7 @@ from store.home import Home
 from store.journal.journal import read_events
 from store.opening import open_store
 from store.queue import Queue
+from tests.runs.jobs.test_neighbor_shards import FEW, lists
 from tests.support.commands import ROOT, sracl_process, until
 from tests.support.slurm_cluster import SlurmCluster, missing
 from tests.test_tutorials import CLUSTER, commands_of, left_out, small, write_files
@@ -84,6 +85,19 @@ def test_four_runs_are_executed_by_two_nodes(home: Home, rows: Rows) -> None:
     until(lambda: not Queue(home).slots())
     listed = json.loads(sracl_process_in(home.path, "queue", "list", "--json"))
     assert [entry["entry"] for entry in listed["entries"]] == ["done"] * 4
+
+
+def test_neighbors_are_searched_in_parts_by_two_nodes(home: Home, rows: Rows, tmp_path: Path) -> None:
+    said = json.loads(sracl_process_in(home.path, "neighbors", *FEW, "--shards", "3", "--json"))
+    jobs = f"FROM runs WHERE run_id IN {tuple(said['added'])!r}"
+    until(lambda: [row["state"] for row in rows(jobs)] == ["finished"] * 3)
+    assert {row["executor"] for row in rows(jobs)} == {"slurm"}
+    ours = lists(home.path)
+    sracl_process_in(tmp_path, "neighbors", *FEW, "--headless")
+    alone = lists(tmp_path)
+    assert ours["ids"] == alone["ids"]
+    assert ours["rows"].equals(alone["rows"])
+    until(lambda: not Queue(home).active())
 
 
 def training(home: Home, run_id: str, least: int = 1) -> Callable[[], bool]:
