@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import sys
+import tempfile
 import time
 import types
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+HERE = Path(__file__).resolve().parents[1]
 SETTINGS: dict[str, Any] = {
     "USER_ID_FIELD": "user_id",
     "ITEM_ID_FIELD": "item_id",
@@ -81,7 +84,9 @@ def main() -> None:
     from recbole.trainer import Trainer  # type: ignore
     from recbole.utils import init_seed  # type: ignore
 
-    folder = asked.folder.resolve()
+    folder, lists = asked.folder.resolve(), asked.lists and asked.lists.resolve()
+    place_of_logs = tempfile.TemporaryDirectory()  # it writes logs and models into the current folder
+    os.chdir(place_of_logs.name)
     place = {"data_path": str(folder.parent), "epochs": asked.epochs, "seed": asked.seed}
     sys.argv = sys.argv[:1]
     config = Config(model="SASRec", dataset=folder.name, config_dict=SETTINGS | place)
@@ -99,11 +104,11 @@ def main() -> None:
     trainer = Timed(config, model)
     trainer.fit(train, valid, saved=True, show_progress=False)
     result = trainer.evaluate(test, load_best_model=True, show_progress=False)
-    if asked.lists is not None:
-        sys.path.append(str(Path(__file__).parents[1] / "examples"))
+    if lists is not None:
+        sys.path.append(str(HERE / "examples"))
         from recbole_ranks import write_lists  # type: ignore
 
-        write_lists(model, train.dataset, test, asked.lists)
+        write_lists(model, train.dataset, test, lists)
     sys.stdout.write(
         json.dumps(
             {
