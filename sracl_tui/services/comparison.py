@@ -137,6 +137,7 @@ def compare_runs(
     pairs = [(a, b) for a, b in pairs if (a.label, b.label) not in settled]
     tests = paired_tests(pairs, ranks_by_run, ks, tested_metrics(sets, also), notes)
     notes += [one.text for one in equal]
+    notes += _of_unknown_texts(groups, labels)
     notes += _warned(store, groups, labels)
     users = len(ranks_by_run[first["run_id"]][0])
     return Comparison(
@@ -163,12 +164,31 @@ def _dataset_id(rows: list[StoredRun], run_id: str) -> str | None:
 def group_by_config(rows: Sequence[StoredRun]) -> list[list[StoredRun]]:
     """Runs of equal config hash, data set and version of the prompts together, in the order in which the first of each comes.
 
-    `semantics.prompt = auto` has one hash for each version that was the newest once, and their texts differ.
+    `semantics.prompt = auto` has one hash for each version that was the newest once, and their texts differ. A run whose version
+    is not known here, as its bundle left the texts out, goes with those of the only version that is.
     """
     groups: dict[tuple[str, str | None, str | None], list[StoredRun]] = {}
     for row in rows:
-        groups.setdefault((row["config_hash"], row["dataset_id"], row["prompts"]), []).append(row)
+        groups.setdefault((row["config_hash"], row["dataset_id"], _prompts(row, rows)), []).append(row)
     return list(groups.values())
+
+
+def _prompts(row: StoredRun, rows: Sequence[StoredRun]) -> str | None:
+    like = (row["config_hash"], row["dataset_id"])
+    known = {one["prompts"] for one in rows if (one["config_hash"], one["dataset_id"]) == like} - {None}
+    return next(iter(known)) if len(known) == 1 else row["prompts"]
+
+
+def _of_unknown_texts(groups: list[list[StoredRun]], labels: list[str]) -> list[str]:
+    """A sentence for each set of which some runs' texts are not known here."""
+    told = []
+    for rows, label in zip(groups, labels, strict=True):
+        unknown = sum(row["prompts"] is None for row in rows)
+        if 0 < unknown < len(rows):
+            told.append(
+                f"{label}: which rules or prompts wrote the texts of {unknown} of {len(rows)} runs is not known here"
+            )
+    return told
 
 
 def _check_comparable(groups: list[list[StoredRun]], notes: list[str], *, force: bool) -> None:
