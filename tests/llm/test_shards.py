@@ -147,6 +147,19 @@ def test_jobs_without_calls_in_flight_do_not_wait_for_each_other(tmp_path: Path)
         assert asyncio.run(budget_of(own).reserve(0.2))
 
 
+def test_what_a_job_has_spent_itself_is_not_waited_for(tmp_path: Path) -> None:
+    """Whether others had calls in flight is known from the last question, which is not asked again."""
+    home = Home(tmp_path)
+    home.create()
+    with SharedCap(home, "g", "1/2") as own, SharedCap(home, "g", "2/2") as other:
+        assert other.hold(0.8, 1.0, reserved=0.8)
+        assert not own.hold(0.5, 1.0, reserved=0.5)
+        assert own.may_change()
+        budget = budget_of(own)
+        budget.spent = 0.9
+        assert not asyncio.run(asyncio.wait_for(budget.reserve(0.2), 5))
+
+
 def test_what_an_earlier_version_wrote_counts(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.create()

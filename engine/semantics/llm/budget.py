@@ -132,7 +132,8 @@ class Budget:
             return True
         async with self._freed:
             while not self._take(usd):
-                if self.reserved <= 1e-12 and (self.share is None or not self.share.may_change()):
+                others_free = self.share is not None and self.fits(usd) and self.share.may_change()
+                if self.reserved <= 1e-12 and not others_free:
                     return False
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._freed.wait(), None if self.share is None else SHARE_SECONDS)
