@@ -24,7 +24,7 @@ Scope = Literal["always", "texts", "lists", "contrasts"]
 class Section(BaseModel):
     """A frozen part of the tree; an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @classmethod
     def described_fields(cls) -> dict[str, FieldInfo]:

@@ -14,7 +14,7 @@ from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.worker import Worker, WorkerCancelled, WorkerFailed, WorkerState
 
-from sracl_tui.tui.textual_internals import pending_parts, resize_is_pending
+from sracl_tui.tui.textual_internals import pending_parts, resize_is_pending, waits_for_messages
 
 SECONDS = 60.0
 """How long to wait before it is an error."""
@@ -131,7 +131,7 @@ def _will_paint(app: App[Any], screen: Screen[Any]) -> bool:
 
 
 async def _answers(app: App[Any], nodes: Iterable[MessagePump]) -> None:
-    """Wait until each node has come to the end of its queue, unless it is removed."""
+    """Wait until each node has come to the end of its queue, unless it is there already or is removed."""
     waiting: set[MessagePump] = set()
     answered = asyncio.Event()
 
@@ -145,7 +145,7 @@ async def _answers(app: App[Any], nodes: Iterable[MessagePump]) -> None:
         return bool(waiting)
 
     for node in nodes:
-        if node.call_later(partial(answer, node)):
+        if not waits_for_messages(node) and node.call_later(partial(answer, node)):
             waiting.add(node)
     if waiting:
         await _event(app, answered, attached)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from textual.binding import Binding
     from textual.dom import DOMNode
     from textual.geometry import Size
+    from textual.message_pump import MessagePump
     from textual.notifications import Notification
     from textual.screen import Screen
     from textual.strip import Strip
@@ -62,6 +63,12 @@ def shown_notifications(app: App[Any]) -> list[Notification]:
 def resize_is_pending(app: App[Any]) -> bool:
     """Whether the app knows a new size of the terminal that it has not passed on to its screens (it waits for the last of several)."""
     return app._resize_event is not None
+
+
+def waits_for_messages(node: MessagePump) -> bool:
+    """Whether a widget, a screen or the app has handled all its messages, what followed on the last one included."""
+    queue = node._message_queue
+    return not queue.values and bool(queue.ready_event._waiters)
 
 
 def pending_parts(app: App[Any]) -> list[str]:

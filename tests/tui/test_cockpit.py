@@ -11,6 +11,7 @@ from textual.widgets import Static
 from sracl_tui.tui.app import SraclApp
 from sracl_tui.tui.preferences import FILE, Preferences
 from sracl_tui.tui.screens.run import RunScreen
+from sracl_tui.tui.screens.run_panes import FactsPane
 from sracl_tui.tui.textual_internals import screen_lines
 from sracl_tui.tui.widgets.arrange_dialog import ArrangeDialog
 from sracl_tui.tui.widgets.curves import Curves
@@ -41,6 +42,23 @@ def facts(app) -> str:
     with console.capture() as capture:
         console.print(app.screen.query_one("#facts", Static).content)
     return capture.get()
+
+
+@pytest.mark.parametrize("height", [40, 22, 12])
+async def test_facts_that_are_laid_out_only_where_they_do_not_fit_look_like_a_whole_layout(home: Home, height: int):
+    app = SraclApp(home)
+    async with drive(app, size=(120, height)) as pilot:
+        await pilot.quiet()
+        for key in ("j", "j", "k", "space", "t", "escape", "k"):
+            await pilot.press(key)
+            await pilot.quiet()
+            shown, room = screen_lines(app.screen), app.screen_stack[0].query_one(FactsPane).max_scroll_y
+            app.screen.refresh(layout=True)
+            await pilot.quiet()
+            assert (shown, room) == (screen_lines(app.screen), app.screen_stack[0].query_one(FactsPane).max_scroll_y), (
+                key
+            )
+        assert (room > 0) == (height < 25)
 
 
 async def test_curves_and_facts_follow_the_cursor_and_the_marks(home: Home):

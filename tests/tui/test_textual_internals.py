@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 from importlib.metadata import version
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from textual import keys
 from textual._animator import Animator
 from textual._compositor import Compositor
+from textual._queue import Queue
 from textual.app import App, ComposeResult
 from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
+from textual.events import Click
 from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.strip import Strip
@@ -36,6 +39,7 @@ PARTS = [
     (App, "_fatal_error"),
     (App, "_refresh_notifications"),
     (MessagePump, "_close_messages_no_wait"),
+    (MessagePump, "_get_message"),
 ]
 SET_BY_INIT = [
     (Screen, "_compositor"),
@@ -48,6 +52,9 @@ SET_BY_INIT = [
     (Animator, "_animations"),
     (Animator, "_scheduled"),
     (Screen, "_callbacks"),
+    (Queue, "ready_event"),
+    (Queue, "values"),
+    (asyncio.Event, "_waiters"),
 ]
 
 
@@ -101,6 +108,34 @@ async def test_frames_that_nobody_sees_draw_every_widget_all_the_same():
         assert drawn.times > before
         assert "drawn anew" in textual_internals.screen_lines(app.screen)[0]
         assert "anew" in app.export_screenshot()
+
+
+async def test_a_widget_waits_for_messages_when_all_of_its_own_are_handled():
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Static):
+        async def on_click(self) -> None:
+            begun.set()
+            await go_on.wait()
+
+    class Page(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Slow("slow")
+
+    app = Page()
+    async with drive(app, size=(40, 10)) as pilot:
+        await pilot.quiet()
+        slow = app.screen.query_one(Slow)
+        assert textual_internals.waits_for_messages(slow)
+        slow.post_message(Click(slow, 0, 0, 0, 0, 1, False, False, False))
+        assert not textual_internals.waits_for_messages(slow), "one is in its queue"
+        await begun.wait()
+        assert not textual_internals.waits_for_messages(slow), "its handler runs"
+        go_on.set()
+        await pilot.quiet()
+        assert textual_internals.waits_for_messages(slow)
+        slow.refresh()
+        assert not textual_internals.waits_for_messages(slow), "it is to be painted"
 
 
 def test_a_key_has_textuals_name():

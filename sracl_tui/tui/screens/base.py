@@ -129,7 +129,7 @@ class BaseScreen(DeferredPaintMixin, NamedBindings, Screen[None]):
 
     def set_title(self, text: str) -> None:
         """Show the screen's name and a text in the title bar."""
-        self.query_one("#title", Static).update(formatting.line(f"{self.NAME}  {text}"))
+        self.query_one("#title", Static).update(formatting.line(f"{self.NAME}  {text}"), layout=False)
 
     def show_status(self, status: StoreStatus) -> None:
         """Show the status of the store in the status line."""

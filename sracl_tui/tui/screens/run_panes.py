@@ -19,6 +19,7 @@ from sracl_tui import formatting
 from sracl_tui.services.run_curves import MACHINE, CurveReader, Points
 from sracl_tui.tui.rendering import run_curves, run_facts, run_list
 from sracl_tui.tui.rendering.errors import error_text
+from sracl_tui.tui.rendering.rendered_once import RenderedOnce
 from sracl_tui.tui.rendering.run import without_samples
 from sracl_tui.tui.screens.plot_page import PlotKeysPage
 from sracl_tui.tui.widgets.arrange_dialog import ArrangeDialog
@@ -49,11 +50,29 @@ class CurvesPane(Vertical, can_focus=True):
 
 
 class FactsPane(VerticalScroll):
-    """The facts of a run."""
+    """The facts of a run; the screen is laid out anew only for those that do not fit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of: object = None
+        self._fits = True
 
     def compose(self) -> ComposeResult:
         """The text."""
         yield Static("", id="facts", markup=False)
+
+    def show(self, run: ListedRun | None, differences: Mapping[str, str]) -> None:
+        """Show the facts of a run, unless they are shown already."""
+        of = None if run is None else ({**run}, differences.get(run["config_hash"]))
+        if of == self._of:
+            return
+        text = RenderedOnce(run_facts.facts(run, differences) if run is not None else "")
+        fitted, self._of = self._fits, of
+        for there in self.query("#facts").results(Static):  # none as the app closes
+            self._fits = (
+                text.height(self.app.console, self.app.console_options, there.content_size.width) <= self.size.height
+            )
+            there.update(text, layout=not (fitted and self._fits))
 
 
 class RunPanesPage(PlotKeysPage):
@@ -122,9 +141,8 @@ class RunPanesPage(PlotKeysPage):
         if run is not None:
             self._row.fill()
         if "facts" in self._row.shown:
-            text = run_facts.facts(run, self.differences) if run is not None else ""
-            for there in self.query("#facts").results(Static):  # none as the app closes
-                there.update(text)
+            for pane in self.query(FactsPane):  # none as the app closes
+                pane.show(run, self.differences)
         if {"curves", "machine"} & {*self._row.shown} and self._reading is None:
             rows = self.curve_runs()[:MOST]
             self._reading = tuple(row["run_id"] for row in rows)

@@ -165,7 +165,8 @@ class RunsScreen(RunPanesPage, RunRemoval):
         trouble = "" if self.sracl.runs_known else self.sracl.status.trouble
         empty = bool(self.sracl.runs_known or trouble) and not self.sracl.runs
         hint = self.query_one("#hint", Static)
-        hint.update(formatting.text(trouble) or run_table.WELCOME)
+        if empty:
+            hint.update(formatting.text(trouble) or run_table.WELCOME)
         hint.display, self.query_one("#panes").display = empty, not empty
         hidden = (
             preferences.filter.strip()
@@ -178,7 +179,9 @@ class RunsScreen(RunPanesPage, RunRemoval):
         notes = [shown, "seeds folded" if preferences.folded else "", f"baseline {pinned['name']}" if pinned else ""]
         notes.append(f"{len(self.marked)} marked" if self.marked else "")
         self.set_title(", ".join(filter(None, notes)))
-        self.query_one("#filter-trouble", Static).update(formatting.line(message.trouble))
+        filter_trouble, said = self.query_one("#filter-trouble", Static), formatting.line(message.trouble)
+        if said != filter_trouble.content:  # an update lays the whole screen out
+            filter_trouble.update(said)
         self._remember()
 
     @on(Table.Highlighted)

@@ -6,7 +6,7 @@ taken for markup.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -165,7 +165,10 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         Args:
             sorted_by: key of a column and whether it is descending, for the mark in its title.
         """
-        before = self.key
+        before, shown = (
+            self.key,
+            (self.data, self.sorted_by, self._widths, self.cursor, self.column, self.scroll_offset),
+        )
         self.data, self.sorted_by = data, sorted_by
         place = data.index.get(before, min(self.cursor, len(data.rows) - 1)) if keep else 0
         self.cursor = max(0, place)
@@ -174,7 +177,10 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         if not keep:
             self.scroll_to(0, 0, animate=False)
         self._keep_in_sight()
-        self.refresh()
+        if shown[1:] == (sorted_by, self._widths, self.cursor, self.column, self.scroll_offset):
+            self._refresh_changed(shown[0])
+        else:
+            self.refresh()
         if self.key != before and self.key is not None:
             self.post_message(self.Highlighted(self, self.key))
 
@@ -233,10 +239,26 @@ class Table(NamedBindings, ScrollView, can_focus=True):
     def _go(self, place: int) -> None:
         place = max(0, min(place, len(self.data.rows) - 1))
         if place != self.cursor and self.data.rows:
+            self._refresh_rows([self.cursor, place])
             self.cursor = place
-            self._keep_in_sight()
-            self.refresh()
+            self._keep_in_sight()  # a table that scrolls is painted anew
             self.post_message(self.Highlighted(self, self.data.rows[place].key))
+
+    def _refresh_changed(self, before: TableData) -> None:
+        """Paint the rows in sight that differ from those before, in a table that is otherwise the same."""
+        rows, top = self.data.rows, self.scroll_offset.y
+        if self.data.columns != before.columns or len(rows) != len(before.rows) or not rows:
+            self.refresh()
+            return
+        sight = range(top, min(len(rows), top + self.size.height))
+        self._refresh_rows([place for place in sight if rows[place] != before.rows[place]])
+
+    def _refresh_rows(self, places: Iterable[int]) -> None:
+        """Paint rows by their numbers."""
+        top = self.scroll_offset.y
+        lines = [Region(0, place + 1 - top, self.size.width, 1) for place in places if place >= top]
+        if lines:
+            self.refresh(*lines)
 
     def _keep_in_sight(self) -> None:
         height = self.scrollable_content_region.height - 1
