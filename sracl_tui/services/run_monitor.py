@@ -12,13 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from engine.config import Config
 from sracl_tui.runs.alerts.alerts import Alert, ending
-from sracl_tui.runs.execution.launch import launched_request, why_not_begun
 from sracl_tui.runs.journal_events import SKIPPED_BY_LIST
-from sracl_tui.runs.request import RunRequest
 from sracl_tui.runs.run_state import RunState
 from store.errors import LookupFailed
 from store.home import Home
@@ -28,6 +26,9 @@ from store.process_state import Alive, Exited, ProcessState
 from store.publishing.liveness import dead_state, process_state
 from store.run_row import LISTED_COLUMNS, ListedRun
 from store.run_states import ACTIVE, OPEN
+
+if TYPE_CHECKING:
+    from sracl_tui.runs.request import RunRequest
 
 MOST_UNPUBLISHED = 100
 """So many runs at most, the newest, are followed though the database does not know them: it may not be readable."""
@@ -182,7 +183,7 @@ class RunMonitor:
         """Columns that the journal knows better than the database."""
         live = run.live
         if not live.lines:
-            launched = published is None and launched_request(self._home.run_folder(run_id)) is not None
+            launched = published is None and self._launched_request(run_id) is not None
             return self._unstarted(run_id, run) if launched else {}
         changes = {
             name: value for name, value in live.fold.changed.items() if name in OVERLAID
@@ -203,8 +204,16 @@ class RunMonitor:
             self._collect_alerts(run_id, run, None)
         return changes
 
+    def _launched_request(self, run_id: str) -> RunRequest | None:
+        """Imports what starts runs, which a list rarely needs and the first paint does not wait for."""
+        from sracl_tui.runs.execution.launch import launched_request
+
+        return launched_request(self._home.run_folder(run_id))
+
     def _unstarted(self, run_id: str, run: _FollowedRun) -> dict[str, Any]:
         """State of a run without a line in its journal: its process is starting, or it could not start."""
+        from sracl_tui.runs.execution.launch import why_not_begun
+
         error = why_not_begun(self._home, run_id, run.process) if isinstance(run.process, Exited) else ""
         return {"state": "failed", "reason": error} if error else {"state": "queued"}
 
@@ -212,7 +221,9 @@ class RunMonitor:
         """The row of a run that the database does not know: as it was created or, before that, asked for."""
         folder, created = self._home.run_folder(run_id), live.created
         if not created:
-            request = launched_request(folder) or RunRequest(run_id=run_id, config=Config())
+            from sracl_tui.runs.request import RunRequest
+
+            request = self._launched_request(run_id) or RunRequest(run_id=run_id, config=Config())
             at = live.first_at or (folder.stat().st_mtime if folder.exists() else self._clock())
             created = created_columns(request.created(), at)
         known = {name: value for name, value in created.items() if name in LISTED_COLUMNS}

@@ -177,6 +177,16 @@ def reading(home: Home, *, newest: bool = False) -> Iterator[duckdb.DuckDBPyConn
         _leave(home, instance)
 
 
+@contextmanager
+def kept_open(home: Home) -> Iterator[None]:
+    """What is read meanwhile is read from one instance: to make one takes longer than most queries."""
+    instance = _join(home)
+    try:
+        yield
+    finally:
+        _leave(home, instance)
+
+
 class Store:
     """A home's databases, open for reading. Every query sees the newest published state.
 

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 
 from store.database.connection import explain, open_for_writing
-from store.database.database import reading
+from store.database.database import kept_open, reading
 from store.database.migrate import DatabaseName, migrate, own_names, version_of
 from store.errors import StoreBusy, StoreError
 from store.home import Home
@@ -112,15 +112,16 @@ def _begin_with_standby(
     """The state of the published file, and a connection to the standby, which has the same content; None without one."""
     if not standbys_of(path):
         return None
-    facts = _facts(home, which)  # first: a reader of this process that is behind lets the standby go
-    if facts is None:  # the standby may be all that a repair has
-        return None
-    before = take_standby(path, temporary)
-    if before is not None:
-        connection = _caught_up(home, which, temporary, facts, path)
-        if connection is not None:
-            return before, connection
-        discard(temporary)
+    with kept_open(home):
+        facts = _facts(home, which)  # first: a reader of this process that is behind lets the standby go
+        if facts is None:  # the standby may be all that a repair has
+            return None
+        before = take_standby(path, temporary)
+        if before is not None:
+            connection = _caught_up(home, which, temporary, facts, path)
+            if connection is not None:
+                return before, connection
+            discard(temporary)
     drop_standby(path)
     return None
 
