@@ -55,7 +55,6 @@ class FactsPane(VerticalScroll):
     def __init__(self) -> None:
         super().__init__()
         self._of: object = None
-        self._fits = True
 
     def compose(self) -> ComposeResult:
         """The text."""
@@ -66,13 +65,11 @@ class FactsPane(VerticalScroll):
         of = None if run is None else ({**run}, differences.get(run["config_hash"]))
         if of == self._of:
             return
+        self._of, room = of, self.size.height
         text = RenderedOnce(run_facts.facts(run, differences) if run is not None else "")
-        fitted, self._of = self._fits, of
         for there in self.query("#facts").results(Static):  # none as the app closes
-            self._fits = (
-                text.height(self.app.console, self.app.console_options, there.content_size.width) <= self.size.height
-            )
-            there.update(text, layout=not (fitted and self._fits))
+            height = text.height(self.app.console, self.app.console_options, there.content_size.width)
+            there.update(text, layout=max(height, there.size.height) > room)
 
 
 class RunPanesPage(PlotKeysPage):
