@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -146,6 +147,16 @@ def make_plan(
     ]
     planned.sort(key=lambda run: run.seed)
     return Plan(study, chosen, counts, planned, claims, selected, given)
+
+
+def finished_before(study: Study, store: Store, claims: Sequence[PlannedClaim]) -> dict[tuple[str, str], int]:
+    """Finished runs that a home has of the variants of claims, of whatever seed, by variant and data set."""
+    keys = {(name, planned.dataset) for planned in claims if not planned.reason for name in planned.claim.variants}
+    given = {key: len(_given(study, store, *key)) for key in keys if study.variants[key[0]].runs is not None}
+    hashes = {key: study.config(*key)[0].config_hash() for key in keys if key not in given}
+    found = _best_rows(store, list(hashes.values()))
+    finished = Counter(config_hash for (config_hash, _), row in found.items() if row["state"] == "finished")
+    return given | {key: finished[config_hash] for key, config_hash in hashes.items()}
 
 
 def datasets_to_read(study: Study, store: Store) -> tuple[str, ...]:

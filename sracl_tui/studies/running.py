@@ -14,7 +14,7 @@ from sracl_tui.runs.execution import queue as run_queue
 from sracl_tui.runs.request import RunRequest, new_run_id
 from sracl_tui.studies.definition import Study
 from sracl_tui.studies.judging import Judgement, judge_study
-from sracl_tui.studies.planning import Plan, PlannedRun, make_plan, removed_text
+from sracl_tui.studies.planning import Plan, PlannedRun, finished_before, make_plan, removed_text
 from store.database.database import Store
 from store.errors import StoreError
 from store.home import Home
@@ -164,16 +164,21 @@ def _declare(home: Home, store: Store, plan: Plan) -> None:
     """Record the claims that are new, or were changed since they were declared last."""
     study = plan.study
     known = studies.declared_fingerprints(store, study.name)
+    undeclared = [
+        planned
+        for planned in plan.claims
+        if (planned.claim.name, planned.dataset, study.fingerprint(planned.claim)) not in known
+    ]
+    finished = finished_before(study, store, undeclared)
     fresh = [
         {
             "claim": planned.claim.name,
             "dataset": planned.dataset,
             "sentence": planned.claim.sentence,
             "fingerprint": study.fingerprint(planned.claim),
-            "seeds": sum(len(plan.finished(name, planned.dataset)) for name in planned.claim.variants),
+            "seeds": sum(finished.get((name, planned.dataset), 0) for name in planned.claim.variants),
         }
-        for planned in plan.claims
-        if (planned.claim.name, planned.dataset, study.fingerprint(planned.claim)) not in known
+        for planned in undeclared
     ]
     if fresh:
         studies.declare(home, study=study.name, sha256=study.sha256, text=study.text, claims=fresh)

@@ -244,6 +244,15 @@ def test_runs_of_any_origin_are_reused(sracl, home, inside, tmp_path) -> None:
     assert "nothing" in document(sracl, home, "run", str(given))["verdicts"][0]["reason"]
 
 
+def test_a_declaration_counts_all_runs_that_there_were_whatever_is_asked_for(sracl, home, inside, tmp_path) -> None:
+    other = tmp_path / "again.toml"
+    other.write_text(STUDY.replace("Does anything gain?", "Again?"))
+    document(sracl, home, "run", str(other), "--claim", "rank", "--seeds", "1")
+    with open_store(Home(home)) as store:
+        found = {claim: one["seeds"] for (claim, _), one in studies.first_declarations(store, "again").items()}
+    assert found == {"gain": 4, "tail": 4, "rank": 2, "llm": 0}
+
+
 def test_a_removed_run_is_told_and_run_again(sracl, home, inside) -> None:
     found = document(sracl, home, "run", "tiny")
     gone, back = (one["run_id"] for one in found["runs"] if one["variant"] == "full")
