@@ -31,14 +31,6 @@ def prepare() -> bool:
     return bool(libc.mallopt(MMAP_THRESHOLD, KEEP_BYTES)) and bool(libc.mallopt(TRIM_THRESHOLD, KEEP_BYTES))
 
 
-def give_back() -> bool:
-    """Give freed memory back to the system, which `prepare` otherwise keeps; whether there was any.
-
-    For the end of a stage whose large blocks the next one has no use for.
-    """
-    return platform.libc_ver()[0] == "glibc" and bool(ctypes.CDLL(None).malloc_trim(0))
-
-
 def gathered(parts: Iterable[torch.Tensor], count: int) -> torch.Tensor:
     """Parts of a tensor of `count` rows, at least one part, that are made one after the other.
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.data.dataset import TRAIN
 from engine.methods.combination import check_combination
-from engine.models.cpu import gathered, give_back
+from engine.models.cpu import gathered
 from engine.processes import ALONE, Processes, under_torchrun
 from engine.setting_paths import named_entries
 from engine.training.trainer import LAST, PREVIOUS, Trainer
@@ -143,11 +143,9 @@ def _restore(context: JobContext, trainer: Trainer) -> None:
 
 def _train(context: JobContext, trainer: Trainer) -> None:
     result, recorder = context.result, context.recorder
-    give_back()  # of data, texts, vectors and lists
     try:
         done = trainer.run()
         result.valid, result.test = done.valid, done.test
-        give_back()
         own, samples = _write_arrays(trainer, recorder.folder)
         metrics = measure(trainer, recorder.folder, own=own, samples=samples)
         recorder.write("measured", epoch=trainer.state.best_epoch, step=trainer.state.step, metrics=metrics)
