@@ -165,10 +165,8 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         Args:
             sorted_by: key of a column and whether it is descending, for the mark in its title.
         """
-        before, shown = (
-            self.key,
-            (self.data, self.sorted_by, self._widths, self.cursor, self.column, self.scroll_offset),
-        )
+        before, shown = self.key, self.data
+        look = (self.sorted_by, self._widths, self.cursor, self.column, self.scroll_offset)
         self.data, self.sorted_by = data, sorted_by
         place = data.index.get(before, min(self.cursor, len(data.rows) - 1)) if keep else 0
         self.cursor = max(0, place)
@@ -177,8 +175,8 @@ class Table(NamedBindings, ScrollView, can_focus=True):
         if not keep:
             self.scroll_to(0, 0, animate=False)
         self._keep_in_sight()
-        if shown[1:] == (sorted_by, self._widths, self.cursor, self.column, self.scroll_offset):
-            self._refresh_changed(shown[0])
+        if look == (sorted_by, self._widths, self.cursor, self.column, self.scroll_offset):
+            self._refresh_changed(shown)
         else:
             self.refresh()
         if self.key != before and self.key is not None:
@@ -186,8 +184,9 @@ class Table(NamedBindings, ScrollView, can_focus=True):
 
     def set_empty_text(self, text: str) -> None:
         """Set the text that a table without rows shows."""
-        self._empty = text
-        self.refresh()
+        if text != self._empty:
+            self._empty = text
+            self.refresh()
 
     @property
     def key(self) -> Hashable | None:
