@@ -49,15 +49,17 @@ async def test_facts_that_are_laid_out_only_where_they_do_not_fit_look_like_a_wh
     app = SraclApp(home)
     async with drive(app, size=(120, height)) as pilot:
         await pilot.quiet()
-        for key in ("j", "j", "k", "space", "t", "escape", "k"):
-            await pilot.press(key)
+        for step in ("j", "j", "k", "space", "t", "escape", "k", 12, "j", "k", "j", 40, "j", "k", height, "j", "k"):
+            if isinstance(step, int):
+                await pilot.resize_terminal(120, step)
+            else:
+                await pilot.press(step)
             await pilot.quiet()
-            shown, room = screen_lines(app.screen), app.screen_stack[0].query_one(FactsPane).max_scroll_y
+            pane = app.screen_stack[0].query_one(FactsPane)
+            shown, room = screen_lines(app.screen), pane.max_scroll_y
             app.screen.refresh(layout=True)
             await pilot.quiet()
-            assert (shown, room) == (screen_lines(app.screen), app.screen_stack[0].query_one(FactsPane).max_scroll_y), (
-                key
-            )
+            assert (shown, room) == (screen_lines(app.screen), pane.max_scroll_y), step
         assert (room > 0) == (height < 25)
 
 

@@ -39,7 +39,6 @@ PARTS = [
     (App, "_fatal_error"),
     (App, "_refresh_notifications"),
     (MessagePump, "_close_messages_no_wait"),
-    (MessagePump, "_get_message"),
 ]
 SET_BY_INIT = [
     (Screen, "_compositor"),
